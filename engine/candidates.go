@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// candidates are the addresses at which peers may be found, and what came of
+// them. It decides whom to dial; it belongs to the owner of a swarm.
+type candidates struct {
+	known   map[string]*candidate // by host:port
+	bans    map[string]time.Time  // until when, by IP
+	dialing int
+	fresh   bool // something was added since the last look
+}
+
+type candidate struct {
+	busy     bool // dialing or connected
+	failures int
+	next     time.Time // not to be dialed before
+	careful  bool      // it hung up when we said more than the handshake before its answer
+}
+
+const (
+	mostCandidates = 2000
+	mostDialing    = 16
+	banTime        = time.Hour
+)
+
+func newCandidates() *candidates {
+	return &candidates{known: map[string]*candidate{}, bans: map[string]time.Time{}}
+}
+
+func (c *candidates) add(addrs ...string) {
+	for _, a := range addrs {
+		if len(c.known) >= mostCandidates {
+			return
+		}
+		if c.known[a] == nil {
+			c.known[a] = &candidate{}
+			c.fresh = true
+		}
+	}
+}
+
+// next returns an address to dial now.
+func (c *candidates) next(now time.Time) (string, *candidate) {
+	var addr string
+	var best *candidate
+	if c.dialing >= mostDialing {
+		return "", nil
+	}
+	for a, k := range c.known {
+		if k.busy || now.Before(k.next) || c.banned(a, now) {
+			continue
+		}
+		if best == nil || k.failures < best.failures {
+			addr, best = a, k
+		}
+	}
+	return addr, best
+}
+
+// gone says that a connection ended. useful tells whether anything came of it.
+func (c *candidates) gone(addr string, dialed, useful bool, why error, now time.Time) {
+	k := c.known[addr]
+	if k == nil || !dialed {
+		return
+	}
+	k.busy = false
+	switch {
+	case errors.Is(why, errSelf):
+		delete(c.known, addr)
+		return
+	case useful:
+		k.failures = 0
+	default:
+		k.failures++
+	}
+	k.next = now.Add(backoff(k.failures))
+}
+
+// backoff doubles from a second to five minutes.
+func backoff(failures int) time.Duration {
+	return min(time.Second<<min(failures, 9), 5*time.Minute)
+}
+
+func (c *candidates) ban(addr string, now time.Time) {
+	c.bans[host(addr)] = now.Add(banTime)
+}
+
+func (c *candidates) banned(addr string, now time.Time) bool {
+	until, ok := c.bans[host(addr)]
+	if ok && now.After(until) {
+		delete(c.bans, host(addr))
+		return false
+	}
+	return ok
+}
+
+func host(addr string) string {
+	h, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return h
+}

@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+const dialTimeout = 8 * time.Second
+
+// errHungUp says that the peer closed the connection instead of a handshake.
+var errHungUp = errors.New("peer hung up in the handshake")
+
+// dial connects to as many candidates as the bounds allow.
+func (s *swarm) dial(now time.Time) {
+	s.candidates.fresh = false
+	for len(s.peers)+s.candidates.dialing < s.eng.opts.MaxPeers {
+		addr, c := s.candidates.next(now)
+		if c == nil {
+			return
+		}
+		c.busy = true
+		s.candidates.dialing++
+		var early []bool
+		if s.pick != nil && !c.careful {
+			early = slices.Clone(s.pick.HeldPieces())
+		}
+		s.spawn(func() { s.connect(addr, early) })
+	}
+}
+
+// connect dials and shakes hands, beside the owner. If early is there, what it
+// says we have and our interest go out with the handshake, before the other side
+// has answered: its answer then comes with an unchoke, a round trip earlier.
+func (s *swarm) connect(addr string, early []bool) {
+	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
+	defer cancel()
+	begin := time.Now()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	rtt := time.Since(begin)
+	var hello wire.Hello
+	if err == nil {
+		hello, err = s.shake(ctx, conn, early)
+	}
+	joined := s.do(func() {
+		s.candidates.dialing--
+		if err == nil {
+			err = s.join(conn, addr, hello, rtt, true, early)
+		}
+		if err != nil {
+			if conn != nil {
+				_ = conn.Close()
+			}
+			s.log.Debug("peer not connected", "peer", addr, "err", err)
+			c := s.candidates.known[addr]
+			if errors.Is(err, errHungUp) && c != nil && !c.careful {
+				c.busy, c.careful = false, true // at once, the slow way
+				s.candidates.fresh = true
+				return
+			}
+			s.candidates.gone(addr, true, false, err, time.Now())
+		}
+	})
+	if !joined && conn != nil {
+		_ = conn.Close()
+	}
+}
+
+func (s *swarm) shake(ctx context.Context, conn net.Conn, early []bool) (wire.Hello, error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	out := s.eng.hello(s.t.ih).Append(nil)
+	if early != nil {
+		// A bitfield is right whether or not the peer turns out to speak BEP 6.
+		out = wire.AppendBitfield(out, early)
+		out = wire.AppendBare(out, pp.Interested)
+	}
+	if _, err := conn.Write(out); err != nil {
+		return wire.Hello{}, fmt.Errorf("%w: %w", errHungUp, err)
+	}
+	in, err := wire.ReadHello(conn)
+	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, weir.ErrInvalid) {
+			err = fmt.Errorf("%w: %w", errHungUp, err)
+		}
+		return wire.Hello{}, err
+	}
+	if in.InfoHash != s.t.ih {
+		return wire.Hello{}, fmt.Errorf("peer has another torrent: %w", weir.ErrInvalid)
+	}
+	return in, nil
+}
+
+func (e *Engine) hello(ih weir.InfoHash) wire.Hello {
+	return wire.Hello{InfoHash: ih, PeerID: e.peerID, Bits: wire.OurBits()}
+}
+
+// mostStrangers bounds the incoming connections in the handshake.
+const mostStrangers = 64
+
+// accept serves the listener until it is closed.
+func (e *Engine) accept(l net.Listener) {
+	strangers := make(chan struct{}, mostStrangers)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			e.log.Warn("accept", "err", err)
+			select { // out of file descriptors, mostly: wait for better times
+			case <-time.After(time.Second):
+				continue
+			case <-e.ctx.Done():
+				return
+			}
+		}
+		select {
+		case strangers <- struct{}{}:
+		default:
+			_ = conn.Close()
+			continue
+		}
+		e.wg.Add(1)
+		go func() {
+			defer e.wg.Done()
+			defer func() { <-strangers }()
+			if err := e.welcome(conn); err != nil {
+				_ = conn.Close()
+				e.log.Debug("incoming peer refused", "peer", conn.RemoteAddr().String(), "err", err)
+			}
+		}()
+	}
+}
+
+// welcome shakes hands with an incoming peer and takes it to its torrent.
+func (e *Engine) welcome(conn net.Conn) error {
+	_ = conn.SetDeadline(time.Now().Add(helloTimeout))
+	stop := context.AfterFunc(e.ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	hello, err := wire.ReadHello(conn)
+	if err != nil {
+		return err
+	}
+	t, ok := e.Torrent(hello.InfoHash)
+	if !ok {
+		return fmt.Errorf("torrent %s: %w", hello.InfoHash, weir.ErrNotFound)
+	}
+	if _, err := conn.Write(e.hello(t.ih).Append(nil)); err != nil {
+		return err
+	}
+	if !stop() {
+		return weir.ErrClosed
+	}
+	_ = conn.SetDeadline(time.Time{})
+	sw, err := t.warm()
+	if err != nil {
+		return err
+	}
+	addr := conn.RemoteAddr().String()
+	ok = sw.do(func() {
+		err := weir.ErrNoSpace
+		if len(sw.peers) < e.opts.MaxPeers {
+			err = sw.join(conn, addr, hello, 0, false, nil)
+		}
+		if err != nil {
+			_ = conn.Close()
+		}
+	})
+	if !ok {
+		return errCooled
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+// Package engine holds torrents and their swarms: it finds peers, decides which
+// block to ask of whom, verifies what arrives, hands verified pieces to a Store
+// and gives back what it holds.
+//
+// A torrent is cold (its metadata is known, nothing runs) or warm (one goroutine
+// owns its swarm; peers, trackers and dials report to it). A read, a window or an
+// incoming peer warms it, idleness cools it. Decisions live in internal/picker,
+// free of I/O; messages in internal/wire; what the user names is validated in
+// source. Nothing here knows of FUSE, of badger, or of files: ranges are in
+// torrent coordinates.
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source"
+)
+
+// Store keeps verified pieces and small records. The engine never puts a byte
+// there that was not verified. All methods are safe for concurrent use.
+type Store interface {
+	// Put keeps a whole verified piece, given as consecutive slices. When it
+	// returns nil the piece can be read; the slices may be reused.
+	Put(id weir.PieceID, blocks [][]byte) error
+	// ReadAt fills p from a piece and reports whether it was there.
+	ReadAt(id weir.PieceID, p []byte, off int64) (bool, error)
+	Has(id weir.PieceID) bool
+	// Held tells which of a torrent's n pieces are there.
+	Held(ih weir.InfoHash, n int) []bool
+	PutRecord(bucket string, key, value []byte) error
+	// Record returns an error that wraps weir.ErrNotFound if there is none.
+	Record(bucket string, key []byte) ([]byte, error)
+}
+
+// MetadataBucket is where the engine keeps info dictionaries that came from
+// peers, by info hash, so that a magnet needs them only once.
+const MetadataBucket = "metadata"
+
+// Options configure an Engine. Store is required; zero fields take defaults.
+type Options struct {
+	Store Store
+	Log   *slog.Logger
+	// Listen is the TCP address for incoming peers, ":0" by default; "off"
+	// accepts none.
+	Listen string
+	// MemoryBytes bounds pieces that are not committed to the Store yet, over
+	// all torrents. Default 256 MiB.
+	MemoryBytes int64
+	// MaxPeers bounds the connections of one torrent. Default 50.
+	MaxPeers int
+	// Idle is how long a torrent stays warm after its last use. Default 2 min.
+	Idle time.Duration
+	// Peers are asked about every torrent, host:port.
+	Peers []string
+	// UserAgent is told to trackers and peers. Default "weir".
+	UserAgent string
+}
+
+func (o *Options) defaults() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Listen == "" {
+		o.Listen = ":0"
+	}
+	if o.MemoryBytes <= 0 {
+		o.MemoryBytes = 256 << 20
+	}
+	if o.MaxPeers <= 0 {
+		o.MaxPeers = 50
+	}
+	if o.Idle <= 0 {
+		o.Idle = 2 * time.Minute
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "weir"
+	}
+}
+
+// Engine holds torrents. It is safe for concurrent use.
+type Engine struct {
+	opts   Options
+	log    *slog.Logger
+	peerID [20]byte
+
+	ctx    context.Context // ends with the engine
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	hashing    chan struct{} // a slot per piece that is verified at a time
+	committing chan struct{} // a slot per piece that is put at a time
+	inMemory   atomic.Int64  // bytes of pieces begun or not committed, over all torrents
+
+	mu       sync.Mutex
+	torrents map[weir.InfoHash]*Torrent
+	listener net.Listener
+}
+
+// New returns an engine that does nothing until Open.
+func New(o Options) *Engine {
+	o.defaults()
+	e := &Engine{
+		opts:       o,
+		log:        o.Log,
+		hashing:    make(chan struct{}, runtime.GOMAXPROCS(0)),
+		committing: make(chan struct{}, 2),
+		torrents:   map[weir.InfoHash]*Torrent{},
+	}
+	copy(e.peerID[:], "-WE0001-")
+	_, _ = rand.Read(e.peerID[8:])
+	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	return e
+}
+
+// Open starts to accept peers.
+func (e *Engine) Open() error {
+	if e.opts.Listen == "off" {
+		return nil
+	}
+	l, err := net.Listen("tcp", e.opts.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for peers on %s: %w", e.opts.Listen, err)
+	}
+	e.mu.Lock()
+	e.listener = l
+	e.mu.Unlock()
+	e.wg.Add(1)
+	go func() {
+		defer e.wg.Done()
+		e.accept(l)
+	}()
+	return nil
+}
+
+// Port returns the port for incoming peers, 0 if there is none.
+func (e *Engine) Port() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.listener == nil {
+		return 0
+	}
+	return e.listener.Addr().(*net.TCPAddr).Port
+}
+
+// Close ends every swarm and waits until verified pieces are committed. Reads
+// that wait return weir.ErrClosed. It may be called more than once.
+func (e *Engine) Close() error {
+	e.cancel(weir.ErrClosed)
+	e.mu.Lock()
+	l := e.listener
+	torrents := make([]*Torrent, 0, len(e.torrents))
+	for _, t := range e.torrents {
+		torrents = append(torrents, t)
+	}
+	e.mu.Unlock()
+	var err error
+	if l != nil {
+		if err = l.Close(); errors.Is(err, net.ErrClosed) {
+			err = nil
+		}
+	}
+	for _, t := range torrents {
+		t.close(weir.ErrClosed)
+	}
+	e.wg.Wait()
+	return err
+}
+
+// Add makes a torrent known. It is cold until it is used. If it is known
+// already, the known one is returned with an error that wraps weir.ErrExists,
+// after it has learned the trackers and peers of spec.
+func (e *Engine) Add(spec *source.Spec) (*Torrent, error) {
+	if spec.InfoHash.IsZero() {
+		return nil, fmt.Errorf("add torrent: no info hash: %w", weir.ErrInvalid)
+	}
+	t := newTorrent(e, spec)
+	e.mu.Lock()
+	if e.ctx.Err() != nil {
+		e.mu.Unlock()
+		return nil, weir.ErrClosed
+	}
+	if known := e.torrents[spec.InfoHash]; known != nil {
+		e.mu.Unlock()
+		known.learn(spec)
+		return known, fmt.Errorf("add torrent %s: %w", spec.InfoHash, weir.ErrExists)
+	}
+	e.torrents[spec.InfoHash] = t
+	e.mu.Unlock()
+	t.recallInfo()
+	return t, nil
+}
+
+// Remove forgets a torrent. Reads that wait return weir.ErrRemoved. What the
+// Store holds stays there.
+func (e *Engine) Remove(ih weir.InfoHash) error {
+	e.mu.Lock()
+	t := e.torrents[ih]
+	delete(e.torrents, ih)
+	e.mu.Unlock()
+	if t == nil {
+		return fmt.Errorf("remove torrent %s: %w", ih, weir.ErrNotFound)
+	}
+	t.close(weir.ErrRemoved)
+	return nil
+}
+
+// Torrent returns a known torrent.
+func (e *Engine) Torrent(ih weir.InfoHash) (*Torrent, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t, ok := e.torrents[ih]
+	return t, ok
+}
+
+// Torrents returns the known torrents, in no order.
+func (e *Engine) Torrents() []*Torrent {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(func(yield func(*Torrent) bool) {
+		for _, t := range e.torrents {
+			if !yield(t) {
+				return
+			}
+		}
+	})
+}

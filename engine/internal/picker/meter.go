@@ -1,0 +1,106 @@
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// Meter measures what one peer delivers: its rate and its smallest round trip.
+// From these follow how much to keep asked of it and when a block should come.
+// It keeps what it learned while the peer idles, so that a read after a pause
+// starts at full speed.
+type meter struct {
+	rtt  time.Duration // the smallest seen
+	rate float64       // bytes per second; a guess until measured
+	sure bool          // rate was measured over a busy interval
+
+	busySince time.Time // when requests went to an idle peer; zero while idle
+	last      time.Time // latest arrival
+	mark      time.Time // begin of the running sample
+	bytes     int64     // since mark
+	total     int64     // since busySince
+	short     bool      // the peer had fewer requests than its window during the sample
+}
+
+const (
+	guessRate  = 4 << 20 // bytes per second, of a peer that was never measured
+	coldBlocks = 64      // asked of a peer that was never measured: as much as TCP's slow start brings in six round trips
+	minBlocks  = 2       // asked of the slowest: one on the way and one queued
+	sampleTime = 50 * time.Millisecond
+	// After a pause TCP starts slowly again: samples below the known rate count
+	// only when the peer has been busy for so long.
+	settleTime = 300 * time.Millisecond
+)
+
+func newMeter(rtt time.Duration) meter {
+	if rtt <= 0 {
+		rtt = 100 * time.Millisecond
+	}
+	return meter{rtt: rtt, rate: guessRate}
+}
+
+// asked says that a request goes to the peer; idle that none was there before.
+func (m *meter) asked(now time.Time, idle bool) {
+	if idle {
+		m.busySince, m.mark, m.bytes, m.total, m.short = now, time.Time{}, 0, 0, false
+	}
+}
+
+// arrived says that a block of n bytes came. first is when it was asked for.
+func (m *meter) arrived(now time.Time, n int64) {
+	m.last = now
+	m.total += n
+	if m.mark.IsZero() {
+		// The first arrival after a pause opens the sample: the round trip
+		// before it says nothing about the rate.
+		m.mark = now
+		return
+	}
+	m.bytes += n
+	d := now.Sub(m.mark)
+	if d < max(sampleTime, m.rtt/2) || m.bytes < 4*weir.BlockBytes && d < time.Second {
+		return
+	}
+	sample := float64(m.bytes) / d.Seconds()
+	switch {
+	case !m.sure && (m.total >= 1<<20 || now.Sub(m.busySince) > max(settleTime, 8*m.rtt)):
+		m.rate, m.sure = sample, true
+	case !m.sure:
+	case sample > m.rate:
+		m.rate += (sample - m.rate) / 2
+	case !m.short && now.Sub(m.busySince) > max(settleTime, 4*m.rtt):
+		m.rate += (sample - m.rate) / 4
+	}
+	m.mark, m.bytes, m.short = now, 0, false
+}
+
+// answered offers a round trip seen by a request which found the peer idle.
+func (m *meter) answered(d time.Duration) {
+	if d > 0 && d < m.rtt {
+		m.rtt = d
+	}
+}
+
+// window returns how many blocks to keep asked of the peer.
+func (m *meter) window(queue time.Duration) int {
+	if !m.sure {
+		return coldBlocks + int(m.total/weir.BlockBytes)
+	}
+	return max(minBlocks, int(m.rate*(m.rtt+queue).Seconds()/weir.BlockBytes))
+}
+
+// eta returns how long a block asked for now takes behind queued bytes.
+func (m *meter) eta(queued int64) time.Duration {
+	return m.rtt + time.Duration(float64(queued+weir.BlockBytes)/m.rate*float64(time.Second))
+}
+
+// patience returns for how long the peer may be silent, while asked, before an
+// urgent block is asked of somebody else as well.
+func (m *meter) patience() time.Duration {
+	d := m.rtt + 150*time.Millisecond + time.Duration(16*weir.BlockBytes/m.rate*float64(time.Second))
+	if !m.sure {
+		d += 500 * time.Millisecond
+	}
+	return min(d, 4*time.Second)
+}

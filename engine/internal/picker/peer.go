@@ -1,0 +1,245 @@
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// Peer is what the picker knows of one connected peer. The owner keeps the
+// pointer as the peer's name; its fields belong to the picker.
+type Peer struct {
+	// Ref is the owner's own; the picker does not look at it.
+	Ref any
+
+	pieces  []bool // which it has; nil until it said something
+	all     bool   // it has everything
+	choking bool   // it does not serve us
+	fast    bool   // BEP 6: it answers each request, with the block or a reject
+	allowed map[int]bool
+	most    int // requests that it accepts at a time (BEP 10 reqq)
+
+	meter meter
+
+	oldest, newest *request // live requests, in the order of sending
+	out            int      // how many
+	queued         int64    // their bytes
+	late           map[Block]struct{}
+
+	proven  bool        // a piece with a block of it was verified, and none failed since
+	refused map[int]int // requests that it refused, by piece
+	stalled bool        // it fell silent: asked for one block at a time until it speaks
+}
+
+// PeerOptions say what is known of a peer when it joins.
+type PeerOptions struct {
+	Ref         any
+	RTT         time.Duration // of the handshake, 0 if unknown
+	MaxRequests int           // reqq of its extended handshake, 0 if unknown
+	Fast        bool
+}
+
+// DefaultMaxRequests is assumed of a peer that does not say how many requests
+// it queues: the smallest that common clients use.
+const DefaultMaxRequests = 250
+
+// maxOut bounds the requests at one peer, 32 MiB.
+const maxOut = 2048
+
+// Join adds a peer. It chokes us and has nothing until it says otherwise.
+func (k *Picker) Join(o PeerOptions) *Peer {
+	p := &Peer{Ref: o.Ref, choking: true, fast: o.Fast, meter: newMeter(o.RTT), late: map[Block]struct{}{}}
+	p.SetMaxRequests(o.MaxRequests)
+	k.peers[p] = struct{}{}
+	return p
+}
+
+// SetMaxRequests says how many requests the peer queues (BEP 10 reqq).
+func (p *Peer) SetMaxRequests(n int) {
+	if n <= 0 {
+		n = DefaultMaxRequests
+	}
+	p.most = min(n, maxOut)
+}
+
+// Leave forgets a peer; what it was asked for is free again.
+func (k *Picker) Leave(p *Peer) {
+	k.releaseAll(p, false)
+	delete(k.peers, p)
+	for _, pc := range k.pieces {
+		if pc.solo == p {
+			pc.solo = nil
+		}
+	}
+}
+
+// releaseAll takes every live request of the peer back.
+func (k *Picker) releaseAll(p *Peer, mayCome bool) {
+	for r := p.oldest; r != nil; r = p.oldest {
+		pc := r.piece
+		k.track(pc, func() { k.release(r) })
+		if mayCome {
+			p.expectLate(Block{pc.index, r.index})
+		}
+		k.settle(pc)
+	}
+	k.rewind()
+}
+
+// Has says that the peer has the piece. An index out of range is ignored.
+func (k *Picker) Has(p *Peer, index int) {
+	if index < 0 || index >= len(k.held) || p.all {
+		return
+	}
+	if p.pieces == nil {
+		p.pieces = make([]bool, len(k.held))
+	}
+	p.pieces[index] = true
+	delete(p.refused, index)
+	if k.Wanted(index) > weir.Unwanted {
+		k.rewind()
+	}
+}
+
+// HasAll says that the peer has everything.
+func (k *Picker) HasAll(p *Peer) {
+	p.all, p.pieces = true, nil
+	k.rewind()
+}
+
+// HasThese replaces what the peer has. It keeps have.
+func (k *Picker) HasThese(p *Peer, have []bool) {
+	p.all, p.pieces = false, have
+	k.rewind()
+}
+
+// Interesting reports whether the peer has a piece that is not held.
+func (k *Picker) Interesting(p *Peer) bool {
+	for i, h := range k.held {
+		if !h && p.has(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// Availability returns how many peers have the piece.
+func (k *Picker) Availability(index int) int {
+	n := 0
+	for p := range k.peers {
+		if p.has(index) {
+			n++
+		}
+	}
+	return n
+}
+
+// Unchoked says that the peer serves us.
+func (k *Picker) Unchoked(p *Peer) {
+	p.choking = false
+	k.rewind()
+}
+
+// Choked says that the peer serves us no longer. Without BEP 6 that drops what
+// it was asked for; with it each request is answered by a reject.
+func (k *Picker) Choked(p *Peer) {
+	p.choking = true
+	if !p.fast {
+		k.releaseAll(p, true)
+	}
+}
+
+// Allowed says that the peer serves the piece although it chokes us (BEP 6).
+func (k *Picker) Allowed(p *Peer, index int) {
+	if index < 0 || index >= len(k.held) || len(p.allowed) >= 64 {
+		return
+	}
+	if p.allowed == nil {
+		p.allowed = map[int]bool{}
+	}
+	p.allowed[index] = true
+	k.rewind()
+}
+
+func (p *Peer) has(index int) bool { return p.all || p.pieces != nil && p.pieces[index] }
+
+// usable reports whether the peer may be asked for blocks of the piece now.
+func (p *Peer) usable(index int) bool {
+	return p.has(index) && (!p.choking || p.allowed[index]) && p.refused[index] < mostRefusals
+}
+
+// room returns how many more blocks the peer's window takes.
+func (p *Peer) room(queue time.Duration) int {
+	if p.stalled {
+		return 1 - p.out
+	}
+	return min(p.most, p.meter.window(queue)) - p.out
+}
+
+// refuse counts a reject; a peer that keeps refusing a piece does not have it.
+func (p *Peer) refuse(index int) {
+	if p.refused == nil {
+		p.refused = map[int]int{}
+	}
+	p.refused[index]++
+}
+
+const mostRefusals = 3
+
+func (p *Peer) eta() time.Duration {
+	d := p.meter.eta(p.queued)
+	if p.stalled {
+		d += 10 * time.Second
+	}
+	return d
+}
+
+func (p *Peer) append(r *request) {
+	r.before = p.newest
+	if p.newest == nil {
+		p.oldest = r
+	} else {
+		p.newest.after = r
+	}
+	p.newest = r
+	p.out++
+	p.queued += r.piece.blockBytes(r.index)
+}
+
+func (p *Peer) remove(r *request) {
+	if r.before == nil {
+		p.oldest = r.after
+	} else {
+		r.before.after = r.after
+	}
+	if r.after == nil {
+		p.newest = r.before
+	} else {
+		r.after.before = r.before
+	}
+	r.before, r.after = nil, nil
+	p.out--
+	p.queued -= r.piece.blockBytes(r.index)
+}
+
+// expectLate remembers that a block which was taken back may still arrive.
+func (p *Peer) expectLate(b Block) {
+	if len(p.late) >= 2*maxOut {
+		clear(p.late) // it owes us more than it was ever asked for at a time
+	}
+	p.late[b] = struct{}{}
+}
+
+// Rate returns the measured rate in bytes per second, 0 before any measure.
+func (p *Peer) Rate() float64 {
+	if !p.meter.sure {
+		return 0
+	}
+	return p.meter.rate
+}
+
+// RTT returns the smallest round trip seen.
+func (p *Peer) RTT() time.Duration { return p.meter.rtt }
+
+// Out returns how many requests it has not answered.
+func (p *Peer) Out() int { return p.out }

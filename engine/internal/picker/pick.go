@@ -1,0 +1,267 @@
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// How much later than the earliest possible delivery a block may be expected
+// and still be asked of a peer that has room. Beyond, it waits for a better
+// peer to have room.
+var slack = [...]time.Duration{
+	weir.Background: time.Hour,
+	weir.Window:     500 * time.Millisecond,
+	weir.Blocked:    20 * time.Millisecond,
+}
+
+const (
+	hedgeEvery = 20 * time.Millisecond
+	// turnBlocks is how much one window is given before the next one's turn.
+	turnBlocks = 32
+)
+
+// Pick returns what to do now, in order. The slice is valid until the next
+// call; so are the cancels that the calls since the last Pick gave rise to.
+func (k *Picker) Pick(now time.Time) []Action {
+	k.stalls(now)
+	k.blocked(now)
+	if now.Sub(k.lastHedge) >= hedgeEvery {
+		k.lastHedge = now
+		k.hedge(now)
+	}
+	k.windows(now)
+	k.background(now)
+	for p := range k.peers {
+		if p.room(k.opts.QueueTime) > 0 {
+			p.meter.short = true
+		}
+	}
+	out := k.actions
+	k.actions, k.spare = k.spare[:0], out
+	return out
+}
+
+// stalls takes everything back from peers that fell silent. They are asked for
+// one block at a time until they speak again.
+func (k *Picker) stalls(now time.Time) {
+	for p := range k.peers {
+		if p.out == 0 || p.silence(now) < 3*p.meter.patience() {
+			continue
+		}
+		p.stalled = true
+		for r := p.oldest; r != nil; r = p.oldest {
+			pc := r.piece
+			if !r.cancelled {
+				k.actions = append(k.actions, Action{Cancel, p, Block{pc.index, r.index}})
+			}
+			if pc.solo == p {
+				pc.solo = nil
+			}
+			k.retire(r)
+			k.settle(pc)
+		}
+		p.meter.busySince = now
+		k.rewind()
+	}
+}
+
+// silence returns for how long the peer has owed us an answer.
+func (p *Peer) silence(now time.Time) time.Duration {
+	since := p.meter.busySince
+	if p.meter.last.After(since) {
+		since = p.meter.last
+	}
+	if p.oldest != nil && p.oldest.sent.After(since) {
+		since = p.oldest.sent
+	}
+	return now.Sub(since)
+}
+
+// blocked asks for what reads wait for, the longest waiting first.
+func (k *Picker) blocked(now time.Time) {
+	var begun int64
+	for _, w := range k.wants[weir.Blocked] {
+		k.open(w, func(p *piece) bool {
+			if !p.begun() && begun > 0 && !k.fits(p) {
+				return false
+			}
+			k.assign(now, p, weir.Blocked, len(p.blocks))
+			begun += p.bytes
+			return true
+		})
+	}
+}
+
+// fits reports whether memory allows to begin another piece.
+func (k *Picker) fits(p *piece) bool {
+	return k.begun+k.committing+p.bytes <= k.opts.MemoryBytes
+}
+
+// windows asks for read-ahead, taking turns between the windows.
+func (k *Picker) windows(now time.Time) {
+	wants := k.wants[weir.Window]
+	if len(wants) == 0 {
+		return
+	}
+	k.turn++
+	for progress := true; progress && k.anyRoom(); {
+		progress = false
+		for i := range wants {
+			left := turnBlocks
+			k.open(wants[(k.turn+i)%len(wants)], func(p *piece) bool {
+				if !p.begun() && !k.fits(p) {
+					return false
+				}
+				left -= k.assign(now, p, weir.Window, left)
+				return left > 0 && k.anyRoom()
+			})
+			progress = progress || left < turnBlocks
+		}
+	}
+}
+
+// background asks for pieces that nobody waits for: one peer a piece, so that
+// few are suspects when it fails.
+func (k *Picker) background(now time.Time) {
+	for _, w := range k.wants[weir.Background] {
+		k.open(w, func(p *piece) bool {
+			if !p.begun() && !k.fits(p) {
+				return false
+			}
+			k.assign(now, p, weir.Background, len(p.blocks))
+			return k.anyRoom()
+		})
+	}
+}
+
+func (k *Picker) anyRoom() bool {
+	for p := range k.peers {
+		if !p.choking && p.room(k.opts.QueueTime) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// assign asks for up to most free blocks of the piece, each of the peer that
+// will deliver it soonest, and returns how many it found a peer for.
+func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (n int) {
+	for i := range p.blocks {
+		if n == most || p.free == 0 {
+			break
+		}
+		if p.blocks[i].from != nil || p.blocks[i].asked() {
+			continue
+		}
+		peer := k.choose(p, prio)
+		if peer == nil {
+			break
+		}
+		k.track(p, func() { k.link(now, peer, p, i) })
+		p.free--
+		n++
+	}
+	return n
+}
+
+// choose returns the peer to ask for a block of the piece, nil if the block
+// had better wait.
+func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
+	if p.solo != nil && !p.solo.usable(p.index) {
+		p.solo = nil
+	}
+	alone := p.solo != nil && (prio < weir.Blocked || len(p.fails) > 0)
+	var best *Peer
+	var bestETA, soonest time.Duration
+	for c := range k.peers {
+		if !c.usable(p.index) || alone && c != p.solo {
+			continue
+		}
+		if p.solo == nil && prio < weir.Blocked && !c.proven && p.begun() {
+			continue // what it sends could spoil the good blocks of others
+		}
+		eta := c.eta()
+		if soonest == 0 || eta < soonest {
+			soonest = eta
+		}
+		if k.roomFor(c, prio) > 0 && (best == nil || eta < bestETA) {
+			best, bestETA = c, eta
+		}
+	}
+	if best == nil || bestETA > soonest+slack[prio] {
+		return nil
+	}
+	if p.solo == nil && (len(p.fails) > 0 || prio == weir.Background || prio == weir.Window && !best.proven) {
+		p.solo = best
+	}
+	return best
+}
+
+// roomFor lets urgent requests pass a window that read-ahead has filled.
+func (k *Picker) roomFor(p *Peer, prio weir.Priority) int {
+	if prio == weir.Blocked && !p.stalled {
+		return min(p.most, 2*p.meter.window(k.opts.QueueTime)) - p.out
+	}
+	return p.room(k.opts.QueueTime)
+}
+
+// hedge asks a second peer for blocks that a read waits for and that are late
+// by the first one's own measure.
+func (k *Picker) hedge(now time.Time) {
+	for _, w := range k.wants[weir.Blocked] {
+		for _, s := range w.spans {
+			for i := s.First; i < s.End; i++ {
+				if p := k.pieces[i]; p != nil && p.live > 0 && len(p.fails) == 0 {
+					k.hedgePiece(now, p)
+				}
+			}
+		}
+	}
+}
+
+func (k *Picker) hedgePiece(now time.Time, p *piece) {
+	for i := range p.blocks {
+		first := p.blocks[i].only()
+		if first == nil || !first.late(now) {
+			continue
+		}
+		if float64(k.stats.Hedged) >= float64(k.opts.HedgeBurst)+k.opts.HedgeShare*float64(k.stats.Received) {
+			return
+		}
+		var second *Peer
+		for c := range k.peers {
+			if c == first.peer || !c.usable(p.index) || c.stalled || k.roomFor(c, weir.Blocked) <= 0 || c.out > 0 && c.silence(now) > c.meter.patience() {
+				continue
+			}
+			if second == nil || c.eta() < second.eta() {
+				second = c
+			}
+		}
+		if second == nil {
+			return
+		}
+		k.stats.Hedged++
+		k.link(now, second, p, i)
+	}
+}
+
+// only returns the block's request if it has exactly one.
+func (b *block) only() *request {
+	switch {
+	case b.reqs[0] != nil && b.reqs[1] == nil:
+		return b.reqs[0]
+	case b.reqs[1] != nil && b.reqs[0] == nil:
+		return b.reqs[1]
+	}
+	return nil
+}
+
+// late reports whether the request's peer is silent, or slower than it was.
+func (r *request) late(now time.Time) bool {
+	patience := r.peer.meter.patience()
+	if r.peer.silence(now) > patience {
+		return true
+	}
+	return now.Sub(r.due) > max(patience, r.due.Sub(r.sent)/2)
+}

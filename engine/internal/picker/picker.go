@@ -1,0 +1,409 @@
+// Package picker decides which block is asked of which peer, and when. It is
+// the heart of weir and it is pure: facts go in (a peer has a piece, a block
+// arrived, a reader waits), choices come out (request this, cancel that).
+//
+// No I/O, no goroutine, no clock and no lock lives here: every method takes the
+// time, and one goroutine at a time calls them (the owner of the torrent). The
+// bytes of blocks are not seen here either, only their digests when somebody
+// has to be blamed for a piece that failed.
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// Block names a block of a piece: 16 KiB, shorter at the end of the piece.
+type Block struct {
+	Piece int
+	Index int
+}
+
+// Geometry tells how long each piece is.
+type Geometry interface {
+	NumPieces() int
+	PieceRange(index int) weir.Range
+}
+
+// Kind says what an Action is.
+type Kind uint8
+
+// The kinds of actions.
+const (
+	Request Kind = iota
+	Cancel
+)
+
+// Action is one decision to be carried out on the wire.
+type Action struct {
+	Kind  Kind
+	Peer  *Peer
+	Block Block
+}
+
+// Options bound what a Picker does. Zero fields take the defaults.
+type Options struct {
+	// MemoryBytes bounds the pieces that are begun and not yet verified. One
+	// piece that a read waits for is begun whatever the bound.
+	MemoryBytes int64
+	// QueueTime is the time's worth of requests kept queued at a peer beyond
+	// its round trip (100 ms): enough that it never runs dry, little enough that
+	// an urgent request does not stand behind much.
+	QueueTime time.Duration
+	// HedgeShare bounds the blocks asked for twice, as a share of the blocks
+	// received (0.02), with HedgeBurst more of them for the beginning (64).
+	HedgeShare float64
+	HedgeBurst int
+}
+
+func (o *Options) defaults() {
+	if o.MemoryBytes == 0 {
+		o.MemoryBytes = 256 << 20
+	}
+	if o.QueueTime == 0 {
+		o.QueueTime = 100 * time.Millisecond
+	}
+	if o.HedgeShare == 0 {
+		o.HedgeShare = 0.02
+	}
+	if o.HedgeBurst == 0 {
+		o.HedgeBurst = 64
+	}
+}
+
+// Picker holds what is known about one torrent's pieces, peers and wants.
+type Picker struct {
+	geo  Geometry
+	opts Options
+
+	held      []bool         // verified; nothing is requested
+	pieces    map[int]*piece // wanted or begun, and not held
+	heldCount int
+	begun     int64 // bytes of the pieces that hold or expect a block
+
+	committing int64 // bytes of verified pieces still in memory
+
+	peers map[*Peer]struct{}
+	wants [weir.Blocked + 1][]*Want // by priority, in order of arrival
+	turn  int                       // whose window goes first at the next Pick
+
+	stats Stats
+
+	actions   []Action // since the last Pick
+	spare     []Action // what the last Pick returned
+	lastHedge time.Time
+}
+
+// Stats count blocks since the picker was made.
+type Stats struct {
+	Received int64 // blocks that were of use
+	Wasted   int64 // blocks that came twice or were not asked for
+	Hedged   int64 // requests for a block that somebody else was asked for already
+}
+
+// Stats returns the counts so far.
+func (k *Picker) Stats() Stats { return k.stats }
+
+// New returns a Picker for a torrent of which held pieces are verified already.
+// It takes ownership of held, which has an entry per piece.
+func New(geo Geometry, held []bool, opts Options) *Picker {
+	opts.defaults()
+	k := &Picker{
+		geo:    geo,
+		opts:   opts,
+		held:   held,
+		pieces: map[int]*piece{},
+		peers:  map[*Peer]struct{}{},
+	}
+	for _, h := range held {
+		if h {
+			k.heldCount++
+		}
+	}
+	return k
+}
+
+// piece is a piece that is wanted or begun, and not verified.
+type piece struct {
+	index  int
+	bytes  int64
+	blocks []block
+	left   int                   // blocks not received
+	free   int                   // blocks not received and not asked of anybody
+	live   int                   // requests that were sent and not answered
+	wanted [weir.Blocked + 1]int // how many wants at each priority
+	solo   *Peer                 // if set, only it is asked
+	fails  []attempt             // failed verifications, the latest last
+}
+
+// block is what is known of one block of a piece.
+type block struct {
+	from *Peer       // who delivered it; nil while it is missing
+	reqs [2]*request // live requests: none, one, or two when hedged
+}
+
+func (b *block) asked() bool { return b.reqs[0] != nil || b.reqs[1] != nil }
+
+// request is one block asked of one peer and not answered.
+type request struct {
+	peer      *Peer
+	piece     *piece
+	index     int
+	sent      time.Time
+	due       time.Time // by the peer's own measure
+	alone     bool      // the peer had nothing else to do
+	cancelled bool      // told the peer; it answers with a reject or the block (BEP 6)
+
+	before, after *request // at the same peer, in the order of sending
+}
+
+func (p *piece) priority() weir.Priority {
+	for prio := weir.Blocked; prio > weir.Unwanted; prio-- {
+		if p.wanted[prio] > 0 {
+			return prio
+		}
+	}
+	return weir.Unwanted
+}
+
+func (p *piece) begun() bool { return p.left < len(p.blocks) || p.live > 0 }
+
+func (p *piece) blockBytes(i int) int64 {
+	return min(weir.BlockBytes, p.bytes-int64(i)*weir.BlockBytes)
+}
+
+func (k *Picker) piece(index int) *piece {
+	p := k.pieces[index]
+	if p == nil {
+		n := k.geo.PieceRange(index).Len()
+		blocks := int((n + weir.BlockBytes - 1) / weir.BlockBytes)
+		p = &piece{index: index, bytes: n, blocks: make([]block, blocks), left: blocks, free: blocks}
+		k.pieces[index] = p
+	}
+	return p
+}
+
+// settle forgets a piece that nobody wants and nothing has arrived of.
+func (k *Picker) settle(p *piece) {
+	if p.priority() == weir.Unwanted && !p.begun() && len(p.fails) == 0 {
+		delete(k.pieces, p.index)
+	}
+}
+
+// track runs change and keeps the count of begun bytes right around it.
+func (k *Picker) track(p *piece, change func()) {
+	before := p.begun()
+	change()
+	switch after := p.begun(); {
+	case after && !before:
+		k.begun += p.bytes
+	case before && !after:
+		k.begun -= p.bytes
+	}
+}
+
+// HeldCount returns how many pieces are verified.
+func (k *Picker) HeldCount() int { return k.heldCount }
+
+// HeldPieces tells which pieces are verified. The slice is the picker's own: read
+// it before the next call.
+func (k *Picker) HeldPieces() []bool { return k.held }
+
+// SetMemory changes Options.MemoryBytes.
+func (k *Picker) SetMemory(bytes int64) { k.opts.MemoryBytes = bytes }
+
+// Committing returns the bytes of verified pieces that are still in memory.
+func (k *Picker) Committing() int64 { return k.committing }
+
+// Held reports whether the piece is verified.
+func (k *Picker) Held(index int) bool { return k.held[index] }
+
+// Lost says that a verified piece is gone (evicted); wants for it are served
+// from the swarm again.
+func (k *Picker) Lost(index int) {
+	if !k.held[index] {
+		return
+	}
+	k.held[index] = false
+	k.heldCount--
+	for prio := weir.Background; prio <= weir.Blocked; prio++ {
+		for _, w := range k.wants[prio] {
+			for _, s := range w.spans {
+				if s.First <= index && index < s.End {
+					k.piece(index).wanted[prio]++
+				}
+			}
+			w.cursor = 0
+		}
+	}
+}
+
+// Wanted reports at which priority the piece is wanted.
+func (k *Picker) Wanted(index int) weir.Priority {
+	if p := k.pieces[index]; p != nil {
+		return p.priority()
+	}
+	return weir.Unwanted
+}
+
+// Busy reports whether anything is wanted that is not held, so that time alone
+// (a peer that falls silent) may call for a decision.
+func (k *Picker) Busy() bool {
+	for _, p := range k.pieces {
+		if p.priority() > weir.Unwanted || p.live > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Begun returns the bytes of pieces that are begun and not verified.
+func (k *Picker) Begun() int64 { return k.begun }
+
+// Drop forgets the received blocks of a piece that nobody wants, to give their
+// memory back. It reports whether it did.
+func (k *Picker) Drop(index int) bool {
+	p := k.pieces[index]
+	if p == nil || p.priority() > weir.Unwanted || p.left == 0 {
+		return false
+	}
+	k.track(p, func() {
+		for i := range p.blocks {
+			if p.blocks[i].from != nil {
+				p.blocks[i].from = nil
+				p.left++
+				if !p.blocks[i].asked() {
+					p.free++
+				}
+			}
+		}
+	})
+	k.settle(p)
+	return true
+}
+
+// Received says that peer delivered a block. keep tells whether its bytes are
+// of use, complete whether the piece can be verified now.
+func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bool) {
+	peer.stalled = false
+	p := k.pieces[b.Piece]
+	if p == nil || b.Index >= len(p.blocks) {
+		k.stats.Wasted++
+		return false, false
+	}
+	peer.meter.arrived(now, p.blockBytes(b.Index))
+	bl := &p.blocks[b.Index]
+	k.track(p, func() {
+		r := bl.at(peer)
+		if r != nil {
+			if r.alone {
+				peer.meter.answered(now.Sub(r.sent))
+			}
+			k.unlink(r)
+		}
+		_, late := peer.late[b]
+		delete(peer.late, b)
+		if bl.from != nil || r == nil && !late {
+			return // twice, or never asked for: a lie to make us hold memory
+		}
+		keep = true
+		if r == nil && !bl.asked() {
+			p.free--
+		}
+		bl.from = peer
+		p.left--
+		for _, o := range bl.reqs {
+			if o != nil {
+				if !o.cancelled {
+					k.actions = append(k.actions, Action{Cancel, o.peer, b})
+				}
+				k.unlink(o)
+			}
+		}
+		complete = p.left == 0
+	})
+	if keep {
+		k.stats.Received++
+	} else {
+		k.stats.Wasted++
+	}
+	k.settle(p)
+	return keep, complete
+}
+
+func (b *block) at(peer *Peer) *request {
+	for _, r := range b.reqs {
+		if r != nil && r.peer == peer {
+			return r
+		}
+	}
+	return nil
+}
+
+// link makes a request live.
+func (k *Picker) link(now time.Time, peer *Peer, p *piece, index int) {
+	bl := &p.blocks[index]
+	r := &request{peer: peer, piece: p, index: index, sent: now, alone: peer.out == 0}
+	peer.meter.asked(now, r.alone)
+	r.due = now.Add(peer.meter.eta(peer.queued))
+	if bl.reqs[0] == nil {
+		bl.reqs[0] = r
+	} else {
+		bl.reqs[1] = r
+	}
+	p.live++
+	peer.append(r)
+	k.actions = append(k.actions, Action{Request, peer, Block{p.index, index}})
+}
+
+// unlink takes a request out of its block and its peer. The block is not made
+// free: the caller knows what became of it.
+func (k *Picker) unlink(r *request) {
+	bl := &r.piece.blocks[r.index]
+	for i := range bl.reqs {
+		if bl.reqs[i] == r {
+			bl.reqs[i] = nil
+		}
+	}
+	r.piece.live--
+	r.peer.remove(r)
+}
+
+// release takes a request back: unless somebody else is asked for it too, the
+// block is free again.
+func (k *Picker) release(r *request) {
+	k.unlink(r)
+	bl := &r.piece.blocks[r.index]
+	if bl.from == nil && !bl.asked() {
+		r.piece.free++
+	}
+}
+
+// Rejected says that the peer will not deliver the block (BEP 6).
+func (k *Picker) Rejected(peer *Peer, b Block) {
+	delete(peer.late, b)
+	p := k.pieces[b.Piece]
+	if p == nil || b.Index >= len(p.blocks) {
+		return
+	}
+	r := p.blocks[b.Index].at(peer)
+	if r == nil {
+		return
+	}
+	if !r.cancelled {
+		peer.refuse(b.Piece)
+	}
+	k.track(p, func() { k.release(r) })
+	k.rewind()
+	k.settle(p)
+}
+
+// rewind makes every want look at its pieces from the first one again.
+func (k *Picker) rewind() {
+	for prio := range k.wants {
+		for _, w := range k.wants[prio] {
+			w.cursor = 0
+		}
+	}
+}

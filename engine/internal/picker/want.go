@@ -1,0 +1,133 @@
+package picker
+
+import (
+	"slices"
+
+	"github.com/weirfs/weir"
+)
+
+// Span is a half-open range of pieces.
+type Span struct{ First, End int }
+
+// Want is somebody's wish for pieces at one priority, in the order given. A
+// piece may be wanted by any number of wants; the highest priority counts.
+type Want struct {
+	prio   weir.Priority
+	spans  []Span
+	cursor int // pieces from the beginning that have nothing left to be asked for
+}
+
+// NewWant adds an empty wish.
+func (k *Picker) NewWant(prio weir.Priority) *Want {
+	w := &Want{prio: prio}
+	k.wants[prio] = append(k.wants[prio], w)
+	return w
+}
+
+// Set replaces what w wishes for. What nobody wishes for any more is cancelled
+// by the next Pick; what was received of it is kept until Drop.
+func (k *Picker) Set(w *Want, spans []Span) {
+	for _, s := range Subtract(w.spans, spans) {
+		for i := s.First; i < s.End; i++ {
+			k.unwant(i, w.prio)
+		}
+	}
+	for _, s := range Subtract(spans, w.spans) {
+		for i := s.First; i < s.End; i++ {
+			if !k.held[i] {
+				k.piece(i).wanted[w.prio]++
+			}
+		}
+	}
+	w.spans = append(w.spans[:0], spans...)
+	w.cursor = 0
+}
+
+// Close takes the wish back.
+func (k *Picker) Close(w *Want) {
+	k.Set(w, nil)
+	k.wants[w.prio] = slices.DeleteFunc(k.wants[w.prio], func(o *Want) bool { return o == w })
+}
+
+func (k *Picker) unwant(index int, prio weir.Priority) {
+	p := k.pieces[index]
+	if p == nil || p.wanted[prio] == 0 {
+		return
+	}
+	p.wanted[prio]--
+	if p.priority() > weir.Unwanted {
+		return
+	}
+	for i := range p.blocks {
+		for _, r := range p.blocks[i].reqs {
+			if r != nil {
+				k.cancel(r)
+			}
+		}
+	}
+	k.settle(p)
+}
+
+// cancel tells the peer that the block is not needed. A peer with BEP 6 answers
+// and the request stays live until then; of another nothing more is expected,
+// but a block that was on its way is still of use.
+func (k *Picker) cancel(r *request) {
+	if r.cancelled {
+		return
+	}
+	k.actions = append(k.actions, Action{Cancel, r.peer, Block{r.piece.index, r.index}})
+	if r.peer.fast {
+		r.cancelled = true
+		return
+	}
+	k.retire(r)
+}
+
+// retire takes a request back whose block may still come.
+func (k *Picker) retire(r *request) {
+	r.peer.expectLate(Block{r.piece.index, r.index})
+	k.track(r.piece, func() { k.release(r) })
+}
+
+// Subtract returns the pieces of a that are not in b. Each list holds few spans.
+func Subtract(a, b []Span) []Span {
+	rest := slices.Clone(a)
+	for _, x := range b {
+		var next []Span
+		for _, s := range rest {
+			if left := (Span{s.First, min(s.End, x.First)}); left.First < left.End {
+				next = append(next, left)
+			}
+			if right := (Span{max(s.First, x.End), s.End}); right.First < right.End {
+				next = append(next, right)
+			}
+		}
+		rest = next
+	}
+	return rest
+}
+
+// open calls fn with the pieces of w that are not complete, in order, from the
+// cursor, until it returns false. The cursor moves past the pieces at the
+// beginning of which every block was received or asked for.
+func (k *Picker) open(w *Want, fn func(*piece) bool) {
+	n, head := 0, true
+	for _, s := range w.spans {
+		if size := s.End - s.First; n+size <= w.cursor {
+			n += size
+			continue
+		}
+		for i := s.First + max(0, w.cursor-n); i < s.End; i++ {
+			p := k.pieces[i]
+			if p != nil && p.free > 0 {
+				if !fn(p) {
+					return
+				}
+			}
+			if head = head && (p == nil || p.free == 0); head {
+				w.cursor++
+			}
+		}
+		n += s.End - s.First
+	}
+}

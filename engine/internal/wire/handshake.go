@@ -1,0 +1,51 @@
+package wire
+
+import (
+	"fmt"
+	"io"
+
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/weirfs/weir"
+)
+
+// HandshakeBytes is the length of the handshake of BEP 3.
+const HandshakeBytes = 68
+
+// Hello is what the two sides of a connection tell each other first.
+type Hello struct {
+	InfoHash weir.InfoHash
+	PeerID   [20]byte
+	Bits     pp.PeerExtensionBits
+}
+
+// OurBits are the extensions that weir speaks: BEP 6 and BEP 10.
+func OurBits() pp.PeerExtensionBits {
+	return pp.NewPeerExtensionBytes(pp.ExtensionBitFast, pp.ExtensionBitLtep)
+}
+
+// Append appends the handshake to b.
+func (h Hello) Append(b []byte) []byte {
+	b = append(b, pp.Protocol...)
+	b = append(b, h.Bits[:]...)
+	b = append(b, h.InfoHash[:]...)
+	return append(b, h.PeerID[:]...)
+}
+
+// ReadHello reads the other side's handshake.
+func ReadHello(r io.Reader) (Hello, error) {
+	var b [HandshakeBytes]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return Hello{}, fmt.Errorf("read handshake: %w", err)
+	}
+	rest, ok := b[:], string(b[:len(pp.Protocol)]) == pp.Protocol
+	if !ok {
+		return Hello{}, fmt.Errorf("peer does not speak BitTorrent in the clear: %w", weir.ErrInvalid)
+	}
+	var h Hello
+	rest = rest[len(pp.Protocol):]
+	rest = rest[copy(h.Bits[:], rest):]
+	rest = rest[copy(h.InfoHash[:], rest):]
+	copy(h.PeerID[:], rest)
+	return h, nil
+}

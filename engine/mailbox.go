@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+// event is one thing that the owner of a swarm has to know: a message from a
+// peer, or something to do.
+type event struct {
+	fn   func() // if set, nothing else is
+	peer *peer
+	msg  wire.Message
+	at   time.Time
+}
+
+// mailbox carries events to the owner of a swarm. Posting never waits, except
+// for peers when the owner lags far behind.
+type mailbox struct {
+	wake chan struct{} // holds a token when there is something to take
+
+	mu     sync.Mutex
+	room   sync.Cond // signalled when queue was taken
+	queue  []event
+	users  int // who keeps the owner from going away
+	closed bool
+}
+
+const mailboxLimit = 4096 // events, 64 MiB if all are blocks
+
+func newMailbox() *mailbox {
+	m := &mailbox{wake: make(chan struct{}, 1)}
+	m.room.L = &m.mu
+	return m
+}
+
+// post reports false when the owner is gone.
+func (m *mailbox) post(e event) bool {
+	m.mu.Lock()
+	for e.peer != nil && len(m.queue) >= mailboxLimit && !m.closed {
+		m.room.Wait()
+	}
+	if m.closed {
+		m.mu.Unlock()
+		return false
+	}
+	m.queue = append(m.queue, e)
+	first := len(m.queue) == 1
+	m.mu.Unlock()
+	if first {
+		select {
+		case m.wake <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// take returns what was posted, in order. spare is reused for what comes next.
+func (m *mailbox) take(spare []event) []event {
+	m.mu.Lock()
+	q := m.queue
+	m.queue = spare[:0]
+	m.room.Broadcast()
+	m.mu.Unlock()
+	return q
+}
+
+// use counts who relies on the owner to be there. It reports false, and counts
+// nothing, when it is gone.
+func (m *mailbox) use(n int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.users += n
+	return true
+}
+
+// closeIfEmpty closes the box unless there is something in it or somebody
+// relies on it.
+func (m *mailbox) closeIfEmpty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.queue) > 0 || m.users > 0 || m.closed {
+		return false
+	}
+	m.closed = true
+	m.room.Broadcast()
+	return true
+}
+
+// close makes every later post fail and returns what was never taken.
+func (m *mailbox) close() []event {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	q := m.queue
+	m.queue = nil
+	m.room.Broadcast()
+	return q
+}

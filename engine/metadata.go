@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"crypto/sha1"
+	"time"
+
+	"github.com/anacrolix/torrent/bencode"
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/weirfs/weir/engine/internal/wire"
+	"github.com/weirfs/weir/engine/source"
+)
+
+// Our numbers for extension messages (BEP 10).
+const ourMetadataID = 1
+
+const metadataName = "ut_metadata"
+
+// extensionHandshake is what we tell about ourselves (BEP 10).
+func (s *swarm) extensionHandshake() []byte {
+	h := pp.ExtendedHandshakeMessage{
+		M:    map[pp.ExtensionName]pp.ExtensionNumber{metadataName: ourMetadataID},
+		V:    s.eng.opts.UserAgent,
+		Reqq: mostUploads,
+		Port: s.eng.Port(),
+	}
+	if m := s.t.meta.Load(); m != nil {
+		h.MetadataSize = len(m.bytes)
+	}
+	return bencode.MustMarshal(h)
+}
+
+// theirHandshake is what weir reads of a peer's extension handshake. The
+// library's type is stricter: it fails on a number above 255 in any extension.
+type theirHandshake struct {
+	M            map[string]int64 `bencode:"m"`
+	Reqq         int64            `bencode:"reqq"`
+	MetadataSize int64            `bencode:"metadata_size"`
+}
+
+// extension handles an extension message.
+func (s *swarm) extension(p *peer, m *wire.Message) error {
+	switch m.ExtendedID {
+	case pp.HandshakeExtendedID:
+		var h theirHandshake
+		if err := bencode.Unmarshal(m.Payload, &h); err != nil && h.M == nil {
+			return nil // unreadable: the peer is of use without extensions
+		}
+		p.metadataID = int(min(max(h.M[metadataName], 0), 255))
+		if h.MetadataSize > 0 && h.MetadataSize <= source.MaxMetainfoBytes {
+			p.metadataSize = int(h.MetadataSize)
+		}
+		p.reqq = int(min(max(h.Reqq, 0), 1<<16))
+		if p.pk != nil {
+			p.pk.SetMaxRequests(p.reqq)
+		}
+	case ourMetadataID:
+		return s.metadataMessage(p, m.Payload)
+	}
+	return nil
+}
+
+// metadataMessage is the dictionary of BEP 9; data follows it.
+type metadataMessage struct {
+	Type  int64 `bencode:"msg_type"`
+	Piece int64 `bencode:"piece"`
+	Total int64 `bencode:"total_size,omitempty"`
+}
+
+func (s *swarm) metadataMessage(p *peer, payload []byte) error {
+	var msg metadataMessage
+	rest := 0
+	if err := bencode.Unmarshal(payload, &msg); err != nil {
+		trailing, ok := err.(bencode.ErrUnusedTrailingBytes)
+		if !ok {
+			return errNonsense
+		}
+		rest = trailing.NumUnusedBytes
+	}
+	switch msg.Type {
+	case int64(pp.RequestMetadataExtensionMsgType):
+		s.serveMetadata(p, msg.Piece)
+	case int64(pp.DataMetadataExtensionMsgType):
+		if s.fetch != nil {
+			s.fetch.received(p, int(msg.Piece), payload[len(payload)-rest:])
+			s.finishMetadata()
+		}
+	case int64(pp.RejectMetadataExtensionMsgType):
+		if s.fetch != nil {
+			s.fetch.refused(p, time.Now())
+		}
+	}
+	return nil
+}
+
+// serveMetadata answers a request for a piece of the info dictionary.
+func (s *swarm) serveMetadata(p *peer, piece int64) {
+	if p.metadataID == 0 {
+		return
+	}
+	answer := metadataMessage{Type: int64(pp.RejectMetadataExtensionMsgType), Piece: piece}
+	var data []byte
+	if m := s.t.meta.Load(); m != nil && piece >= 0 && piece < int64(metadataPieces(len(m.bytes))) {
+		answer.Type, answer.Total = int64(pp.DataMetadataExtensionMsgType), int64(len(m.bytes))
+		off := int(piece) * metadataPieceBytes
+		data = m.bytes[off:min(off+metadataPieceBytes, len(m.bytes))]
+	}
+	payload := append(bencode.MustMarshal(answer), data...)
+	p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, payload) })
+}
+
+// askMetadata sends what the fetch decides.
+func (s *swarm) askMetadata(now time.Time) {
+	if s.fetch == nil {
+		return
+	}
+	for p := range s.peers {
+		if p.metadataID == 0 || p.metadataSize == 0 {
+			continue
+		}
+		for _, piece := range s.fetch.ask(p, p.metadataSize, now) {
+			payload := bencode.MustMarshal(metadataMessage{Type: int64(pp.RequestMetadataExtensionMsgType), Piece: int64(piece)})
+			p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, payload) })
+		}
+	}
+}
+
+// finishMetadata verifies the info dictionary once it is complete.
+func (s *swarm) finishMetadata() {
+	size, b, from := s.fetch.complete()
+	if b == nil {
+		return
+	}
+	if sha1.Sum(b) != [sha1.Size]byte(s.t.ih) {
+		s.log.Debug("metadata failed verification", "peers", len(from))
+		s.fetch.failed(size, time.Now())
+		if len(from) == 1 {
+			s.candidates.ban(from[0].addr, time.Now())
+			s.drop(from[0], errBanned)
+		}
+		return
+	}
+	info, hashes, err := source.ParseInfo(s.t.ih, b)
+	if err != nil {
+		// Its hash is right: no peer has anything better.
+		s.log.Error("the torrent's metadata is refused", "err", err)
+		s.t.endWith(err)
+		return
+	}
+	s.t.setMeta(&metainfo{info: info, bytes: b, hashes: hashes})
+	if err := s.eng.opts.Store.PutRecord(MetadataBucket, s.t.ih[:], b); err != nil {
+		s.log.Warn("metadata not kept in the cache", "err", err)
+	}
+	s.gotMeta()
+}

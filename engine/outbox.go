@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+// upload is one block that a peer asked for.
+type upload struct{ index, begin, length int }
+
+// mostUploads is how many requests of a peer we queue; it is told in the
+// extension handshake (BEP 10 reqq).
+const mostUploads = 512
+
+// outbox is what is to be written to one peer: control messages first, then the
+// blocks that it asked for, in its order. The owner fills it, the peer's writer
+// empties it.
+type outbox struct {
+	wake chan struct{} // holds a token when flush found something; closed with the box
+
+	mu      sync.Mutex
+	buf     []byte // encoded control messages
+	uploads []upload
+	closed  bool
+}
+
+func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
+
+// control appends a message with encode.
+func (o *outbox) control(encode func([]byte) []byte) {
+	o.mu.Lock()
+	o.buf = encode(o.buf)
+	o.mu.Unlock()
+}
+
+func (o *outbox) bare(t pp.MessageType) {
+	o.control(func(b []byte) []byte { return wire.AppendBare(b, t) })
+}
+
+// reject refuses a request (BEP 6).
+func (o *outbox) reject(u upload) {
+	o.control(func(b []byte) []byte { return wire.AppendRequest(b, pp.Reject, u.index, u.begin, u.length) })
+}
+
+// push queues a block. It reports false when there are too many.
+func (o *outbox) push(u upload) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.uploads) >= mostUploads {
+		return false
+	}
+	o.uploads = append(o.uploads, u)
+	return true
+}
+
+// cancel takes a block out of the queue. With BEP 6 it is answered by a reject,
+// unless the block is already being sent.
+func (o *outbox) cancel(u upload, fast bool) {
+	o.mu.Lock()
+	i := slices.Index(o.uploads, u)
+	if i >= 0 {
+		o.uploads = slices.Delete(o.uploads, i, i+1)
+	}
+	o.mu.Unlock()
+	if i >= 0 && fast {
+		o.reject(u)
+	}
+}
+
+// choke drops the queue and says so.
+func (o *outbox) choke(fast bool) {
+	o.mu.Lock()
+	dropped := o.uploads
+	o.uploads = nil
+	o.mu.Unlock()
+	o.bare(pp.Choke)
+	if fast {
+		for _, u := range dropped {
+			o.reject(u)
+		}
+	}
+}
+
+// flush wakes the writer if there is something to write.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || len(o.buf) == 0 && len(o.uploads) == 0 {
+		return
+	}
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.closed = true
+		close(o.wake)
+	}
+}
+
+// next returns what to write now: control messages, or one block.
+func (o *outbox) next(spare []byte) (buf []byte, u upload, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return nil, u, false
+	case len(o.buf) > 0:
+		buf, o.buf = o.buf, spare[:0]
+		return buf, u, true
+	case len(o.uploads) > 0:
+		u = o.uploads[0]
+		o.uploads = o.uploads[1:]
+		return nil, u, true
+	}
+	return nil, u, false
+}
+
+// write sends what the outbox holds until it is closed or the connection fails.
+func (p *peer) write() {
+	timer := time.NewTimer(keepAlive)
+	defer timer.Stop()
+	var spare, block []byte
+	for {
+		select {
+		case _, open := <-p.out.wake:
+			if !open {
+				return
+			}
+		case <-timer.C:
+			p.out.control(wire.AppendKeepAlive)
+		}
+		for {
+			buf, u, ok := p.out.next(spare)
+			if !ok {
+				break
+			}
+			if buf == nil {
+				if buf, ok = p.sw.payload(p, u, block[:0]); !ok {
+					continue
+				}
+				block = buf
+			} else {
+				spare = buf
+			}
+			_ = p.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+			if _, err := p.conn.Write(buf); err != nil {
+				p.sw.do(func() { p.sw.drop(p, err) })
+				return
+			}
+		}
+		timer.Reset(keepAlive)
+	}
+}
+
+// payload builds the answer to a request in buf. It reports false if there is
+// nothing to send.
+func (s *swarm) payload(p *peer, u upload, buf []byte) ([]byte, bool) {
+	buf = wire.AppendPieceHeader(buf, u.index, u.begin, u.length)
+	head := len(buf)
+	buf = slices.Grow(buf, u.length)[:head+u.length]
+	ok := s.mem.readAt(u.index, buf[head:], int64(u.begin))
+	if !ok {
+		var err error
+		ok, err = s.eng.opts.Store.ReadAt(weir.PieceID{Torrent: s.t.ih, Index: u.index}, buf[head:], int64(u.begin))
+		if err != nil {
+			s.log.Debug("piece not read for a peer", "piece", u.index, "peer", p.addr, "err", err)
+			ok = false
+		}
+	}
+	if !ok {
+		if !p.fast() {
+			return nil, false
+		}
+		return wire.AppendRequest(buf[:0], pp.Reject, u.index, u.begin, u.length), true
+	}
+	s.t.counts.uploaded.Add(int64(u.length))
+	p.served.Store(true)
+	return buf, true
+}

@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+var (
+	errNonsense = fmt.Errorf("peer breaks the protocol: %w", weir.ErrInvalid)
+	errBanned   = errors.New("peer sent wrong data")
+	errTwice    = errors.New("already connected to this peer")
+	errSelf     = errors.New("connected to ourselves")
+	errSilent   = errors.New("peer said nothing for too long")
+)
+
+// Time-outs of a connection.
+const (
+	helloTimeout = 10 * time.Second
+	writeTimeout = time.Minute
+	silentAfter  = 3 * time.Minute // peers send a keep-alive every two minutes (BEP 3)
+	keepAlive    = 90 * time.Second
+)
+
+// peer is one connection. Two goroutines serve it: one reads messages and posts
+// them to the owner, one writes what the owner put into out. The rest belongs to
+// the owner.
+type peer struct {
+	sw       *swarm
+	conn     net.Conn
+	addr     string // host:port of the other side
+	dialed   bool   // we connected, so addr is where it listens
+	hello    wire.Hello
+	rtt      time.Duration // of the TCP handshake; 0 for incoming
+	out      *outbox
+	served   atomic.Bool // blocks went out since the owner last looked
+	pk       *picker.Peer
+	spoke    bool // said which pieces it has; only its first message may
+	bits     []bool
+	all      bool
+	haves    []int // before the metadata
+	allowed  []int
+	unchoked bool // it serves us
+
+	interested   bool // we told it that we are
+	wantsUs      bool // it told us that it is
+	choking      bool // we don't serve it
+	unchokedAt   time.Time
+	reqq         int
+	metadataID   int // its number for ut_metadata, 0 if it has none
+	metadataSize int
+	received     int64 // payload
+}
+
+func (p *peer) fast() bool     { return p.hello.Bits.SupportsFast() }
+func (p *peer) extended() bool { return p.hello.Bits.SupportsExtended() }
+
+// join makes a connection whose handshakes are done part of the swarm.
+// early is what the handshake said already of our pieces and our interest, nil
+// if nothing.
+func (s *swarm) join(conn net.Conn, addr string, hello wire.Hello, rtt time.Duration, dialed bool, early []bool) error {
+	if hello.PeerID == s.eng.peerID {
+		return errSelf
+	}
+	for o := range s.peers {
+		if o.hello.PeerID == hello.PeerID {
+			return errTwice
+		}
+	}
+	if s.candidates.banned(addr, time.Now()) {
+		return errBanned
+	}
+	p := &peer{
+		sw: s, conn: conn, addr: addr, dialed: dialed, hello: hello, rtt: rtt,
+		out: newOutbox(), choking: true, interested: early != nil,
+	}
+	s.peers[p] = struct{}{}
+	s.connected.Store(int32(len(s.peers)))
+	s.log.Debug("peer joined", "peer", addr, "rtt", rtt, "dialed", dialed)
+	s.greet(p, early)
+	if s.pick != nil {
+		s.introduce(p)
+	}
+	s.spawn(func() { p.read() })
+	s.spawn(func() { p.write() })
+	return nil
+}
+
+// greet sends what each connection begins with: what we have (BEP 3, 6) and the
+// extension handshake (BEP 10).
+func (s *swarm) greet(p *peer, early []bool) {
+	switch {
+	case early != nil:
+		for i, have := range s.pick.HeldPieces() {
+			if have && !early[i] {
+				p.out.control(func(b []byte) []byte { return wire.AppendHave(b, i) })
+			}
+		}
+	case s.pick != nil && s.pick.HeldCount() == len(s.pick.HeldPieces()) && p.fast():
+		p.out.bare(pp.HaveAll)
+	case s.pick != nil && s.pick.HeldCount() > 0:
+		p.out.control(func(b []byte) []byte { return wire.AppendBitfield(b, s.pick.HeldPieces()) })
+	case p.fast():
+		p.out.bare(pp.HaveNone)
+	}
+	if p.extended() {
+		payload := s.extensionHandshake()
+		p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, pp.HandshakeExtendedID, payload) })
+	}
+}
+
+// introduce tells the picker what the peer has said so far.
+func (s *swarm) introduce(p *peer) {
+	if p.pk != nil {
+		return
+	}
+	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, RTT: p.rtt, MaxRequests: p.reqq, Fast: p.fast()})
+	n := s.t.Info().NumPieces()
+	switch {
+	case p.all:
+		s.pick.HasAll(p.pk)
+	case p.bits != nil:
+		if !fits(p.bits, n) {
+			s.drop(p, errNonsense)
+			return
+		}
+		s.pick.HasThese(p.pk, p.bits[:n])
+	}
+	for _, i := range p.haves {
+		s.pick.Has(p.pk, i)
+	}
+	for _, i := range p.allowed {
+		s.pick.Allowed(p.pk, i)
+	}
+	if p.unchoked {
+		s.pick.Unchoked(p.pk)
+	}
+	p.bits, p.haves, p.allowed = nil, nil, nil
+	s.interest(p)
+}
+
+// fits reports whether a bitfield is one for n pieces: padded to a byte with
+// zeros.
+func fits(bits []bool, n int) bool {
+	if len(bits) != (n+7)/8*8 {
+		return false
+	}
+	for _, b := range bits[n:] {
+		if b {
+			return false
+		}
+	}
+	return true
+}
+
+// interest tells the peer whether it has something for us. We stay interested
+// while warm, because a peer may need seconds to unchoke us and a read must not.
+func (s *swarm) interest(p *peer) {
+	if p.pk == nil || p.interested || !s.pick.Interesting(p.pk) {
+		return
+	}
+	p.interested = true
+	p.out.bare(pp.Interested)
+}
+
+// drop ends a connection.
+func (s *swarm) drop(p *peer, why error) {
+	if _, ok := s.peers[p]; !ok {
+		return
+	}
+	delete(s.peers, p)
+	s.connected.Store(int32(len(s.peers)))
+	if p.pk != nil {
+		s.pick.Leave(p.pk)
+	}
+	if s.fetch != nil {
+		s.fetch.leave(p)
+	}
+	s.candidates.gone(p.addr, p.dialed, p.received > 0 || p.unchoked, why, time.Now())
+	s.log.Debug("peer left", "peer", p.addr, "err", why)
+	p.out.close()
+	_ = p.conn.Close()
+	s.slots.left(s, p)
+}
+
+func (p *peer) got(n int, _ time.Time) { p.received += int64(n) }
+
+// read posts what the peer says until the connection ends.
+func (p *peer) read() {
+	r := wire.NewReader(p.conn)
+	var extended time.Time
+	for {
+		if now := time.Now(); !r.Buffered() && now.Sub(extended) > 10*time.Second {
+			extended = now
+			_ = p.conn.SetReadDeadline(now.Add(silentAfter))
+		}
+		m, err := r.Next()
+		if err != nil {
+			var timeout net.Error
+			if errors.As(err, &timeout) && timeout.Timeout() {
+				err = errSilent
+			}
+			p.sw.do(func() { p.sw.drop(p, err) })
+			return
+		}
+		if !p.sw.box.post(event{peer: p, msg: m, at: time.Now()}) {
+			if m.Data != nil {
+				m.Data.Free()
+			}
+			return
+		}
+	}
+}
+
+// message is what the owner does with a message from a peer. An error ends the
+// connection.
+func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
+	switch m.Type {
+	case pp.Piece:
+		return s.block(p, m, at)
+	case pp.Bitfield, pp.HaveAll, pp.HaveNone:
+		return s.theirPieces(p, m)
+	case pp.Have:
+		return s.theirPiece(p, m.Index)
+	case pp.Choke:
+		p.unchoked = false
+		if p.pk != nil {
+			s.pick.Choked(p.pk)
+		}
+	case pp.Unchoke:
+		p.unchoked = true
+		if p.pk != nil {
+			s.pick.Unchoked(p.pk)
+		}
+	case pp.Reject:
+		if p.pk != nil && m.Begin%weir.BlockBytes == 0 {
+			s.pick.Rejected(p.pk, picker.Block{Piece: m.Index, Index: m.Begin / weir.BlockBytes})
+		}
+	case pp.AllowedFast:
+		switch {
+		case p.pk != nil:
+			s.pick.Allowed(p.pk, m.Index)
+		case len(p.allowed) < 64:
+			p.allowed = append(p.allowed, m.Index)
+		}
+	case pp.Interested:
+		p.wantsUs = true
+		s.slots.offer(s, p, at)
+	case pp.NotInterested:
+		p.wantsUs = false
+		s.slots.left(s, p)
+	case pp.Request:
+		return s.request(p, m)
+	case pp.Cancel:
+		p.out.cancel(upload{m.Index, m.Begin, m.Length}, p.fast())
+	case pp.Extended:
+		return s.extension(p, m)
+	}
+	return nil
+}
+
+func (s *swarm) theirPieces(p *peer, m *wire.Message) error {
+	if p.spoke {
+		return errNonsense
+	}
+	p.spoke = true
+	p.all, p.bits = m.Type == pp.HaveAll, m.Bits
+	if p.pk == nil {
+		return nil
+	}
+	switch {
+	case p.all:
+		s.pick.HasAll(p.pk)
+	case p.bits != nil:
+		n := s.t.Info().NumPieces()
+		if !fits(p.bits, n) {
+			return errNonsense
+		}
+		s.pick.HasThese(p.pk, p.bits[:n])
+		p.bits = nil
+	}
+	s.interest(p)
+	return nil
+}
+
+// mostHaves bounds what is remembered of a peer before the metadata is known.
+const mostHaves = 1 << 16
+
+func (s *swarm) theirPiece(p *peer, index int) error {
+	if p.pk == nil {
+		if len(p.haves) < mostHaves {
+			p.haves = append(p.haves, index)
+		}
+		return nil
+	}
+	if index >= s.t.Info().NumPieces() {
+		return errNonsense
+	}
+	s.pick.Has(p.pk, index)
+	if !p.interested && !s.pick.Held(index) {
+		s.interest(p)
+	}
+	return nil
+}
+
+// act puts a decision of the picker on the wire.
+func (s *swarm) act(a picker.Action) {
+	p := a.Peer.Ref.(*peer)
+	off := int64(a.Block.Index) * weir.BlockBytes
+	n := min(weir.BlockBytes, s.t.Info().PieceRange(a.Block.Piece).Len()-off)
+	t := pp.Request
+	if a.Kind == picker.Cancel {
+		t = pp.Cancel
+	}
+	p.out.control(func(b []byte) []byte {
+		return wire.AppendRequest(b, t, a.Block.Piece, int(off), int(n))
+	})
+}
+
+// spread tells the peers that we have a piece.
+func (s *swarm) spread(index int) {
+	for p := range s.peers {
+		p.out.control(func(b []byte) []byte { return wire.AppendHave(b, index) })
+	}
+}

@@ -1,0 +1,275 @@
+package engine
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+// assembly is a piece in memory: its blocks as they came from peers.
+type assembly struct {
+	index  int
+	bytes  int64
+	blocks []*wire.Block
+	touch  time.Time // the latest block
+}
+
+func (a *assembly) free() {
+	for i, b := range a.blocks {
+		if b != nil {
+			b.Free()
+			a.blocks[i] = nil
+		}
+	}
+}
+
+func (a *assembly) slices() [][]byte {
+	out := make([][]byte, len(a.blocks))
+	for i, b := range a.blocks {
+		out[i] = b.Bytes()
+	}
+	return out
+}
+
+// copyTo fills p from the piece at off.
+func (a *assembly) copyTo(p []byte, off int64) {
+	for len(p) > 0 {
+		n := copy(p, a.blocks[off/weir.BlockBytes].Bytes()[off%weir.BlockBytes:])
+		p, off = p[n:], off+int64(n)
+	}
+}
+
+// memory holds the pieces that are verified and not yet committed. Reads are
+// served from here meanwhile.
+type memory struct {
+	mu     sync.RWMutex
+	pieces map[int]*assembly
+	kept   []int // pieces which the Store did not take, oldest first
+}
+
+func (m *memory) has(index int) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.pieces[index] != nil
+}
+
+func (m *memory) size() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.pieces) - len(m.kept)
+}
+
+// readAt holds the lock while it copies: that is what keeps the blocks alive.
+func (m *memory) readAt(index int, p []byte, off int64) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	a := m.pieces[index]
+	if a == nil {
+		return false
+	}
+	a.copyTo(p, off)
+	return true
+}
+
+func (m *memory) put(a *assembly) {
+	m.mu.Lock()
+	m.pieces[a.index] = a
+	m.mu.Unlock()
+}
+
+func (m *memory) remove(index int) {
+	m.mu.Lock()
+	a := m.pieces[index]
+	delete(m.pieces, index)
+	m.mu.Unlock()
+	if a != nil {
+		a.free()
+	}
+}
+
+func (m *memory) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, a := range m.pieces {
+		a.free()
+		delete(m.pieces, i)
+	}
+	m.kept = nil
+}
+
+// readHeld fills p with range r if all of it is in memory or in the Store.
+func (s *swarm) readHeld(info *weir.TorrentInfo, p []byte, r weir.Range) (bool, error) {
+	first, end := info.Pieces(r)
+	for i := first; i < end; i++ {
+		pr := info.PieceRange(i)
+		part := r.Intersect(pr)
+		dst := p[part.Off-r.Off : part.End-r.Off]
+		if s.mem.readAt(i, dst, part.Off-pr.Off) {
+			continue
+		}
+		ok, err := s.eng.opts.Store.ReadAt(weir.PieceID{Torrent: s.t.ih, Index: i}, dst, part.Off-pr.Off)
+		if !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// block takes a block that a peer delivered.
+func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
+	info := s.t.Info()
+	if s.pick == nil || m.Index >= info.NumPieces() || m.Begin%weir.BlockBytes != 0 {
+		m.Data.Free()
+		return errNonsense
+	}
+	pr := info.PieceRange(m.Index)
+	if int64(m.Begin) >= pr.Len() || int64(m.Length) != min(weir.BlockBytes, pr.Len()-int64(m.Begin)) {
+		m.Data.Free()
+		return errNonsense
+	}
+	s.t.counts.downloaded.Add(int64(m.Length))
+	p.got(m.Length, at)
+	b := picker.Block{Piece: m.Index, Index: m.Begin / weir.BlockBytes}
+	keep, complete := s.pick.Received(at, p.pk, b)
+	if !keep {
+		s.t.counts.wasted.Add(int64(m.Length))
+		m.Data.Free()
+		return nil
+	}
+	a := s.pieces[m.Index]
+	if a == nil {
+		a = &assembly{index: m.Index, bytes: pr.Len(), blocks: make([]*wire.Block, (pr.Len()+weir.BlockBytes-1)/weir.BlockBytes)}
+		s.pieces[m.Index] = a
+	}
+	a.touch = at
+	a.blocks[b.Index] = m.Data
+	if complete {
+		s.verify(a)
+	}
+	return nil
+}
+
+// verify hashes a complete piece beside the owner.
+func (s *swarm) verify(a *assembly) {
+	meta, sums := s.t.meta.Load(), s.pick.Suspicious(a.index)
+	s.spawn(func() {
+		s.eng.hashing <- struct{}{}
+		h := sha1.New()
+		for _, b := range a.blocks {
+			h.Write(b.Bytes())
+		}
+		right := bytes.Equal(h.Sum(nil), meta.hashes[a.index*sha1.Size:][:sha1.Size])
+		var digests []uint64
+		if sums || !right {
+			digests = digestsOf(a)
+		}
+		<-s.eng.hashing
+		if !s.do(func() { s.judged(a, right, digests) }) {
+			return // the swarm ends; it frees s.pieces
+		}
+	})
+}
+
+// seed keys the digests that tell which peer sent a wrong block.
+var seed = maphash.MakeSeed()
+
+func digestsOf(a *assembly) []uint64 {
+	d := make([]uint64, len(a.blocks))
+	for i, b := range a.blocks {
+		d[i] = maphash.Bytes(seed, b.Bytes())
+	}
+	return d
+}
+
+// judged takes the verdict on a piece.
+func (s *swarm) judged(a *assembly, right bool, digests []uint64) {
+	delete(s.pieces, a.index)
+	var guilty []*picker.Peer
+	if right {
+		s.t.counts.verified.Add(1)
+		guilty = s.pick.Verified(a.index, digests)
+		s.mem.put(a)
+		s.release(a.index)
+		s.spread(a.index)
+		s.commit(a)
+	} else {
+		s.t.counts.failed.Add(1)
+		s.log.Debug("piece failed verification", "piece", a.index)
+		guilty = s.pick.Failed(a.index, digests)
+		a.free()
+	}
+	for _, g := range guilty {
+		p := g.Ref.(*peer)
+		s.log.Warn("peer sent wrong data; banned", "peer", p.addr, "piece", a.index)
+		s.candidates.ban(p.addr, time.Now())
+		s.drop(p, errBanned)
+	}
+}
+
+// commit puts a verified piece into the Store behind the readers' backs.
+func (s *swarm) commit(a *assembly) {
+	s.spawn(func() {
+		s.eng.committing <- struct{}{}
+		err := s.eng.opts.Store.Put(weir.PieceID{Torrent: s.t.ih, Index: a.index}, a.slices())
+		<-s.eng.committing
+		if err == nil {
+			s.mem.remove(a.index)
+			s.do(func() { s.pick.Committed(a.index) })
+			return
+		}
+		s.do(func() { s.keep(a.index, err) })
+	})
+}
+
+// mostKept bounds the bytes of pieces that stay in memory because the Store
+// does not take them: enough that a reader gets what it waited for.
+const mostKept = 64 << 20
+
+// keep leaves a piece in memory that the Store refused, in place of the oldest
+// such piece.
+func (s *swarm) keep(index int, err error) {
+	if errors.Is(err, weir.ErrNoSpace) {
+		s.log.Debug("piece not cached", "piece", index, "err", err)
+	} else {
+		s.log.Warn("piece not cached", "piece", index, "err", err)
+	}
+	s.mem.mu.Lock()
+	s.mem.kept = append(s.mem.kept, index)
+	most := max(1, int(mostKept/s.t.Info().PieceLength))
+	var gone []int
+	for len(s.mem.kept) > most {
+		gone = append(gone, s.mem.kept[0])
+		s.mem.kept = s.mem.kept[1:]
+	}
+	s.mem.mu.Unlock()
+	for _, i := range gone {
+		s.mem.remove(i)
+		s.pick.Committed(i)
+		s.pick.Lost(i)
+	}
+}
+
+// orphanAge is how long blocks of a piece that nobody wants any more are kept:
+// a reader often comes back.
+const orphanAge = 30 * time.Second
+
+// sweep frees what was received of pieces that nobody wants any more.
+func (s *swarm) sweep(now time.Time) {
+	if s.pick == nil {
+		return
+	}
+	short := s.eng.inMemory.Load() > s.eng.opts.MemoryBytes*3/4
+	for i, a := range s.pieces {
+		if (short || now.Sub(a.touch) > orphanAge) && s.pick.Drop(i) {
+			a.free()
+			delete(s.pieces, i)
+		}
+	}
+}

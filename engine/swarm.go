@@ -1,0 +1,339 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/picker"
+)
+
+// errCooled says that the swarm ended between being found and being asked; the
+// caller warms the torrent again.
+var errCooled = errors.New("swarm has just cooled")
+
+// swarm is the running half of a warm torrent. One goroutine, the owner, has all
+// its state: everybody else posts to its mailbox. Only mem and the atomics are
+// shared.
+type swarm struct {
+	t   *Torrent
+	eng *Engine
+	log *slog.Logger
+	box *mailbox
+
+	ctx    context.Context // ends with the swarm
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // peers, dials, announcers, hashing, commits
+	ended  chan struct{}  // closed when the owner has returned
+
+	mem       memory       // verified and not yet committed
+	connected atomic.Int32 // peers
+
+	// What follows belongs to the owner.
+
+	trackers   [][]string
+	candidates *candidates
+	pick       *picker.Picker // nil while the metadata is unknown
+	peers      map[*peer]struct{}
+	pieces     map[int]*assembly
+	waiters    map[int][]*waiter
+	fetch      *infoFetch // while the metadata is unknown
+	slots      slots
+	charged    int64     // what this swarm has added to Engine.inMemory
+	lastUse    time.Time // of the last event that was a use
+}
+
+func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
+	s := &swarm{
+		t:          t,
+		eng:        t.eng,
+		log:        t.eng.log.With("torrent", t.ih),
+		box:        newMailbox(),
+		ended:      make(chan struct{}),
+		trackers:   trackers,
+		candidates: newCandidates(),
+		peers:      map[*peer]struct{}{},
+		pieces:     map[int]*assembly{},
+		waiters:    map[int][]*waiter{},
+		lastUse:    time.Now(),
+	}
+	s.mem.pieces = map[int]*assembly{}
+	s.ctx, s.cancel = context.WithCancel(t.done)
+	s.candidates.add(peers...)
+	return s
+}
+
+func (s *swarm) start() {
+	s.eng.wg.Add(1)
+	go func() {
+		defer s.eng.wg.Done()
+		s.own()
+	}()
+}
+
+// stop ends the swarm and waits for it.
+func (s *swarm) stop() {
+	s.cancel()
+	<-s.ended
+}
+
+// do runs fn on the owner's goroutine. It reports false if the owner is gone.
+func (s *swarm) do(fn func()) bool { return s.box.post(event{fn: fn}) }
+
+func (s *swarm) use(n int) bool { return s.box.use(n) }
+
+// spawn runs fn in a goroutine that the swarm waits for when it ends.
+func (s *swarm) spawn(fn func()) {
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		fn()
+	}()
+}
+
+// The owner looks at the time so often, depending on what is under way.
+const (
+	urgentTick = 20 * time.Millisecond  // a read waits: peers may be late
+	busyTick   = 100 * time.Millisecond // something is wanted
+	idleTick   = time.Second
+)
+
+// own is the owner: it takes events, decides, and sends what was decided.
+func (s *swarm) own() {
+	defer s.end()
+	if s.t.meta.Load() != nil {
+		s.gotMeta()
+	} else {
+		s.fetch = newInfoFetch()
+	}
+	s.announce()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var spare []event
+	var lastTick time.Time
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.box.wake:
+		case <-timer.C:
+		}
+		events := s.box.take(spare)
+		for i := range events {
+			s.handle(&events[i])
+			events[i] = event{}
+		}
+		spare = events
+		now := time.Now()
+		tick := s.tick()
+		if now.Sub(lastTick) >= tick {
+			lastTick = now
+			if s.housekeep(now) {
+				return
+			}
+		}
+		if s.candidates.fresh {
+			s.dial(now)
+		}
+		s.decide(now)
+		timer.Reset(s.tick())
+	}
+}
+
+func (s *swarm) tick() time.Duration {
+	switch {
+	case len(s.waiters) > 0:
+		return urgentTick
+	case s.pick == nil || s.pick.Busy() || s.candidates.dialing > 0:
+		return busyTick
+	}
+	return idleTick
+}
+
+func (s *swarm) handle(e *event) {
+	if e.fn != nil {
+		e.fn()
+		return
+	}
+	if _, ok := s.peers[e.peer]; !ok {
+		if e.msg.Data != nil {
+			e.msg.Data.Free()
+		}
+		return
+	}
+	if err := s.message(e.peer, &e.msg, e.at); err != nil {
+		s.drop(e.peer, err)
+	}
+}
+
+// decide asks the picker what to do and puts it on the wire.
+func (s *swarm) decide(now time.Time) {
+	if s.pick == nil {
+		s.askMetadata(now)
+	} else {
+		own := s.pick.Begun() + s.pick.Committing()
+		s.charge(own)
+		s.pick.SetMemory(own + s.eng.opts.MemoryBytes - s.eng.inMemory.Load())
+		for _, a := range s.pick.Pick(now) {
+			s.act(a)
+		}
+	}
+	for p := range s.peers {
+		p.out.flush()
+	}
+}
+
+// charge tells the engine how much memory this swarm uses.
+func (s *swarm) charge(bytes int64) {
+	s.eng.inMemory.Add(bytes - s.charged)
+	s.charged = bytes
+}
+
+// housekeep does what time alone calls for. It reports whether the swarm cooled
+// and the owner must return.
+func (s *swarm) housekeep(now time.Time) bool {
+	s.dial(now)
+	s.slots.turn(s, now)
+	s.sweep(now)
+	busy := len(s.waiters) > 0 || s.mem.size() > 0 || s.pick != nil && s.pick.Busy()
+	for p := range s.peers {
+		if p.served.Swap(false) {
+			busy = true
+		}
+	}
+	if busy {
+		s.lastUse = now
+	}
+	return now.Sub(s.lastUse) > s.eng.opts.Idle && s.t.cool(s)
+}
+
+// end lets go of everything. Verified pieces are committed before it returns.
+func (s *swarm) end() {
+	s.cancel()
+	for p := range s.peers {
+		s.drop(p, context.Cause(s.t.done))
+	}
+	for _, e := range s.box.close() {
+		if e.msg.Data != nil {
+			e.msg.Data.Free()
+		}
+	}
+	s.wg.Wait() // a piece may be hashed, read or committed until here
+	for _, a := range s.pieces {
+		a.free()
+	}
+	s.mem.clear()
+	s.charge(0)
+	close(s.ended)
+}
+
+// gotMeta builds what needs the metadata, and tells it what the peers have
+// said so far.
+func (s *swarm) gotMeta() {
+	m := s.t.meta.Load()
+	if s.pick != nil || m == nil {
+		return
+	}
+	s.fetch = nil
+	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
+	s.pick = picker.New(m.info, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
+	for p := range s.peers {
+		s.introduce(p)
+	}
+	s.t.mu.Lock()
+	wants := make([]*Want, 0, len(s.t.wants))
+	for w := range s.t.wants {
+		wants = append(wants, w)
+	}
+	s.t.mu.Unlock()
+	for _, w := range wants {
+		w.apply(s)
+	}
+}
+
+// waiter is a read that waits for pieces.
+type waiter struct {
+	want *picker.Want
+	left int
+	done chan struct{}
+}
+
+// wait returns nil once every piece that r touches was verified; they may have
+// left memory again by the time the caller looks.
+func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) error {
+	first, end := info.Pieces(r)
+	w := &waiter{done: make(chan struct{})}
+	if !s.do(func() { s.enter(w, picker.Span{First: first, End: end}) }) {
+		return errCooled
+	}
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		s.do(func() { s.leave(w, picker.Span{First: first, End: end}) })
+		return ctx.Err()
+	case <-s.ended:
+		if s.t.done.Err() != nil {
+			return context.Cause(s.t.done)
+		}
+		return errCooled
+	}
+}
+
+func (s *swarm) enter(w *waiter, span picker.Span) {
+	s.lastUse = time.Now()
+	s.gotMeta()
+	w.want = s.pick.NewWant(weir.Blocked)
+	for i := span.First; i < span.End; i++ {
+		if s.pick.Held(i) && !s.mem.has(i) && !s.eng.opts.Store.Has(weir.PieceID{Torrent: s.t.ih, Index: i}) {
+			s.pick.Lost(i) // evicted
+		}
+		if !s.pick.Held(i) {
+			w.left++
+			s.waiters[i] = append(s.waiters[i], w)
+		}
+	}
+	s.pick.Set(w.want, []picker.Span{span})
+	if w.left == 0 {
+		s.pick.Close(w.want)
+		close(w.done)
+	}
+}
+
+func (s *swarm) leave(w *waiter, span picker.Span) {
+	select {
+	case <-w.done:
+		return
+	default:
+	}
+	s.pick.Close(w.want)
+	for i := span.First; i < span.End; i++ {
+		list := s.waiters[i]
+		for j := range list {
+			if list[j] == w {
+				list = append(list[:j], list[j+1:]...)
+				break
+			}
+		}
+		if len(list) == 0 {
+			delete(s.waiters, i)
+		} else {
+			s.waiters[i] = list
+		}
+	}
+}
+
+// release wakes the reads that wait for a piece.
+func (s *swarm) release(index int) {
+	for _, w := range s.waiters[index] {
+		if w.left--; w.left == 0 {
+			s.pick.Close(w.want)
+			close(w.done)
+		}
+	}
+	delete(s.waiters, index)
+}

@@ -1,0 +1,259 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source"
+)
+
+// metainfo is what is known of a torrent once its metadata is there.
+type metainfo struct {
+	info   *weir.TorrentInfo
+	bytes  []byte // the info dictionary, for peers that ask
+	hashes []byte // SHA-1 of each piece, 20 bytes each
+}
+
+// Torrent is one torrent of an Engine. It is safe for concurrent use.
+type Torrent struct {
+	eng *Engine
+	ih  weir.InfoHash
+
+	meta    atomic.Pointer[metainfo]
+	metaCh  chan struct{} // closed when meta is there
+	metaOne sync.Once
+
+	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
+	endWith context.CancelCauseFunc
+
+	counts counters
+
+	mu       sync.Mutex
+	sw       *swarm // nil while cold
+	trackers [][]string
+	peers    []string // host:port to try whenever it gets warm
+	wants    map[*Want]struct{}
+}
+
+// counters outlive the swarm.
+type counters struct {
+	downloaded, uploaded, wasted, hedged, verified, failed atomic.Int64
+}
+
+func newTorrent(e *Engine, spec *source.Spec) *Torrent {
+	t := &Torrent{eng: e, ih: spec.InfoHash, metaCh: make(chan struct{}), wants: map[*Want]struct{}{}}
+	t.done, t.endWith = context.WithCancelCause(context.Background())
+	t.peers = slices.Clone(e.opts.Peers)
+	t.learn(spec)
+	return t
+}
+
+// learn adds what spec knows: trackers, peers, metadata.
+func (t *Torrent) learn(spec *source.Spec) {
+	t.mu.Lock()
+	for _, tier := range spec.Trackers {
+		tier = slices.DeleteFunc(slices.Clone(tier), func(u string) bool {
+			return slices.ContainsFunc(t.trackers, func(known []string) bool { return slices.Contains(known, u) })
+		})
+		if len(tier) > 0 {
+			t.trackers = append(t.trackers, tier)
+		}
+	}
+	t.mu.Unlock()
+	t.AddPeers(spec.Peers)
+	if spec.Info != nil {
+		t.setMeta(&metainfo{info: spec.Info, bytes: spec.InfoBytes, hashes: spec.PieceHashes})
+	}
+}
+
+// recallInfo takes the metadata from the Store if a former run left it there.
+func (t *Torrent) recallInfo() {
+	if t.meta.Load() != nil {
+		return
+	}
+	b, err := t.eng.opts.Store.Record(MetadataBucket, t.ih[:])
+	if err != nil {
+		if !errors.Is(err, weir.ErrNotFound) {
+			t.eng.log.Warn("metadata not read from the cache", "torrent", t.ih, "err", err)
+		}
+		return
+	}
+	info, hashes, err := source.ParseInfo(t.ih, b)
+	if err != nil {
+		t.eng.log.Warn("metadata in the cache ignored", "torrent", t.ih, "err", err)
+		return
+	}
+	t.setMeta(&metainfo{info: info, bytes: b, hashes: hashes})
+}
+
+func (t *Torrent) setMeta(m *metainfo) {
+	t.metaOne.Do(func() {
+		t.meta.Store(m)
+		close(t.metaCh)
+	})
+}
+
+// InfoHash returns the torrent's name.
+func (t *Torrent) InfoHash() weir.InfoHash { return t.ih }
+
+// Info returns the torrent's shape, nil while it is not known. It never waits.
+func (t *Torrent) Info() *weir.TorrentInfo {
+	if m := t.meta.Load(); m != nil {
+		return m.info
+	}
+	return nil
+}
+
+// WaitInfo waits for the metadata, warming the torrent if it must come from
+// peers. It returns ctx's error, weir.ErrRemoved or weir.ErrClosed.
+func (t *Torrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
+	for {
+		if info := t.Info(); info != nil {
+			return info, nil
+		}
+		sw, err := t.warm()
+		if err != nil {
+			return nil, err
+		}
+		if !sw.use(1) {
+			continue // it has just cooled
+		}
+		select {
+		case <-t.metaCh:
+			sw.use(-1)
+		case <-ctx.Done():
+			sw.use(-1)
+			return nil, ctx.Err()
+		case <-t.done.Done():
+			return nil, context.Cause(t.done)
+		}
+	}
+}
+
+// Warm starts the swarm ahead of the first read; it cools by itself.
+func (t *Torrent) Warm() error {
+	_, err := t.warm()
+	return err
+}
+
+// warm returns the running swarm, starting it if the torrent is cold.
+func (t *Torrent) warm() (*swarm, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.done.Err() != nil {
+		return nil, context.Cause(t.done)
+	}
+	if t.sw == nil {
+		t.sw = newSwarm(t, t.trackers, t.peers)
+		t.sw.start()
+		for w := range t.wants {
+			w.apply(t.sw)
+		}
+	}
+	return t.sw, nil
+}
+
+// cool is called by the swarm itself when it is idle. It reports whether the
+// swarm is on its own now and should end.
+func (t *Torrent) cool(sw *swarm) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sw != sw || !sw.box.closeIfEmpty() {
+		return false
+	}
+	t.sw = nil
+	return true
+}
+
+func (t *Torrent) close(cause error) {
+	t.endWith(cause)
+	t.mu.Lock()
+	sw := t.sw
+	t.sw = nil
+	t.mu.Unlock()
+	if sw != nil {
+		sw.stop()
+	}
+}
+
+// AddPeers makes addresses (host:port) known, for now and for later warmings.
+func (t *Torrent) AddPeers(addrs []string) {
+	t.mu.Lock()
+	for _, a := range addrs {
+		if !slices.Contains(t.peers, a) {
+			t.peers = append(t.peers, a)
+		}
+	}
+	sw := t.sw
+	t.mu.Unlock()
+	if sw != nil && len(addrs) > 0 {
+		sw.do(func() { sw.candidates.add(addrs...) })
+	}
+}
+
+// ReadAt fills p from the torrent at off, waiting for the swarm where the
+// Store and memory don't hold the bytes. It returns nil or an error, and then
+// p's content is unspecified: ctx's error when ctx ends, weir.ErrRemoved,
+// weir.ErrClosed, or weir.ErrInvalid for a range outside of the torrent.
+func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
+	info, err := t.WaitInfo(ctx)
+	if err != nil {
+		return err
+	}
+	r := weir.Range{Off: off, End: off + int64(len(p))}
+	if r.Empty() {
+		return nil
+	}
+	if off < 0 || r.End > info.Length {
+		return fmt.Errorf("read bytes %d to %d of %d: %w", r.Off, r.End, info.Length, weir.ErrInvalid)
+	}
+	for {
+		sw, err := t.warm()
+		if err != nil {
+			return err
+		}
+		if ok, err := sw.readHeld(info, p, r); ok || err != nil {
+			return err
+		}
+		if err := sw.wait(ctx, info, r); err != nil && !errors.Is(err, errCooled) {
+			return err
+		}
+	}
+}
+
+// Stats describe a torrent at a moment. Bytes are payload.
+type Stats struct {
+	Warm       bool
+	Peers      int   // connected
+	Downloaded int64 // blocks received, of use or not
+	Uploaded   int64
+	Wasted     int64 // blocks received twice or never asked for
+	Hedged     int64 // blocks asked of two peers
+	Verified   int64 // pieces that were right
+	Failed     int64 // pieces that were wrong
+}
+
+// Stats never waits for the network.
+func (t *Torrent) Stats() Stats {
+	s := Stats{
+		Downloaded: t.counts.downloaded.Load(),
+		Uploaded:   t.counts.uploaded.Load(),
+		Wasted:     t.counts.wasted.Load(),
+		Hedged:     t.counts.hedged.Load(),
+		Verified:   t.counts.verified.Load(),
+		Failed:     t.counts.failed.Load(),
+	}
+	t.mu.Lock()
+	sw := t.sw
+	t.mu.Unlock()
+	if sw != nil {
+		s.Warm = true
+		s.Peers = int(sw.connected.Load())
+	}
+	return s
+}

@@ -1,0 +1,186 @@
+// Package weir holds the vocabulary that every other package of weir speaks:
+// the names of torrents, pieces, files and byte ranges, the priorities of
+// wanting them, and the sentinel errors. It imports only the standard library,
+// does no I/O and keeps no state, so that any package may import it; the
+// packages below it (fs, reader, cache, engine) never import each other.
+package weir
+
+import (
+	"cmp"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// BlockBytes is the unit of transfer between peers, 16 KiB (BEP 3).
+const BlockBytes = 16 << 10
+
+// InfoHash names a torrent: the SHA-1 of its info dictionary (BEP 3), or the
+// first 20 bytes of the SHA-256 for a v2-only torrent (BEP 52).
+type InfoHash [20]byte
+
+// String returns the 40 lower-case hexadecimal digits.
+func (h InfoHash) String() string { return hex.EncodeToString(h[:]) }
+
+// IsZero reports whether h was never set.
+func (h InfoHash) IsZero() bool { return h == InfoHash{} }
+
+// ParseInfoHash reads 40 hexadecimal digits or 32 base32 characters (BEP 9).
+// The error wraps ErrInvalid.
+func ParseInfoHash(s string) (InfoHash, error) {
+	var h InfoHash
+	switch len(s) {
+	case 40:
+		if _, err := hex.Decode(h[:], []byte(s)); err != nil {
+			return InfoHash{}, fmt.Errorf("info hash %q: not hexadecimal: %w", s, ErrInvalid)
+		}
+	case 32:
+		b, err := base32.StdEncoding.DecodeString(strings.ToUpper(s))
+		if err != nil || len(b) != len(h) { // the decoder takes padding and skips line ends
+			return InfoHash{}, fmt.Errorf("info hash %q: not base32: %w", s, ErrInvalid)
+		}
+		copy(h[:], b)
+	default:
+		return InfoHash{}, fmt.Errorf("info hash %q: want 40 hexadecimal digits or 32 base32 characters: %w", s, ErrInvalid)
+	}
+	return h, nil
+}
+
+// PieceID names one piece of one torrent. It is comparable.
+type PieceID struct {
+	Torrent InfoHash
+	Index   int // 0 … TorrentInfo.NumPieces()-1
+}
+
+func (id PieceID) String() string { return fmt.Sprintf("%s/%d", id.Torrent, id.Index) }
+
+// Range is a half-open range of bytes, in the coordinates of a torrent (its
+// files end to end) unless something else is said.
+type Range struct {
+	Off int64
+	End int64
+}
+
+// Len returns the number of bytes in r.
+func (r Range) Len() int64 { return max(0, r.End-r.Off) }
+
+// Empty reports whether r holds no byte.
+func (r Range) Empty() bool { return r.End <= r.Off }
+
+// Intersect returns the bytes in both ranges; the result may be empty.
+func (r Range) Intersect(o Range) Range {
+	return Range{Off: max(r.Off, o.Off), End: min(r.End, o.End)}
+}
+
+// Priority orders what is wanted; a higher value goes first.
+type Priority uint8
+
+// The priorities, lowest first.
+const (
+	Unwanted   Priority = iota // nobody asked for it; never requested
+	Background                 // pinned or kept: whenever nothing else is wanted
+	Window                     // read-ahead of an open file
+	Blocked                    // a read is waiting for it now
+)
+
+func (p Priority) String() string {
+	switch p {
+	case Unwanted:
+		return "unwanted"
+	case Background:
+		return "background"
+	case Window:
+		return "window"
+	case Blocked:
+		return "blocked"
+	}
+	return fmt.Sprintf("Priority(%d)", uint8(p))
+}
+
+// FileInfo describes one file of a torrent as its metainfo names it. Names are
+// validated (no empty name, no "." or "..", no NUL) but otherwise raw: whoever
+// shows them in a file system makes them safe.
+type FileInfo struct {
+	Path       []string // components beneath the torrent's folder, at least one
+	Offset     int64    // of the first byte, in torrent coordinates
+	Length     int64    // bytes, ≥ 0
+	Padding    bool     // BEP 47 padding: present in the coordinates, never shown
+	Executable bool     // BEP 47 attribute x
+}
+
+// Range returns the bytes of the torrent that the file covers.
+func (f *FileInfo) Range() Range { return Range{f.Offset, f.Offset + f.Length} }
+
+// TorrentInfo is the validated shape of a torrent. It is immutable: share it
+// freely between goroutines.
+type TorrentInfo struct {
+	InfoHash    InfoHash
+	Name        string     // raw name from the metainfo, validated like a path component
+	PieceLength int64      // bytes, > 0; the last piece may be shorter
+	Length      int64      // bytes in total, padding included
+	Files       []FileInfo // in torrent order, end to end, padding included
+	Single      bool       // single-file form: Files has one entry, named Name
+	Private     bool       // BEP 27
+	Created     time.Time  // zero when the metainfo does not say
+}
+
+// NumPieces returns how many pieces the torrent has.
+func (t *TorrentInfo) NumPieces() int {
+	return int((t.Length + t.PieceLength - 1) / t.PieceLength)
+}
+
+// PieceRange returns the bytes of piece index, in torrent coordinates. The
+// last piece ends with the torrent.
+func (t *TorrentInfo) PieceRange(index int) Range {
+	off := int64(index) * t.PieceLength
+	return Range{off, min(off+t.PieceLength, t.Length)}
+}
+
+// Pieces returns the first piece that r touches and the one after the last.
+// An empty range, or one outside of the torrent, touches none.
+func (t *TorrentInfo) Pieces(r Range) (first, end int) {
+	r = r.Intersect(Range{0, t.Length})
+	if r.Empty() {
+		return 0, 0
+	}
+	return int(r.Off / t.PieceLength), int((r.End-1)/t.PieceLength) + 1
+}
+
+// FilesIn returns the indices first … end-1 of the files whose bytes r
+// touches. Files of no length inside the span may be included.
+func (t *TorrentInfo) FilesIn(r Range) (first, end int) {
+	r = r.Intersect(Range{0, t.Length})
+	if r.Empty() {
+		return 0, 0
+	}
+	// The first file that ends after r begins, the first that begins at or after its end.
+	first, _ = slices.BinarySearchFunc(t.Files, r.Off, func(f FileInfo, off int64) int {
+		if f.Offset+f.Length > off {
+			return 1
+		}
+		return -1
+	})
+	end, _ = slices.BinarySearchFunc(t.Files, r.End, func(f FileInfo, off int64) int {
+		return cmp.Or(cmp.Compare(f.Offset, off), 1)
+	})
+	return first, end
+}
+
+// The sentinel errors. Packages wrap them with what they know; callers test
+// with errors.Is. A wait that passed its deadline is context.DeadlineExceeded
+// and an interrupted one context.Canceled, as everywhere in Go.
+var (
+	ErrInvalid  = errors.New("invalid")              // what the user or a peer gave makes no sense
+	ErrHostile  = errors.New("refused as unsafe")    // metainfo that no honest program makes
+	ErrNotFound = errors.New("not found")            // no such torrent, file or piece
+	ErrExists   = errors.New("already there")        // the torrent was added before
+	ErrRemoved  = errors.New("torrent was removed")  // while a file of it was open
+	ErrClosed   = errors.New("closed")               // the component is shutting down
+	ErrCorrupt  = errors.New("content is not right") // verification failed, and nobody has better
+	ErrInUse    = errors.New("in use")               // another process holds the cache
+	ErrNoSpace  = errors.New("no space in the budget")
+)

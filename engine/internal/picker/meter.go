@@ -40,14 +40,12 @@ func newMeter(rtt time.Duration) meter {
 	return meter{rtt: rtt, rate: guessRate}
 }
 
-// asked says that a request goes to the peer; idle that none was there before.
-func (m *meter) asked(now time.Time, idle bool) {
-	if idle {
-		m.busySince, m.mark, m.bytes, m.total, m.short = now, time.Time{}, 0, 0, false
-	}
+// begin says that a request goes to a peer that has answered all before.
+func (m *meter) begin(now time.Time) {
+	m.busySince, m.mark, m.bytes, m.total, m.short = now, time.Time{}, 0, 0, false
 }
 
-// arrived says that a block of n bytes came. first is when it was asked for.
+// arrived says that a block of n bytes came.
 func (m *meter) arrived(now time.Time, n int64) {
 	m.last = now
 	m.total += n

@@ -28,7 +28,9 @@ type Peer struct {
 
 	proven  bool        // a piece with a block of it was verified, and none failed since
 	refused map[int]int // requests that it refused, by piece
-	stalled bool        // it fell silent: asked for one block at a time until it speaks
+	owes    bool        // others delivered what it was asked for, and it has not spoken since
+	quiet   bool        // silent beyond its patience: asked for nothing more for now
+	stalled bool        // silent for good: everything was taken back
 }
 
 // PeerOptions say what is known of a peer when it joins.
@@ -170,8 +172,8 @@ func (p *Peer) usable(index int) bool {
 
 // room returns how many more blocks the peer's window takes.
 func (p *Peer) room(queue time.Duration) int {
-	if p.stalled {
-		return 1 - p.out
+	if p.stalled || p.quiet {
+		return 1 - p.out // a probe
 	}
 	return min(p.most, p.meter.window(queue)) - p.out
 }

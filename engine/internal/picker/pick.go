@@ -42,38 +42,55 @@ func (k *Picker) Pick(now time.Time) []Action {
 	return out
 }
 
-// stalls takes everything back from peers that fell silent. They are asked for
-// one block at a time until they speak again.
+// stalls takes everything back from peers that fell silent; they are asked for
+// one block at a time until they speak again. From a peer that speaks it takes
+// back what it seems to have forgotten.
 func (k *Picker) stalls(now time.Time) {
 	for p := range k.peers {
-		if p.out == 0 || p.silence(now) < 3*p.meter.patience() {
+		silence, patience := p.silence(now), p.meter.patience()
+		p.quiet = silence > patience
+		if p.out == 0 {
 			continue
 		}
-		p.stalled = true
-		for r := p.oldest; r != nil; r = p.oldest {
-			pc := r.piece
-			if !r.cancelled {
-				k.actions = append(k.actions, Action{Cancel, p, Block{pc.index, r.index}})
+		if silence >= 3*patience {
+			p.stalled = true
+			for p.oldest != nil {
+				k.giveUp(p.oldest)
 			}
-			if pc.solo == p {
-				pc.solo = nil
-			}
-			k.retire(r)
-			k.settle(pc)
+			p.meter.busySince = now
+			k.rewind()
+			continue
 		}
-		p.meter.busySince = now
-		k.rewind()
+		for p.oldest != nil && now.Sub(p.oldest.due) > forgotten {
+			k.giveUp(p.oldest)
+			k.rewind()
+		}
 	}
+}
+
+// forgotten is how late a block may be while others of its peer arrive.
+const forgotten = 10 * time.Second
+
+func (k *Picker) giveUp(r *request) {
+	pc := r.piece
+	if !r.cancelled {
+		k.actions = append(k.actions, Action{Cancel, r.peer, Block{pc.index, r.index}})
+	}
+	if pc.solo == r.peer {
+		pc.solo = nil
+	}
+	k.retire(r)
+	k.settle(pc)
 }
 
 // silence returns for how long the peer has owed us an answer.
 func (p *Peer) silence(now time.Time) time.Duration {
+	if p.out == 0 && !p.owes {
+		return 0
+	}
 	since := p.meter.busySince
 	if p.meter.last.After(since) {
 		since = p.meter.last
-	}
-	if p.oldest != nil && p.oldest.sent.After(since) {
-		since = p.oldest.sent
 	}
 	return now.Sub(since)
 }
@@ -200,7 +217,7 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 
 // roomFor lets urgent requests pass a window that read-ahead has filled.
 func (k *Picker) roomFor(p *Peer, prio weir.Priority) int {
-	if prio == weir.Blocked && !p.stalled {
+	if prio == weir.Blocked && !p.stalled && !p.quiet {
 		return min(p.most, 2*p.meter.window(k.opts.QueueTime)) - p.out
 	}
 	return p.room(k.opts.QueueTime)
@@ -231,7 +248,7 @@ func (k *Picker) hedgePiece(now time.Time, p *piece) {
 		}
 		var second *Peer
 		for c := range k.peers {
-			if c == first.peer || !c.usable(p.index) || c.stalled || k.roomFor(c, weir.Blocked) <= 0 || c.out > 0 && c.silence(now) > c.meter.patience() {
+			if c == first.peer || !c.usable(p.index) || k.roomFor(c, weir.Blocked) <= 0 {
 				continue
 			}
 			if second == nil || c.eta() < second.eta() {
@@ -260,7 +277,7 @@ func (b *block) only() *request {
 // late reports whether the request's peer is silent, or slower than it was.
 func (r *request) late(now time.Time) bool {
 	patience := r.peer.meter.patience()
-	if r.peer.silence(now) > patience {
+	if r.peer.quiet {
 		return true
 	}
 	return now.Sub(r.due) > max(patience, r.due.Sub(r.sent)/2)

@@ -286,7 +286,7 @@ func (k *Picker) Drop(index int) bool {
 // Received says that peer delivered a block. keep tells whether its bytes are
 // of use, complete whether the piece can be verified now.
 func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bool) {
-	peer.stalled = false
+	peer.stalled, peer.quiet, peer.owes = false, false, false
 	p := k.pieces[b.Piece]
 	if p == nil || b.Index >= len(p.blocks) {
 		k.stats.Wasted++
@@ -318,6 +318,7 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bo
 				if !o.cancelled {
 					k.actions = append(k.actions, Action{Cancel, o.peer, b})
 				}
+				o.peer.owes = true
 				k.unlink(o)
 			}
 		}
@@ -345,7 +346,9 @@ func (b *block) at(peer *Peer) *request {
 func (k *Picker) link(now time.Time, peer *Peer, p *piece, index int) {
 	bl := &p.blocks[index]
 	r := &request{peer: peer, piece: p, index: index, sent: now, alone: peer.out == 0}
-	peer.meter.asked(now, r.alone)
+	if r.alone && !peer.owes {
+		peer.meter.begin(now)
+	}
 	r.due = now.Add(peer.meter.eta(peer.queued))
 	if bl.reqs[0] == nil {
 		bl.reqs[0] = r
@@ -383,6 +386,7 @@ func (k *Picker) release(r *request) {
 // Rejected says that the peer will not deliver the block (BEP 6).
 func (k *Picker) Rejected(peer *Peer, b Block) {
 	delete(peer.late, b)
+	peer.owes = false // it speaks
 	p := k.pieces[b.Piece]
 	if p == nil || b.Index >= len(p.blocks) {
 		return

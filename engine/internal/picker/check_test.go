@@ -1,0 +1,98 @@
+package picker
+
+import (
+	"fmt"
+
+	"github.com/weirfs/weir"
+)
+
+// check returns an error if the picker's counts and links contradict each other.
+func (k *Picker) check() error {
+	var begun int64
+	live := map[*Peer]int{}
+	for i, p := range k.pieces {
+		if p.index != i {
+			return fmt.Errorf("piece %d is filed under %d", p.index, i)
+		}
+		if k.held[i] {
+			return fmt.Errorf("piece %d is held and being fetched", i)
+		}
+		left, free, n := 0, 0, 0
+		for j := range p.blocks {
+			b := &p.blocks[j]
+			if b.from == nil {
+				left++
+				if !b.asked() {
+					free++
+				}
+			} else if b.asked() {
+				return fmt.Errorf("block %d/%d is here and asked for", i, j)
+			}
+			for _, r := range b.reqs {
+				if r != nil {
+					n++
+					live[r.peer]++
+					if r.piece != p || r.index != j {
+						return fmt.Errorf("block %d/%d has a request for another", i, j)
+					}
+				}
+			}
+			if b.reqs[0] != nil && b.reqs[1] != nil && b.reqs[0].peer == b.reqs[1].peer {
+				return fmt.Errorf("block %d/%d is asked twice of one peer", i, j)
+			}
+		}
+		if left != p.left || free != p.free || n != p.live {
+			return fmt.Errorf("piece %d counts %d left, %d free, %d live; has %d, %d, %d", i, p.left, p.free, p.live, left, free, n)
+		}
+		if p.begun() {
+			begun += p.bytes
+		}
+	}
+	if begun != k.begun {
+		return fmt.Errorf("counts %d bytes begun; has %d", k.begun, begun)
+	}
+	for p := range k.peers {
+		n, bytes := 0, int64(0)
+		for r := p.oldest; r != nil; r = r.after {
+			n++
+			bytes += r.piece.blockBytes(r.index)
+		}
+		if n != p.out || bytes != p.queued || n != live[p] {
+			return fmt.Errorf("a peer counts %d requests of %d bytes; has %d of %d, and %d are known of it", p.out, p.queued, n, bytes, live[p])
+		}
+		delete(live, p)
+	}
+	if len(live) > 0 {
+		return fmt.Errorf("%d peers that left have requests", len(live))
+	}
+	held := 0
+	for _, h := range k.held {
+		if h {
+			held++
+		}
+	}
+	if held != k.heldCount {
+		return fmt.Errorf("counts %d held; has %d", k.heldCount, held)
+	}
+	for prio := weir.Background; prio <= weir.Blocked; prio++ {
+		want := map[int]int{}
+		for _, w := range k.wants[prio] {
+			for _, s := range w.spans {
+				for i := s.First; i < s.End; i++ {
+					want[i]++
+				}
+			}
+		}
+		for i, p := range k.pieces {
+			if p.wanted[prio] != want[i] {
+				return fmt.Errorf("piece %d counts %d wants at %s; has %d", i, p.wanted[prio], prio, want[i])
+			}
+		}
+		for i := range want {
+			if !k.held[i] && k.pieces[i] == nil {
+				return fmt.Errorf("piece %d is wanted and unknown", i)
+			}
+		}
+	}
+	return nil
+}

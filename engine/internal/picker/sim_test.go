@@ -1,0 +1,229 @@
+package picker
+
+import (
+	"container/heap"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// sim is a swarm without a network: peers answer requests in order at their rate
+// and after their round trip, in simulated time, so that every decision of the
+// picker can be measured to the microsecond and repeated.
+type sim struct {
+	tb    testing.TB
+	k     *Picker
+	now   time.Time
+	queue simEvents
+	seq   int
+	peers []*simPeer
+	tick  bool
+	steps int
+
+	onPiece func(index int)
+	asked   map[Block]int
+}
+
+type simPeer struct {
+	s       *sim
+	p       *Peer
+	rtt     time.Duration
+	rate    float64 // bytes per second
+	free    time.Time
+	frozen  bool
+	corrupt bool
+	pending []Block // accepted and not yet sent
+	sent    int64   // bytes
+	gone    bool
+}
+
+type simEvent struct {
+	at  time.Time
+	seq int
+	fn  func()
+}
+
+type simEvents []simEvent
+
+func (q simEvents) Len() int { return len(q) }
+func (q simEvents) Less(i, j int) bool {
+	return q[i].at.Before(q[j].at) || q[i].at.Equal(q[j].at) && q[i].seq < q[j].seq
+}
+func (q simEvents) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *simEvents) Push(x any)   { *q = append(*q, x.(simEvent)) }
+func (q *simEvents) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return e
+}
+
+type geometry struct{ pieces, bytes int64 }
+
+func (g geometry) NumPieces() int { return int(g.pieces) }
+func (g geometry) PieceRange(i int) weir.Range {
+	return weir.Range{Off: int64(i) * g.bytes, End: int64(i+1) * g.bytes}
+}
+
+func newSim(tb testing.TB, pieces, pieceBytes int64, o Options) *sim {
+	g := geometry{pieces, pieceBytes}
+	return &sim{tb: tb, k: New(g, make([]bool, pieces), o), now: time.Unix(1000, 0), asked: map[Block]int{}}
+}
+
+func (s *sim) after(d time.Duration, fn func()) {
+	s.seq++
+	heap.Push(&s.queue, simEvent{s.now.Add(d), s.seq, fn})
+}
+
+func (s *sim) join(rtt time.Duration, rate float64) *simPeer {
+	p := &simPeer{s: s, rtt: rtt, rate: rate}
+	p.p = s.k.Join(PeerOptions{Ref: p, RTT: rtt, MaxRequests: 2000, Fast: true})
+	s.k.HasAll(p.p)
+	s.k.Unchoked(p.p)
+	s.peers = append(s.peers, p)
+	return p
+}
+
+// step lets the picker decide and carries it out.
+func (s *sim) step() {
+	for _, a := range s.k.Pick(s.now) {
+		p := a.Peer.Ref.(*simPeer)
+		if a.Kind == Request {
+			s.asked[a.Block]++
+		}
+		s.after(p.rtt/2, func() { p.hear(a) })
+	}
+	if s.steps++; s.steps%256 == 0 { // it looks at every block
+		if err := s.k.check(); err != nil {
+			s.tb.Fatal(err)
+		}
+	}
+	if !s.tick {
+		s.tick = true
+		s.after(20*time.Millisecond, func() { s.tick = false })
+	}
+}
+
+func (p *simPeer) hear(a Action) {
+	if p.gone {
+		return
+	}
+	if a.Kind == Cancel {
+		if i := slices.Index(p.pending, a.Block); i >= 0 {
+			p.pending = slices.Delete(p.pending, i, i+1)
+			p.s.after(p.rtt/2, func() { p.s.k.Rejected(p.p, a.Block) })
+		}
+		return
+	}
+	p.pending = append(p.pending, a.Block)
+	if len(p.pending) == 1 {
+		p.serve()
+	}
+}
+
+// serve sends the first pending block.
+func (p *simPeer) serve() {
+	if p.frozen || p.gone || len(p.pending) == 0 {
+		return
+	}
+	p.s.after(time.Duration(weir.BlockBytes/p.rate*float64(time.Second)), func() {
+		if p.frozen || p.gone || len(p.pending) == 0 {
+			return
+		}
+		b := p.pending[0]
+		p.pending = p.pending[1:]
+		p.sent += weir.BlockBytes
+		p.s.after(p.rtt/2, func() { p.s.arrive(p, b) })
+		p.serve()
+	})
+}
+
+func (s *sim) arrive(p *simPeer, b Block) {
+	if p.gone {
+		return
+	}
+	_, complete := s.k.Received(s.now, p.p, b)
+	if !complete {
+		return
+	}
+	pc := s.k.pieces[b.Piece]
+	sums, right := make([]uint64, len(pc.blocks)), true
+	for i := range pc.blocks {
+		if pc.blocks[i].from.Ref.(*simPeer).corrupt {
+			right, sums[i] = false, uint64(s.seq)+1
+		}
+	}
+	var guilty []*Peer
+	if right {
+		guilty = s.k.Verified(b.Piece, sums)
+		s.k.Committed(b.Piece)
+		if s.onPiece != nil {
+			s.onPiece(b.Piece)
+		}
+	} else {
+		guilty = s.k.Failed(b.Piece, sums)
+	}
+	for _, g := range guilty {
+		g.Ref.(*simPeer).gone = true
+		s.k.Leave(g)
+	}
+}
+
+// run advances time until done, at most for limit, and returns how long it took.
+func (s *sim) run(limit time.Duration, done func() bool) time.Duration {
+	s.tb.Helper()
+	begin := s.now
+	for s.step(); !done(); s.step() {
+		if s.queue.Len() == 0 {
+			s.tb.Fatal("nothing more happens, and it is not done")
+		}
+		e := heap.Pop(&s.queue).(simEvent)
+		s.now = e.at
+		e.fn()
+		for s.queue.Len() > 0 && s.queue[0].at.Equal(s.now) {
+			heap.Pop(&s.queue).(simEvent).fn()
+		}
+		if s.now.Sub(begin) > limit {
+			s.tb.Fatalf("not done after %v", limit)
+		}
+	}
+	return s.now.Sub(begin)
+}
+
+// read waits for one piece as a reader does.
+func (s *sim) read(index int, limit time.Duration) time.Duration {
+	s.tb.Helper()
+	w := s.k.NewWant(weir.Blocked)
+	s.k.Set(w, []Span{{index, index + 1}})
+	d := s.run(limit, func() bool { return s.k.Held(index) })
+	s.k.Close(w)
+	return d
+}
+
+// stream reads pieces first … end-1 in order with a window of ahead pieces, and
+// returns the longest wait for one of them.
+func (s *sim) stream(first, end, ahead int, limit time.Duration, each func(index int)) (total, gap time.Duration) {
+	s.tb.Helper()
+	w := s.k.NewWant(weir.Window)
+	begin := s.now
+	for i := first; i < end; i++ {
+		s.k.Set(w, []Span{{i, min(i+ahead, end)}})
+		if !s.k.Held(i) {
+			gap = max(gap, s.read(i, limit))
+		}
+		if each != nil {
+			each(i)
+		}
+	}
+	s.k.Close(w)
+	return s.now.Sub(begin), gap
+}
+
+func (s *sim) sent() (n int64) {
+	for _, p := range s.peers {
+		n += p.sent
+	}
+	return n
+}

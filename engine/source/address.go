@@ -1,0 +1,149 @@
+package source
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weirfs/weir"
+)
+
+// The bounds on addresses in one source. What goes beyond is left out: nobody
+// needs it, and each address may cost us a connection.
+const (
+	maxTrackers = 200
+	maxWebSeeds = 200
+	maxPeers    = 1000
+	maxURLBytes = 4096
+)
+
+// ParsePeer checks the address of a peer and returns it as host:port, an IPv6
+// address in brackets. The host is an IP address or a name, which is not looked
+// up; the port is 1 to 65535. The error wraps weir.ErrInvalid.
+func ParsePeer(s string) (string, error) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		if ap.Port() == 0 || ap.Addr().IsUnspecified() {
+			return "", fmt.Errorf("peer %s: nobody can listen there: %w", quote(s), weir.ErrInvalid)
+		}
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String(), nil
+	}
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return "", fmt.Errorf("peer %s: want host:port: %w", quote(s), weir.ErrInvalid)
+	}
+	host, port := s[:i], s[i+1:]
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("peer %s: want a port from 1 to 65535: %w", quote(s), weir.ErrInvalid)
+	}
+	if !hostName(host) {
+		return "", fmt.Errorf("peer %s: want host:port, as in 192.0.2.1:6881 or [2001:db8::1]:6881: %w", quote(s), weir.ErrInvalid)
+	}
+	return s, nil
+}
+
+// hostName reports whether s looks like a name of DNS. The last label of one is
+// never a number; that would be a mistyped address.
+func hostName(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+		}) {
+			return false
+		}
+	}
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}
+
+// usableURL returns s without space around it, if it is a URL of one of schemes
+// that names a host.
+func usableURL(s string, schemes ...string) (string, bool) {
+	s = strings.TrimSpace(s)
+	if s == "" || len(s) > maxURLBytes {
+		return "", false
+	}
+	u, err := url.Parse(s)
+	return s, err == nil && u.Hostname() != "" && slices.Contains(schemes, u.Scheme) // Parse lowers the scheme
+}
+
+// trackerTiers collects announce URLs, each once.
+type trackerTiers struct {
+	tiers [][]string
+	n     int
+}
+
+// add appends urls as one tier (BEP 12), without those that we can't use.
+func (t *trackerTiers) add(urls ...string) {
+	var tier []string
+	for _, s := range urls {
+		s, ok := usableURL(s, "http", "https", "udp")
+		if !ok || t.n == maxTrackers || slices.Contains(tier, s) || t.has(s) {
+			continue
+		}
+		tier = append(tier, s)
+		t.n++
+	}
+	if tier != nil {
+		t.tiers = append(t.tiers, tier)
+	}
+}
+
+func (t *trackerTiers) has(s string) bool {
+	return slices.ContainsFunc(t.tiers, func(tier []string) bool { return slices.Contains(tier, s) })
+}
+
+// addList reads an announce-list. v is well formed; whatever else it is than a
+// list of lists of strings is passed over, a bare string counts as a tier.
+func (t *trackerTiers) addList(v cursor) {
+	if v.kind() != 'l' {
+		return
+	}
+	_ = v.list(func() error {
+		tier, err := stringsAt(&v)
+		t.add(tier...)
+		return err
+	})
+}
+
+// webSeeds collects URLs of web seeds, each once.
+type webSeeds struct{ urls []string }
+
+func (w *webSeeds) add(s string) {
+	s, ok := usableURL(s, "http", "https")
+	if ok && len(w.urls) < maxWebSeeds && !slices.Contains(w.urls, s) {
+		w.urls = append(w.urls, s)
+	}
+}
+
+// addList reads a url-list (BEP 19), which is a string or a list of them.
+func (w *webSeeds) addList(v cursor) {
+	urls, _ := stringsAt(&v) // well formed
+	for _, s := range urls {
+		w.add(s)
+	}
+}
+
+// stringsAt consumes a string, or a list of which it takes the strings; anything
+// else it passes over.
+func stringsAt(v *cursor) (all []string, err error) {
+	one := func() error {
+		if v.kind() != 's' {
+			return v.skip()
+		}
+		s, err := v.str()
+		if len(all) < maxTrackers*2 { // room for some that are of no use
+			all = append(all, string(s))
+		}
+		return err
+	}
+	if v.kind() == 'l' {
+		return all, v.list(one)
+	}
+	return all, one()
+}

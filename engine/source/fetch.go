@@ -1,0 +1,104 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+const (
+	maxRedirects   = 5
+	fetchTimeout   = 2 * time.Minute // for all of it, at least 560 kB/s for the largest
+	answerTimeout  = 30 * time.Second
+	maxHeaderBytes = 64 << 10
+)
+
+// fetch gets a .torrent from rawURL: at most maxRedirects redirects, to http and
+// https only, and at most MaxDownloadBytes after decompression. It ends with ctx
+// and leaves no connection behind.
+func fetch(ctx context.Context, rawURL string) ([]byte, error) {
+	if len(rawURL) > maxURLBytes {
+		return nil, fmt.Errorf("URL of %d bytes (limit %d): %w", len(rawURL), maxURLBytes, weir.ErrInvalid)
+	}
+	if _, ok := usableURL(rawURL, "http", "https"); !ok {
+		return nil, fmt.Errorf("%s is not a URL; one looks like https://example.org/name.torrent: %w", quote(rawURL), weir.ErrInvalid)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", redact(rawURL), err)
+	}
+	req.Header.Set("User-Agent", "weir")
+	req.Header.Set("Accept", "application/x-bittorrent, */*;q=0.5")
+	transport := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		TLSHandshakeTimeout:    answerTimeout,
+		ResponseHeaderTimeout:  answerTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		ForceAttemptHTTP2:      true,
+		DisableKeepAlives:      true, // one request: nothing may stay open
+	}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, CheckRedirect: checkRedirect, Timeout: fetchTimeout}
+	resp, err := client.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // it repeats the URL
+		}
+		return nil, fmt.Errorf("fetch %s: %w", redact(rawURL), err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
+		return nil, fmt.Errorf("fetch %s: the server answers %s: check the address: %w", redact(rawURL), quote(resp.Status), weir.ErrNotFound)
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("fetch %s: the server answers %s", redact(rawURL), quote(resp.Status))
+	case resp.ContentLength > MaxDownloadBytes:
+		return nil, tooLarge(rawURL)
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, MaxDownloadBytes+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("fetch %s: %w", redact(rawURL), err)
+	case len(b) > MaxDownloadBytes:
+		return nil, tooLarge(rawURL)
+	}
+	return b, nil
+}
+
+func tooLarge(rawURL string) error {
+	return fmt.Errorf("fetch %s: more than %d bytes: if it is a torrent, download it and give weir the file: %w",
+		redact(rawURL), MaxDownloadBytes, weir.ErrInvalid)
+}
+
+// checkRedirect is asked before each redirect is followed.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	switch {
+	case req.URL.Scheme == "magnet":
+		return fmt.Errorf("redirects to a magnet; give weir the magnet itself: %s: %w", quote(req.URL.String()), weir.ErrInvalid)
+	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
+		return fmt.Errorf("redirects to %s, which is neither http nor https: %w", quote(req.URL.Redacted()), weir.ErrHostile)
+	case len(via) > maxRedirects:
+		return fmt.Errorf("more than %d redirects: %w", maxRedirects, weir.ErrInvalid)
+	}
+	return nil
+}
+
+// redact returns a URL for messages: without a password, and short.
+func redact(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "the URL"
+	}
+	s := u.Redacted()
+	if len(s) > 200 {
+		s = s[:200] + "…"
+	}
+	return s
+}

@@ -1,0 +1,118 @@
+package source_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source"
+)
+
+// maxSeedBytes keeps the few huge refusals out of the corpora, where they would
+// only slow the fuzzer down. TestParseTorrentRefuses has them.
+const maxSeedBytes = 16 << 10
+
+func torrentSeeds(f *testing.F) (seeds [][]byte) {
+	for _, c := range refusals(f) {
+		seeds = append(seeds, c.raw)
+	}
+	for _, raw := range goodTorrents(f) {
+		seeds = append(seeds, raw)
+	}
+	return slices.DeleteFunc(seeds, func(b []byte) bool { return len(b) > maxSeedBytes })
+}
+
+// checkRefusal fails when an error is not of the kinds that are promised.
+func checkRefusal(tb testing.TB, err error) {
+	tb.Helper()
+	if !errors.Is(err, weir.ErrInvalid) && !errors.Is(err, weir.ErrHostile) {
+		tb.Fatalf("error %q is neither invalid nor hostile", err)
+	}
+	if len(err.Error()) > 1000 {
+		tb.Fatalf("error of %d bytes", len(err.Error()))
+	}
+}
+
+func FuzzParseTorrent(f *testing.F) {
+	for _, b := range torrentSeeds(f) {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		spec, err := source.ParseTorrent(b)
+		if err != nil {
+			checkRefusal(t, err)
+			return
+		}
+		checkInfo(t, spec.Info, spec.PieceHashes)
+		if spec.InfoHash != spec.Info.InfoHash || spec.InfoHash != infoHash(spec.InfoBytes) || !bytes.Contains(b, spec.InfoBytes) {
+			t.Fatalf("info hash %s", spec.InfoHash)
+		}
+		for _, tier := range spec.Trackers {
+			if len(tier) == 0 || slices.Contains(tier, "") {
+				t.Fatalf("trackers %q", spec.Trackers)
+			}
+		}
+		// What was accepted from a file is accepted from peers and records.
+		info, pieces, err := source.ParseInfo(spec.InfoHash, spec.InfoBytes)
+		if err != nil {
+			t.Fatalf("ParseInfo: %v", err)
+		}
+		if info.Length != spec.Info.Length || len(info.Files) != len(spec.Info.Files) || !bytes.Equal(pieces, spec.PieceHashes) {
+			t.Fatalf("ParseInfo differs: %+v, %+v", info, spec.Info)
+		}
+	})
+}
+
+func FuzzParseInfo(f *testing.F) {
+	for _, b := range torrentSeeds(f) {
+		if _, info, ok := bytes.Cut(b, []byte("4:info")); ok && len(info) > 0 {
+			f.Add(info[:len(info)-1])
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		info, pieces, err := source.ParseInfo(infoHash(b), b)
+		if err != nil {
+			checkRefusal(t, err)
+			return
+		}
+		checkInfo(t, info, pieces)
+		wrong := infoHash(b)
+		wrong[0] ^= 1
+		if _, _, err := source.ParseInfo(wrong, b); !errors.Is(err, weir.ErrCorrupt) {
+			t.Fatalf("under another hash: error %v", err)
+		}
+	})
+}
+
+func FuzzParseMagnet(f *testing.F) {
+	for _, c := range goodMagnets {
+		f.Add(c.magnet)
+	}
+	for _, c := range badMagnets {
+		if len(c.magnet) <= maxSeedBytes {
+			f.Add(c.magnet)
+		}
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		spec, err := source.ParseMagnet(s)
+		if err != nil {
+			checkRefusal(t, err)
+			return
+		}
+		if spec.InfoHash.IsZero() || spec.Info != nil || spec.InfoBytes != nil || spec.PieceHashes != nil {
+			t.Fatalf("spec %+v", spec)
+		}
+		for _, peer := range spec.Peers {
+			if again, err := source.ParsePeer(peer); err != nil || again != peer {
+				t.Fatalf("peer %q becomes %q, %v", peer, again, err)
+			}
+		}
+		for _, tier := range spec.Trackers {
+			if len(tier) != 1 || tier[0] == "" {
+				t.Fatalf("trackers %q", spec.Trackers)
+			}
+		}
+	})
+}

@@ -1,0 +1,124 @@
+package source
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/weirfs/weir"
+)
+
+// ParseMagnet reads a magnet (BEP 9): xt with a v1 info hash in hexadecimal or
+// base32, dn, tr (each a tier of its own), x.pe and ws. Numbered keys ("tr.1")
+// count like plain ones. Trackers and web seeds of schemes that we don't speak
+// are left out. xs and as, URLs of metadata, are never fetched: a magnet from the
+// web must not make us send requests to any address. so (BEP 53) and the
+// rest are ignored. The Spec has no Info. The error wraps weir.ErrInvalid.
+//
+// anacrolix's parser is not used: it panics on base32 with padding, refuses
+// lower-case base32, and lets one bad escape silently drop its parameter.
+func ParseMagnet(s string) (*Spec, error) {
+	if len(s) > MaxMagnetBytes {
+		return nil, fmt.Errorf("magnet of %d bytes (limit %d): %w", len(s), MaxMagnetBytes, weir.ErrInvalid)
+	}
+	if !hasScheme(s, "magnet") {
+		return nil, magnetError("it does not begin with \"magnet:?\"")
+	}
+	_, query, ok := strings.Cut(s, "?")
+	if !ok {
+		return nil, magnetError("it has no \"?\"")
+	}
+	var m magnet
+	for param := range strings.SplitSeq(strings.TrimSpace(query), "&") {
+		// A magnet copied out of a page's source has &amp; between its parameters.
+		key, value, _ := strings.Cut(strings.TrimPrefix(param, "amp;"), "=")
+		if text, err := url.QueryUnescape(value); err == nil {
+			value = text
+		} // else it may be a name with a plain per cent sign: take it as it stands
+		if err := m.add(plainKey(key), value); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case m.spec.InfoHash.IsZero() && m.v2:
+		return nil, magnetError("it names a v2-only torrent (btmh), which is not supported yet: look for a magnet with urn:btih")
+	case m.spec.InfoHash.IsZero():
+		return nil, magnetError("it has no xt=urn:btih: with an info hash")
+	}
+	m.spec.Trackers = m.trackers.tiers
+	m.spec.WebSeeds = m.seeds.urls
+	return &m.spec, nil
+}
+
+func magnetError(why string) error {
+	return fmt.Errorf("bad magnet: %s; a magnet looks like %s: %w", why, exampleMagnet, weir.ErrInvalid)
+}
+
+// plainKey removes the number of a parameter that is given more than once, and
+// lowers the case.
+func plainKey(key string) string {
+	key = strings.ToLower(key)
+	if i := strings.LastIndexByte(key, '.'); i > 0 && i < len(key)-1 && strings.Trim(key[i+1:], "0123456789") == "" {
+		return key[:i]
+	}
+	return key
+}
+
+// magnet is a magnet while it is read.
+type magnet struct {
+	spec     Spec
+	v2       bool // a v2 info hash was there
+	trackers trackerTiers
+	seeds    webSeeds
+	peers    map[string]bool
+}
+
+func (m *magnet) add(key, value string) error {
+	switch key {
+	case "xt":
+		return m.addTopic(value)
+	case "dn":
+		if m.spec.Name == "" {
+			m.spec.Name = value
+		}
+	case "tr":
+		m.trackers.add(value)
+	case "ws":
+		m.seeds.add(value)
+	case "x.pe":
+		peer, err := ParsePeer(value)
+		if err != nil {
+			return fmt.Errorf("bad magnet: x.pe: %w", err)
+		}
+		if m.peers[peer] || len(m.peers) == maxPeers {
+			return nil
+		}
+		if m.peers == nil {
+			m.peers = make(map[string]bool)
+		}
+		m.peers[peer] = true
+		m.spec.Peers = append(m.spec.Peers, peer)
+	}
+	return nil
+}
+
+// addTopic reads an xt. A magnet may name the same torrent in several ways, of
+// which we take the v1 info hash, but not two torrents.
+func (m *magnet) addTopic(urn string) error {
+	const btih, btmh = "urn:btih:", "urn:btmh:"
+	head := strings.ToLower(urn[:min(len(urn), len(btih))])
+	switch head {
+	case btmh:
+		m.v2 = true
+	case btih:
+		ih, err := parseHash(strings.TrimSpace(urn[len(btih):]))
+		if err != nil {
+			return magnetError(fmt.Sprintf("xt=%s has no info hash of 40 hexadecimal digits or 32 base32 characters", quote(urn)))
+		}
+		if !m.spec.InfoHash.IsZero() && m.spec.InfoHash != ih {
+			return magnetError(fmt.Sprintf("it names two torrents, %s and %s", m.spec.InfoHash, ih))
+		}
+		m.spec.InfoHash = ih
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package source_test
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source"
+)
+
+const (
+	hexHash = "0123456789abcdef0123456789abcdef01234567"
+	b32Hash = "AERUKZ4JVPG66AJDIVTYTK6N54ASGRLH" // the same
+	plain   = "magnet:?xt=urn:btih:" + hexHash
+	v2Hash  = "urn:btmh:1220caf1e1c30e81cb361b9ee167c4aa64228a7fa4fa9f6105232b28ad099f3a302e"
+)
+
+var goodMagnets = []struct {
+	name, magnet string
+	want         source.Spec // without its InfoHash
+}{
+	{"Hex", plain, source.Spec{}},
+	{"UpperHex", "magnet:?xt=urn:btih:" + strings.ToUpper(hexHash), source.Spec{}},
+	{"Base32", "magnet:?xt=urn:btih:" + b32Hash, source.Spec{}},
+	{"LowerBase32", "magnet:?xt=urn:btih:" + strings.ToLower(b32Hash), source.Spec{}},
+	{"AnyCase", "MAGNET:?XT=URN:BTIH:" + hexHash + "&DN=a", source.Spec{Name: "a"}},
+	{"EscapedTopic", "magnet:?xt=urn%3Abtih%3A" + hexHash, source.Spec{}},
+	{"Hybrid", "magnet:?xt=" + v2Hash + "&xt=urn:btih:" + hexHash, source.Spec{}},
+	{"OtherTopics", "magnet:?xt=urn:sha1:abc&xt.1=urn:btih:" + hexHash + "&xt.2=urn:btih:" + b32Hash, source.Spec{}},
+	{"Name", plain + "&dn=Big+Buck%20Bunny&dn=other", source.Spec{Name: "Big Buck Bunny"}},
+	{"NameBadEscape", plain + "&dn=100%", source.Spec{Name: "100%"}},
+	{"Trackers", plain + "&tr=http%3A%2F%2Fa.example%2Fann&tr.1=udp%3A%2F%2Fb.example%3A80&tr=wss%3A%2F%2Fc.example&tr=nonsense&tr=http://a.example/ann",
+		source.Spec{Trackers: [][]string{{"http://a.example/ann"}, {"udp://b.example:80"}}}},
+	{"CopiedFromHTML", plain + "&amp;dn=a&amp;tr=http://a.example", source.Spec{Name: "a", Trackers: [][]string{{"http://a.example"}}}},
+	{"Peers", plain + "&x.pe=192.0.2.1:6881&x.pe=%5B2001:db8::1%5D:6881&x.pe=[2001:DB8:0::1]:6881&x.pe=seed.example.:1",
+		source.Spec{Peers: []string{"192.0.2.1:6881", "[2001:db8::1]:6881", "seed.example.:1"}}},
+	{"WebSeeds", plain + "&ws=https://s.example/a&ws=ftp://s.example", source.Spec{WebSeeds: []string{"https://s.example/a"}}},
+	{"Ignored", plain + "&so=0,2,4-6&xs=http://127.0.0.1/x.torrent&as=http://127.0.0.1/y&kt=word&xl=5&&=&a", source.Spec{}},
+	{"TrailingNewline", plain + "\n", source.Spec{}},
+}
+
+func TestParseMagnet(t *testing.T) {
+	for _, c := range goodMagnets {
+		t.Run(c.name, func(t *testing.T) {
+			spec, err := source.ParseMagnet(c.magnet)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.want.InfoHash, _ = weir.ParseInfoHash(hexHash)
+			if !reflect.DeepEqual(*spec, c.want) {
+				t.Errorf("got  %+v\nwant %+v", *spec, c.want)
+			}
+			if want := c.want.Name; want != "" && spec.DisplayName() != want || want == "" && spec.DisplayName() != hexHash {
+				t.Errorf("display name %q", spec.DisplayName())
+			}
+		})
+	}
+}
+
+var badMagnets = []struct{ name, magnet, says string }{
+	{"Empty", "", "does not begin"},
+	{"OtherScheme", "http://a.example/?xt=urn:btih:" + hexHash, "does not begin"},
+	{"NoQuery", "magnet:xt=urn:btih:" + hexHash, `no "?"`},
+	{"NoTopic", "magnet:?dn=a", "no xt=urn:btih:"},
+	{"V2Only", "magnet:?xt=" + v2Hash, "not supported yet"},
+	{"ShortHash", "magnet:?xt=urn:btih:0123", "40 hexadecimal digits"},
+	{"EmptyHash", "magnet:?xt=urn:btih:", "40 hexadecimal digits"},
+	{"NotHex", "magnet:?xt=urn:btih:" + strings.Repeat("z", 40), "40 hexadecimal digits"},
+	{"NotBase32", "magnet:?xt=urn:btih:" + strings.Repeat("1", 32), "40 hexadecimal digits"},
+	{"PaddedBase32", "magnet:?xt=urn:btih:" + strings.Repeat("B", 26) + "======", "40 hexadecimal digits"},
+	{"Base32WithNewlines", "magnet:?xt=urn:btih:" + strings.Repeat("B", 24) + strings.Repeat("%0A", 8), "40 hexadecimal digits"},
+	{"Zeros", "magnet:?xt=urn:btih:" + strings.Repeat("0", 40), "40 hexadecimal digits"},
+	{"TwoTorrents", plain + "&xt=urn:btih:" + strings.Repeat("a", 40), "two torrents"},
+	{"BadPeer", plain + "&x.pe=nowhere", "want host:port"},
+	{"TooLong", plain + "&dn=" + strings.Repeat("a", source.MaxMagnetBytes), "limit 65536"},
+}
+
+func TestParseMagnetRefuses(t *testing.T) {
+	for _, c := range badMagnets {
+		t.Run(c.name, func(t *testing.T) {
+			spec, err := source.ParseMagnet(c.magnet)
+			if err == nil {
+				t.Fatalf("was taken: %+v", spec)
+			}
+			if !errors.Is(err, weir.ErrInvalid) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %q does not wrap ErrInvalid or say %q", err, c.says)
+			}
+		})
+	}
+}
+
+func TestParseMagnetBounds(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(plain)
+	for i := range 1500 {
+		fmt.Fprintf(&b, "&tr=http://t%d&ws=http://s%d&x.pe=h%d:1", i, i, i)
+	}
+	spec, err := source.ParseMagnet(b.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(spec.Trackers) != 200 || len(spec.WebSeeds) != 200 || len(spec.Peers) != 1000 {
+		t.Errorf("%d trackers, %d web seeds, %d peers", len(spec.Trackers), len(spec.WebSeeds), len(spec.Peers))
+	}
+}
+
+func TestParsePeer(t *testing.T) {
+	for in, want := range map[string]string{
+		"127.0.0.1:1":                     "127.0.0.1:1",
+		"[::1]:65535":                     "[::1]:65535",
+		"[::ffff:192.0.2.1]:80":           "192.0.2.1:80",
+		"[fe80::1%eth0]:80":               "[fe80::1%eth0]:80",
+		"localhost:6881":                  "localhost:6881",
+		"my_seed-1.example:6881":          "my_seed-1.example:6881",
+		"127.0.0.1":                       "",
+		"127.0.0.1:0":                     "",
+		"127.0.0.1:65536":                 "",
+		"127.0.0.1:-1":                    "",
+		"127.0.0.1:+1":                    "",
+		"127.0.0.1:http":                  "",
+		"0.0.0.0:80":                      "",
+		"[::]:80":                         "",
+		"::1:80":                          "",
+		"[::1:80":                         "",
+		"999.0.0.1:80":                    "",
+		"12345:80":                        "",
+		":80":                             "",
+		"":                                "",
+		"a b:80":                          "",
+		"a..b:80":                         "",
+		"a/b:80":                          "",
+		strings.Repeat("a", 64) + ":80":   "",
+		strings.Repeat("a.", 150) + ":80": "",
+	} {
+		got, err := source.ParsePeer(in)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("ParsePeer(%q) = %q, %v, want %q", in, got, err, want)
+		}
+		if err != nil && !errors.Is(err, weir.ErrInvalid) {
+			t.Errorf("ParsePeer(%q): error %v does not wrap ErrInvalid", in, err)
+		}
+	}
+}

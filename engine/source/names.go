@@ -1,0 +1,88 @@
+package source
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/weirfs/weir"
+)
+
+const (
+	// maxNameBytes bounds one name. It is PATH_MAX: no program can have made the
+	// torrent from a file of a longer name.
+	maxNameBytes = 4096
+	// maxPathNames bounds the folders that a file lies in, itself included.
+	maxPathNames = 256
+)
+
+// checkName judges one component of a path, or a torrent's name. Whatever it lets
+// through is kept raw, a slash in the middle as in "AC/DC" too: fs makes it safe
+// to show. What can only be meant to leave the folder is refused.
+func checkName[T string | []byte](name T) error {
+	switch {
+	case len(name) == 0:
+		return fmt.Errorf("an empty name: %w", weir.ErrInvalid)
+	case len(name) > maxNameBytes:
+		return fmt.Errorf("a name of %d bytes, more than %d: %w", len(name), maxNameBytes, weir.ErrInvalid)
+	case name[0] == '/':
+		return fmt.Errorf("the name %s is an absolute path: %w", quote(name), weir.ErrHostile)
+	case len(name) == 1 && name[0] == '.':
+		return fmt.Errorf("the name \".\" is the folder itself: %w", weir.ErrHostile)
+	}
+	start := 0 // of the text after the last slash
+	for i := 0; i <= len(name); i++ {
+		switch {
+		case i == len(name) || name[i] == '/':
+			if i-start == 2 && name[start] == '.' && name[start+1] == '.' {
+				return fmt.Errorf("the name %s leaves its folder: %w", quote(name), weir.ErrHostile)
+			}
+			start = i + 1
+		case name[i] == 0:
+			return fmt.Errorf("the name %s has a NUL in it: %w", quote(name), weir.ErrHostile)
+		}
+	}
+	return nil
+}
+
+// nameStore turns the names of millions of files into strings with few
+// allocations: their text and their slices are cut from shared chunks, and a name
+// that the file before had at the same depth is used again.
+type nameStore struct {
+	last  []string        // the path that was returned last
+	text  strings.Builder // the current chunk of text; replaced before it grows
+	slots []string        // the current chunk of path components
+}
+
+const (
+	maxTextChunk = 64 << 10
+	maxSlotChunk = 4 << 10
+)
+
+// path returns a copy of names that holds on to nothing of the input.
+func (s *nameStore) path(names [][]byte) []string {
+	if cap(s.slots)-len(s.slots) < len(names) {
+		// Chunks double, so that a small torrent gets small ones.
+		s.slots = make([]string, 0, max(len(names), min(2*cap(s.slots), maxSlotChunk)))
+	}
+	start := len(s.slots)
+	for i, name := range names {
+		if i < len(s.last) && s.last[i] == string(name) {
+			s.slots = append(s.slots, s.last[i])
+			continue
+		}
+		s.slots = append(s.slots, s.copy(name))
+	}
+	s.last = s.slots[start:len(s.slots):len(s.slots)]
+	return s.last
+}
+
+func (s *nameStore) copy(name []byte) string {
+	if s.text.Cap()-s.text.Len() < len(name) {
+		size := max(len(name), min(2*s.text.Cap(), maxTextChunk))
+		s.text = strings.Builder{}
+		s.text.Grow(size)
+	}
+	start := s.text.Len()
+	s.text.Write(name)
+	return s.text.String()[start:]
+}

@@ -1,0 +1,92 @@
+package source_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/weirfs/weir/engine/source"
+)
+
+// largeTorrent makes a torrent of n files in folders of 1,000 and of a quarter as
+// many pieces. It is written by hand because the general encoder takes longer than
+// what is measured. Shuffled, the files stand in no order.
+func largeTorrent(n int, shuffled bool) []byte {
+	const length = 4096
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	if shuffled {
+		r := rand.New(rand.NewPCG(1, 2))
+		r.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
+	}
+	var b bytes.Buffer
+	b.WriteString("d4:infod5:filesl")
+	for _, i := range order {
+		fmt.Fprintf(&b, "d6:lengthi%de4:pathl9:folder%03d13:image%03d.jpegee", length, i/1000, i%1000)
+	}
+	pieces := (n + 3) / 4
+	fmt.Fprintf(&b, "e4:name7:dataset12:piece lengthi%de6:pieces%d:", 4*length, 20*pieces)
+	b.WriteString(hashes(pieces))
+	b.WriteString("ee")
+	return b.Bytes()
+}
+
+// TestParseTorrentMemory bounds memory, not time, which the machine decides.
+// BenchmarkParseTorrent measures a million files.
+func TestParseTorrentMemory(t *testing.T) {
+	const n = 200_000
+	raw := largeTorrent(n, true)
+	before := heapBytes()
+	spec, err := source.ParseTorrent(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := heapBytes() - before
+	runtime.KeepAlive(raw)
+	if len(spec.Info.Files) != n || spec.Info.NumPieces() != n/4 {
+		t.Fatalf("%d files, %d pieces", len(spec.Info.Files), spec.Info.NumPieces())
+	}
+	t.Logf("%d bytes of metainfo, %d bytes kept beside it", len(raw), kept)
+	if limit := int64(150 * n); kept > limit {
+		t.Errorf("keeps %d bytes, more than %d", kept, limit)
+	}
+	runtime.KeepAlive(spec)
+}
+
+func heapBytes() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func BenchmarkParseTorrent(b *testing.B) {
+	// The worst to compare: deep paths that differ at the end, in no order.
+	deep := largeTorrent(100_000, true)
+	prefix := "l" + strings.Repeat("1:d", 200)
+	deep = bytes.ReplaceAll(deep, []byte("4:pathl"), []byte("4:path"+prefix))
+	for _, c := range []struct {
+		name string
+		raw  []byte
+	}{
+		{"MillionSorted", largeTorrent(1_000_000, false)},
+		{"MillionShuffled", largeTorrent(1_000_000, true)},
+		{"DeepShuffled", deep},
+		{"Small", largeTorrent(10, false)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(c.raw)))
+			for b.Loop() {
+				if _, err := source.ParseTorrent(c.raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

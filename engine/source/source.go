@@ -1,0 +1,153 @@
+// Package source turns what the user names — a .torrent file, an http(s) URL of
+// one, a magnet or a bare info hash — into a validated Spec, and validates
+// metadata that peers sent. Everything that comes from outside is judged here,
+// once: whoever holds a weir.TorrentInfo from this package may index, add and
+// multiply with it.
+//
+// It knows nothing of swarms, caches and mounts, keeps no state and starts
+// nothing: its only traffic is the one GET that Load makes for a URL. It must
+// not import any other package of weir than the root.
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/weirfs/weir"
+)
+
+// The bounds on input, in bytes.
+const (
+	// MaxMetainfoBytes bounds a .torrent file and an info dictionary. A torrent
+	// of a million files with long names takes about 100 MB.
+	MaxMetainfoBytes = 256 << 20
+	// MaxDownloadBytes bounds what is fetched from a URL: a server is trusted
+	// with less of our memory than a file that the user already has.
+	MaxDownloadBytes = 64 << 20
+	// MaxMagnetBytes bounds a magnet.
+	MaxMagnetBytes = 64 << 10
+)
+
+// exampleMagnet stands in messages about magnets that make no sense.
+const exampleMagnet = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&dn=name"
+
+// Spec is a torrent as the user named it: enough to join its swarm. It is not
+// changed after it was returned; share it freely between goroutines.
+type Spec struct {
+	InfoHash weir.InfoHash
+	Name     string // for display, as raw as the metainfo or the magnet has it; may be empty
+
+	// Info, InfoBytes and PieceHashes are nil until the metadata is known, that
+	// is for magnets and bare info hashes.
+	Info        *weir.TorrentInfo
+	InfoBytes   []byte // the bencoded info dictionary, as it stands in the file
+	PieceHashes []byte // SHA-1 of each piece in turn, 20 bytes each; shares nothing with InfoBytes
+
+	Trackers [][]string // announce URLs in tiers (BEP 12): http, https or udp
+	Peers    []string   // host:port of peers that the source itself named (x.pe)
+	WebSeeds []string   // http or https URLs (BEP 19)
+}
+
+// DisplayName returns the name, or the info hash while there is none.
+func (s *Spec) DisplayName() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.InfoHash.String()
+}
+
+// Load reads what arg names: a magnet, an http(s) URL of a .torrent, the path of
+// a .torrent file, or an info hash of 40 hexadecimal digits or 32 base32
+// characters. A file whose name looks like an info hash wins over the hash. Only
+// a URL makes traffic; ctx ends it. Errors say what to do next and wrap
+// weir.ErrInvalid, weir.ErrHostile or weir.ErrNotFound where these fit.
+func Load(ctx context.Context, arg string) (*Spec, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	switch {
+	case arg == "":
+		return nil, fmt.Errorf("no torrent named: give a .torrent file, a URL, a magnet or an info hash: %w", weir.ErrInvalid)
+	case hasScheme(arg, "magnet"):
+		return ParseMagnet(arg)
+	case hasScheme(arg, "http"), hasScheme(arg, "https"):
+		b, err := fetch(ctx, arg)
+		if err != nil {
+			return nil, err
+		}
+		spec, err := ParseTorrent(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", redact(arg), err)
+		}
+		return spec, nil
+	}
+	spec, err := loadFile(arg)
+	if errors.Is(err, fs.ErrNotExist) {
+		if ih, hashErr := parseHash(arg); hashErr == nil {
+			return &Spec{InfoHash: ih}, nil
+		}
+		return nil, fmt.Errorf("%s: no such file, and neither a URL, a magnet nor an info hash: check the path: %w", quote(arg), weir.ErrNotFound)
+	}
+	return spec, err
+}
+
+// parseHash reads a bare info hash. All zeros means "none" throughout weir.
+func parseHash(s string) (weir.InfoHash, error) {
+	ih, err := weir.ParseInfoHash(s)
+	if err == nil && ih.IsZero() {
+		return ih, fmt.Errorf("info hash of zeros only: %w", weir.ErrInvalid)
+	}
+	return ih, err
+}
+
+// loadFile reads and parses a .torrent file. The error wraps fs.ErrNotExist when
+// there is none.
+func loadFile(path string) (*Spec, error) {
+	// Looked at before it is opened, because opening a pipe waits for a writer.
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case fi.IsDir():
+		return nil, fmt.Errorf("%s: is a directory: name the .torrent file itself: %w", path, weir.ErrInvalid)
+	case !fi.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: is not a regular file: %w", path, weir.ErrInvalid)
+	case fi.Size() > MaxMetainfoBytes:
+		return nil, fmt.Errorf("%s: has %d bytes, more than any .torrent (limit %d): is it the content itself? %w",
+			path, fi.Size(), MaxMetainfoBytes, weir.ErrInvalid)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxMetainfoBytes+1)) // it may have grown
+	if err != nil {
+		return nil, err
+	}
+	spec, err := ParseTorrent(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return spec, nil
+}
+
+// hasScheme reports whether s begins with scheme and a colon, in any case.
+func hasScheme(s, scheme string) bool {
+	return len(s) > len(scheme) && s[len(scheme)] == ':' && strings.EqualFold(s[:len(scheme)], scheme)
+}
+
+// quote makes untrusted text fit for an error message: escaped, and short.
+func quote[T string | []byte](text T) string {
+	const limit = 80
+	if len(text) > limit {
+		return fmt.Sprintf("%q… (%d bytes)", text[:limit], len(text))
+	}
+	return fmt.Sprintf("%q", text)
+}

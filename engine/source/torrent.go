@@ -1,0 +1,128 @@
+package source
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// ParseTorrent reads a .torrent file (BEP 3). The Spec keeps parts of b, so b
+// must not be changed afterwards. Time and memory stay in proportion to len(b),
+// which may be MaxMetainfoBytes at most.
+//
+// The info dictionary is judged strictly. Around it, what is not understood is
+// left out: trackers and web seeds of other schemes, a date that can't be, and
+// bytes after the end, as other programs do too. "nodes" is ignored. Hybrid
+// torrents (BEP 52) are read as v1.
+//
+// Errors wrap weir.ErrInvalid for what makes no sense or is not supported, and
+// weir.ErrHostile for what no honest program makes.
+func ParseTorrent(b []byte) (*Spec, error) {
+	if err := sniff(b); err != nil {
+		return nil, err
+	}
+	top, err := parseTop(b)
+	switch {
+	case errors.Is(err, errShort):
+		return nil, fmt.Errorf("the .torrent is incomplete: download it again: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("read .torrent: %w", err)
+	case top.info == nil:
+		return nil, fmt.Errorf("the .torrent has no info dictionary: %w", weir.ErrInvalid)
+	}
+	ih := weir.InfoHash(sha1.Sum(top.info))
+	info, hashes, err := parseInfo(ih, top.info)
+	if err != nil {
+		return nil, fmt.Errorf("torrent %s: %w", ih, err)
+	}
+	info.Created = top.created
+	trackers := top.tiers.tiers
+	if len(trackers) == 0 { // BEP 12: announce-list replaces announce
+		trackers = top.announce.tiers
+	}
+	return &Spec{
+		InfoHash:    ih,
+		Name:        info.Name,
+		Info:        info,
+		InfoBytes:   top.info,
+		PieceHashes: hashes,
+		Trackers:    trackers,
+		WebSeeds:    top.seeds.urls,
+	}, nil
+}
+
+// sniff refuses what is not a .torrent at first sight, and says what it is.
+func sniff(b []byte) error {
+	head := bytes.TrimLeft(bytes.TrimPrefix(b[:min(len(b), 512)], []byte("\xef\xbb\xbf")), " \t\r\n")
+	switch {
+	case len(b) == 0:
+		return fmt.Errorf("is empty, not a torrent: download it again: %w", weir.ErrInvalid)
+	case len(b) > MaxMetainfoBytes:
+		return fmt.Errorf("has more than %d bytes, too many for a .torrent: %w", MaxMetainfoBytes, weir.ErrInvalid)
+	case len(head) > 0 && head[0] == '<':
+		return fmt.Errorf("is a web page, not a torrent: find the address of the .torrent itself: %w", weir.ErrInvalid)
+	case hasScheme(string(head), "magnet"):
+		return fmt.Errorf("is a text with a magnet, not a torrent: give weir the magnet: %w", weir.ErrInvalid)
+	case b[0] != 'd':
+		return fmt.Errorf("is not a torrent (a .torrent begins with \"d\"): %w", weir.ErrInvalid)
+	}
+	return nil
+}
+
+// topDict is what we use of the outermost dictionary.
+type topDict struct {
+	info     []byte
+	announce trackerTiers
+	tiers    trackerTiers
+	seeds    webSeeds
+	created  time.Time
+}
+
+func parseTop(b []byte) (top topDict, err error) {
+	c := cursor{b: b}
+	err = c.dict(func(key []byte) error {
+		value, err := c.raw()
+		if err != nil {
+			return err
+		}
+		// From here on the value is known to be well formed. Only info decides
+		// whether the torrent is taken.
+		v := cursor{b: value}
+		switch string(key) {
+		case "info":
+			if top.info != nil {
+				return fmt.Errorf("two info dictionaries: %w", weir.ErrHostile)
+			}
+			if err := v.want('d'); err != nil {
+				return fmt.Errorf("info: %w", err)
+			}
+			top.info = value
+		case "announce":
+			if url, err := v.str(); err == nil {
+				top.announce.add(string(url))
+			}
+		case "announce-list":
+			top.tiers.addList(v)
+		case "url-list":
+			top.seeds.addList(v)
+		case "creation date":
+			top.created = parseDate(v)
+		}
+		return nil
+	})
+	return top, err
+}
+
+// parseDate reads a creation date, in seconds since 1970. Dates beyond the year
+// 2106 are nonsense (mostly milliseconds) and count as not given.
+func parseDate(v cursor) time.Time {
+	s, err := v.integer()
+	if err != nil || s <= 0 || s >= 1<<32 {
+		return time.Time{}
+	}
+	return time.Unix(s, 0).UTC()
+}

@@ -110,7 +110,7 @@ func OpenSeeder(o SeederOptions) (*Seeder, error) {
 		return nil, err
 	}
 	s.listener, s.addr = l, l.Addr().String()
-	copy(s.peerID[:], "-WT0001-")
+	copy(s.peerID[:], "-ZW0001-")
 	Fill(s.peerID[8:], uint64(time.Now().UnixNano()), int64(l.Addr().(*net.TCPAddr).Port)*16)
 	s.SetFaults(o.Faults)
 	s.ctx, s.cancel = context.WithCancel(context.Background())

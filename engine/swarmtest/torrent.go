@@ -236,6 +236,9 @@ func (c *Content) Magnet(h Hints) string {
 		add("tr", t)
 	}
 	add("ws", h.WebSeeds)
-	add("x.pe", h.Peers)
+	for _, p := range h.Peers {
+		// As BEP 9 shows it: libtorrent does not unescape this one.
+		b.WriteString("&x.pe=" + p)
+	}
 	return b.String()
 }

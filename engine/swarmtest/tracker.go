@@ -101,9 +101,9 @@ func OpenTracker(o TrackerOptions) (*Tracker, error) {
 
 // Close drops all connections and waits for the server.
 func (t *Tracker) Close() error {
-	t.cancel()
 	err := t.server.Close()
 	<-t.done
+	t.cancel() // after the connections are gone, so that who hangs gets no answer
 	return err
 }
 

@@ -1,0 +1,207 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine"
+	"github.com/weirfs/weir/engine/swarmtest"
+)
+
+// TestFaultyPeerBesideGoodOne reads a whole torrent from one honest seeder and
+// one that misbehaves: the content is right and arrives in time.
+func TestFaultyPeerBesideGoodOne(t *testing.T) {
+	everything := func(int) bool { return true }
+	for name, f := range map[string]swarmtest.Faults{
+		"Mute":            {Mute: true},
+		"WrongInfoHash":   {WrongInfoHash: true},
+		"NoFast":          {NoFast: true},
+		"NoExtended":      {NoExtended: true},
+		"BitfieldExtra":   {BitfieldExtra: true},
+		"BitfieldSpare":   {BitfieldSpare: true},
+		"Freeze":          {Freeze: true},
+		"FreezeAfter":     {FreezeAfter: 300 << 10},
+		"DropAfter":       {DropAfter: 300 << 10},
+		"Choke":           {Choke: true},
+		"ChokeCycle":      {ChokeEvery: 20 * time.Millisecond, ChokeFor: 30 * time.Millisecond},
+		"ChokeCycleSlow":  {ChokeEvery: 20 * time.Millisecond, ChokeFor: 30 * time.Millisecond, NoFast: true},
+		"RejectAll":       {RejectAll: true},
+		"IgnoreAll":       {IgnoreAll: true},
+		"LateBlocks":      {LateBlocks: true},
+		"Corrupt":         {Corrupt: everything},
+		"CorruptOne":      {Corrupt: func(i int) bool { return i == 3 }},
+		"Garbage":         {Garbage: true},
+		"Overlong":        {Overlong: true},
+		"BadHave":         {BadHave: true},
+		"Unasked":         {Unasked: true},
+		"MetadataReject":  {MetadataReject: true},
+		"MetadataSilent":  {MetadataSilent: true},
+		"MetadataCorrupt": {MetadataCorrupt: true},
+		"MetadataSize":    {MetadataSize: 5 << 20},
+	} {
+		for _, kind := range []string{"torrent", "magnet"} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				c := newContent(t, 4<<20+777, 256<<10)
+				good := openSeeder(t, c, swarmtest.SeederOptions{Addr: "127.0.0.2:0"})
+				bad := openSeeder(t, c, swarmtest.SeederOptions{Addr: "127.0.0.3:0", Faults: f})
+				e := openEngine(t, engine.Options{})
+				spec := specOf(c, bad.Addr(), good.Addr())
+				if kind == "magnet" {
+					spec = magnetOf(c, bad.Addr(), good.Addr())
+				}
+				tor := addTorrent(t, e, spec)
+				ctx := testContext(t, 30*time.Second)
+				for off := int64(0); off < c.Info().Length; off += 1 << 20 {
+					wantBytes(t, ctx, tor, c, off, int(min(1<<20, c.Info().Length-off)))
+				}
+				for _, v := range append(good.Violations(), bad.Violations()...) {
+					t.Errorf("violation of the protocol: %s", v)
+				}
+			})
+		}
+	}
+}
+
+func TestCorruptPeersAreBanned(t *testing.T) {
+	c := newContent(t, 16<<20, 1<<20)
+	var peers []string
+	for i := range 4 {
+		var f swarmtest.Faults
+		if i < 3 {
+			f.Corrupt = func(int) bool { return true }
+		}
+		peers = append(peers, openSeeder(t, c, swarmtest.SeederOptions{Addr: fmt.Sprintf("127.0.0.%d:0", i+2), Faults: f}).Addr())
+	}
+	e := openEngine(t, engine.Options{})
+	tor := addTorrent(t, e, specOf(c, peers...))
+	ctx := testContext(t, 30*time.Second)
+	for off := int64(0); off < c.Info().Length; off += 1 << 20 {
+		wantBytes(t, ctx, tor, c, off, 1<<20)
+	}
+	if got := tor.Stats().Downloaded; got > 3*c.Info().Length {
+		t.Errorf("%d bytes fetched for %d", got, c.Info().Length)
+	}
+}
+
+// TestOnlyCorruptPeers: nobody has the right bytes, so the read ends with its
+// deadline and no byte is handed out.
+func TestOnlyCorruptPeers(t *testing.T) {
+	c := newContent(t, 1<<20, 256<<10)
+	s := openSeeder(t, c, swarmtest.SeederOptions{Faults: swarmtest.Faults{Corrupt: func(int) bool { return true }}})
+	store := newMemStore()
+	e := openEngine(t, engine.Options{Store: store})
+	tor := addTorrent(t, e, specOf(c, s.Addr()))
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	if err := tor.ReadAt(ctx, make([]byte, 100), 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("read returned %v, want a deadline", err)
+	}
+	for i := range c.Info().NumPieces() {
+		if store.Has(weir.PieceID{Torrent: c.InfoHash(), Index: i}) {
+			t.Errorf("piece %d was stored", i)
+		}
+	}
+}
+
+func TestStoreThatTakesNothing(t *testing.T) {
+	c := newContent(t, 8<<20, 256<<10)
+	s := openSeeder(t, c, swarmtest.SeederOptions{})
+	store := newMemStore()
+	store.putErr = weir.ErrNoSpace
+	e := openEngine(t, engine.Options{Store: store})
+	tor := addTorrent(t, e, specOf(c, s.Addr()))
+	ctx := testContext(t, 20*time.Second)
+	for off := int64(0); off < c.Info().Length; off += 1 << 20 {
+		wantBytes(t, ctx, tor, c, off, 1<<20)
+	}
+}
+
+func TestReadIsServedBeforeTheCommit(t *testing.T) {
+	c := newContent(t, 1<<20, 256<<10)
+	s := openSeeder(t, c, swarmtest.SeederOptions{})
+	store := newMemStore()
+	store.gate = make(chan struct{})
+	e := openEngine(t, engine.Options{Store: store})
+	tor := addTorrent(t, e, specOf(c, s.Addr()))
+	wantBytes(t, testContext(t, 20*time.Second), tor, c, 1000, 1000)
+	if store.Has(weir.PieceID{Torrent: c.InfoHash()}) {
+		t.Error("the piece is in the store, although nothing was let in")
+	}
+	close(store.gate)
+}
+
+func TestEvictedPieceIsFetchedAgain(t *testing.T) {
+	c := newContent(t, 1<<20, 256<<10)
+	s := openSeeder(t, c, swarmtest.SeederOptions{})
+	store := newMemStore()
+	e := openEngine(t, engine.Options{Store: store})
+	tor := addTorrent(t, e, specOf(c, s.Addr()))
+	ctx := testContext(t, 20*time.Second)
+	wantBytes(t, ctx, tor, c, 0, 4096)
+	id := weir.PieceID{Torrent: c.InfoHash()}
+	for !store.Has(id) { // the commit is behind the read
+		if ctx.Err() != nil {
+			t.Fatal("the piece is never committed")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	store.evict(id)
+	wantBytes(t, ctx, tor, c, 0, 4096)
+	if got := s.Counters().PayloadBytes; got != 2*256<<10 {
+		t.Errorf("the seeder sent %d bytes, want the piece twice", got)
+	}
+}
+
+func TestManyReadersOnePiece(t *testing.T) {
+	c := newContent(t, 1<<20, 1<<20)
+	s := openSeeder(t, c, swarmtest.SeederOptions{Link: swarmtest.Link{RTT: 20 * time.Millisecond}})
+	e := openEngine(t, engine.Options{})
+	tor := addTorrent(t, e, specOf(c, s.Addr()))
+	ctx := testContext(t, 20*time.Second)
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() { wantBytes(t, ctx, tor, c, int64(i*4096), 4096) })
+	}
+	wg.Wait()
+	if got := s.Counters().PayloadBytes; got != 1<<20 {
+		t.Errorf("the seeder sent %d bytes for one piece of %d", got, 1<<20)
+	}
+}
+
+func TestSeedsWhatItHolds(t *testing.T) {
+	c := newContent(t, 2<<20, 256<<10)
+	s := openSeeder(t, c, swarmtest.SeederOptions{})
+	first := openEngine(t, engine.Options{})
+	tor := addTorrent(t, first, specOf(c, s.Addr()))
+	ctx := testContext(t, 20*time.Second)
+	wantBytes(t, ctx, tor, c, 0, 2<<20)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := openEngine(t, engine.Options{})
+	from := addTorrent(t, second, magnetOf(c, fmt.Sprintf("127.0.0.1:%d", first.Port())))
+	wantBytes(t, ctx, from, c, 0, 2<<20)
+	if got := tor.Stats().Uploaded; got < 2<<20 {
+		t.Errorf("uploaded %d bytes, want at least %d", got, 2<<20)
+	}
+}
+
+func TestIdleTorrentCools(t *testing.T) {
+	c := newContent(t, 1<<20, 256<<10)
+	s := openSeeder(t, c, swarmtest.SeederOptions{})
+	e := openEngine(t, engine.Options{Idle: 50 * time.Millisecond})
+	tor := addTorrent(t, e, specOf(c, s.Addr()))
+	ctx := testContext(t, 20*time.Second)
+	for i := range 3 {
+		wantBytes(t, ctx, tor, c, int64(i)*256<<10, 4096)
+		if err := s.WaitFor(ctx, func(n swarmtest.Counters) bool { return n.ConnsOpen == 0 }); err != nil {
+			t.Fatal("the torrent stays connected: ", err)
+		}
+	}
+}

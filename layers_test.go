@@ -1,0 +1,284 @@
+package weir_test
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	modulePath = "github.com/weirfs/weir"
+
+	// Families of packages: a path stands for itself and what lies beneath it.
+	anacrolix = "github.com/anacrolix"
+	badger    = "github.com/dgraph-io"
+	bazil     = "bazil.org/fuse"
+	network   = "net"
+)
+
+// layer is what the packages in one folder, and beneath it, must not import.
+// The longest folder that fits counts.
+type layer struct {
+	dir    string
+	all    bool     // may import everything of ours, not just the root and itself
+	forbid []string // families
+	except []string // single packages out of these families
+	std    bool     // the standard library only
+}
+
+// layers is the table of docs/architecture.md. Each rule looks at what a file
+// itself imports: as every package of ours obeys its own rule, nothing comes in
+// through another of them, and what a library imports for itself (badger links
+// net/http) is not ours to forbid.
+var layers = []layer{
+	// The vocabulary: whoever imports it must get nothing else with it.
+	{dir: ".", std: true, forbid: []string{network, "os", "syscall"}},
+	// Names and errnos. It asks through interfaces for all that it shows.
+	{dir: "fs", forbid: []string{anacrolix, badger}},
+	// Decisions about reading ahead. It never talks to anybody itself.
+	{dir: "reader", forbid: []string{bazil, anacrolix, badger, network}},
+	// Verified pieces on disk. It knows no swarm and no mount.
+	{dir: "cache", forbid: []string{bazil, anacrolix, network}},
+	// Swarms. Verified pieces leave it through an interface.
+	{dir: "engine", forbid: []string{bazil, badger}},
+	// Parsers of what comes from outside, and one GET.
+	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},
+		except: []string{anacrolix + "/torrent/metainfo", anacrolix + "/torrent/bencode", "net/http", "net/url", "net/netip"}},
+	// The application around the library wires everything.
+	{dir: "cmd", all: true},
+}
+
+// alwaysForbidden holds for every file that is not a test: we use the library's
+// wire packages and never its Client, and no C.
+var alwaysForbidden = []string{anacrolix + "/torrent", "C"}
+
+// testKit may be imported by every test.
+const testKit = "engine/swarmtest"
+
+// goFile is a source file and what it imports.
+type goFile struct {
+	name    string // slash-separated, relative to the module
+	imports []string
+}
+
+// violations returns a sentence for each import that the layers forbid, and for
+// each file that no layer covers.
+func violations(files []goFile) []string {
+	var bad []string
+	for _, f := range files {
+		dir := path.Dir(f.name)
+		l, ok := layerOf(dir)
+		if !ok {
+			bad = append(bad, fmt.Sprintf("%s: no layer for %s: add a rule with its reason", f.name, dir))
+			continue
+		}
+		for _, imp := range f.imports {
+			if !l.allows(imp, strings.HasSuffix(f.name, "_test.go")) {
+				bad = append(bad, fmt.Sprintf("%s: %s must not import %s", f.name, l.dir, imp))
+			}
+		}
+	}
+	return bad
+}
+
+// layerOf returns the longest layer that dir lies in. Only the root's own folder
+// lies in ".".
+func layerOf(dir string) (layer, bool) {
+	best := layer{}
+	for _, l := range layers {
+		if within(dir, l.dir) && len(l.dir) >= len(best.dir) {
+			best = l
+		}
+	}
+	return best, best.dir != ""
+}
+
+// within reports whether a path is another or lies beneath it.
+func within(p, parent string) bool { return p == parent || strings.HasPrefix(p, parent+"/") }
+
+func (l layer) allows(imp string, test bool) bool {
+	if within(imp, modulePath) {
+		dir := strings.TrimPrefix(strings.TrimPrefix(imp, modulePath), "/")
+		if dir == "" || l.all || test && within(dir, testKit) {
+			return true
+		}
+		return within(dir, l.dir)
+	}
+	if test {
+		return true // a test may look at its package with any library
+	}
+	if slices.Contains(alwaysForbidden, imp) || l.std && strings.Contains(strings.SplitN(imp, "/", 2)[0], ".") {
+		return false
+	}
+	forbidden := func(family string) bool { return within(imp, family) }
+	return !slices.ContainsFunc(l.forbid, forbidden) || slices.Contains(l.except, imp)
+}
+
+// moduleFiles parses the imports of every Go file of the module, whatever system
+// it is for.
+func moduleFiles(root string) ([]goFile, error) {
+	var files []goFile
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return skipFolder(root, name, d.Name())
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		f := goFile{name: filepath.ToSlash(rel)}
+		for _, spec := range parsed.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			f.imports = append(f.imports, imp)
+		}
+		files = append(files, f)
+		return nil
+	})
+	return files, err
+}
+
+// skipFolder passes over what the go command passes over: hidden folders, test
+// data and modules of their own.
+func skipFolder(root, name, base string) error {
+	if name == root {
+		return nil
+	}
+	if strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") || base == "testdata" {
+		return fs.SkipDir
+	}
+	if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+func TestLayers(t *testing.T) {
+	files, err := moduleFiles(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The walk must have found what is certainly there.
+	for _, name := range []string{"weir.go", "layers_test.go", "engine/source/source.go"} {
+		if !slices.ContainsFunc(files, func(f goFile) bool { return f.name == name }) {
+			t.Errorf("%s was not looked at", name)
+		}
+	}
+	for _, v := range violations(files) {
+		t.Error(v)
+	}
+}
+
+// TestLayersDetect gives the rules imports that they must catch, and some that
+// they must let pass.
+func TestLayersDetect(t *testing.T) {
+	own := func(dir string) string { return modulePath + "/" + dir }
+	for _, c := range []struct {
+		file, imp string
+		ok        bool
+	}{
+		{"weir.go", "strings", true},
+		{"weir.go", "golang.org/x/sync/errgroup", false},
+		{"weir.go", "net/netip", false},
+		{"weir.go", own("fs"), false},
+		{"weir_test.go", own("fs"), false},
+		{"fs/fs.go", modulePath, true},
+		{"fs/fs.go", bazil, true},
+		{"fs/fs.go", own("fs/internal/x"), true},
+		{"fs/fs.go", own("reader"), false},
+		{"fs/internal/x/x.go", own("cache"), false},
+		{"fs/fs.go", anacrolix + "/torrent/metainfo", false},
+		{"fs/fs.go", badger + "/badger/v4", false},
+		{"fs/fs_test.go", own("cache"), false},
+		{"fs/fs_test.go", own("engine"), false},
+		{"fs/fs_test.go", own("engine/swarmtest"), true},
+		{"fs/fs_test.go", own("fs"), true},
+		{"reader/reader.go", own("readerx"), false},
+		{"reader/reader.go", bazil + "/fs", false},
+		{"reader/reader.go", "net", false},
+		{"reader/reader.go", "net/http", false},
+		{"reader/reader.go", "network.example/x", true},
+		{"cache/cache.go", badger + "/badger/v4", true},
+		{"cache/cache.go", "net", false},
+		{"cache/cache.go", own("engine/source"), false},
+		{"cache/cache.go", own("engine/swarmtest"), false},
+		{"engine/engine.go", anacrolix + "/torrent/peer_protocol", true},
+		{"engine/engine.go", anacrolix + "/torrent", false},
+		{"engine/engine.go", own("engine/source"), true},
+		{"engine/engine.go", own("cmd/internal/daemon"), false},
+		{"engine/engine.go", bazil, false},
+		{"engine/source/source.go", own("engine"), false},
+		{"engine/source/source.go", "net", false},
+		{"engine/source/source.go", "net/http", true},
+		{"engine/source/source.go", anacrolix + "/torrent/bencode", true},
+		{"engine/source/source.go", anacrolix + "/dht/v2", false},
+		{"cmd/weir/main.go", own("engine/source"), true},
+		{"cmd/weir/main.go", anacrolix + "/torrent", false},
+		{"cmd/internal/daemon/x.go", "C", false},
+		{"metrics/x.go", "fmt", false},
+		{"fsx/x.go", "fmt", false},
+	} {
+		bad := violations([]goFile{{name: c.file, imports: []string{c.imp}}})
+		if ok := len(bad) == 0; ok != c.ok {
+			t.Errorf("%s imports %s: allowed %v, want %v (%v)", c.file, c.imp, ok, c.ok, bad)
+		}
+	}
+}
+
+// TestLayersWalk checks that a forbidden import in a file is found, whatever the
+// folder it hides in, and that other modules are left alone.
+func TestLayersWalk(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":                "module " + modulePath,
+		"fs/deep/er/x.go":       "package er\nimport _ \"" + modulePath + "/cache\"\n",
+		"cache/x_windows.go":    "//go:build windows\npackage cache\nimport n \"net\"\n",
+		"extra/x.go":            "package extra\n",
+		"other/go.mod":          "module other",
+		"other/x.go":            "package other\n",
+		"fs/testdata/broken.go": "no go",
+		".hidden/x.go":          "no go",
+	} {
+		name = filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := moduleFiles(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := violations(files)
+	want := []string{
+		"cache/x_windows.go: cache must not import net",
+		"extra/x.go: no layer for extra: add a rule with its reason",
+		"fs/deep/er/x.go: fs must not import " + modulePath + "/cache",
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}

@@ -25,7 +25,7 @@ func BenchmarkSequential(b *testing.B) {
 			}
 			b.SetBytes(c.Info().Length)
 			for b.Loop() {
-				e := engine.New(engine.Options{Store: &memStore{pieces: map[weir.PieceID][]byte{}, discard: true}, Listen: "off"})
+				e := engine.New(engine.Options{Store: discardStore(), Listen: "off"})
 				t := addTorrent(b, e, specOf(c, peers...))
 				w := t.NewWant()
 				buf := make([]byte, 128<<10)
@@ -42,6 +42,12 @@ func BenchmarkSequential(b *testing.B) {
 			}
 		})
 	}
+}
+
+func discardStore() *memStore {
+	m := newMemStore()
+	m.discard = true
+	return m
 }
 
 // BenchmarkRandom reads 64 KiB at random from four peers at 50 ms and

@@ -172,9 +172,6 @@ func TestRemovedWhileReading(t *testing.T) {
 	tor := addTorrent(t, e, specOf(c)) // no peers
 	errs := make(chan error, 1)
 	go func() { errs <- tor.ReadAt(context.Background(), make([]byte, 1), 0) }()
-	for !tor.Stats().Warm {
-		time.Sleep(time.Millisecond)
-	}
 	if err := e.Remove(tor.InfoHash()); err != nil {
 		t.Fatal(err)
 	}

@@ -145,12 +145,7 @@ func TestEvictedPieceIsFetchedAgain(t *testing.T) {
 	ctx := testContext(t, 20*time.Second)
 	wantBytes(t, ctx, tor, c, 0, 4096)
 	id := weir.PieceID{Torrent: c.InfoHash()}
-	for !store.Has(id) { // the commit is behind the read
-		if ctx.Err() != nil {
-			t.Fatal("the piece is never committed")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	store.waitFor(ctx, id)
 	store.evict(id)
 	wantBytes(t, ctx, tor, c, 0, 4096)
 	if got := s.Counters().PayloadBytes; got != 2*256<<10 {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -15,10 +16,29 @@ type memStore struct {
 	putErr  error
 	gate    chan struct{} // if set, Put waits until it is closed
 	discard bool          // Put forgets the bytes, for measuring the engine alone
+	put     chan struct{} // closed, and made anew, when a piece was put
 }
 
 func newMemStore() *memStore {
-	return &memStore{pieces: map[weir.PieceID][]byte{}, records: map[string][]byte{}}
+	return &memStore{pieces: map[weir.PieceID][]byte{}, records: map[string][]byte{}, put: make(chan struct{})}
+}
+
+// waitFor waits until a piece is there: commits go on behind the reads.
+func (m *memStore) waitFor(ctx context.Context, id weir.PieceID) {
+	for {
+		m.mu.Lock()
+		_, ok := m.pieces[id]
+		put := m.put
+		m.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-put:
+		case <-ctx.Done():
+			panic("piece " + id.String() + " is never committed")
+		}
+	}
 }
 
 func (m *memStore) Put(id weir.PieceID, blocks [][]byte) error {
@@ -40,6 +60,8 @@ func (m *memStore) Put(id weir.PieceID, blocks [][]byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pieces[id] = b
+	close(m.put)
+	m.put = make(chan struct{})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package swarmtest
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -78,7 +79,8 @@ func DialLeech(ctx context.Context, addr string, ih weir.InfoHash, o LeechOption
 
 func (l *Leech) handshake(ih weir.InfoHash, o LeechOptions) (*bufio.Reader, error) {
 	mine := handshake{fast: !o.NoFast, extended: !o.NoExtended, infoHash: ih}
-	copy(mine.peerID[:], "-WL0001-leech-of-test")
+	copy(mine.peerID[:], "-WL0001-")
+	_, _ = rand.Read(mine.peerID[8:])
 	if _, err := l.nc.Write(mine.append(nil)); err != nil {
 		return nil, err
 	}

@@ -20,12 +20,13 @@ type meter struct {
 	mark      time.Time // begin of the running sample
 	bytes     int64     // since mark
 	total     int64     // since busySince
+	ever      int64     // since the peer joined
 	short     bool      // the peer had fewer requests than its window during the sample
 }
 
 const (
 	guessRate  = 4 << 20 // bytes per second, of a peer that was never measured
-	coldBlocks = 64      // asked of a peer that was never measured: as much as TCP's slow start brings in six round trips
+	coldBlocks = 16      // asked at first of a peer that was never measured; doubles with each round trip, as TCP's slow start does
 	minBlocks  = 2       // asked of the slowest: one on the way and one queued
 	sampleTime = 50 * time.Millisecond
 	// After a pause TCP starts slowly again: samples below the known rate count
@@ -49,6 +50,7 @@ func (m *meter) begin(now time.Time) {
 func (m *meter) arrived(now time.Time, n int64) {
 	m.last = now
 	m.total += n
+	m.ever += n
 	if m.mark.IsZero() {
 		// The first arrival after a pause opens the sample: the round trip
 		// before it says nothing about the rate.
@@ -62,7 +64,7 @@ func (m *meter) arrived(now time.Time, n int64) {
 	}
 	sample := float64(m.bytes) / d.Seconds()
 	switch {
-	case !m.sure && (m.total >= 1<<20 || now.Sub(m.busySince) > max(settleTime, 8*m.rtt)):
+	case !m.sure && (m.ever >= 1<<20 || now.Sub(m.busySince) > max(settleTime, 8*m.rtt)):
 		m.rate, m.sure = sample, true
 	case !m.sure:
 	case sample > m.rate:
@@ -71,6 +73,18 @@ func (m *meter) arrived(now time.Time, n int64) {
 		m.rate += (sample - m.rate) / 4
 	}
 	m.mark, m.bytes, m.short = now, 0, false
+}
+
+// outrun says that others delivered what the peer was asked for: it had enough to
+// do all the time, so it is no faster than what it has delivered since.
+func (m *meter) outrun(now time.Time) {
+	busy := now.Sub(m.busySince) - m.rtt
+	if busy < sampleTime {
+		return
+	}
+	if most := float64(m.total+weir.BlockBytes) / busy.Seconds(); most < m.rate {
+		m.rate, m.sure = most, true
+	}
 }
 
 // answered offers a round trip seen by a request which found the peer idle.
@@ -83,7 +97,7 @@ func (m *meter) answered(d time.Duration) {
 // window returns how many blocks to keep asked of the peer.
 func (m *meter) window(queue time.Duration) int {
 	if !m.sure {
-		return coldBlocks + int(m.total/weir.BlockBytes)
+		return coldBlocks + int(m.ever/weir.BlockBytes)
 	}
 	return max(minBlocks, int(m.rate*(m.rtt+queue).Seconds()/weir.BlockBytes))
 }

@@ -217,7 +217,7 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 
 // roomFor lets urgent requests pass a window that read-ahead has filled.
 func (k *Picker) roomFor(p *Peer, prio weir.Priority) int {
-	if prio == weir.Blocked && !p.stalled && !p.quiet {
+	if prio == weir.Blocked && p.meter.sure && !p.stalled && !p.quiet {
 		return min(p.most, 2*p.meter.window(k.opts.QueueTime)) - p.out
 	}
 	return p.room(k.opts.QueueTime)

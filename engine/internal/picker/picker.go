@@ -319,6 +319,9 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bo
 					k.actions = append(k.actions, Action{Cancel, o.peer, b})
 				}
 				o.peer.owes = true
+				if !o.peer.quiet { // silence says nothing about its rate
+					o.peer.meter.outrun(now)
+				}
 				k.unlink(o)
 			}
 		}

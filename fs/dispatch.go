@@ -1,0 +1,265 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+	"time"
+
+	"bazil.org/fuse"
+
+	"github.com/weirfs/weir"
+)
+
+// loops is how many goroutines read requests. Each answers what needs no waiting
+// before it reads the next, so that a few keep all processors busy.
+const loops = 4
+
+// loop is one of them, with what it uses again and again.
+type loop struct {
+	fs   *FS
+	conn *fuse.Conn
+	list []byte // listings are made here
+
+	// The read that is being answered, for hit.
+	read     *fuse.ReadRequest
+	answered bool
+	hit      func(b []byte) // answers read with b; made once, since a closure per read is an allocation
+}
+
+func newLoop(f *FS, conn *fuse.Conn) *loop {
+	l := &loop{fs: f, conn: conn}
+	l.hit = func(b []byte) {
+		l.answered = true
+		l.read.Respond(&fuse.ReadResponse{Data: b})
+	}
+	return l
+}
+
+// run answers requests until the mount is gone.
+func (l *loop) run() error {
+	for {
+		req, err := l.conn.ReadRequest()
+		switch {
+		case err == nil:
+			l.answer(req)
+		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNABORTED):
+			return nil // unmounted
+		case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOENT):
+			// ENOENT: the request was interrupted before we got it.
+		case errors.Is(err, syscall.EBADF):
+			return err
+		default:
+			l.fs.log.Error("read request from the kernel", "err", err)
+		}
+	}
+}
+
+// answer sees to it that req gets an answer, now or later.
+func (l *loop) answer(req fuse.Request) {
+	switch r := req.(type) {
+	case *fuse.ReadRequest:
+		if r.Dir {
+			l.answerReadDir(r)
+		} else {
+			l.answerRead(r)
+		}
+	case *fuse.LookupRequest:
+		l.nowOrLater(r, &r.Header, func(ctx context.Context) error {
+			var resp fuse.LookupResponse
+			if err := l.fs.lookup(ctx, r.Node, r.Name, &resp); err != nil {
+				return err
+			}
+			r.Respond(&resp)
+			return nil
+		})
+	case *fuse.GetattrRequest:
+		var resp fuse.GetattrResponse
+		if err := l.fs.getattr(r.Node, &resp.Attr); err != nil {
+			r.RespondError(toErrno(err))
+		} else {
+			r.Respond(&resp)
+		}
+	case *fuse.OpenRequest:
+		l.nowOrLater(r, &r.Header, func(ctx context.Context) error {
+			var resp fuse.OpenResponse
+			err := error(nil)
+			if r.Dir {
+				err = l.fs.openDir(ctx, r.Node, &resp)
+			} else {
+				err = l.fs.openFile(ctx, r.Node, r.Flags, &resp)
+			}
+			if err == nil {
+				r.Respond(&resp)
+			}
+			return err
+		})
+	case *fuse.ReleaseRequest:
+		if !r.Dir {
+			l.fs.release(r.Handle)
+		}
+		r.Respond()
+	case *fuse.GetxattrRequest:
+		l.nowOrLater(r, &r.Header, func(ctx context.Context) error {
+			v, err := l.fs.getxattr(ctx, r.Node, r.Name, r.Size)
+			if err == nil {
+				r.Respond(&fuse.GetxattrResponse{Xattr: v})
+			}
+			return err
+		})
+	case *fuse.ListxattrRequest:
+		if v, err := l.fs.listxattr(r.Node, r.Size); err != nil {
+			r.RespondError(toErrno(err))
+		} else {
+			r.Respond(&fuse.ListxattrResponse{Xattr: v})
+		}
+	case *fuse.StatfsRequest:
+		l.answerStatfs(r)
+	case *fuse.InterruptRequest:
+		l.answerInterrupt(r)
+	default:
+		answerRest(l.fs, req)
+	}
+}
+
+// answerRest answers what is the same for all nodes.
+func answerRest(f *FS, req fuse.Request) {
+	switch r := req.(type) {
+	case *fuse.ForgetRequest:
+		r.Respond()
+	case *fuse.BatchForgetRequest:
+		r.Respond()
+	case *fuse.AccessRequest:
+		if err := f.access(r.Mask); err != nil {
+			r.RespondError(toErrno(err))
+		} else {
+			r.Respond()
+		}
+	case *fuse.DestroyRequest:
+		r.Respond()
+	case *fuse.WriteRequest, *fuse.CreateRequest, *fuse.MkdirRequest, *fuse.MknodRequest, *fuse.RemoveRequest,
+		*fuse.RenameRequest, *fuse.SymlinkRequest, *fuse.LinkRequest, *fuse.SetattrRequest, *fuse.SetxattrRequest,
+		*fuse.RemovexattrRequest, *fuse.FAllocateRequest:
+		req.RespondError(syscall.EROFS)
+	case *fuse.ReadlinkRequest:
+		r.RespondError(syscall.EINVAL)
+	default:
+		// The kernel takes it for "nothing to do here" or does it by itself, and for
+		// flush, fsync, poll, lseek and most others it does not ask again.
+		req.RespondError(syscall.ENOSYS)
+	}
+}
+
+// nowOrLater runs op, which answers the request if it returns nil; at first
+// inline, and on a goroutine of its own if it has to wait.
+func (l *loop) nowOrLater(req fuse.Request, h *fuse.Header, op func(ctx context.Context) error) {
+	err := op(noWait)
+	if err == (errMustWait{}) {
+		t, _ := l.fs.root.of(h.Node)
+		err = l.fs.later(h, t, func(ctx context.Context) {
+			if err := op(ctx); err != nil {
+				req.RespondError(toErrno(reason(ctx, err)))
+			}
+		})
+	}
+	if err != nil {
+		req.RespondError(toErrno(err))
+	}
+}
+
+// answerRead answers from what is held, which costs bazil's copy and nothing
+// else, or has a goroutine wait for the swarm.
+func (l *loop) answerRead(r *fuse.ReadRequest) {
+	h, n, err := l.fs.readable(r.Handle, r.Offset, r.Size)
+	if err != nil {
+		r.RespondError(toErrno(err))
+		return
+	}
+	if n == 0 {
+		r.Respond(&fuse.ReadResponse{})
+		return
+	}
+	l.read, l.answered = r, false
+	held, err := h.file.View(r.Offset, n, l.hit)
+	l.read = nil
+	switch {
+	case l.answered:
+	case err != nil:
+		r.RespondError(toErrno(err))
+	case held: // a File that breaks its promise
+		r.RespondError(syscall.EIO)
+	default:
+		l.readLater(r, h, n)
+	}
+}
+
+func (l *loop) readLater(r *fuse.ReadRequest, h *handle, n int) {
+	pid, in := r.Pid, weir.Range{Off: r.Offset, End: r.Offset + int64(n)}
+	if h.late.again(pid, in, time.Now()) {
+		r.RespondError(toErrno(context.DeadlineExceeded))
+		return
+	}
+	err := l.fs.later(&r.Header, h.t, func(ctx context.Context) {
+		buf := takeBuffer(n)
+		defer giveBuffer(buf)
+		if err := l.fs.readWaiting(ctx, h, (*buf)[:n], r.Offset); err != nil {
+			errno := toErrno(err)
+			if errno == syscall.ETIMEDOUT {
+				h.late.note(pid, in, time.Now())
+			}
+			r.RespondError(errno)
+		} else {
+			r.Respond(&fuse.ReadResponse{Data: (*buf)[:n]})
+		}
+	})
+	if err != nil {
+		r.RespondError(toErrno(err))
+	}
+}
+
+func (l *loop) answerReadDir(r *fuse.ReadRequest) {
+	b, err := l.fs.readDir(noWait, r.Node, r.Offset, r.Size, l.list[:0])
+	if err == nil {
+		l.list = b
+		r.Respond(&fuse.ReadResponse{Data: b})
+		return
+	}
+	// Rare: opening the folder has waited for what is in it.
+	l.nowOrLater(r, &r.Header, func(ctx context.Context) error {
+		b, err := l.fs.readDir(ctx, r.Node, r.Offset, r.Size, nil)
+		if err == nil {
+			r.Respond(&fuse.ReadResponse{Data: b})
+		}
+		return err
+	})
+}
+
+func (l *loop) answerStatfs(r *fuse.StatfsRequest) {
+	if s, ok := l.fs.totals.recent(time.Now()); ok {
+		r.Respond(s.statfs())
+		return
+	}
+	err := l.fs.later(&r.Header, nil, func(context.Context) {
+		s := l.fs.count()
+		l.fs.totals.keep(s, time.Now())
+		r.Respond(s.statfs())
+	})
+	if err != nil {
+		r.RespondError(toErrno(err))
+	}
+}
+
+// interruptAgain is after which time the kernel is asked to repeat an interrupt.
+const interruptAgain = time.Millisecond
+
+// answerInterrupt ends a wait. An interrupt may overtake its request, which
+// another loop has read and not yet filed: then the kernel is asked to send it
+// again, which it does if the request is still unanswered.
+func (l *loop) answerInterrupt(r *fuse.InterruptRequest) {
+	if l.fs.waits.interrupt(r.IntrID) {
+		r.Respond()
+		return
+	}
+	time.AfterFunc(interruptAgain, func() { r.RespondError(syscall.EAGAIN) })
+}

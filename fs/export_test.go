@@ -1,0 +1,24 @@
+package fs
+
+import "fmt"
+
+// FakeName returns the name in a fake torrent's metadata.
+func FakeName(t *FakeTorrent) string { return t.info.Name }
+
+// Waiting returns how many requests wait.
+func Waiting(f *FS) int {
+	f.waits.mu.Lock()
+	defer f.waits.mu.Unlock()
+	return len(f.waits.byID)
+}
+
+// CheckHostDevice is CheckHost for another device.
+var CheckHostDevice = checkHost
+
+// Point returns where f is mounted.
+func Point(f *FS) string { return f.mounted.point }
+
+// Device returns the mount's device number, as in /sys/class/bdi, and its options.
+func Device(f *FS) (device, options string) {
+	return fmt.Sprintf("%d:%d", f.mounted.major, f.mounted.minor), f.mounted.options
+}

@@ -1,0 +1,272 @@
+package fs
+
+import (
+	"context"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/weirfs/weir"
+)
+
+// FakePiece is the piece length of fake torrents, bytes.
+const FakePiece = 256 << 10
+
+// FakeCreated is the creation date of fake torrents.
+var FakeCreated = time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
+
+// FakeTorrent is a torrent in memory. What it does not hold never arrives by
+// itself: reads wait until Hold, Fail or their context.
+type FakeTorrent struct {
+	ih     weir.InfoHash
+	info   *weir.TorrentInfo // also while a magnet's is not known yet
+	data   []byte            // the whole content; nil: all zero and held
+	known  chan struct{}     // closed when the metadata is known
+	Opened atomic.Int32      // files that are open now
+	Waits  atomic.Int32      // ReadAt calls that wait now
+
+	mu      sync.Mutex
+	held    []bool
+	fail    error
+	changed chan struct{} // closed and renewed at every change
+}
+
+// FakeFile describes a file of a fake torrent.
+type FakeFile struct {
+	Path    string // with '/'
+	Length  int64
+	Padding bool
+}
+
+// FakeInfo makes the metadata of a torrent of these files.
+func FakeInfo(name string, files ...FakeFile) *weir.TorrentInfo {
+	info := &weir.TorrentInfo{InfoHash: sha1.Sum([]byte(name)), Name: name, PieceLength: FakePiece, Created: FakeCreated}
+	for _, f := range files {
+		info.Files = append(info.Files, weir.FileInfo{Path: strings.Split(f.Path, "/"), Offset: info.Length, Length: f.Length, Padding: f.Padding})
+		info.Length += f.Length
+	}
+	return info
+}
+
+// FakeMany makes the metadata of folders × files small files, in order.
+func FakeMany(name string, folders, files int, length int64) *weir.TorrentInfo {
+	info := &weir.TorrentInfo{InfoHash: sha1.Sum([]byte(name)), Name: name, PieceLength: FakePiece, Created: FakeCreated}
+	for d := range folders {
+		dir := fmt.Sprintf("folder-%04d", d)
+		for i := range files {
+			info.Files = append(info.Files, weir.FileInfo{Path: []string{dir, fmt.Sprintf("file-%06d.bin", i)}, Offset: info.Length, Length: length})
+			info.Length += length
+		}
+	}
+	return info
+}
+
+// NewFakeTorrent returns a torrent whose metadata is known and which holds
+// everything.
+func NewFakeTorrent(info *weir.TorrentInfo) *FakeTorrent {
+	t := NewFakeMagnet(info)
+	t.Learn()
+	return t
+}
+
+// NewFakeZeros is a torrent of zeros that costs no memory, all of it held.
+func NewFakeZeros(info *weir.TorrentInfo) *FakeTorrent {
+	t := &FakeTorrent{ih: info.InfoHash, info: info, known: make(chan struct{}), changed: make(chan struct{})}
+	t.Learn()
+	return t
+}
+
+// NewFakeMagnet returns a torrent whose metadata becomes known with Learn.
+func NewFakeMagnet(info *weir.TorrentInfo) *FakeTorrent {
+	t := &FakeTorrent{ih: info.InfoHash, info: info, known: make(chan struct{}), changed: make(chan struct{}), data: make([]byte, info.Length)}
+	x := uint64(info.Length)*0x9E3779B97F4A7C15 + 1
+	for i := range t.data {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		t.data[i] = byte(x)
+	}
+	t.held = make([]bool, info.NumPieces())
+	for i := range t.held {
+		t.held[i] = true
+	}
+	return t
+}
+
+// Content returns what file index holds.
+func (t *FakeTorrent) Content(index int) []byte {
+	r := t.info.Files[index].Range()
+	return t.data[r.Off:r.End]
+}
+
+// Learn makes the metadata known.
+func (t *FakeTorrent) Learn() { close(t.known) }
+
+// Hold says whether the pieces of r are held.
+func (t *FakeTorrent) Hold(r weir.Range, held bool) {
+	t.change(func() {
+		for first, end := t.info.Pieces(r); first < end; first++ {
+			t.held[first] = held
+		}
+	})
+}
+
+// HoldAll says whether everything is held.
+func (t *FakeTorrent) HoldAll(held bool) { t.Hold(weir.Range{End: t.info.Length}, held) }
+
+// Fail makes everything that waits, now and later, fail with err.
+func (t *FakeTorrent) Fail(err error) { t.change(func() { t.fail = err }) }
+
+func (t *FakeTorrent) change(fn func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fn()
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+func (t *FakeTorrent) InfoHash() weir.InfoHash { return t.ih }
+
+func (t *FakeTorrent) Info() *weir.TorrentInfo {
+	select {
+	case <-t.known:
+		return t.info
+	default:
+		return nil
+	}
+}
+
+func (t *FakeTorrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
+	t.mu.Lock()
+	fail := t.fail
+	t.mu.Unlock()
+	if fail != nil {
+		return nil, fail
+	}
+	select {
+	case <-t.known:
+		return t.info, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for metadata: %w", ctx.Err())
+	}
+}
+
+func (t *FakeTorrent) HeldBytes(r weir.Range) int64 {
+	if t.data == nil {
+		return r.Len()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := int64(0)
+	for first, end := t.info.Pieces(r); first < end; first++ {
+		if t.held[first] {
+			n += t.info.PieceRange(first).Intersect(r).Len()
+		}
+	}
+	return n
+}
+
+func (t *FakeTorrent) OpenFile(index int) (File, error) {
+	t.Opened.Add(1)
+	return &fakeFile{t: t, r: t.info.Files[index].Range()}, nil
+}
+
+// has returns whether r is held, and what to wait for if it is not.
+func (t *FakeTorrent) has(r weir.Range) (bool, <-chan struct{}, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for first, end := t.info.Pieces(r); first < end; first++ {
+		if !t.held[first] {
+			return false, t.changed, t.fail
+		}
+	}
+	return true, nil, nil
+}
+
+type fakeFile struct {
+	t *FakeTorrent
+	r weir.Range
+}
+
+var zeros [1 << 20]byte
+
+func (f *fakeFile) View(off int64, n int, use func([]byte)) (bool, error) {
+	if f.t.data == nil {
+		use(zeros[:n])
+		return true, nil
+	}
+	r := weir.Range{Off: f.r.Off + off, End: f.r.Off + off + int64(n)}
+	if held, _, _ := f.t.has(r); !held {
+		return false, nil
+	}
+	use(f.t.data[r.Off:r.End])
+	return true, nil
+}
+
+func (f *fakeFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	f.t.Waits.Add(1)
+	defer f.t.Waits.Add(-1)
+	r := weir.Range{Off: f.r.Off + off, End: f.r.Off + off + int64(len(p))}
+	if r.End > f.r.End {
+		return 0, errors.New("read beyond the end of the file")
+	}
+	for {
+		held, changed, err := f.t.has(r)
+		if err != nil {
+			return 0, err
+		}
+		if held {
+			return copy(p, f.t.data[r.Off:r.End]), nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("read at %d: %w", off, ctx.Err())
+		}
+	}
+}
+
+func (f *fakeFile) Close() error {
+	f.t.Opened.Add(-1)
+	return nil
+}
+
+// Eventually fails the test if cond does not come true within a generous time.
+func Eventually(tb testing.TB, what string, cond func() bool) {
+	tb.Helper()
+	deadline := time.NewTimer(15 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			tb.Fatalf("%s: not within 15 s", what)
+		}
+	}
+}
+
+// pathOf returns where entry e of a tree is, with '/'.
+func pathOf(g *tree, e uint32) string {
+	p := ""
+	for ; e != 0; e = g.nodes[e].parent {
+		p = path.Join(g.name(e), p)
+	}
+	return p
+}
+
+func TestMain(m *testing.M) {
+	if runAsChild() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,209 @@
+package fs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/weirfs/weir"
+)
+
+// sprout is an entry while its tree is being built.
+type sprout struct {
+	name string // raw at first, then safe
+	dir  uint32 // of the builder's folders, the one that holds it
+	ref  uint32 // as in node
+}
+
+// dirKey names a folder of the builder by its parent and its raw name.
+type dirKey struct {
+	parent uint32
+	name   string
+}
+
+// builder makes a tree. Folder 0 is the torrent's own.
+type builder struct {
+	info  *weir.TorrentInfo
+	limit int // entries, the torrent's folder included
+	byKey map[dirKey]uint32
+	dirs  int
+	all   []sprout
+	// The folders of the path that was added last: files mostly come grouped, so
+	// that most look-ups are a comparison and not a map access.
+	lastNames []string
+	lastDirs  []uint32
+}
+
+// newTree lays the files of info out as folders. It takes about a second for a
+// million files, so large ones are built off the goroutines that answer the
+// kernel. Numbers depend on the metainfo only. The error wraps weir.ErrInvalid.
+func newTree(info *weir.TorrentInfo) (*tree, error) {
+	return buildTree(info, maxEntries)
+}
+
+func buildTree(info *weir.TorrentInfo, limit int) (*tree, error) {
+	b := &builder{info: info, limit: limit, byKey: make(map[dirKey]uint32), dirs: 1, all: make([]sprout, 0, len(info.Files))}
+	for i := range info.Files {
+		if info.Files[i].Padding {
+			continue
+		}
+		if err := b.add(i); err != nil {
+			return nil, err
+		}
+	}
+	return b.grow()
+}
+
+func (b *builder) add(file int) error {
+	path := b.info.Files[file].Path
+	if len(path) == 0 { // validation refuses it; shown as an empty name is
+		path = []string{""}
+	}
+	last := len(path) - 1
+	dir := b.folder(path[:last])
+	b.all = append(b.all, sprout{name: path[last], dir: dir, ref: uint32(file)})
+	if len(b.all) >= b.limit {
+		return fmt.Errorf("torrent %s: more than %d files and folders: %w", b.info.InfoHash, b.limit-1, weir.ErrInvalid)
+	}
+	return nil
+}
+
+// folder returns the folder at path, and makes it and those above it if they
+// are new.
+func (b *builder) folder(path []string) uint32 {
+	same := 0
+	for same < len(path) && same < len(b.lastNames) && path[same] == b.lastNames[same] {
+		same++
+	}
+	b.lastDirs = b.lastDirs[:same]
+	dir := uint32(0)
+	if same > 0 {
+		dir = b.lastDirs[same-1]
+	}
+	for _, name := range path[same:] {
+		key := dirKey{dir, name}
+		sub, ok := b.byKey[key]
+		if !ok {
+			sub = uint32(b.dirs)
+			b.dirs++
+			b.byKey[key] = sub
+			b.all = append(b.all, sprout{name: name, dir: dir, ref: dirBit | sub})
+		}
+		dir = sub
+		b.lastDirs = append(b.lastDirs, dir)
+	}
+	b.lastNames = path
+	return dir
+}
+
+// group sorts the sprouts by the folder that holds them and returns where each
+// folder's begin.
+func (b *builder) group() (sorted []sprout, begin []uint32) {
+	begin = make([]uint32, b.dirs+1)
+	for i := range b.all {
+		begin[b.all[i].dir+1]++
+	}
+	for d := range b.dirs {
+		begin[d+1] += begin[d]
+	}
+	next := slices.Clone(begin)
+	sorted = make([]sprout, len(b.all))
+	for i := range b.all {
+		d := b.all[i].dir
+		sorted[next[d]] = b.all[i]
+		next[d]++
+	}
+	return sorted, begin
+}
+
+// grow numbers the entries breadth first, so that a folder's are contiguous.
+func (b *builder) grow() (*tree, error) {
+	n := len(b.all) + 1
+	sorted, begin := b.group()
+	b.all, b.byKey = nil, nil
+	t := &tree{
+		info:   b.info,
+		nodes:  make([]node, 1, n+1),
+		dirs:   make([]span, 1, b.dirs),
+		nodeOf: make([]uint32, len(b.info.Files)),
+		seen:   make([]atomic.Uint32, (n+31)/32),
+	}
+	t.nodes[0].ref = dirBit
+	names := make([]string, 1, n)
+	// queue[i] is the builder's number of folder i, at its entry's number.
+	type place struct{ dir, node uint32 }
+	queue := make([]place, 1, b.dirs)
+	for i := 0; i < len(queue); i++ {
+		at := queue[i]
+		kids := sorted[begin[at.dir]:begin[at.dir+1]]
+		nameKids(kids)
+		s := span{first: uint32(len(t.nodes)), count: uint32(len(kids))}
+		for _, kid := range kids {
+			number := uint32(len(t.nodes))
+			ref := kid.ref
+			if ref&dirBit != 0 {
+				s.subdirs++
+				queue = append(queue, place{ref &^ dirBit, number})
+				t.dirs = append(t.dirs, span{})
+				ref = dirBit | uint32(len(t.dirs)-1)
+			} else {
+				t.nodeOf[ref] = number
+			}
+			t.nodes = append(t.nodes, node{parent: at.node, ref: ref})
+			names = append(names, kid.name)
+		}
+		t.dirs[i] = s
+	}
+	t.nodes = append(t.nodes, node{})
+	if !t.intern(names) {
+		return nil, fmt.Errorf("torrent %s: more than 4 GiB of names: %w", b.info.InfoHash, weir.ErrInvalid)
+	}
+	return t, nil
+}
+
+// nameKids makes the names in one folder safe and unique and sorts by them.
+// Equal names, which validation should have refused, and a name that is equal to
+// another one's cut form get numbers: folders before files, then in torrent
+// order, the first keeps the name.
+func nameKids(kids []sprout) {
+	for i := range kids {
+		kids[i].name = SafeName(kids[i].name)
+	}
+	slices.SortFunc(kids, func(a, b sprout) int {
+		return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(b.ref&dirBit, a.ref&dirBit), cmp.Compare(a.ref, b.ref))
+	})
+	equal := false
+	for i := 1; i < len(kids) && !equal; i++ {
+		equal = kids[i].name == kids[i-1].name
+	}
+	if equal {
+		numberKids(kids)
+	}
+}
+
+// numberKids gives sorted kids with equal names numbers, and sorts them again.
+func numberKids(kids []sprout) {
+	taken := make(map[string]bool, len(kids))
+	for i := range kids {
+		taken[kids[i].name] = true
+	}
+	first, n := kids[0].name, 1
+	for i := 1; i < len(kids); i++ {
+		if kids[i].name != first {
+			first, n = kids[i].name, 1
+			continue
+		}
+		for {
+			n++
+			name := numberedName(first, n)
+			if !taken[name] {
+				taken[name] = true
+				kids[i].name = name
+				break
+			}
+		}
+	}
+	slices.SortFunc(kids, func(a, b sprout) int { return strings.Compare(a.name, b.name) })
+}

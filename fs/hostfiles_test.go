@@ -1,0 +1,165 @@
+package fs
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const mountinfoSample = `22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
+36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+40 28 0:45 / /home/a/my\040torrents ro,nosuid,nodev,relatime - fuse.weir weir ro,user_id=1000
+41 28 0:46 / /home/a/b\134n\011t ro - fuse.weir a\040b ro
+42 40 0:47 / /home/a/my\040torrents rw - tmpfs tmpfs rw
+`
+
+func TestParseMountinfo(t *testing.T) {
+	got := parseMountinfo([]byte(mountinfoSample + "rubbish\n1 2 3 / /x rw - t s o\n1 2 a:b / /x rw - t s o\n1 2 3:4 / - t s\n"))
+	want := []mountEntry{
+		{0, 20, "/sys", "sysfs", "sysfs", "rw,nosuid,nodev,noexec,relatime,rw"},
+		{98, 0, "/mnt2", "ext3", "/dev/root", "rw,noatime,rw,errors=continue"},
+		{0, 45, "/home/a/my torrents", "fuse.weir", "weir", "ro,nosuid,nodev,relatime,ro,user_id=1000"},
+		{0, 46, "/home/a/b\\n\tt", "fuse.weir", "a b", "ro,ro"},
+		{0, 47, "/home/a/my torrents", "tmpfs", "tmpfs", "rw,rw"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v", got)
+	}
+	if e, ok := mountAt(got, "/home/a/my torrents"); !ok || e.minor != 47 {
+		t.Errorf("the upper mount is seen: %+v", e)
+	}
+	if _, ok := mountAt(got, "/home"); ok {
+		t.Error("found what is not mounted")
+	}
+}
+
+func FuzzMountinfo(f *testing.F) {
+	f.Add([]byte(mountinfoSample))
+	f.Add([]byte(`1 1 1:1 / \04 a - b \777 c`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, e := range parseMountinfo(b) {
+			if len(e.point) > len(b) || strings.Contains(e.fsType, " ") {
+				t.Fatalf("%+v", e)
+			}
+		}
+	})
+}
+
+func TestParseStatus(t *testing.T) {
+	status := func(state, thread, process, blocked, ignored string) []byte {
+		return []byte("Name:\tcat\nState:\t" + state + "\nSigQ:\t0/1\nSigPnd:\t" + thread + "\nShdPnd:\t" + process +
+			"\nSigBlk:\t" + blocked + "\nSigIgn:\t" + ignored + "\nSigCgt:\t0000000000000002\n")
+	}
+	const none, sigint, sigkill, sigchld = "0000000000000000", "0000000000000002", "0000000000000100", "0000000000010000"
+	for _, tt := range []struct {
+		name string
+		b    []byte
+		want bool
+	}{
+		{"Running", status("R (running)", none, none, none, none), false},
+		{"Stuck", status("D (disk sleep)", none, none, none, none), false},
+		{"StuckWithInt", status("D (disk sleep)", sigint, none, none, none), true},
+		{"StuckWithIntOfProcess", status("D (disk sleep)", none, sigint, none, none), true},
+		{"StuckKilled", status("D (disk sleep)", sigkill, none, none, none), true},
+		{"StuckWithChild", status("D (disk sleep)", sigchld, none, none, none), false},
+		{"IntBlocked", status("D (disk sleep)", none, sigint, sigint, none), false},
+		{"IntIgnored", status("D (disk sleep)", none, sigint, none, sigint), false},
+		{"AboutToHandle", status("S (sleeping)", sigint, none, none, none), false},
+		{"Zombie", status("Z (zombie)", none, none, none, none), true},
+		{"Rubbish", []byte("State:\nSigPnd: x"), false},
+		{"Empty", nil, false},
+	} {
+		if got := parseStatus(tt.b).stopped(); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func FuzzStatus(f *testing.F) {
+	f.Add([]byte("State:\tD (disk sleep)\nSigPnd:\t0000000000000002\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s := parseStatus(b); s.stopped() && s.state != 'D' && s.state != 'Z' && s.state != 'X' {
+			t.Fatalf("%+v is stopped", s)
+		}
+	})
+}
+
+func TestReaderStopped(t *testing.T) {
+	if readerStopped(uint32(os.Getpid())) {
+		t.Error("we are here")
+	}
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if readerStopped(uint32(cmd.Process.Pid)) {
+		t.Error("the child is there")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	Eventually(t, "a zombie is seen", func() bool { return readerStopped(uint32(cmd.Process.Pid)) })
+	cmd.Wait()
+	if !readerStopped(uint32(cmd.Process.Pid)) {
+		t.Error("the child is gone")
+	}
+}
+
+func TestKernelTimeout(t *testing.T) {
+	s := time.Second
+	for _, tt := range []struct{ def, most, limit, deadline time.Duration }{
+		{0, 0, 0, 60 * s},
+		{300 * s, 0, 300 * s, 60 * s},
+		{60 * s, 0, 60 * s, 40 * s},
+		{5 * s, 0, 15 * s, 10 * s},
+		{0, 30 * s, 30 * s, 20 * s},
+		{90 * s, 30 * s, 30 * s, 20 * s},
+	} {
+		limit := kernelTimeout(tt.def, tt.most)
+		if got := deadlineBelow(60*s, limit); limit != tt.limit || got != tt.deadline {
+			t.Errorf("%v, at most %v: limit %v, deadline %v", tt.def, tt.most, limit, got)
+		}
+	}
+}
+
+func TestOthersAllowed(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "fuse.conf")
+	if othersAllowed(conf) {
+		t.Error("without a file")
+	}
+	for text, want := range map[string]bool{"#user_allow_other\n": false, "mount_max = 5\n user_allow_other \n": true} {
+		if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if othersAllowed(conf) != want {
+			t.Errorf("%q: want %v", text, want)
+		}
+	}
+}
+
+func TestUsersOf(t *testing.T) {
+	dir := t.TempDir()
+	if who := usersOf(dir); len(who) != 0 {
+		t.Errorf("nobody: %q", who)
+	}
+	file, err := os.Create(filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	who := usersOf(dir)
+	if len(who) != 1 || !strings.Contains(who[0], "(process "+strconv.Itoa(os.Getpid())+")") {
+		t.Errorf("we: %q", who)
+	}
+}
+
+func TestSysctlMissing(t *testing.T) {
+	if got := sysctl("no_such_setting"); got != 0 {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,102 @@
+package fs
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// weirType is the file system type of weir's mounts.
+const weirType = "fuse.weir"
+
+// mountEntry is one mount as /proc/self/mountinfo lists it.
+type mountEntry struct {
+	major, minor uint32
+	point        string // where it is mounted
+	fsType       string // "ext4", "fuse.weir"
+	source       string
+	options      string // of the mount and of the file system
+}
+
+// parseMountinfo reads what proc(5) describes. Lines that it can't read are left
+// out.
+func parseMountinfo(b []byte) []mountEntry {
+	var entries []mountEntry
+	for line := range bytes.Lines(b) {
+		if e, ok := parseMountLine(strings.TrimSuffix(string(line), "\n")); ok {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// parseMountLine reads one line such as
+//
+//	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+func parseMountLine(line string) (mountEntry, bool) {
+	front, back, ok := strings.Cut(line, " - ")
+	if !ok {
+		return mountEntry{}, false
+	}
+	f, k := strings.Split(front, " "), strings.Split(back, " ")
+	if len(f) < 6 || len(k) < 3 {
+		return mountEntry{}, false
+	}
+	major, minor, ok := strings.Cut(f[2], ":")
+	if !ok {
+		return mountEntry{}, false
+	}
+	ma, err1 := strconv.ParseUint(major, 10, 32)
+	mi, err2 := strconv.ParseUint(minor, 10, 32)
+	if err1 != nil || err2 != nil {
+		return mountEntry{}, false
+	}
+	return mountEntry{
+		major:   uint32(ma),
+		minor:   uint32(mi),
+		point:   unescapeOctal(f[4]),
+		fsType:  k[0],
+		source:  unescapeOctal(k[1]),
+		options: f[5] + "," + k[2],
+	}, true
+}
+
+// unescapeOctal undoes the kernel's "\040" for a space, tab, newline and '\'.
+func unescapeOctal(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+4 <= len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// mountAt returns the mount that is seen at point, which is the last one there.
+func mountAt(entries []mountEntry, point string) (mountEntry, bool) {
+	for i := len(entries) - 1; i >= 0; i-- {
+		if entries[i].point == point {
+			return entries[i], true
+		}
+	}
+	return mountEntry{}, false
+}
+
+// readMountAt returns the mount at point, an absolute path without links.
+func readMountAt(point string) (mountEntry, bool, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return mountEntry{}, false, err
+	}
+	e, ok := mountAt(parseMountinfo(b), point)
+	return e, ok, nil
+}

@@ -1,0 +1,79 @@
+package fs_test
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/weirfs/weir/fs"
+)
+
+func TestSafeName(t *testing.T) {
+	for _, tt := range []struct{ raw, want string }{
+		{"film.mkv", "film.mkv"},
+		{"100% real", "100% real"},
+		{"a/b", "a%2Fb"},
+		{"a\x00b", "a%00b"},
+		{".", "%2E"},
+		{"..", "%2E%2E"},
+		{"...", "..."},
+		{".hidden", ".hidden"},
+		{"", "%"},
+		{"%", "%25"},
+		{"%2E", "%252E"},
+		{"%2E%2E", "%252E%2E"},
+		{"x%2E", "x%2E"},
+		{"a%2Fb", "a%252Fb"},
+		{"a%2fb", "a%2fb"},
+		{"%25", "%2525"},
+		{"%/", "%%2F"},
+		{"../../etc/passwd", "..%2F..%2Fetc%2Fpasswd"},
+		{"\xff\xfe", "\xff\xfe"},
+		{strings.Repeat("a", 255), strings.Repeat("a", 255)},
+		{strings.Repeat("a", 300) + ".mkv", strings.Repeat("a", 234) + "~2de2dc2b16e94c6a.mkv"}, // by sha256sum
+	} {
+		got := fs.SafeName(tt.raw)
+		if got != tt.want {
+			t.Errorf("SafeName(%q) = %q, want %q", tt.raw, got, tt.want)
+		}
+		if len(tt.raw) <= 255 && fs.RawName(got) != tt.raw {
+			t.Errorf("RawName(%q) = %q, want %q", got, fs.RawName(got), tt.raw)
+		}
+	}
+}
+
+func TestSafeNameCutsBetweenCharacters(t *testing.T) {
+	for pad := range 4 {
+		raw := strings.Repeat("x", pad) + strings.Repeat("語", 100) + ".tar"
+		got := fs.SafeName(raw)
+		if !utf8.ValidString(got) || len(got) > 255 || len(got) < 250 || !strings.HasSuffix(got, ".tar") {
+			t.Errorf("SafeName of %d bytes: %q, %d bytes", len(raw), got, len(got))
+		}
+		if fs.SafeName(raw+"x") == got {
+			t.Error("two names have the same cut form")
+		}
+	}
+}
+
+func FuzzSafeName(f *testing.F) {
+	for _, s := range []string{"", ".", "..", "%", "%2E", "a/b%2Fc", "a\x00%00", "%25%2525", strings.Repeat("é", 200), strings.Repeat("/", 90)} {
+		f.Add(s, s+"x")
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		sa, sb := fs.SafeName(a), fs.SafeName(b)
+		for _, s := range []string{sa, sb} {
+			if len(s) == 0 || len(s) > fs.NameBytes || strings.ContainsAny(s, "/\x00") || s == "." || s == ".." {
+				t.Fatalf("not a name: %q", s)
+			}
+		}
+		if a != b && sa == sb && len(sa) < 200 {
+			t.Fatalf("%q and %q are both %q", a, b, sa)
+		}
+		if got := fs.RawName(sa); got != a && len(a) <= fs.NameBytes/3 {
+			t.Fatalf("%q became %q and came back as %q", a, sa, got)
+		}
+		if fs.SafeName(a) != sa {
+			t.Fatal("not deterministic")
+		}
+	})
+}

@@ -1,0 +1,551 @@
+package fs
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bazil.org/fuse"
+
+	"github.com/weirfs/weir"
+)
+
+func addT(tb testing.TB, f *FS, t *FakeTorrent) string {
+	tb.Helper()
+	shown, err := f.Add(t.info.Name, t)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return shown
+}
+
+// walkTo looks a path up, below the root.
+func walkTo(tb testing.TB, f *FS, path string) fuse.NodeID {
+	tb.Helper()
+	id := fuse.RootID
+	for _, name := range strings.Split(path, "/") {
+		var resp fuse.LookupResponse
+		if err := f.lookup(noWait, id, name, &resp); err != nil || resp.Node == 0 {
+			tb.Fatalf("look %s of %s up: node %v, %v", name, path, resp.Node, err)
+		}
+		id = resp.Node
+	}
+	return id
+}
+
+type dirent struct {
+	ino, next uint64
+	typ       uint32
+	name      string
+}
+
+// parseDirents reads struct fuse_dirent as linux/fuse.h has it.
+func parseDirents(b []byte) []dirent {
+	var all []dirent
+	for len(b) > 0 {
+		n := binary.NativeEndian.Uint32(b[16:])
+		all = append(all, dirent{
+			ino: binary.NativeEndian.Uint64(b), next: binary.NativeEndian.Uint64(b[8:]),
+			typ: binary.NativeEndian.Uint32(b[20:]), name: string(b[24 : 24+n]),
+		})
+		b = b[(24+n+7)&^7:]
+	}
+	return all
+}
+
+// listAll lists a folder in requests of size bytes.
+func listAll(tb testing.TB, f *FS, id fuse.NodeID, size int) []dirent {
+	tb.Helper()
+	var all []dirent
+	for off := int64(0); ; {
+		b, err := f.readDir(noWait, id, off, size, nil)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if len(b) > size {
+			tb.Fatalf("%d bytes in an answer of %d", len(b), size)
+		}
+		got := parseDirents(b)
+		if len(got) == 0 {
+			return all
+		}
+		all = append(all, got...)
+		off = int64(got[len(got)-1].next)
+	}
+}
+
+func TestErrno(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want syscall.Errno
+	}{
+		{nil, 0},
+		{weir.ErrRemoved, syscall.ESTALE},
+		{fmt.Errorf("x: %w", weir.ErrRemoved), syscall.ESTALE},
+		{weir.ErrNotFound, syscall.ENOENT},
+		{weir.ErrClosed, syscall.ENOTCONN},
+		{weir.ErrCorrupt, syscall.EIO},
+		{weir.ErrInvalid, syscall.EIO},
+		{weir.ErrNoSpace, syscall.EIO},
+		{context.Canceled, syscall.EINTR},
+		{fmt.Errorf("x: %w", context.DeadlineExceeded), syscall.ETIMEDOUT},
+		{os.ErrDeadlineExceeded, syscall.ETIMEDOUT},
+		{syscall.EROFS, syscall.EROFS},
+		{fmt.Errorf("cache: %w", syscall.ENOENT), syscall.EIO},
+		{&os.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, syscall.EIO},
+		{io.ErrUnexpectedEOF, syscall.EIO},
+	} {
+		if got := toErrno(tt.err); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
+		}
+	}
+}
+
+func TestReason(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	if err := reason(ctx, weir.ErrCorrupt); err != weir.ErrCorrupt {
+		t.Errorf("before the end: %v", err)
+	}
+	cancel(weir.ErrRemoved)
+	if err := reason(ctx, fmt.Errorf("x: %w", context.Canceled)); err != weir.ErrRemoved {
+		t.Errorf("ended: %v", err)
+	}
+	if err := reason(ctx, weir.ErrCorrupt); err != weir.ErrCorrupt {
+		t.Errorf("another error: %v", err)
+	}
+}
+
+func TestAddNames(t *testing.T) {
+	f := New(Options{})
+	add := func(name string, first byte) string {
+		t.Helper()
+		ih := weir.InfoHash{0x1a, 0x2b, 0x3c, 0x4d, first}
+		shown, err := f.Add(name, &FakeTorrent{ih: ih})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown
+	}
+	long := strings.Repeat("l", 255)
+	for _, tt := range []struct{ got, want string }{
+		{add("x", 1), "x"},
+		{add("x", 2), "x [1a2b3c4d]"},
+		{add("x", 3), "x [1a2b3c4d03000000]"},
+		{add("..", 4), "%2E%2E"},
+		{add("", 5), "1a2b3c4d05000000000000000000000000000000"},
+		{add("a/b", 6), "a%2Fb"},
+		{add(long, 7), long},
+		{add(long, 8), long[:244] + " [1a2b3c4d]"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("shown as %q, want %q", tt.got, tt.want)
+		}
+	}
+	if _, err := f.Add("y", &FakeTorrent{ih: weir.InfoHash{0x1a, 0x2b, 0x3c, 0x4d, 1}}); !errors.Is(err, weir.ErrExists) {
+		t.Errorf("the same torrent again: %v", err)
+	}
+	// All eight have the same first four bytes, and the fifth differs: no collision.
+	seen := make(map[uint64]bool)
+	for _, tor := range f.root.all() {
+		if seen[tor.prefix] {
+			t.Error("two torrents have one prefix")
+		}
+		seen[tor.prefix] = true
+	}
+}
+
+func TestAddSamePrefix(t *testing.T) {
+	f := New(Options{})
+	one, two := weir.InfoHash{1, 2, 3, 4, 5, 6}, weir.InfoHash{1, 2, 3, 4, 5, 7}
+	for _, ih := range []weir.InfoHash{one, two} {
+		if _, err := f.Add("", &FakeTorrent{ih: ih}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := f.root.byInfoHash(one).prefix, f.root.byInfoHash(two).prefix; a == b || b != nodePrefix(two, 1) {
+		t.Errorf("prefixes %#x and %#x", a, b)
+	}
+}
+
+func TestLookup(t *testing.T) {
+	f := New(Options{UID: 7, GID: 8})
+	info := FakeInfo("t", FakeFile{Path: "d/f", Length: 1000})
+	addT(t, f, NewFakeTorrent(info))
+
+	id := walkTo(t, f, "t/d/f")
+	var resp fuse.LookupResponse
+	for _, tt := range []struct {
+		parent fuse.NodeID
+		name   string
+		err    error
+	}{
+		{fuse.RootID, "u", syscall.ENOENT},
+		{fuse.RootID, strings.Repeat("x", 256), syscall.ENAMETOOLONG},
+		{fuse.RootID, pollName, syscall.ENOENT},
+		{walkTo(t, f, "t/d"), "g", nil}, // node 0: kept by the kernel
+		{id, "x", syscall.ENOTDIR},
+		{id + 1, "x", syscall.ESTALE},
+		{12345 << entryBits, "x", syscall.ESTALE},
+	} {
+		resp = fuse.LookupResponse{}
+		if err := f.lookup(noWait, tt.parent, tt.name, &resp); err != tt.err || resp.Node != 0 {
+			t.Errorf("look %q up in %v: node %v, %v, want %v", tt.name, tt.parent, resp.Node, err, tt.err)
+		}
+	}
+
+	var a fuse.Attr
+	if err := f.getattr(id, &a); err != nil {
+		t.Fatal(err)
+	}
+	if a.Inode != uint64(id) || a.Size != 1000 || a.Blocks != 2 || a.Mode != 0o444 || a.Uid != 7 || a.Gid != 8 ||
+		!a.Mtime.Equal(FakeCreated) || a.Valid < time.Hour || a.BlockSize != blockSize {
+		t.Errorf("attributes: %+v", a)
+	}
+	if err := f.getattr(fuse.RootID, &a); err != nil || a.Nlink != 3 || a.Mode != os.ModeDir|0o555 {
+		t.Errorf("attributes of the root: %+v, %v", a, err)
+	}
+	if err := f.getattr(id+1, &a); err != syscall.ESTALE {
+		t.Errorf("a node that is not: %v", err)
+	}
+	if err := f.Remove(info.InfoHash); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.getattr(id, &a); err != syscall.ESTALE {
+		t.Errorf("a node of a removed torrent: %v", err)
+	}
+}
+
+func TestInodesAreStable(t *testing.T) {
+	info := FakeInfo("t", FakeFile{Path: "b", Length: 1}, FakeFile{Path: "a/x", Length: 1})
+	var ids [2]fuse.NodeID
+	for i := range ids {
+		f := New(Options{})
+		for n := range i { // others before it change nothing
+			addT(t, f, NewFakeTorrent(FakeInfo(fmt.Sprint("other", n), FakeFile{Path: "b", Length: 1})))
+		}
+		addT(t, f, NewFakeTorrent(info))
+		ids[i] = walkTo(t, f, "t/a/x")
+	}
+	if ids[0] != ids[1] {
+		t.Errorf("inodes %v and %v", ids[0], ids[1])
+	}
+}
+
+func TestCreatedOutOfRange(t *testing.T) {
+	f := New(Options{})
+	for _, at := range []time.Time{{}, time.Unix(-5, 0), time.Unix(1<<60, 0)} {
+		if got := f.timeOf(&weir.TorrentInfo{Created: at}); !got.Equal(f.created) {
+			t.Errorf("created %v: %v", at, got)
+		}
+	}
+}
+
+func TestReadDirResumes(t *testing.T) {
+	f := New(Options{})
+	addT(t, f, NewFakeTorrent(FakeMany("t", 1, 500, 1)))
+	dir := walkTo(t, f, "t/folder-0000")
+	for _, size := range []int{64, 100, 4096, 1 << 20} {
+		all := listAll(t, f, dir, size)
+		if len(all) != 502 || all[0].name != "." || all[0].ino != uint64(dir) || all[1].name != ".." || all[1].ino != uint64(walkTo(t, f, "t")) {
+			t.Fatalf("%d entries in requests of %d, the first %v", len(all), size, all[0])
+		}
+		for i, d := range all[2:] {
+			if d.name != fmt.Sprintf("file-%06d.bin", i) || d.typ != uint32(fuse.DT_File) {
+				t.Fatalf("entry %d: %v", i, d)
+			}
+		}
+	}
+	if b, err := f.readDir(noWait, dir, 1<<40, 4096, nil); len(b) != 0 || err != nil {
+		t.Errorf("far beyond the end: %d bytes, %v", len(b), err)
+	}
+	if _, err := f.readDir(noWait, dir, -1, 4096, nil); err != syscall.EINVAL {
+		t.Errorf("negative: %v", err)
+	}
+}
+
+func TestReadDirOfChangingRoot(t *testing.T) {
+	f := New(Options{})
+	name := func(i int) string { return fmt.Sprintf("t%03d", i) }
+	info := func(i int) *weir.TorrentInfo { return FakeInfo(name(i), FakeFile{Path: "f", Length: 1}) }
+	for i := range 20 {
+		addT(t, f, NewFakeTorrent(info(i)))
+	}
+	b, err := f.readDir(noWait, fuse.RootID, 0, 400, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]int)
+	first := parseDirents(b)
+	for _, d := range first {
+		seen[d.name]++
+	}
+	// Now some that were listed, the next ones and the last one go; one comes.
+	for _, i := range []int{0, 3, len(first) - 3, len(first) - 2, len(first) - 1, 19} {
+		if err := f.Remove(info(i).InfoHash); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addT(t, f, NewFakeTorrent(info(20)))
+	for off := first[len(first)-1].next; ; {
+		b, err := f.readDir(noWait, fuse.RootID, int64(off), 100, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		more := parseDirents(b)
+		if len(more) == 0 {
+			break
+		}
+		for _, d := range more {
+			seen[d.name]++
+		}
+		off = more[len(more)-1].next
+	}
+	for i := len(first); i < 19; i++ {
+		if seen[name(i)] != 1 {
+			t.Errorf("%s is listed %d times", name(i), seen[name(i)])
+		}
+	}
+	if seen[name(20)] != 1 || seen[name(19)] != 0 {
+		t.Errorf("the new one is listed %d times, a removed one %d", seen[name(20)], seen[name(19)])
+	}
+}
+
+func TestMagnetDoesNotWaitInline(t *testing.T) {
+	f := New(Options{})
+	tor := NewFakeMagnet(FakeInfo("m", FakeFile{Path: "f", Length: 1}))
+	addT(t, f, tor)
+	folder := walkTo(t, f, "m")
+	var a fuse.Attr
+	if err := f.getattr(folder, &a); err != nil || a.Mode != dirMode {
+		t.Errorf("attributes: %+v, %v", a, err)
+	}
+	var look fuse.LookupResponse
+	var open fuse.OpenResponse
+	if err := f.lookup(noWait, folder, "f", &look); err != (errMustWait{}) {
+		t.Errorf("lookup: %v", err)
+	}
+	if err := f.openDir(noWait, folder, &open); err != (errMustWait{}) {
+		t.Errorf("open: %v", err)
+	}
+	if _, err := f.readDir(noWait, folder, 0, 4096, nil); err != (errMustWait{}) {
+		t.Errorf("list: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if err := f.openDir(ctx, folder, &open); toErrno(err) != syscall.ETIMEDOUT {
+		t.Errorf("open with a deadline: %v", err)
+	}
+	tor.Learn()
+	if err := f.lookup(noWait, folder, "f", &look); err != nil || look.Node == 0 {
+		t.Errorf("lookup when known: %v", err)
+	}
+}
+
+func TestLargeTreeGrowsBehind(t *testing.T) {
+	f := New(Options{})
+	addT(t, f, NewFakeTorrent(FakeMany("t", 10, inlineFiles, 1)))
+	folder := walkTo(t, f, "t")
+	var open fuse.OpenResponse
+	if err := f.openDir(noWait, folder, &open); err != (errMustWait{}) {
+		t.Errorf("inline: %v", err)
+	}
+	if err := f.openDir(context.Background(), folder, &open); err != nil || open.Flags&fuse.OpenCacheDir == 0 {
+		t.Errorf("waiting: %v, %v", open.Flags, err)
+	}
+	if err := f.openDir(noWait, folder, &open); err != nil {
+		t.Errorf("inline once it is there: %v", err)
+	}
+}
+
+func TestOpenFile(t *testing.T) {
+	f := New(Options{})
+	tor := NewFakeTorrent(FakeInfo("t", FakeFile{Path: "d/f", Length: 10}))
+	addT(t, f, tor)
+	id := walkTo(t, f, "t/d/f")
+	var resp fuse.OpenResponse
+	for _, tt := range []struct {
+		id    fuse.NodeID
+		flags fuse.OpenFlags
+		err   error
+	}{
+		{id, fuse.OpenReadWrite, syscall.EROFS},
+		{id, fuse.OpenWriteOnly, syscall.EROFS},
+		{fuse.RootID, fuse.OpenReadOnly, syscall.EISDIR},
+		{walkTo(t, f, "t/d"), fuse.OpenReadOnly, syscall.EISDIR},
+		{id + 9, fuse.OpenReadOnly, syscall.ESTALE},
+	} {
+		if err := f.openFile(noWait, tt.id, tt.flags, &resp); err != tt.err {
+			t.Errorf("open %v with %v: %v, want %v", tt.id, tt.flags, err, tt.err)
+		}
+	}
+	if err := f.openFile(noWait, id, fuse.OpenReadOnly|fuse.OpenNonblock, &resp); err != nil || resp.Flags != fuse.OpenKeepCache {
+		t.Fatalf("open: %v, %v", resp.Flags, err)
+	}
+	for _, tt := range []struct {
+		off  int64
+		n    int
+		want int
+	}{{0, 4, 4}, {0, 4096, 10}, {9, 4096, 1}, {10, 4096, 0}, {1 << 62, 4096, 0}} {
+		if _, n, err := f.readable(resp.Handle, tt.off, tt.n); n != tt.want || err != nil {
+			t.Errorf("%d at %d: %d, %v, want %d", tt.n, tt.off, n, err, tt.want)
+		}
+	}
+	if _, _, err := f.readable(resp.Handle, -1, 1); err != syscall.EINVAL {
+		t.Errorf("negative offset: %v", err)
+	}
+	if _, _, err := f.readable(resp.Handle+1, 0, 1); err != syscall.EBADF {
+		t.Errorf("a handle that is not: %v", err)
+	}
+	if err := f.Remove(tor.ih); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.readable(resp.Handle, 0, 1); err != weir.ErrRemoved {
+		t.Errorf("removed: %v", err)
+	}
+	f.release(resp.Handle)
+	f.release(resp.Handle)
+	if n := tor.Opened.Load(); n != 0 {
+		t.Errorf("%d open", n)
+	}
+}
+
+func TestLate(t *testing.T) {
+	var l late
+	at := time.Unix(1000, 0)
+	r := func(off, end int64) weir.Range { return weir.Range{Off: off, End: end} }
+	if l.again(7, r(0, 1), at) {
+		t.Error("nothing was late")
+	}
+	l.note(7, r(100, 200), at)
+	l.note(7, r(0, 100), at.Add(time.Millisecond))
+	for _, tt := range []struct {
+		what string
+		pid  uint32
+		in   weir.Range
+		at   time.Time
+		want bool
+	}{
+		{"another thread", 8, r(0, 50), at, false},
+		{"another place", 7, r(150, 250), at, false},
+		{"later", 7, r(0, 50), at.Add(2 * againWithin), false},
+		{"again", 7, r(0, 50), at, true},
+		{"a third time", 7, r(0, 50), at, false},
+	} {
+		if got := l.again(tt.pid, tt.in, tt.at); got != tt.want {
+			t.Errorf("%s: %v", tt.what, got)
+		}
+	}
+}
+
+func TestHandlesReuse(t *testing.T) {
+	var hs handles
+	a, b := &handle{}, &handle{}
+	ida, idb := hs.add(a), hs.add(b)
+	if ida == 0 || idb == 0 || ida == idb || hs.get(ida) != a || hs.get(idb) != b {
+		t.Fatal("handles are mixed up")
+	}
+	if hs.take(ida) != a || hs.get(ida) != nil || hs.take(ida) != nil {
+		t.Error("taken twice")
+	}
+	if c := (&handle{}); hs.add(c) != ida || hs.get(ida) != c {
+		t.Error("not used again")
+	}
+	if left := hs.takeAll(); len(left) != 2 || hs.get(idb) != nil {
+		t.Error("something is left")
+	}
+}
+
+func TestStatfs(t *testing.T) {
+	f := New(Options{})
+	tor := NewFakeTorrent(FakeInfo("t", FakeFile{Path: "f", Length: FakePiece + 1}))
+	addT(t, f, tor)
+	addT(t, f, NewFakeMagnet(FakeInfo("m", FakeFile{Path: "f", Length: 10})))
+	tor.Hold(weir.Range{Off: FakePiece, End: FakePiece + 1}, false)
+	s := f.count().statfs()
+	if s.Blocks != FakePiece/4096+1 || s.Bfree != 1 || s.Bavail != 1 || s.Files != 4 || s.Namelen != 255 || s.Bsize != s.Frsize {
+		t.Errorf("%+v", s)
+	}
+	now := time.Now()
+	f.totals.keep(sums{content: 1}, now)
+	if _, ok := f.totals.recent(now.Add(totalsFor - 1)); !ok {
+		t.Error("forgotten too early")
+	}
+	if _, ok := f.totals.recent(now.Add(totalsFor)); ok {
+		t.Error("kept too long")
+	}
+}
+
+func TestXattrs(t *testing.T) {
+	f := New(Options{Version: "v"})
+	tor := NewFakeTorrent(FakeInfo("raw/name", FakeFile{Path: "d/a", Length: FakePiece}, FakeFile{Path: "p", Length: 100, Padding: true},
+		FakeFile{Path: "d/..", Length: FakePiece}, FakeFile{Path: "e", Length: 1}))
+	addT(t, f, tor)
+	magnet := NewFakeMagnet(FakeInfo("m"))
+	addT(t, f, magnet)
+	tor.Hold(weir.Range{End: 1}, false)
+	get := func(id fuse.NodeID, name string) (string, error) {
+		v, err := f.getxattr(context.Background(), id, name, 0)
+		return string(v), err
+	}
+	for _, tt := range []struct{ path, name, want string }{
+		{"raw%2Fname", "path", "raw/name"},
+		{"raw%2Fname/d/%2E%2E", "path", "d/.."},
+		{"raw%2Fname/d", "path", "d"},
+		{"raw%2Fname", "size", fmt.Sprint(2*FakePiece + 1)},
+		{"raw%2Fname/d", "size", fmt.Sprint(2 * FakePiece)},
+		{"raw%2Fname", "have", fmt.Sprint(FakePiece + 1)},
+		{"raw%2Fname/d", "have", fmt.Sprint(FakePiece)},
+		{"raw%2Fname/d/a", "have", "0"},
+		{"raw%2Fname", "pieces", "2/3"},
+		{"raw%2Fname/d/a", "pieces", "0/1"},
+		{"raw%2Fname/d/%2E%2E", "pieces", "2/2"},
+		{"raw%2Fname/e", "pieces", "1/1"},
+		{"m", "infohash", magnet.ih.String()},
+	} {
+		if got, err := get(walkTo(t, f, tt.path), xattrPrefix+tt.name); got != tt.want || err != nil {
+			t.Errorf("%s of %s: %q, %v, want %q", tt.name, tt.path, got, err, tt.want)
+		}
+	}
+	if got, err := get(fuse.RootID, "user.weir.version"); got != "v" || err != nil {
+		t.Errorf("version: %q, %v", got, err)
+	}
+	for _, tt := range []struct {
+		id   fuse.NodeID
+		name string
+	}{
+		{fuse.RootID, "user.weir.infohash"}, {walkTo(t, f, "raw%2Fname"), "user.weir.version"}, {walkTo(t, f, "m"), "user.weir.size"},
+		{walkTo(t, f, "m"), "user.weir.nothing"}, {walkTo(t, f, "m"), "user.mime_type"},
+	} {
+		if _, err := get(tt.id, tt.name); err != syscall.ENODATA {
+			t.Errorf("%s of %v: %v, want ENODATA", tt.name, tt.id, err)
+		}
+	}
+	for _, name := range []string{"system.posix_acl_access", "security.selinux", "trusted.x", "user"} {
+		if _, err := f.getxattr(noWait, walkTo(t, f, "m"), name, 0); err != syscall.EOPNOTSUPP {
+			t.Errorf("%s, inline: %v", name, err)
+		}
+	}
+	if got, err := f.listxattr(walkTo(t, f, "m"), 0); string(got) != "user.weir.infohash\x00" || err != nil {
+		t.Errorf("list of a magnet: %q, %v", got, err)
+	}
+	if _, err := f.listxattr(fuse.RootID, 3); err != syscall.ERANGE {
+		t.Errorf("list into 3 bytes: %v", err)
+	}
+	if err := fits(longestXattr+1, 0); err != syscall.E2BIG {
+		t.Errorf("too long: %v", err)
+	}
+}
+
+func TestAccess(t *testing.T) {
+	f := New(Options{})
+	if f.access(4|1) != nil || f.access(2) != syscall.EROFS {
+		t.Error("reading is allowed, writing is not")
+	}
+}

@@ -1,0 +1,103 @@
+package fs
+
+import (
+	"context"
+	"encoding/binary"
+	"syscall"
+
+	"bazil.org/fuse"
+)
+
+// Offsets in a listing: 0 is "." and 1 "..". After that, in a torrent, offset
+// 2+i is the i-th child; in the root, offset 2+p is the first torrent whose place
+// is p or later. So a listing goes on anywhere in no time, and survives changes
+// of the root.
+const dotEntries = 2
+
+// readDir appends to buf the entries of folder id from offset off on, until
+// buf holds size bytes.
+func (f *FS) readDir(ctx context.Context, id fuse.NodeID, off int64, size int, buf []byte) ([]byte, error) {
+	if off < 0 {
+		return nil, syscall.EINVAL
+	}
+	l := listing{buf: buf, size: size}
+	if id == fuse.RootID {
+		if l.dots(off, fuse.RootID, fuse.RootID) {
+			f.root.list(&l, uint64(max(off, dotEntries)-dotEntries))
+		}
+		return l.buf, nil
+	}
+	t, g, e, err := f.entry(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !g.isDir(e) {
+		return nil, syscall.ENOTDIR
+	}
+	parent := fuse.RootID
+	if e != 0 {
+		parent = makeNode(t.prefix, g.nodes[e].parent)
+	}
+	if l.dots(off, id, parent) {
+		s := g.span(e)
+		for i := max(off, dotEntries) - dotEntries; i < int64(s.count); i++ {
+			child := s.first + uint32(i)
+			typ := fuse.DT_File
+			if g.isDir(child) {
+				typ = fuse.DT_Dir
+			}
+			if !l.add(makeNode(t.prefix, child), uint64(i+dotEntries+1), typ, g.name(child)) {
+				break
+			}
+		}
+	}
+	return l.buf, nil
+}
+
+// list appends the torrents from place on.
+func (r *root) list(l *listing, place uint64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	i := 0
+	if place > 0 {
+		i = r.after(place - 1)
+	}
+	for _, t := range r.order[i:] {
+		if !l.add(makeNode(t.prefix, 0), t.place+dotEntries+1, fuse.DT_Dir, t.shown) {
+			return
+		}
+	}
+}
+
+// listing collects entries in the kernel's form (struct fuse_dirent) up to a
+// size.
+type listing struct {
+	buf  []byte
+	size int
+}
+
+// dots appends the "." and ".." that are due at offset off, and returns false
+// when there was no room.
+func (l *listing) dots(off int64, self, parent fuse.NodeID) bool {
+	return (off > 0 || l.add(self, 1, fuse.DT_Dir, ".")) && (off > 1 || l.add(parent, 2, fuse.DT_Dir, ".."))
+}
+
+// add appends an entry whose successor is at offset next, and returns false if
+// it does not fit.
+func (l *listing) add(id fuse.NodeID, next uint64, typ fuse.DirentType, name string) bool {
+	const header = 8 + 8 + 4 + 4
+	padded := (header + len(name) + 7) &^ 7
+	if len(l.buf)+padded > l.size {
+		return false
+	}
+	order := binary.NativeEndian
+	l.buf = order.AppendUint64(l.buf, uint64(id))
+	l.buf = order.AppendUint64(l.buf, next)
+	l.buf = order.AppendUint32(l.buf, uint32(len(name)))
+	l.buf = order.AppendUint32(l.buf, uint32(typ))
+	l.buf = append(l.buf, name...)
+	for range padded - header - len(name) {
+		l.buf = append(l.buf, 0)
+	}
+	return true
+}

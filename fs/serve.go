@@ -1,0 +1,162 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"bazil.org/fuse"
+
+	"github.com/weirfs/weir"
+)
+
+// How long an unmount at the end waits for programs that use the mount, and then
+// for the kernel to let go of it.
+const (
+	busyTries  = 10
+	busyEvery  = 100 * time.Millisecond
+	abortGrace = 2 * time.Second
+)
+
+// start runs what answers the kernel and what tells it of changes.
+func (f *FS) start(conn *fuse.Conn) {
+	f.notifier.start()
+	f.behind.Go(func() { f.notifier.run(f.base, conn) })
+	f.behind.Go(func() { f.watchReaders(f.base) })
+	gone := make(chan struct{})
+	f.gone = gone
+	var answering sync.WaitGroup
+	for i := range loops {
+		answering.Go(func() { f.answers[i] = newLoop(f, conn).run() })
+	}
+	go func() {
+		answering.Wait()
+		close(gone)
+	}()
+}
+
+// Serve returns when the mount is gone: unmounted by anybody, or by Serve itself
+// when ctx is done or Close is called. Then reads that wait end with ENOTCONN,
+// and a mount that stays in use is taken away from its users after a second. All
+// open Files are closed when Serve returns. It may be called once.
+func (f *FS) Serve(ctx context.Context) error {
+	f.mu.Lock()
+	conn, gone := f.conn, f.gone
+	again := f.serving
+	f.serving = true
+	f.mu.Unlock()
+	switch {
+	case conn == nil:
+		return fmt.Errorf("serve %s: not mounted: %w", f.opt.Mountpoint, weir.ErrClosed)
+	case again:
+		return fmt.Errorf("serve %s: served before: %w", f.opt.Mountpoint, weir.ErrInUse)
+	}
+	select {
+	case <-gone:
+	case <-ctx.Done():
+	case <-f.base.Done(): // Close
+	}
+	return f.end()
+}
+
+// end unmounts if that is still to be done, waits for all goroutines and closes
+// all files. Only the first call does; the others wait for it.
+func (f *FS) end() error {
+	f.ended.Do(func() {
+		f.mu.Lock()
+		conn, gone, e := f.conn, f.gone, f.mounted
+		f.mu.Unlock()
+		f.waits.close() // readers that wait would keep the mount busy
+		left := f.leave(gone, e)
+		f.stop(weir.ErrClosed)
+		f.behind.Wait()
+		for _, h := range f.handles.takeAll() {
+			f.closeHandle(h)
+		}
+		if left != nil {
+			f.endErr = left // the loops still read: the connection ends with the process
+			return
+		}
+		if err := conn.Close(); err != nil {
+			f.log.Debug("close the connection", "err", err)
+		}
+		f.endErr = errors.Join(f.answers[:]...)
+	})
+	return f.endErr
+}
+
+// leave unmounts, by and by less politely, and returns when the kernel has let go
+// of the mount, or with an error when it does not.
+func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
+	select {
+	case <-gone:
+		return nil
+	default:
+	}
+	var err error
+	for range busyTries {
+		if err = f.unmountOwn(e, false); err == nil {
+			break
+		}
+		select {
+		case <-gone:
+			return nil
+		case <-time.After(busyEvery):
+		}
+	}
+	if err != nil {
+		f.log.Warn("unmount by force", "err", err)
+		if err := abort(e.point, e); err != nil {
+			f.log.Debug("abort the connection", "err", err)
+		}
+		if err := f.unmountOwn(e, true); err != nil {
+			f.log.Warn("unmount lazily", "err", err)
+		}
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-time.After(abortGrace):
+		return fmt.Errorf("unmount %s: programs keep files of it open; they lose them when weir ends: %w", e.point, weir.ErrInUse)
+	}
+}
+
+// unmountOwn unmounts what is at the mountpoint if it is still our mount.
+func (f *FS) unmountOwn(e mountEntry, lazy bool) error {
+	now, ok, err := readMountAt(e.point)
+	if err != nil {
+		return err
+	}
+	if !ok || now.major != e.major || now.minor != e.minor {
+		return nil
+	}
+	return unmount(e.point, lazy)
+}
+
+// Unmount takes the mount away; Serve returns then. While programs use it that
+// fails with weir.ErrInUse.
+func (f *FS) Unmount() error {
+	f.mu.Lock()
+	conn, e := f.conn, f.mounted
+	f.mu.Unlock()
+	if conn == nil {
+		return fmt.Errorf("unmount %s: %w", f.opt.Mountpoint, weir.ErrNotFound)
+	}
+	return f.unmountOwn(e, false)
+}
+
+// Close unmounts, in the end by force, and returns when Serve can. It may be
+// called more than once, and before Mount.
+func (f *FS) Close() error {
+	f.mu.Lock()
+	f.closed = true
+	conn := f.conn
+	f.mu.Unlock()
+	f.stop(weir.ErrClosed)
+	if conn == nil {
+		return nil
+	}
+	return f.end()
+}

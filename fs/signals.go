@@ -1,0 +1,127 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// The kernel reads ahead in requests that nobody waits for by name: a reader
+// waits for a page then, and a signal to it sends no interrupt. A fatal signal
+// ends the reader but not the request, which would go on wanting bytes and keep
+// the mount busy; a signal that the reader handles, as an interpreter does with
+// Ctrl-C, would not even be delivered until the read is answered, and a direct
+// read could not be killed. So while reads wait, weir looks whether their readers
+// are gone or have such a signal pending, and ends the request. A reader that is
+// still there asks again, and that request the kernel does interrupt.
+const (
+	lookEvery = 50 * time.Millisecond
+	// endingSignals are those by which somebody wants a program to stop.
+	endingSignals = 1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1) | 1<<(syscall.SIGQUIT-1) |
+		1<<(syscall.SIGKILL-1) | 1<<(syscall.SIGALRM-1) | 1<<(syscall.SIGTERM-1)
+)
+
+// watchReaders ends waits whose readers stopped waiting, until ctx is done. It
+// sleeps while nobody waits.
+func (f *FS) watchReaders(ctx context.Context) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.waits.begun:
+		}
+		ticker.Reset(lookEvery)
+		for left := 1; left > 0; {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-ticker.C:
+				// Those that began since the last look are mostly over before the next.
+				left = f.endAbandoned(now.Add(-lookEvery / 2))
+			}
+		}
+		ticker.Stop()
+	}
+}
+
+// endAbandoned looks at the readers of waits that began before at, and returns
+// how many waits there are.
+func (f *FS) endAbandoned(at time.Time) (left int) {
+	old, left := f.waits.before(at)
+	stopped := false
+	for i, w := range old {
+		if i == 0 || w.pid != old[i-1].pid {
+			stopped = w.pid != 0 && readerStopped(w.pid)
+		}
+		if stopped {
+			w.cancel(context.Canceled)
+		}
+	}
+	return left
+}
+
+// readerStopped reports whether thread pid is gone, or stuck with a signal
+// pending that is to end it. In doubt it returns false.
+func readerStopped(pid uint32) bool {
+	b, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/status")
+	if err != nil {
+		// With hidepid other users' processes look as if they were gone.
+		return syscall.Kill(int(pid), 0) == syscall.ESRCH
+	}
+	return parseStatus(b).stopped()
+}
+
+// threadStatus is what matters of /proc/PID/status.
+type threadStatus struct {
+	state            byte   // 'R', 'S', 'D', 'Z', …
+	pending          uint64 // signals, of the thread and of its process
+	blocked, ignored uint64
+}
+
+func (s threadStatus) stopped() bool {
+	switch s.state {
+	case 'Z', 'X':
+		return true
+	case 'D': // stuck, so that the signal can't be about to be handled
+		return s.pending&^s.blocked&^s.ignored&endingSignals != 0
+	}
+	return false
+}
+
+// parseStatus reads /proc/PID/status; what it can't read stays zero.
+func parseStatus(b []byte) threadStatus {
+	var s threadStatus
+	for line := range bytes.Lines(b) {
+		key, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
+			continue
+		}
+		value = bytes.TrimSpace(value)
+		switch string(key) {
+		case "State":
+			if len(value) > 0 {
+				s.state = value[0]
+			}
+		case "SigPnd", "ShdPnd":
+			s.pending |= parseMask(value)
+		case "SigBlk":
+			s.blocked = parseMask(value)
+		case "SigIgn":
+			s.ignored = parseMask(value)
+		}
+	}
+	return s
+}
+
+func parseMask(b []byte) uint64 {
+	mask, err := strconv.ParseUint(string(b), 16, 64)
+	if err != nil {
+		return 0
+	}
+	return mask
+}

@@ -1,0 +1,159 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// helper is the program that mounts and unmounts for users who may not.
+const helper = "fusermount3"
+
+// probeFor is how long a mount has to show a sign of life.
+const probeFor = 3 * time.Second
+
+// Unmount takes the weir mount at dir away, of whatever process. While programs
+// use it that fails with weir.ErrInUse, and a message that names some of them;
+// with lazy it vanishes from the tree at once and ends when they are done. The
+// error is weir.ErrNotFound if nothing is mounted there, weir.ErrInvalid if it is
+// not weir's.
+func Unmount(dir string, lazy bool) error {
+	point, err := resolvePoint(dir)
+	if err != nil {
+		return err
+	}
+	e, ok, err := readMountAt(point)
+	switch {
+	case err != nil:
+		return fmt.Errorf("unmount %s: %w", point, err)
+	case !ok:
+		return fmt.Errorf("unmount %s: nothing is mounted there: %w", point, weir.ErrNotFound)
+	case e.fsType != weirType:
+		return fmt.Errorf("unmount %s: that is a mount of type %s and not of weir; umount(8) may do it: %w", point, e.fsType, weir.ErrInvalid)
+	}
+	return unmount(point, lazy)
+}
+
+// unmount calls the helper for a point that is a weir mount.
+func unmount(point string, lazy bool) error {
+	args := []string{"-u"}
+	if lazy {
+		args = append(args, "-z")
+	}
+	out, err := exec.Command(helper, append(args, "--", point)...).CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		return errNoHelper
+	}
+	if _, still, _ := readMountAt(point); !still {
+		return nil // somebody was quicker
+	}
+	if who := usersOf(point); len(who) > 0 {
+		return fmt.Errorf("unmount %s: used by %s; end them, or unmount lazily: %w", point, strings.Join(who, ", "), weir.ErrInUse)
+	}
+	return fmt.Errorf("unmount %s: %s", point, bytes.TrimSpace(out))
+}
+
+// usersOf names up to three processes that have something below point open or
+// as their folder, as far as we may see.
+func usersOf(point string) []string {
+	var who []string
+	procs, _ := os.ReadDir("/proc")
+	for _, p := range procs {
+		if _, err := strconv.Atoi(p.Name()); err != nil {
+			continue
+		}
+		dir := filepath.Join("/proc", p.Name())
+		links, _ := filepath.Glob(filepath.Join(dir, "fd", "*"))
+		for _, link := range append(links, filepath.Join(dir, "cwd")) {
+			to, err := os.Readlink(link)
+			if err != nil || to != point && !strings.HasPrefix(to, point+"/") {
+				continue
+			}
+			name, _ := os.ReadFile(filepath.Join(dir, "comm"))
+			who = append(who, fmt.Sprintf("%s (process %s)", bytes.TrimSpace(name), p.Name()))
+			break
+		}
+		if len(who) == 3 {
+			break
+		}
+	}
+	return who
+}
+
+// resolvePoint returns dir absolute and without links, as the kernel lists it,
+// without touching what is mounted there: that may be dead, or never answer.
+func resolvePoint(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("mountpoint %s: %w", dir, err)
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return "", fmt.Errorf("mountpoint %s: %w", dir, err)
+	}
+	point := filepath.Join(parent, filepath.Base(abs))
+	if _, ok, err := readMountAt(point); ok || err != nil {
+		return point, err
+	}
+	info, err := os.Lstat(point)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		to, err := os.Readlink(point)
+		if err != nil {
+			return "", fmt.Errorf("mountpoint %s: %w", dir, err)
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(parent, to)
+		}
+		// As far as the link's target is itself a link or a mount, this goes on.
+		return resolvePoint(to)
+	}
+	return point, nil
+}
+
+// probe asks the mount at point for a sign of life. It uses statfs, since other
+// calls are answered from the kernel's memory when weir is long dead.
+func probe(point string) error {
+	answer := make(chan error, 1)
+	go func() {
+		var st syscall.Statfs_t
+		answer <- syscall.Statfs(point, &st)
+	}()
+	select {
+	case err := <-answer:
+		return err
+	case <-time.After(probeFor):
+		return os.ErrDeadlineExceeded
+	}
+}
+
+// abort ends the connection of a mount at once, whatever uses it. It needs the
+// control file system, or root.
+func abort(point string, e mountEntry) error {
+	path := fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", e.minor)
+	err := os.WriteFile(path, []byte("1"), 0)
+	if err == nil {
+		return nil
+	}
+	now, ok, _ := readMountAt(point)
+	if !ok || now.minor != e.minor || now.major != e.major {
+		return err
+	}
+	const force = 1 // MNT_FORCE aborts even where it then fails as busy
+	if ferr := syscall.Unmount(point, force); ferr != nil && ferr != syscall.EBUSY {
+		return ferr
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/sha1"
+	"errors"
 	"time"
 
 	"github.com/anacrolix/torrent/bencode"
@@ -71,8 +72,8 @@ func (s *swarm) metadataMessage(p *peer, payload []byte) error {
 	var msg metadataMessage
 	rest := 0
 	if err := bencode.Unmarshal(payload, &msg); err != nil {
-		trailing, ok := err.(bencode.ErrUnusedTrailingBytes)
-		if !ok {
+		var trailing bencode.ErrUnusedTrailingBytes
+		if !errors.As(err, &trailing) {
 			return errNonsense
 		}
 		rest = trailing.NumUnusedBytes

@@ -191,8 +191,6 @@ func (s *swarm) drop(p *peer, why error) {
 	s.slots.left(s, p)
 }
 
-func (p *peer) got(n int, _ time.Time) { p.received += int64(n) }
-
 // read posts what the peer says until the connection ends.
 func (p *peer) read() {
 	r := wire.NewReader(p.conn)
@@ -253,7 +251,7 @@ func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
 		}
 	case pp.Interested:
 		p.wantsUs = true
-		s.slots.offer(s, p, at)
+		s.slots.offer(p, at)
 	case pp.NotInterested:
 		p.wantsUs = false
 		s.slots.left(s, p)

@@ -135,7 +135,7 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 		return errNonsense
 	}
 	s.t.counts.downloaded.Add(int64(m.Length))
-	p.got(m.Length, at)
+	p.received += int64(m.Length)
 	b := picker.Block{Piece: m.Index, Index: m.Begin / weir.BlockBytes}
 	keep, complete := s.pick.Received(at, p.pk, b)
 	if !keep {

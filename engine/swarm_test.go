@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -140,7 +141,7 @@ func TestUploads(t *testing.T) {
 	t.Run("EvictedIsRejected", func(t *testing.T) {
 		l := dialLeech(t, addr, c.InfoHash(), swarmtest.LeechOptions{})
 		store.evict(weir.PieceID{Torrent: c.InfoHash(), Index: 1})
-		if _, err := l.Fetch(ctx, 1, 0, weir.BlockBytes); err != swarmtest.ErrRejected {
+		if _, err := l.Fetch(ctx, 1, 0, weir.BlockBytes); !errors.Is(err, swarmtest.ErrRejected) {
 			t.Errorf("fetch of an evicted piece: %v, want a reject", err)
 		}
 		if _, err := l.Fetch(ctx, 2, 0, weir.BlockBytes); err != nil {

@@ -23,7 +23,7 @@ type slots struct {
 }
 
 // offer gives the peer a slot if one is free.
-func (u *slots) offer(s *swarm, p *peer, now time.Time) {
+func (u *slots) offer(p *peer, now time.Time) {
 	if !p.choking || !p.wantsUs || u.taken >= mostSlots {
 		return
 	}
@@ -47,7 +47,7 @@ func (u *slots) left(s *swarm, p *peer) {
 func (u *slots) fill(s *swarm, now time.Time, except *peer) {
 	for o := range s.peers {
 		if o != except {
-			u.offer(s, o, now)
+			u.offer(o, now)
 		}
 	}
 }

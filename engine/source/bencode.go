@@ -10,7 +10,7 @@ import (
 )
 
 // maxDepth bounds how deeply values that we skip may nest. Metainfo nests six
-// levels; only a v2 file tree goes deeper, two levels for each folder.
+// levels; only a v2 file tree goes deeper, a level for each folder.
 const maxDepth = 512
 
 // errShort marks input that stops before its outermost value does, which is

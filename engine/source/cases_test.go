@@ -69,8 +69,6 @@ func refusals(tb testing.TB) []refusal {
 	info("PiecesOfNothing", with(single(), dict{"length": 0}), invalid, "want 0")
 	info("MetaVersion3", with(single(), dict{"meta version": 3}), invalid, "meta version 3")
 	info("MetaVersionNegative", with(single(), dict{"meta version": -1}), invalid, "meta version -1")
-	info("V2Only", dict{"name": "v2", "piece length": 16384, "meta version": 2, "file tree": dict{
-		"a": dict{"": dict{"length": int64(1) << 38, "pieces root": strings.Repeat("r", 32)}}}}, invalid, "v2-only torrents are not supported yet")
 	info("LengthAndFiles", with(single(), dict{"files": []dict{file(1, "a")}}), hostile, "both a length and a list of files")
 	info("NeitherLengthNorFiles", with(single(), dict{"length": nil}), invalid, "neither")
 	info("LengthNegative", with(single(), dict{"length": -1, "pieces": ""}), hostile, "-1 bytes")
@@ -112,7 +110,7 @@ func refusals(tb testing.TB) []refusal {
 			info("NameUTF8"+n.label, with(single(), dict{"name.utf-8": n.name}), n.is, n.says)
 		}
 	}
-	return all
+	return append(all, refusalsV2(tb)...)
 }
 
 var badNames = []struct {
@@ -132,7 +130,7 @@ var badNames = []struct {
 	{"4097Bytes", strings.Repeat("n", 4097), weir.ErrInvalid, "4097 bytes"},
 }
 
-// goodTorrents returns torrents that are taken, by name.
+// goodTorrents returns v1 torrents that are taken, by name.
 func goodTorrents(tb testing.TB) map[string][]byte {
 	good := map[string]dict{
 		"Single":      single(),
@@ -151,7 +149,6 @@ func goodTorrents(tb testing.TB) map[string][]byte {
 		"UTF8": with(multi(dict{"length": 1, "path": []string{"\xe4.txt"}, "path.utf-8": []string{"ä.txt"}},
 			dict{"length": 1, "path": []string{"b"}, "path.utf-8": []string{"\xe4"}}),
 			dict{"name": "\xe4", "name.utf-8": "ä"}),
-		"Hybrid": with(multi(file(1, "a")), dict{"meta version": 2, "file tree": dict{"a": dict{"": dict{"length": 1}}}}),
 		"NoName": with(multi(file(1, "a")), dict{"name": ""}),
 	}
 	out := map[string][]byte{}

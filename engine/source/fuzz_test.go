@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"testing"
@@ -18,8 +19,10 @@ func torrentSeeds(f *testing.F) (seeds [][]byte) {
 	for _, c := range refusals(f) {
 		seeds = append(seeds, c.raw)
 	}
-	for _, raw := range goodTorrents(f) {
-		seeds = append(seeds, raw)
+	for _, good := range []map[string][]byte{goodTorrents(f), goodV2(f)} {
+		for _, raw := range good {
+			seeds = append(seeds, raw)
+		}
 	}
 	return slices.DeleteFunc(seeds, func(b []byte) bool { return len(b) > maxSeedBytes })
 }
@@ -45,9 +48,9 @@ func FuzzParseTorrent(f *testing.F) {
 			checkRefusal(t, err)
 			return
 		}
-		checkInfo(t, spec.Info, spec.PieceHashes)
-		if spec.InfoHash != spec.Info.InfoHash || spec.InfoHash != infoHash(spec.InfoBytes) || !bytes.Contains(b, spec.InfoBytes) {
-			t.Fatalf("info hash %s", spec.InfoHash)
+		checkSpec(t, spec)
+		if !bytes.Contains(b, spec.InfoBytes) {
+			t.Fatalf("info bytes from elsewhere")
 		}
 		for _, tier := range spec.Trackers {
 			if len(tier) == 0 || slices.Contains(tier, "") {
@@ -59,12 +62,14 @@ func FuzzParseTorrent(f *testing.F) {
 		if err != nil {
 			t.Fatalf("ParseInfo: %v", err)
 		}
-		if info.Length != spec.Info.Length || len(info.Files) != len(spec.Info.Files) || !bytes.Equal(pieces, spec.PieceHashes) {
+		hashesKept := bytes.Equal(pieces, spec.PieceHashes) || info.V2 && pieces == nil
+		if info.Length != spec.Info.Length || info.V2 != spec.Info.V2 || len(info.Files) != len(spec.Info.Files) || !hashesKept {
 			t.Fatalf("ParseInfo differs: %+v, %+v", info, spec.Info)
 		}
 	})
 }
 
+// FuzzParseInfo takes each dictionary by both of its names.
 func FuzzParseInfo(f *testing.F) {
 	for _, b := range torrentSeeds(f) {
 		if _, info, ok := bytes.Cut(b, []byte("4:info")); ok && len(info) > 0 {
@@ -72,6 +77,13 @@ func FuzzParseInfo(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		v2 := sha256.Sum256(b)
+		spec, err := (&source.Spec{InfoHash: source.Truncate(v2), InfoHashV2: v2}).WithInfo(b)
+		if err == nil {
+			checkSpec(t, spec)
+		} else {
+			checkRefusal(t, err)
+		}
 		info, pieces, err := source.ParseInfo(infoHash(b), b)
 		if err != nil {
 			checkRefusal(t, err)

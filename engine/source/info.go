@@ -3,10 +3,12 @@ package source
 import (
 	"bytes"
 	"crypto/sha1"
+	"crypto/sha256"
 	"fmt"
 	"unicode/utf8"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source/merkle"
 )
 
 // The bounds on what an info dictionary may claim.
@@ -23,31 +25,78 @@ const (
 	// minFileBytes is what a file takes in the list at least: that of
 	// "d4:attr1:l4:pathl1:aee", a link.
 	minFileBytes = 22
-	hashSize     = sha1.Size
+	// minTreeFileBytes is the same for a file tree, "1:ad0:d4:attr1:lee". One that
+	// needs a gap before the next takes more than three times as much.
+	minTreeFileBytes = 18
+	hashSize         = sha1.Size
 )
 
 // The bound on the input already keeps the number of files within maxFiles; this
 // doesn't compile when it no longer does.
-const _ uint = maxFiles - MaxMetainfoBytes/minFileBytes
+const (
+	_ uint = maxFiles - MaxMetainfoBytes/minFileBytes
+	_ uint = maxFiles - MaxMetainfoBytes/minTreeFileBytes
+)
 
 // ParseInfo reads an info dictionary that came from peers (BEP 9) or from our
 // own records, and judges it like ParseTorrent. It returns the torrent's shape and
-// the SHA-1 of each piece, 20 bytes each, which share no memory with infoBytes.
-// The error wraps weir.ErrCorrupt when infoBytes is not what ih names, otherwise
-// weir.ErrInvalid or weir.ErrHostile. Here nothing may follow the dictionary.
+// its piece hashes as Spec.PieceHashes describes them, which share no memory with
+// infoBytes. The error wraps weir.ErrCorrupt when infoBytes is not what ih names,
+// otherwise weir.ErrInvalid or weir.ErrHostile. Here nothing may follow the
+// dictionary. Spec.WithInfo tells more, which v2 torrents need.
 func ParseInfo(ih weir.InfoHash, infoBytes []byte) (*weir.TorrentInfo, []byte, error) {
-	if len(infoBytes) > MaxMetainfoBytes {
-		return nil, nil, fmt.Errorf("torrent %s: metadata of %d bytes (limit %d): %w", ih, len(infoBytes), MaxMetainfoBytes, weir.ErrInvalid)
-	}
-	if sum := weir.InfoHash(sha1.Sum(infoBytes)); sum != ih {
-		return nil, nil, fmt.Errorf("torrent %s: metadata hashes to %s: %w", ih, sum, weir.ErrCorrupt)
-	}
-	info, hashes, err := parseInfo(ih, infoBytes)
+	spec, err := (&Spec{InfoHash: ih}).WithInfo(infoBytes)
 	if err != nil {
-		return nil, nil, fmt.Errorf("torrent %s: %w", ih, err)
+		return nil, nil, err
 	}
-	return info, hashes, nil
+	return spec.Info, spec.PieceHashes, nil
 }
+
+// WithInfo returns a copy of s, which has no metadata, with that of infoBytes, an
+// info dictionary that came from peers or from our own records. infoBytes must
+// hash to all that s says: InfoHash, which decides the half of a hybrid torrent
+// that is taken (v1 for its SHA-1, v2 for its SHA-256), and InfoHashV2 if that is
+// set. The copy keeps infoBytes, and shares the rest of s. The error wraps
+// weir.ErrCorrupt when a hash differs: then somebody may have better bytes.
+// Otherwise it wraps weir.ErrInvalid or weir.ErrHostile, and nobody has.
+func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
+	if len(infoBytes) > MaxMetainfoBytes {
+		return nil, fmt.Errorf("torrent %s: metadata of %d bytes (limit %d): %w", s.InfoHash, len(infoBytes), MaxMetainfoBytes, weir.ErrInvalid)
+	}
+	v1, v2 := weir.InfoHash(sha1.Sum(infoBytes)), sha256.Sum256(infoBytes)
+	asV2 := s.InfoHash == Truncate(v2)
+	switch {
+	case s.InfoHash != v1 && !asV2:
+		return nil, fmt.Errorf("torrent %s: metadata hashes to %s (v1) and %x (v2): %w", s.InfoHash, v1, v2, weir.ErrCorrupt)
+	case s.InfoHashV2 != [sha256.Size]byte{} && s.InfoHashV2 != v2:
+		return nil, fmt.Errorf("torrent %s: metadata hashes to %x, want %x: %w", s.InfoHash, v2, s.InfoHashV2, weir.ErrCorrupt)
+	}
+	d, err := readInfoDict(infoBytes)
+	if err == nil {
+		err = d.check()
+	}
+	switch {
+	case err != nil:
+	case asV2 && !d.hasV2():
+		err = fmt.Errorf("a v1 torrent under the name of a v2 one: %w", weir.ErrInvalid)
+	case !asV2 && !d.hasV1():
+		err = fmt.Errorf("a v2-only torrent under the name of a v1 one: %w", weir.ErrInvalid)
+	case !d.hasV2() && s.InfoHashV2 != [sha256.Size]byte{}:
+		err = fmt.Errorf("a v1 torrent that was named by a v2 hash, too: %w", weir.ErrInvalid)
+	}
+	out := *s
+	if err == nil {
+		err = out.take(d, infoBytes, v2, asV2, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("torrent %s: %w", s.InfoHash, err)
+	}
+	return &out, nil
+}
+
+// Truncate returns the 20 bytes that a v2 torrent goes by where there is no room
+// for more: in handshakes, with trackers, and as weir's name for it.
+func Truncate(v2 [sha256.Size]byte) weir.InfoHash { return weir.InfoHash(v2[:len(weir.InfoHash{})]) }
 
 // infoDict holds the values of an info dictionary that we use, before they are
 // judged. A nil slice is a key that was not there.
@@ -57,24 +106,27 @@ type infoDict struct {
 	pieceLength    int64
 	length         []byte // raw values from here on
 	files          []byte
+	tree           []byte
 	attr           []byte
 	private        int64
 	metaVersion    int64
 }
 
-func parseInfo(ih weir.InfoHash, b []byte) (*weir.TorrentInfo, []byte, error) {
-	d, err := readInfoDict(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := d.check(); err != nil {
-		return nil, nil, err
-	}
+// hasV1 and hasV2 say which halves there are. A file tree without the meta
+// version is no concern of ours.
+func (d *infoDict) hasV1() bool { return d.pieces != nil }
+func (d *infoDict) hasV2() bool { return d.metaVersion == 2 }
+
+// take judges what d says and fills in s, whose InfoHash is known; v2 is the
+// SHA-256 of the dictionary. asV2 takes the v2 half. Where layers are given, they
+// are judged too.
+func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bool, layers *pieceLayers) error {
 	t := &weir.TorrentInfo{
-		InfoHash:    ih,
+		InfoHash:    s.InfoHash,
 		PieceLength: d.pieceLength,
 		Private:     d.private != 0,
-		Single:      d.files == nil,
+		V2:          asV2,
+		Single:      !asV2 && d.files == nil,
 	}
 	name := d.name
 	if len(d.nameUTF8) > 0 && utf8.Valid(d.nameUTF8) {
@@ -82,24 +134,107 @@ func parseInfo(ih weir.InfoHash, b []byte) (*weir.TorrentInfo, []byte, error) {
 	}
 	t.Name = string(name)
 	if t.Name == "" && !t.Single {
-		t.Name = ih.String() // the folder's name; the files have their own
+		t.Name = s.InfoHash.String() // the folder's name; the files have their own
 	}
 	if err := checkName(t.Name); err != nil {
-		return nil, nil, fmt.Errorf("name: %w", err)
+		return fmt.Errorf("name: %w", err)
 	}
+	var hashes []byte
+	var roots [][merkle.Size]byte
+	var err error
+	if asV2 {
+		hashes, roots, err = d.takeV2(t, layers)
+	} else {
+		hashes, err = d.takeV1(t, layers)
+	}
+	if err != nil {
+		return err
+	}
+	if d.hasV1() && asV2 {
+		// The other half must agree, whichever is taken.
+		if _, err := d.takeV1(&weir.TorrentInfo{PieceLength: t.PieceLength, Name: t.Name, Single: d.files == nil}, nil); err != nil {
+			return err
+		}
+	}
+	if d.hasV2() {
+		s.InfoHashV2 = v2
+	}
+	s.Info, s.InfoBytes, s.PieceHashes, s.Roots = t, infoBytes, hashes, roots
+	if s.Name == "" {
+		s.Name = t.Name
+	}
+	return nil
+}
+
+// takeV1 fills t from the v1 half and returns the piece hashes. Of a hybrid
+// torrent the v2 half must say the same.
+func (d *infoDict) takeV1(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, error) {
+	var err error
 	if t.Single {
 		err = d.singleFile(t)
 	} else {
 		err = readFiles(t, d.files)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if want, got := t.NumPieces(), len(d.pieces)/hashSize; want != got {
-		return nil, nil, fmt.Errorf("%d piece hashes for %d bytes in pieces of %d bytes, want %d: %w",
+		return nil, fmt.Errorf("%d piece hashes for %d bytes in pieces of %d bytes, want %d: %w",
 			got, t.Length, t.PieceLength, want, weir.ErrInvalid)
 	}
-	return t, bytes.Clone(d.pieces), nil
+	if d.hasV2() {
+		h := hybridCheck{t: t}
+		err := readTree(d.tree, func(f *treeFile) error {
+			if err := h.add(f); err != nil || layers == nil || f.length <= t.PieceLength {
+				return err
+			}
+			_, err := layers.of(f, t.PieceLength)
+			return err
+		})
+		if err == nil {
+			err = h.end()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("hybrid torrent: %w", err)
+		}
+	}
+	return bytes.Clone(d.pieces), nil
+}
+
+// takeV2 fills t from the file tree and returns each file's root and, if all are
+// known, the hashes of the pieces.
+func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][merkle.Size]byte, error) {
+	l := treeLayout{t: t}
+	known := true
+	var hashes []byte
+	err := readTree(d.tree, func(f *treeFile) error {
+		if err := l.add(f); err != nil {
+			return err
+		}
+		switch {
+		case f.length == 0 || !known:
+		case f.length <= t.PieceLength:
+			hashes = append(hashes, f.root[:]...)
+		case layers == nil:
+			hashes, known = nil, false
+		default:
+			layer, err := layers.of(f, t.PieceLength)
+			hashes = append(hashes, layer...)
+			return err
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("file tree: %w", err)
+	case len(t.Files) == 0:
+		return nil, nil, fmt.Errorf("file tree: no files: %w", weir.ErrInvalid)
+	case known && hashes == nil:
+		hashes = []byte{} // of no piece, but known
+	}
+	f := &t.Files[0]
+	t.Single = len(t.Files) == 1 && !f.Padding && len(f.Path) == 1 && f.Path[0] == t.Name
+	return hashes, l.roots, nil
 }
 
 // readInfoDict picks the known keys out of b. One that stands there twice is
@@ -128,6 +263,8 @@ func readInfoDict(b []byte) (*infoDict, error) {
 			d.private, err = c.integer()
 		case "meta version":
 			d.metaVersion, err = c.integer()
+		case "file tree":
+			d.tree, err = c.raw()
 		default:
 			return c.skip()
 		}
@@ -152,11 +289,12 @@ func readInfoDict(b []byte) (*infoDict, error) {
 // check judges what needs no look at the files.
 func (d *infoDict) check() error {
 	switch {
-	case d.metaVersion == 2 && d.pieces == nil:
-		return fmt.Errorf("v2-only torrents are not supported yet: look for a v1 or hybrid torrent of it: %w", weir.ErrInvalid)
+	// First of all, as BEP 52 says: what else is wrong may be a newer version's way.
 	case d.metaVersion < 0 || d.metaVersion > 2:
 		return fmt.Errorf("meta version %d is not known: %w", d.metaVersion, weir.ErrInvalid)
-	case d.pieces == nil:
+	case d.hasV2() && d.tree == nil:
+		return fmt.Errorf("meta version 2 without a file tree: %w", weir.ErrInvalid)
+	case !d.hasV1() && !d.hasV2():
 		return fmt.Errorf("no piece hashes: %w", weir.ErrInvalid)
 	case len(d.pieces)%hashSize != 0:
 		return fmt.Errorf("piece hashes of %d bytes, not a multiple of %d: %w", len(d.pieces), hashSize, weir.ErrInvalid)
@@ -164,6 +302,10 @@ func (d *infoDict) check() error {
 		return fmt.Errorf("piece length %d: %w", d.pieceLength, weir.ErrInvalid)
 	case d.pieceLength > maxPieceLength:
 		return fmt.Errorf("piece length %d, more than %d: %w", d.pieceLength, int64(maxPieceLength), weir.ErrInvalid)
+	case d.hasV2() && (d.pieceLength < merkle.LeafBytes || d.pieceLength&(d.pieceLength-1) != 0):
+		return fmt.Errorf("piece length %d, which in a v2 torrent is a power of two from %d on: %w", d.pieceLength, merkle.LeafBytes, weir.ErrInvalid)
+	case !d.hasV1():
+		return nil // a v2-only torrent's files are in the tree
 	case d.files != nil && d.length != nil:
 		return fmt.Errorf("both a length and a list of files: %w", weir.ErrHostile)
 	case d.files == nil && d.length == nil:

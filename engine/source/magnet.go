@@ -9,7 +9,7 @@ import (
 )
 
 // ParseMagnet reads a magnet (BEP 9): xt with a v1 info hash in hexadecimal or
-// base32, dn, tr (each a tier of its own), x.pe and ws. Numbered keys ("tr.1")
+// base32 (btih), a v2 one as a multihash in hexadecimal (btmh), or both; dn, tr (each a tier of its own), x.pe and ws. Numbered keys ("tr.1")
 // count like plain ones. Trackers and web seeds of schemes that we don't speak
 // are left out. xs and as, URLs of metadata, are never fetched: a magnet from the
 // web must not make us send requests to any address. so (BEP 53) and the
@@ -40,10 +40,13 @@ func ParseMagnet(s string) (*Spec, error) {
 		}
 	}
 	switch {
-	case m.spec.InfoHash.IsZero() && m.v2:
-		return nil, magnetError("it names a v2-only torrent (btmh), which is not supported yet: look for a magnet with urn:btih")
-	case m.spec.InfoHash.IsZero():
-		return nil, magnetError("it has no xt=urn:btih: with an info hash")
+	case !m.spec.InfoHash.IsZero():
+	case m.v2:
+		m.spec.InfoHash = Truncate(m.spec.InfoHashV2)
+	case m.unread != "":
+		return nil, magnetError(fmt.Sprintf("xt=%s has no 1220 and 64 hexadecimal digits", quote(m.unread)))
+	default:
+		return nil, magnetError("it has no xt=urn:btih: or urn:btmh: with an info hash")
 	}
 	m.spec.Trackers = m.trackers.tiers
 	m.spec.WebSeeds = m.seeds.urls
@@ -67,7 +70,8 @@ func plainKey(key string) string {
 // magnet is a magnet while it is read.
 type magnet struct {
 	spec     Spec
-	v2       bool // a v2 info hash was there
+	v2       bool   // a v2 info hash is there
+	unread   string // a btmh that we can't read; no matter when there is another hash
 	trackers trackerTiers
 	seeds    webSeeds
 	peers    map[string]bool
@@ -102,14 +106,25 @@ func (m *magnet) add(key, value string) error {
 	return nil
 }
 
-// addTopic reads an xt. A magnet may name the same torrent in several ways, of
-// which we take the v1 info hash, but not two torrents.
+// addTopic reads an xt. A magnet may name the same torrent in several ways, but
+// not two torrents of one version. Whether a btih and a btmh belong together is
+// seen when the metadata is there.
 func (m *magnet) addTopic(urn string) error {
 	const btih, btmh = "urn:btih:", "urn:btmh:"
 	head := strings.ToLower(urn[:min(len(urn), len(btih))])
 	switch head {
 	case btmh:
-		m.v2 = true
+		const sha256Bytes32 = "1220" // how a multihash of that kind and length begins
+		text, ok := strings.CutPrefix(strings.TrimSpace(urn[len(btmh):]), sha256Bytes32)
+		v2, err := parseHashV2(text)
+		if err != nil || !ok {
+			m.unread = urn
+			return nil
+		}
+		if m.v2 && m.spec.InfoHashV2 != v2 {
+			return magnetError(fmt.Sprintf("it names two torrents, %x and %x", m.spec.InfoHashV2, v2))
+		}
+		m.spec.InfoHashV2, m.v2 = v2, true
 	case btih:
 		ih, err := parseHash(strings.TrimSpace(urn[len(btih):]))
 		if err != nil {

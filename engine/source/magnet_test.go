@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"reflect"
@@ -18,9 +19,18 @@ const (
 	v2Hash  = "urn:btmh:1220caf1e1c30e81cb361b9ee167c4aa64228a7fa4fa9f6105232b28ad099f3a302e"
 )
 
+// sumV2 is v2Hash as bytes.
+var sumV2 = func() (sum [32]byte) {
+	_, err := hex.Decode(sum[:], []byte(v2Hash[len("urn:btmh:1220"):]))
+	if err != nil {
+		panic(err)
+	}
+	return sum
+}()
+
 var goodMagnets = []struct {
 	name, magnet string
-	want         source.Spec // without its InfoHash
+	want         source.Spec // without its InfoHash, when that is hexHash
 }{
 	{"Hex", plain, source.Spec{}},
 	{"UpperHex", "magnet:?xt=urn:btih:" + strings.ToUpper(hexHash), source.Spec{}},
@@ -28,7 +38,11 @@ var goodMagnets = []struct {
 	{"LowerBase32", "magnet:?xt=urn:btih:" + strings.ToLower(b32Hash), source.Spec{}},
 	{"AnyCase", "MAGNET:?XT=URN:BTIH:" + hexHash + "&DN=a", source.Spec{Name: "a"}},
 	{"EscapedTopic", "magnet:?xt=urn%3Abtih%3A" + hexHash, source.Spec{}},
-	{"Hybrid", "magnet:?xt=" + v2Hash + "&xt=urn:btih:" + hexHash, source.Spec{}},
+	{"Hybrid", "magnet:?xt=" + v2Hash + "&xt=urn:btih:" + hexHash, source.Spec{InfoHashV2: sumV2}},
+	{"V2", "magnet:?xt=" + v2Hash, source.Spec{InfoHash: source.Truncate(sumV2), InfoHashV2: sumV2}},
+	{"V2Twice", "magnet:?xt.1=" + v2Hash + "&xt.2=URN:BTMH:1220" + strings.ToUpper(v2Hash[13:]),
+		source.Spec{InfoHash: source.Truncate(sumV2), InfoHashV2: sumV2}},
+	{"OtherMultihash", "magnet:?xt=urn:btmh:1114" + hexHash + "&xt=urn:btih:" + hexHash, source.Spec{}},
 	{"OtherTopics", "magnet:?xt=urn:sha1:abc&xt.1=urn:btih:" + hexHash + "&xt.2=urn:btih:" + b32Hash, source.Spec{}},
 	{"Name", plain + "&dn=Big+Buck%20Bunny&dn=other", source.Spec{Name: "Big Buck Bunny"}},
 	{"NameBadEscape", plain + "&dn=100%", source.Spec{Name: "100%"}},
@@ -49,11 +63,13 @@ func TestParseMagnet(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.want.InfoHash, _ = weir.ParseInfoHash(hexHash)
+			if c.want.InfoHash.IsZero() {
+				c.want.InfoHash, _ = weir.ParseInfoHash(hexHash)
+			}
 			if !reflect.DeepEqual(*spec, c.want) {
 				t.Errorf("got  %+v\nwant %+v", *spec, c.want)
 			}
-			if want := c.want.Name; want != "" && spec.DisplayName() != want || want == "" && spec.DisplayName() != hexHash {
+			if want := c.want.Name; want != "" && spec.DisplayName() != want || want == "" && spec.DisplayName() != spec.InfoHash.String() {
 				t.Errorf("display name %q", spec.DisplayName())
 			}
 		})
@@ -65,7 +81,14 @@ var badMagnets = []struct{ name, magnet, says string }{
 	{"OtherScheme", "http://a.example/?xt=urn:btih:" + hexHash, "does not begin"},
 	{"NoQuery", "magnet:xt=urn:btih:" + hexHash, `no "?"`},
 	{"NoTopic", "magnet:?dn=a", "no xt=urn:btih:"},
-	{"V2Only", "magnet:?xt=" + v2Hash, "not supported yet"},
+	{"V2Short", "magnet:?xt=" + v2Hash[:len(v2Hash)-1], "1220 and 64 hexadecimal digits"},
+	{"V2Long", "magnet:?xt=" + v2Hash + "0", "1220 and 64 hexadecimal digits"},
+	{"V2NotHex", "magnet:?xt=" + v2Hash[:len(v2Hash)-1] + "z", "1220 and 64 hexadecimal digits"},
+	{"V2OtherMultihash", "magnet:?xt=urn:btmh:1114" + hexHash, "1220 and 64 hexadecimal digits"},
+	{"V2NoMultihash", "magnet:?xt=urn:btmh:" + v2Hash[13:], "1220 and 64 hexadecimal digits"},
+	{"V2Empty", "magnet:?xt=urn:btmh:", "1220 and 64 hexadecimal digits"},
+	{"V2Zeros", "magnet:?xt=urn:btmh:1220" + strings.Repeat("0", 64), "1220 and 64 hexadecimal digits"},
+	{"V2TwoTorrents", "magnet:?xt=" + v2Hash + "&xt.1=" + v2Hash[:len(v2Hash)-1] + "f", "two torrents"},
 	{"ShortHash", "magnet:?xt=urn:btih:0123", "40 hexadecimal digits"},
 	{"EmptyHash", "magnet:?xt=urn:btih:", "40 hexadecimal digits"},
 	{"NotHex", "magnet:?xt=urn:btih:" + strings.Repeat("z", 40), "40 hexadecimal digits"},

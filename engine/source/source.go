@@ -6,11 +6,12 @@
 //
 // It knows nothing of swarms, caches and mounts, keeps no state and starts
 // nothing: its only traffic is the one GET that Load makes for a URL. It must
-// not import any other package of weir than the root.
+// not import any other package of weir than the root and source/merkle.
 package source
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source/merkle"
 )
 
 // The bounds on input, in bytes.
@@ -39,14 +41,26 @@ const exampleMagnet = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234
 // Spec is a torrent as the user named it: enough to join its swarm. It is not
 // changed after it was returned; share it freely between goroutines.
 type Spec struct {
+	// InfoHash is weir's name for the torrent: the SHA-1 of the info dictionary,
+	// also for hybrid torrents, or of a v2-only one InfoHashV2 cut to 20 bytes.
 	InfoHash weir.InfoHash
-	Name     string // for display, as raw as the metainfo or the magnet has it; may be empty
+	// InfoHashV2 is the SHA-256 of the info dictionary of a torrent that has a v2
+	// half (BEP 52); zero if it has none or that is not known.
+	InfoHashV2 [32]byte
+	Name       string // for display, as raw as the metainfo or the magnet has it; may be empty
 
-	// Info, InfoBytes and PieceHashes are nil until the metadata is known, that
-	// is for magnets and bare info hashes.
-	Info        *weir.TorrentInfo
-	InfoBytes   []byte // the bencoded info dictionary, as it stands in the file
-	PieceHashes []byte // SHA-1 of each piece in turn, 20 bytes each; shares nothing with InfoBytes
+	// What follows is nil until the metadata is known, that is for magnets and
+	// bare info hashes.
+	Info      *weir.TorrentInfo
+	InfoBytes []byte // the bencoded info dictionary, as it stands in the file
+	// PieceHashes has the hash of each piece in turn, and shares nothing with
+	// InfoBytes. Without Info.V2 they are the SHA-1 of 20 bytes. With it they are
+	// roots of hash trees over the pieces, of 32 bytes; it is nil as long as only
+	// Roots are known, which is so for magnets with a file of more than one piece.
+	PieceHashes []byte
+	// Roots has, with Info.V2, the root of the hash tree of each of Info.Files;
+	// zero for those without bytes and for padding.
+	Roots [][merkle.Size]byte
 
 	Trackers [][]string // announce URLs in tiers (BEP 12): http, https or udp
 	Peers    []string   // host:port of peers that the source itself named (x.pe)
@@ -62,8 +76,8 @@ func (s *Spec) DisplayName() string {
 }
 
 // Load reads what arg names: a magnet, an http(s) URL of a .torrent, the path of
-// a .torrent file, or an info hash of 40 hexadecimal digits or 32 base32
-// characters. A file whose name looks like an info hash wins over the hash. Only
+// a .torrent file, or an info hash of 40 hexadecimal digits, 32 base32 characters
+// or, for a v2 torrent, 64 hexadecimal digits. A file whose name looks like an info hash wins over the hash. Only
 // a URL makes traffic; ctx ends it. Errors say what to do next and wrap
 // weir.ErrInvalid, weir.ErrHostile or weir.ErrNotFound where these fit.
 func Load(ctx context.Context, arg string) (*Spec, error) {
@@ -88,15 +102,36 @@ func Load(ctx context.Context, arg string) (*Spec, error) {
 	}
 	spec, err := loadFile(arg)
 	if errors.Is(err, fs.ErrNotExist) {
-		if ih, hashErr := parseHash(arg); hashErr == nil {
-			return &Spec{InfoHash: ih}, nil
+		if spec, hashErr := parseBare(arg); hashErr == nil {
+			return spec, nil
 		}
 		return nil, fmt.Errorf("%s: no such file, and neither a URL, a magnet nor an info hash: check the path: %w", quote(arg), weir.ErrNotFound)
 	}
 	return spec, err
 }
 
-// parseHash reads a bare info hash. All zeros means "none" throughout weir.
+// parseBare reads an info hash that stands for itself.
+func parseBare(s string) (*Spec, error) {
+	if len(s) == 2*merkle.Size {
+		v2, err := parseHashV2(s)
+		return &Spec{InfoHash: Truncate(v2), InfoHashV2: v2}, err
+	}
+	ih, err := parseHash(s)
+	return &Spec{InfoHash: ih}, err
+}
+
+// parseHashV2 reads 64 hexadecimal digits.
+func parseHashV2(s string) (v2 [merkle.Size]byte, err error) {
+	if b, err := hex.DecodeString(s); err == nil && len(b) == len(v2) {
+		v2 = [merkle.Size]byte(b)
+	}
+	if Truncate(v2).IsZero() {
+		return v2, fmt.Errorf("v2 info hash %s: want 64 hexadecimal digits: %w", quote(s), weir.ErrInvalid)
+	}
+	return v2, nil
+}
+
+// parseHash reads a v1 info hash. All zeros means "none" throughout weir.
 func parseHash(s string) (weir.InfoHash, error) {
 	ih, err := weir.ParseInfoHash(s)
 	if err == nil && ih.IsZero() {

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"crypto/sha1"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -16,8 +17,12 @@ import (
 //
 // The info dictionary is judged strictly. Around it, what is not understood is
 // left out: trackers and web seeds of other schemes, a date that can't be, and
-// bytes after the end, as other programs do too. "nodes" is ignored. Hybrid
-// torrents (BEP 52) are read as v1.
+// bytes after the end, as other programs do too. "nodes" is ignored.
+//
+// A hybrid torrent (BEP 52) is read as v1, after a look at whether both halves
+// say the same. A v2-only torrent without piece layers is taken, though BEP 52
+// calls it incomplete: peers have the layers. One that has layers must have all
+// of them, and they must be right.
 //
 // Errors wrap weir.ErrInvalid for what makes no sense or is not supported, and
 // weir.ErrHostile for what no honest program makes.
@@ -34,25 +39,41 @@ func ParseTorrent(b []byte) (*Spec, error) {
 	case top.info == nil:
 		return nil, fmt.Errorf("the .torrent has no info dictionary: %w", weir.ErrInvalid)
 	}
-	ih := weir.InfoHash(sha1.Sum(top.info))
-	info, hashes, err := parseInfo(ih, top.info)
+	spec, err := top.spec()
 	if err != nil {
-		return nil, fmt.Errorf("torrent %s: %w", ih, err)
+		return nil, err
 	}
-	info.Created = top.created
-	trackers := top.tiers.tiers
-	if len(trackers) == 0 { // BEP 12: announce-list replaces announce
-		trackers = top.announce.tiers
+	spec.Info.Created = top.created
+	spec.Trackers = top.tiers.tiers
+	if len(spec.Trackers) == 0 { // BEP 12: announce-list replaces announce
+		spec.Trackers = top.announce.tiers
 	}
-	return &Spec{
-		InfoHash:    ih,
-		Name:        info.Name,
-		Info:        info,
-		InfoBytes:   top.info,
-		PieceHashes: hashes,
-		Trackers:    trackers,
-		WebSeeds:    top.seeds.urls,
-	}, nil
+	spec.WebSeeds = top.seeds.urls
+	return spec, nil
+}
+
+// spec judges the info dictionary and the piece layers.
+func (top *topDict) spec() (*Spec, error) {
+	v2 := sha256.Sum256(top.info)
+	spec := &Spec{InfoHash: sha1.Sum(top.info)}
+	d, err := readInfoDict(top.info)
+	if err == nil && d.hasV2() && !d.hasV1() {
+		spec.InfoHash = Truncate(v2)
+	}
+	if err == nil {
+		err = d.check()
+	}
+	var layers *pieceLayers
+	if err == nil && d.hasV2() {
+		layers, err = readPieceLayers(top.layers)
+	}
+	if err == nil {
+		err = spec.take(d, top.info, v2, !d.hasV1(), layers)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("torrent %s: %w", spec.InfoHash, err)
+	}
+	return spec, nil
 }
 
 // sniff refuses what is not a .torrent at first sight, and says what it is.
@@ -76,6 +97,7 @@ func sniff(b []byte) error {
 // topDict is what we use of the outermost dictionary.
 type topDict struct {
 	info     []byte
+	layers   []byte // the dictionary of piece layers (BEP 52), nil if there is none
 	announce trackerTiers
 	tiers    trackerTiers
 	seeds    webSeeds
@@ -101,6 +123,11 @@ func parseTop(b []byte) (top topDict, err error) {
 				return fmt.Errorf("info: %w", err)
 			}
 			top.info = value
+		case "piece layers":
+			if top.layers != nil {
+				return fmt.Errorf("piece layers are given twice: %w", weir.ErrHostile)
+			}
+			top.layers = value
 		case "announce":
 			if url, err := v.str(); err == nil {
 				top.announce.add(string(url))

@@ -298,7 +298,12 @@ func checkInfo(tb testing.TB, info *weir.TorrentInfo, pieces []byte) {
 	if info.PieceLength <= 0 || info.PieceLength > 512<<20 || info.Length < 0 || info.Length > 1<<60 {
 		tb.Fatalf("%d bytes in pieces of %d", info.Length, info.PieceLength)
 	}
-	if len(pieces) != 20*info.NumPieces() {
+	hashBytes := 20
+	if info.V2 {
+		hashBytes = 32
+		checkLayoutV2(tb, info)
+	}
+	if len(pieces) != hashBytes*info.NumPieces() && !(info.V2 && pieces == nil) {
 		tb.Fatalf("%d bytes of hashes for %d pieces", len(pieces), info.NumPieces())
 	}
 	if len(info.Files) == 0 || info.Single && (len(info.Files) != 1 || !slices.Equal(info.Files[0].Path, []string{info.Name})) {
@@ -316,6 +321,8 @@ func checkInfo(tb testing.TB, info *weir.TorrentInfo, pieces []byte) {
 			if first, end := info.FilesIn(f.Range()); first > i || end <= i {
 				tb.Fatalf("FilesIn(%v) = %d, %d without file %d", f.Range(), first, end, i)
 			}
+		}
+		if f.Length > 0 && !(info.V2 && f.Padding) { // a gap is in no piece
 			first, end := info.Pieces(f.Range())
 			if info.PieceRange(first).Off > f.Offset || info.PieceRange(end-1).End < f.Range().End {
 				tb.Fatalf("Pieces(%v) = %d, %d", f.Range(), first, end)

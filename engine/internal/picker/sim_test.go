@@ -31,7 +31,6 @@ type simPeer struct {
 	p       *Peer
 	rtt     time.Duration
 	rate    float64 // bytes per second
-	free    time.Time
 	frozen  bool
 	corrupt bool
 	pending []Block // accepted and not yet sent

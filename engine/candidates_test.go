@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestCandidates(t *testing.T) {
+	now := time.Unix(1000, 0)
+	t.Run("FailuresAreTriedLaterAndLater", func(t *testing.T) {
+		c := newCandidates()
+		c.add("1.2.3.4:5")
+		var waits []time.Duration
+		for range 12 {
+			addr, k := c.next(now)
+			if k == nil {
+				t.Fatal("nothing to dial")
+			}
+			k.busy = true
+			if _, again := c.next(now); again != nil {
+				t.Fatal("an address that is being dialed is dialed again")
+			}
+			c.gone(addr, true, false, errors.New("refused"), now)
+			waits = append(waits, k.next.Sub(now))
+			now = k.next
+		}
+		for i := 1; i < len(waits); i++ {
+			if waits[i] < waits[i-1] || waits[i] > 5*time.Minute {
+				t.Errorf("waits %v", waits)
+			}
+		}
+	})
+	t.Run("AUsefulPeerIsTriedSoon", func(t *testing.T) {
+		c := newCandidates()
+		c.add("1.2.3.4:5")
+		addr, k := c.next(now)
+		k.failures = 6
+		c.gone(addr, true, true, nil, now)
+		if d := k.next.Sub(now); d > 2*time.Second {
+			t.Errorf("tried again after %v", d)
+		}
+	})
+	t.Run("NewBeforeFailed", func(t *testing.T) {
+		c := newCandidates()
+		c.add("1.2.3.4:5")
+		_, k := c.next(now)
+		k.failures = 1
+		c.add("1.2.3.5:5")
+		if addr, _ := c.next(now); addr != "1.2.3.5:5" {
+			t.Errorf("dials %s first", addr)
+		}
+	})
+	t.Run("BansAreByAddressAndExpire", func(t *testing.T) {
+		c := newCandidates()
+		c.ban("1.2.3.4:5", now)
+		c.add("1.2.3.4:6")
+		if _, k := c.next(now); k != nil {
+			t.Error("another port of a banned address is dialed")
+		}
+		if _, k := c.next(now.Add(banTime + time.Second)); k == nil {
+			t.Error("the ban does not end")
+		}
+	})
+	t.Run("OurselvesAreForgotten", func(t *testing.T) {
+		c := newCandidates()
+		c.add("1.2.3.4:5")
+		c.gone("1.2.3.4:5", true, false, fmt.Errorf("join: %w", errSelf), now)
+		if len(c.known) != 0 {
+			t.Error("our own address is kept")
+		}
+	})
+	t.Run("Bounded", func(t *testing.T) {
+		c := newCandidates()
+		for i := range 3 * mostCandidates {
+			c.add(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256))
+		}
+		if len(c.known) > mostCandidates {
+			t.Errorf("%d addresses are kept", len(c.known))
+		}
+	})
+}

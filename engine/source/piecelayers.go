@@ -1,0 +1,76 @@
+package source
+
+import (
+	"fmt"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source/merkle"
+)
+
+// pieceLayers are the "piece layers" of a .torrent (BEP 52): for each file of
+// more than one piece, the hashes of its pieces, found by the file's root.
+type pieceLayers struct {
+	byRoot map[[merkle.Size]byte]pieceLayer
+}
+
+// pieceLayer is one of them.
+type pieceLayer struct {
+	hashes  []byte // part of the input
+	checked bool   // it leads to its root; files of the same content share it
+}
+
+// readPieceLayers reads the dictionary; raw is nil where there is none, and so is
+// the result. Whether the hashes are right is asked later, for the files that
+// there are.
+func readPieceLayers(raw []byte) (*pieceLayers, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	p := &pieceLayers{byRoot: make(map[[merkle.Size]byte]pieceLayer)}
+	c := cursor{b: raw}
+	err := c.dict(func(key []byte) error {
+		if len(key) != merkle.Size {
+			return fmt.Errorf("a root of %d bytes, want %d: %w", len(key), merkle.Size, weir.ErrInvalid)
+		}
+		hashes, err := c.str()
+		if err != nil {
+			return err
+		}
+		root := [merkle.Size]byte(key)
+		if _, ok := p.byRoot[root]; ok {
+			return fmt.Errorf("root %x is there twice: %w", root, weir.ErrHostile)
+		}
+		// Nobody asks for shorter ones; left out, millions of them cost nothing.
+		if len(hashes) >= 2*merkle.Size {
+			p.byRoot[root] = pieceLayer{hashes: hashes}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("piece layers: %w", err)
+	}
+	return p, nil
+}
+
+// of returns the hashes of the pieces of f, which has more than one, after
+// checking them against its root. They are part of the input.
+func (p *pieceLayers) of(f *treeFile, pieceLength int64) ([]byte, error) {
+	layer, ok := p.byRoot[f.root]
+	if !ok {
+		return nil, fmt.Errorf("has no piece layer: %w", weir.ErrInvalid)
+	}
+	if want := f.pieces(pieceLength) * merkle.Size; int64(len(layer.hashes)) != want {
+		return nil, fmt.Errorf("has a piece layer of %d bytes, want %d: %w", len(layer.hashes), want, weir.ErrInvalid)
+	}
+	if !layer.checked {
+		if merkle.LayerRoot(layer.hashes, layerOfPieces(pieceLength)) != f.root {
+			return nil, fmt.Errorf("has a piece layer that does not lead to its root: %w", weir.ErrHostile)
+		}
+		layer.checked = true
+		p.byRoot[f.root] = layer
+	}
+	return layer.hashes, nil
+}
+
+// layerOfPieces returns the layer of a tree whose hashes stand for one piece each.
+func layerOfPieces(pieceLength int64) int { return merkle.Depth(pieceLength / merkle.LeafBytes) }

@@ -1,0 +1,251 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source/merkle"
+)
+
+// maxTreePieces bounds the pieces of a v2 torrent: 2^21, as libtorrent does, so
+// nothing larger has a swarm. Those of a v1 torrent need no bound of their own,
+// because each brings its hash; a v2 file of any length is one root of 32 bytes.
+const maxTreePieces = 1 << 21
+
+// treeFile is one file of a file tree (BEP 52) while it is judged.
+type treeFile struct {
+	path   [][]byte // parts of the input; valid during the call that gets it
+	length int64
+	root   [merkle.Size]byte // zero for a file without bytes
+	link   bool              // a symbolic link (BEP 47)
+	exec   bool
+}
+
+// pieces returns how many pieces the file has.
+func (f *treeFile) pieces(pieceLength int64) int64 {
+	return (f.length + pieceLength - 1) / pieceLength
+}
+
+// treeReader walks over a file tree.
+type treeReader struct {
+	c    cursor
+	each func(f *treeFile) error
+	path [][]byte // of what is being read
+	// failed is set with the first error, whose text names the path.
+	failed bool
+}
+
+// readTree calls each for the files of a file tree, in the order in which they
+// lie in the torrent.
+func readTree(raw []byte, each func(f *treeFile) error) error {
+	r := treeReader{c: cursor{b: raw}, each: each}
+	return r.entry()
+}
+
+// entry reads the dictionary at the cursor, which is a folder or a file: the empty
+// key has the properties of either, and only a file has a length. Names must be in
+// ascending order, as bencode has it: where a piece lies depends on the order of
+// files, and programs that sort them would see another torrent. It also shows
+// names that are there twice.
+func (r *treeReader) entry() error {
+	if len(r.path) > maxPathNames {
+		return fmt.Errorf("more than %d folders deep: %w", maxPathNames, weir.ErrHostile)
+	}
+	var f treeFile
+	var last []byte
+	first, isFile := true, false
+	err := r.c.dict(func(name []byte) (err error) {
+		if first && len(name) == 0 {
+			first = false
+			f, isFile, err = r.properties()
+			if err == nil && isFile && len(r.path) == 0 {
+				err = fmt.Errorf("the tree itself is a file: %w", weir.ErrInvalid)
+			}
+			return err
+		}
+		if isFile {
+			return fmt.Errorf("is both a file and a folder: %w", weir.ErrHostile)
+		}
+		if err := checkName(name); err != nil {
+			return err
+		}
+		switch order := bytes.Compare(last, name); {
+		case order == 0:
+			return fmt.Errorf("%s is there twice: %w", quote(name), weir.ErrHostile)
+		case order > 0:
+			return fmt.Errorf("%s is not in order: %w", quote(name), weir.ErrHostile)
+		}
+		first, last = false, name
+		r.path = append(r.path, name)
+		if err := r.entry(); err != nil {
+			return err
+		}
+		r.path = r.path[:len(r.path)-1]
+		return nil
+	})
+	if err == nil && isFile {
+		f.path = r.path
+		err = r.each(&f)
+	}
+	return r.at(err)
+}
+
+// at says in an error which file or folder it is about, once: what fails stays
+// the innermost one.
+func (r *treeReader) at(err error) error {
+	if err == nil || r.failed || len(r.path) == 0 {
+		return err
+	}
+	r.failed = true
+	return fmt.Errorf("%s: %w", quote(bytes.Join(r.path, []byte("/"))), err)
+}
+
+// properties reads what the empty key has; isFile is false when it is about a
+// folder.
+func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
+	var root, attr []byte
+	var hasLength, hasRoot, hasAttr bool
+	err = r.c.dict(func(key []byte) (err error) {
+		var seen *bool
+		switch string(key) {
+		case "length":
+			seen = &hasLength
+			if f.length, err = r.c.integer(); err == nil {
+				err = checkLength(f.length)
+			}
+		case "pieces root":
+			seen = &hasRoot
+			root, err = r.c.str()
+		case "attr":
+			seen = &hasAttr
+			attr, err = r.c.str()
+		default:
+			return r.c.skip()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		if *seen {
+			return fmt.Errorf("%s is given twice: %w", key, weir.ErrHostile)
+		}
+		*seen = true
+		return nil
+	})
+	if err != nil {
+		return f, false, err
+	}
+	f.link = bytes.IndexByte(attr, 'l') >= 0
+	f.exec = !f.link && bytes.IndexByte(attr, 'x') >= 0
+	switch {
+	case !f.link && !hasLength && !hasRoot:
+		return f, false, nil
+	case bytes.IndexByte(attr, 'p') >= 0:
+		err = fmt.Errorf("padding in a file tree, which has none: %w", weir.ErrInvalid)
+	case f.link && f.length != 0:
+		err = fmt.Errorf("a symbolic link of %d bytes: %w", f.length, weir.ErrInvalid)
+	case !f.link && !hasLength:
+		err = fmt.Errorf("no length: %w", weir.ErrInvalid)
+	case hasRoot && len(root) != merkle.Size:
+		err = fmt.Errorf("pieces root of %d bytes, want %d: %w", len(root), merkle.Size, weir.ErrInvalid)
+	case f.length == 0: // a root would be of no meaning
+	case !hasRoot:
+		err = fmt.Errorf("no pieces root: %w", weir.ErrInvalid)
+	default:
+		f.root = [merkle.Size]byte(root)
+		if f.root == ([merkle.Size]byte{}) {
+			err = fmt.Errorf("pieces root of zeros: %w", weir.ErrHostile)
+		}
+	}
+	return f, true, err
+}
+
+// treeLayout lays the files of a tree out in torrent coordinates.
+type treeLayout struct {
+	t      *weir.TorrentInfo
+	roots  [][merkle.Size]byte // one for each of t.Files
+	names  nameStore
+	pieces int64
+}
+
+// add appends a file and, before it, the gap that lets it begin with a piece.
+func (l *treeLayout) add(f *treeFile) error {
+	t := l.t
+	if over := t.Length % t.PieceLength; over > 0 && f.length > 0 {
+		gap := t.PieceLength - over
+		l.append(weir.FileInfo{Path: []string{".pad", strconv.FormatInt(gap, 10)}, Length: gap, Padding: true}, [merkle.Size]byte{})
+	}
+	l.pieces += f.pieces(t.PieceLength) // neither can overflow: they are bounded here
+	if l.pieces > maxTreePieces {
+		return fmt.Errorf("more than %d pieces: %w", maxTreePieces, weir.ErrInvalid)
+	}
+	l.append(weir.FileInfo{
+		Path: l.names.path(f.path), Length: f.length, Padding: f.link, Executable: f.exec,
+	}, f.root)
+	return nil
+}
+
+func (l *treeLayout) append(f weir.FileInfo, root [merkle.Size]byte) {
+	f.Offset = l.t.Length
+	l.t.Length += f.Length
+	l.t.Files = append(l.t.Files, f)
+	l.roots = append(l.roots, root)
+}
+
+// hybridCheck compares a file tree with the list of files of the same torrent.
+// BEP 52 asks for it: to clients that read one or the other, and to us, both must
+// mean the same bytes in the same pieces.
+type hybridCheck struct {
+	t    *weir.TorrentInfo // as the v1 half has it
+	next int               // of t.Files
+	off  int64             // where the v2 layout is
+}
+
+func (h *hybridCheck) add(f *treeFile) error {
+	if f.link {
+		return nil // hidden in both
+	}
+	g := h.skip()
+	if g == nil {
+		return fmt.Errorf("is in the file tree only: %w", weir.ErrHostile)
+	}
+	h.next++
+	if f.length > 0 {
+		h.off += (h.t.PieceLength - h.off%h.t.PieceLength) % h.t.PieceLength
+	}
+	switch {
+	case !slices.EqualFunc(g.Path, f.path, func(a string, b []byte) bool { return a == string(b) }):
+		return fmt.Errorf("is where the list of files has %s: %w", quote(strings.Join(g.Path, "/")), weir.ErrHostile)
+	case g.Length != f.length:
+		return fmt.Errorf("has %d bytes in the file tree, %d in the list of files: %w", f.length, g.Length, weir.ErrHostile)
+	case f.length > 0 && g.Offset != h.off:
+		return fmt.Errorf("does not begin with a piece in the list of files: %w", weir.ErrHostile)
+	}
+	h.off += f.length
+	return nil
+}
+
+// skip passes over hidden files and returns the next other one, or nil.
+func (h *hybridCheck) skip() *weir.FileInfo {
+	for ; h.next < len(h.t.Files); h.next++ {
+		if f := &h.t.Files[h.next]; !f.Padding {
+			return f
+		}
+	}
+	return nil
+}
+
+// end is called after the last file.
+func (h *hybridCheck) end() error {
+	if f := h.skip(); f != nil {
+		return fmt.Errorf("file %d is in the list of files only: %w", h.next, weir.ErrHostile)
+	}
+	// Padding behind the last file is no harm, a piece of nothing else is.
+	if n := (h.off + h.t.PieceLength - 1) / h.t.PieceLength; n != int64(h.t.NumPieces()) {
+		return fmt.Errorf("%d pieces in the file tree, %d in the list of files: %w", n, h.t.NumPieces(), weir.ErrHostile)
+	}
+	return nil
+}

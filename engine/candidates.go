@@ -9,6 +9,7 @@ import (
 // candidates are the addresses at which peers may be found, and what came of
 // them. It decides whom to dial; it belongs to the owner of a swarm.
 type candidates struct {
+	manner  manner
 	known   map[string]*candidate // by host:port
 	bans    map[string]time.Time  // until when, by IP
 	dialing int
@@ -19,7 +20,7 @@ type candidate struct {
 	busy     bool // dialing or connected
 	failures int
 	next     time.Time // not to be dialed before
-	careful  bool      // it hung up when we said more than the handshake before its answer
+	manner   manner    // how to speak to it first
 }
 
 const (
@@ -28,8 +29,9 @@ const (
 	banTime        = time.Hour
 )
 
-func newCandidates() *candidates {
-	return &candidates{known: map[string]*candidate{}, bans: map[string]time.Time{}}
+// newCandidates returns none; manner is how they are spoken to first.
+func newCandidates(m manner) *candidates {
+	return &candidates{manner: m, known: map[string]*candidate{}, bans: map[string]time.Time{}}
 }
 
 func (c *candidates) add(addrs ...string) {
@@ -38,7 +40,7 @@ func (c *candidates) add(addrs ...string) {
 			return
 		}
 		if c.known[a] == nil {
-			c.known[a] = &candidate{}
+			c.known[a] = &candidate{manner: c.manner}
 			c.fresh = true
 		}
 	}
@@ -79,6 +81,20 @@ func (c *candidates) gone(addr string, dialed, useful bool, why error, now time.
 		k.failures++
 	}
 	k.next = now.Add(backoff(k.failures))
+}
+
+// refused says that an address could not be joined. Who hung up is tried in
+// another manner at once.
+func (c *candidates) refused(addr string, e Encryption, why error, now time.Time) {
+	k := c.known[addr]
+	if k != nil && errors.Is(why, errHungUp) {
+		again := false
+		if k.manner, again = k.manner.next(e); again {
+			k.busy, c.fresh = false, true
+			return
+		}
+	}
+	c.gone(addr, true, false, why, now)
 }
 
 // backoff doubles from a second to five minutes.

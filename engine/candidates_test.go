@@ -10,7 +10,7 @@ import (
 func TestCandidates(t *testing.T) {
 	now := time.Unix(1000, 0)
 	t.Run("FailuresAreTriedLaterAndLater", func(t *testing.T) {
-		c := newCandidates()
+		c := newCandidates(plainEarly)
 		c.add("1.2.3.4:5")
 		var waits []time.Duration
 		for range 12 {
@@ -33,7 +33,7 @@ func TestCandidates(t *testing.T) {
 		}
 	})
 	t.Run("AUsefulPeerIsTriedSoon", func(t *testing.T) {
-		c := newCandidates()
+		c := newCandidates(plainEarly)
 		c.add("1.2.3.4:5")
 		addr, k := c.next(now)
 		k.failures = 6
@@ -43,7 +43,7 @@ func TestCandidates(t *testing.T) {
 		}
 	})
 	t.Run("NewBeforeFailed", func(t *testing.T) {
-		c := newCandidates()
+		c := newCandidates(plainEarly)
 		c.add("1.2.3.4:5")
 		_, k := c.next(now)
 		k.failures = 1
@@ -53,7 +53,7 @@ func TestCandidates(t *testing.T) {
 		}
 	})
 	t.Run("BansAreByAddressAndExpire", func(t *testing.T) {
-		c := newCandidates()
+		c := newCandidates(plainEarly)
 		c.ban("1.2.3.4:5", now)
 		c.add("1.2.3.4:6")
 		if _, k := c.next(now); k != nil {
@@ -64,15 +64,39 @@ func TestCandidates(t *testing.T) {
 		}
 	})
 	t.Run("OurselvesAreForgotten", func(t *testing.T) {
-		c := newCandidates()
+		c := newCandidates(plainEarly)
 		c.add("1.2.3.4:5")
 		c.gone("1.2.3.4:5", true, false, fmt.Errorf("join: %w", errSelf), now)
 		if len(c.known) != 0 {
 			t.Error("our own address is kept")
 		}
 	})
+	t.Run("WhoHangsUpIsTriedInAnotherManner", func(t *testing.T) {
+		for e, want := range map[Encryption][]manner{
+			EncryptionAllowed:  {plainEarly, encryptedEarly, plainLate},
+			EncryptionOff:      {plainEarly, plainLate},
+			EncryptionRequired: {encryptedEarly},
+		} {
+			c := newCandidates(firstManner(e))
+			c.add("1.2.3.4:5")
+			for i, m := range want {
+				_, k := c.next(now)
+				if k == nil || k.manner != m {
+					t.Fatalf("encryption %d, try %d: %+v, want manner %d", e, i, k, m)
+				}
+				k.busy = true
+				c.refused("1.2.3.4:5", e, fmt.Errorf("%w: EOF", errHungUp), now)
+			}
+			if _, k := c.next(now); k != nil {
+				t.Errorf("encryption %d: tried for ever without a pause", e)
+			}
+			if _, k := c.next(now.Add(time.Minute)); k == nil || k.manner != want[0] {
+				t.Errorf("encryption %d: after the pause %+v", e, k)
+			}
+		}
+	})
 	t.Run("Bounded", func(t *testing.T) {
-		c := newCandidates()
+		c := newCandidates(plainEarly)
 		for i := range 3 * mostCandidates {
 			c.add(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256))
 		}

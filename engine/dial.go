@@ -19,6 +19,34 @@ const dialTimeout = 8 * time.Second
 // errHungUp says that the peer closed the connection instead of a handshake.
 var errHungUp = errors.New("peer hung up in the handshake")
 
+// manner is a way of speaking to a peer first. Peers that hang up on one are
+// tried with the next at once.
+type manner uint8
+
+const (
+	plainEarly     manner = iota // plaintext; what we have and our interest go with the handshake
+	encryptedEarly               // the same, obfuscated
+	plainLate                    // plaintext, nothing before the answer
+	manners
+)
+
+// next returns the manner to try after m failed, false when all were tried.
+func (m manner) next(e Encryption) (manner, bool) {
+	for m++; m < manners; m++ {
+		if (m == encryptedEarly) == (e == EncryptionRequired) || e == EncryptionAllowed {
+			return m, true
+		}
+	}
+	return firstManner(e), false
+}
+
+func firstManner(e Encryption) manner {
+	if e == EncryptionRequired {
+		return encryptedEarly
+	}
+	return plainEarly
+}
+
 // dial connects to as many candidates as the bounds allow.
 func (s *swarm) dial(now time.Time) {
 	s.candidates.fresh = false
@@ -30,17 +58,17 @@ func (s *swarm) dial(now time.Time) {
 		c.busy = true
 		s.candidates.dialing++
 		var early []bool
-		if s.pick != nil && !c.careful {
+		if s.pick != nil && c.manner != plainLate {
 			early = slices.Clone(s.pick.HeldPieces())
 		}
-		s.spawn(func() { s.connect(addr, early) })
+		s.spawn(func() { s.connect(addr, c.manner, early) })
 	}
 }
 
 // connect dials and shakes hands, beside the owner. If early is there, what it
 // says we have and our interest go out with the handshake, before the other side
 // has answered: its answer then comes with an unchoke, a round trip earlier.
-func (s *swarm) connect(addr string, early []bool) {
+func (s *swarm) connect(addr string, m manner, early []bool) {
 	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
 	defer cancel()
 	begin := time.Now()
@@ -48,33 +76,29 @@ func (s *swarm) connect(addr string, early []bool) {
 	rtt := time.Since(begin)
 	var hello wire.Hello
 	if err == nil {
-		hello, err = s.shake(ctx, conn, early)
+		plain := conn
+		if conn, hello, err = s.shake(ctx, conn, m, early); err != nil {
+			_ = plain.Close()
+		}
 	}
 	joined := s.do(func() {
 		s.candidates.dialing--
 		if err == nil {
-			err = s.join(conn, addr, hello, rtt, true, early)
-		}
-		if err != nil {
-			if conn != nil {
+			if err = s.join(conn, addr, hello, rtt, true, early); err != nil {
 				_ = conn.Close()
 			}
+		}
+		if err != nil {
 			s.log.Debug("peer not connected", "peer", addr, "err", err)
-			c := s.candidates.known[addr]
-			if errors.Is(err, errHungUp) && c != nil && !c.careful {
-				c.busy, c.careful = false, true // at once, the slow way
-				s.candidates.fresh = true
-				return
-			}
-			s.candidates.gone(addr, true, false, err, time.Now())
+			s.candidates.refused(addr, s.eng.opts.Encryption, err, time.Now())
 		}
 	})
-	if !joined && conn != nil {
+	if !joined && err == nil {
 		_ = conn.Close()
 	}
 }
 
-func (s *swarm) shake(ctx context.Context, conn net.Conn, early []bool) (wire.Hello, error) {
+func (s *swarm) shake(ctx context.Context, conn net.Conn, m manner, early []bool) (net.Conn, wire.Hello, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	out := s.eng.hello(s.t.ih).Append(nil)
@@ -83,24 +107,38 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, early []bool) (wire.He
 		out = wire.AppendBitfield(out, early)
 		out = wire.AppendBare(out, pp.Interested)
 	}
-	if _, err := conn.Write(out); err != nil {
-		return wire.Hello{}, fmt.Errorf("%w: %w", errHungUp, err)
+	var err error
+	if m == encryptedEarly {
+		conn, err = wire.Encrypt(ctx, conn, s.t.ih, out, s.eng.opts.Encryption)
+	} else {
+		_, err = conn.Write(out)
 	}
-	in, err := wire.ReadHello(conn)
-	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, weir.ErrInvalid) {
-			err = fmt.Errorf("%w: %w", errHungUp, err)
-		}
-		return wire.Hello{}, err
+	var in wire.Hello
+	if err == nil {
+		in, err = wire.ReadHello(conn)
 	}
-	if in.InfoHash != s.t.ih {
-		return wire.Hello{}, fmt.Errorf("peer has another torrent: %w", weir.ErrInvalid)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		return nil, in, fmt.Errorf("%w: %w", errHungUp, err)
+	case err != nil:
+		return nil, in, err
+	case in.InfoHash != s.t.ih:
+		return nil, in, fmt.Errorf("peer has another torrent: %w", weir.ErrInvalid)
 	}
-	return in, nil
+	return conn, in, nil
 }
 
 func (e *Engine) hello(ih weir.InfoHash) wire.Hello {
 	return wire.Hello{InfoHash: ih, PeerID: e.peerID, Bits: wire.OurBits()}
+}
+
+// infoHashes calls yield with the torrents that we know until it returns false.
+func (e *Engine) infoHashes(yield func(weir.InfoHash) bool) {
+	for _, t := range e.Torrents() {
+		if !yield(t.ih) {
+			return
+		}
+	}
 }
 
 // mostStrangers bounds the incoming connections in the handshake.
@@ -142,10 +180,14 @@ func (e *Engine) accept(l net.Listener) {
 }
 
 // welcome shakes hands with an incoming peer and takes it to its torrent.
-func (e *Engine) welcome(conn net.Conn) error {
-	_ = conn.SetDeadline(time.Now().Add(helloTimeout))
-	stop := context.AfterFunc(e.ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+func (e *Engine) welcome(raw net.Conn) error {
+	_ = raw.SetDeadline(time.Now().Add(helloTimeout))
+	stop := context.AfterFunc(e.ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
+	conn, err := wire.Accept(e.ctx, raw, e.opts.Encryption, e.infoHashes)
+	if err != nil {
+		return err
+	}
 	hello, err := wire.ReadHello(conn)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/wire"
 	"github.com/weirfs/weir/engine/source"
 )
 
@@ -63,9 +64,23 @@ type Options struct {
 	Idle time.Duration
 	// Peers are asked about every torrent, host:port.
 	Peers []string
+	// Encryption of connections (MSE). By default plaintext comes first, because
+	// the encrypted handshake costs two round trips.
+	Encryption Encryption
 	// UserAgent is told to trackers and peers. Default "weir".
 	UserAgent string
 }
+
+// Encryption says whether connections are obfuscated (message stream
+// encryption). It hides the protocol from the network between, not from peers.
+type Encryption = wire.Encryption
+
+// The choices, and what they mean for us.
+const (
+	EncryptionAllowed  = wire.EncryptionAllowed  // plaintext first, encrypted with who refuses that; takes both
+	EncryptionRequired = wire.EncryptionRequired // RC4 only, in both directions
+	EncryptionOff      = wire.EncryptionOff      // plaintext only
+)
 
 func (o *Options) defaults() {
 	if o.Log == nil {

@@ -55,7 +55,7 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		box:        newMailbox(),
 		ended:      make(chan struct{}),
 		trackers:   trackers,
-		candidates: newCandidates(),
+		candidates: newCandidates(firstManner(t.eng.opts.Encryption)),
 		peers:      map[*peer]struct{}{},
 		pieces:     map[int]*assembly{},
 		waiters:    map[int][]*waiter{},

@@ -223,3 +223,48 @@ func TestMetadataOfAnotherTorrentIsRefused(t *testing.T) {
 		t.Errorf("metadata with a wrong hash: %v, want a deadline", err)
 	}
 }
+
+func TestEncryption(t *testing.T) {
+	c := newContent(t, 1<<20, 256<<10)
+	ours := map[string]engine.Encryption{"Off": engine.EncryptionOff, "Allowed": engine.EncryptionAllowed, "Required": engine.EncryptionRequired}
+	theirs := map[string]swarmtest.Encryption{"Off": swarmtest.EncryptionOff, "Allowed": swarmtest.EncryptionAllowed, "Required": swarmtest.EncryptionRequired}
+	for our, e := range ours {
+		for their, o := range theirs {
+			t.Run(our+"Meets"+their, func(t *testing.T) {
+				t.Parallel()
+				s := openSeeder(t, c, swarmtest.SeederOptions{Encryption: o})
+				tor := addTorrent(t, openEngine(t, engine.Options{Encryption: e}), magnetOf(c, s.Addr()))
+				if our == "Off" && their == "Required" || our == "Required" && their == "Off" {
+					ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+					defer cancel()
+					if err := tor.ReadAt(ctx, make([]byte, 1), 0); err == nil {
+						t.Error("they understood each other")
+					}
+					return
+				}
+				wantBytes(t, testContext(t, 20*time.Second), tor, c, 0, 1<<20)
+			})
+		}
+	}
+	for our, e := range ours {
+		for their, o := range ours {
+			t.Run("Engines"+our+"And"+their, func(t *testing.T) {
+				t.Parallel()
+				s := openSeeder(t, c, swarmtest.SeederOptions{Encryption: swarmtest.EncryptionAllowed})
+				first := openEngine(t, engine.Options{Encryption: e})
+				wantBytes(t, testContext(t, 20*time.Second), addTorrent(t, first, specOf(c, s.Addr())), c, 0, 1<<20)
+				second := addTorrent(t, openEngine(t, engine.Options{Encryption: o}), specOf(c, fmt.Sprintf("127.0.0.1:%d", first.Port())))
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				defer cancel()
+				never := our == "Off" && their == "Required" || our == "Required" && their == "Off"
+				if never {
+					ctx, cancel = context.WithTimeout(ctx, 300*time.Millisecond)
+					defer cancel()
+				}
+				if err := second.ReadAt(ctx, make([]byte, 1<<20), 0); (err == nil) == never {
+					t.Errorf("read: %v", err)
+				}
+			})
+		}
+	}
+}

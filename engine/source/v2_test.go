@@ -15,6 +15,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/source"
+	"github.com/weirfs/weir/engine/swarmtest"
 )
 
 // TestParseV2Agrees compares with anacrolix's reader what both know.
@@ -296,6 +297,42 @@ func checkLayoutV2(tb testing.TB, info *weir.TorrentInfo) {
 				tb.Fatalf("piece %d has bytes of files %d and %d", p, other, i)
 			}
 			owner[p] = i
+		}
+	}
+}
+
+// TestParseSwarmtest reads what the test kit makes, which has BEP 52 from the page
+// and not from here: layout, roots and hashes must be the same.
+func TestParseSwarmtest(t *testing.T) {
+	for name, v := range map[string]swarmtest.Version{"V1": swarmtest.V1, "V2": swarmtest.V2, "Hybrid": swarmtest.Hybrid} {
+		for _, single := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/Single=%v", name, single), func(t *testing.T) {
+				files := []swarmtest.File{{Path: []string{"a", "b"}, Length: 300_001, Seed: 1}}
+				if !single {
+					files = append(files, swarmtest.File{Path: []string{"a", "c"}}, swarmtest.File{Path: []string{"d"}, Length: 64 << 10, Seed: 2},
+						swarmtest.File{Path: []string{"e"}, Length: 5, Seed: 3, Executable: true}, swarmtest.File{Path: []string{"f"}, Length: 99_999, Seed: 3})
+				}
+				c, err := swarmtest.NewContent(swarmtest.ContentOptions{Name: "sample", Version: v, PieceLength: 64 << 10, Files: files, Single: single})
+				if err != nil {
+					t.Fatal(err)
+				}
+				spec, err := source.ParseTorrent(c.Torrent(swarmtest.Hints{}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkSpec(t, spec)
+				sum, _ := c.InfoHashV2()
+				if !reflect.DeepEqual(spec.Info, c.Info()) || !bytes.Equal(spec.PieceHashes, c.PieceHashes()) || spec.InfoHashV2 != sum {
+					t.Errorf("got  %+v\nwant %+v", spec.Info, c.Info())
+				}
+				if spec.Info.V2 && !reflect.DeepEqual(spec.Roots, c.Roots()) {
+					t.Errorf("roots %x, want %x", spec.Roots, c.Roots())
+				}
+				magnet, err := source.ParseMagnet(c.Magnet(swarmtest.Hints{}))
+				if err != nil || magnet.InfoHash != spec.InfoHash || magnet.InfoHashV2 != spec.InfoHashV2 {
+					t.Errorf("magnet %+v, %v", magnet, err)
+				}
+			})
 		}
 	}
 }

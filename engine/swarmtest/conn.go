@@ -113,7 +113,7 @@ func (c *conn) handshake(sv *served, startWriter func()) (_ *served, both handsh
 	mine := handshake{fast: !f.NoFast, extended: !f.NoExtended, peerID: c.s.peerID}
 	outgoing := sv != nil
 	if outgoing {
-		mine.infoHash = sv.c.InfoHash()
+		mine.infoHash, mine.v2 = sv.c.InfoHash(), sv.c.v2 != nil
 		c.say(mine.append)
 	} else if err := c.acceptEncryption(); err != nil {
 		return nil, both, err
@@ -130,7 +130,7 @@ func (c *conn) handshake(sv *served, startWriter func()) (_ *served, both handsh
 		if sv = c.s.served[theirs.infoHash]; sv == nil {
 			return nil, both, fmt.Errorf("handshake for %s: %w", theirs.infoHash, weir.ErrNotFound)
 		}
-		mine.infoHash = theirs.infoHash
+		mine.infoHash, mine.v2 = theirs.infoHash, sv.c.v2 != nil
 		if f.WrongInfoHash {
 			mine.infoHash[0] ^= 0xff
 		}

@@ -143,20 +143,23 @@ func Fill(p []byte, seed uint64, off int64) {
 type Content struct {
 	info      weir.TorrentInfo
 	sources   []bytesAt // one for each of info.Files
-	hashes    []byte    // 20 bytes for each piece
+	hashes    []byte    // 20 bytes for each piece; of a v2-only torrent 32
 	infoBytes []byte
+	v2        *contentV2 // nil for a v1 torrent
 }
 
 // Info returns the torrent's shape as its maker knows it.
 func (c *Content) Info() *weir.TorrentInfo { return &c.info }
 
-// InfoHash returns the SHA-1 of the info dictionary (BEP 3).
+// InfoHash returns the SHA-1 of the info dictionary (BEP 3), or of a v2-only
+// torrent the first 20 bytes of its SHA-256 (BEP 52).
 func (c *Content) InfoHash() weir.InfoHash { return c.info.InfoHash }
 
 // InfoBytes returns the bencoded info dictionary; it must not be changed.
 func (c *Content) InfoBytes() []byte { return c.infoBytes }
 
-// PieceHashes returns the SHA-1 of every piece, end to end; it must not be changed.
+// PieceHashes returns the SHA-1 of every piece, end to end, or for a v2-only
+// torrent the roots of their hash trees, 32 bytes each; it must not be changed.
 func (c *Content) PieceHashes() []byte { return c.hashes }
 
 // ReadAt reads in torrent coordinates, as io.ReaderAt says. Padding reads as zeros.

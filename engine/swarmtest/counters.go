@@ -17,6 +17,7 @@ type Counters struct {
 	Unasked      int64 // blocks sent by that fault; also in PayloadBytes and Blocks
 
 	Requests       int64 // received
+	GapBytes       int64 // asked for behind the ends of files of a v2 torrent
 	RequestsChoked int64 // of them, while the peer was choked
 	Surplus        int64 // of them, over the queue limit
 	Rejects        int64 // sent
@@ -26,6 +27,9 @@ type Counters struct {
 
 	MetadataRequests int64
 	MetadataPieces   int64 // sent
+
+	HashRequests int64 // received (BEP 52)
+	Hashes       int64 // sent, proofs included
 
 	Haves         int64 // received
 	Bitfields     int64 // received, have-all and have-none included
@@ -43,6 +47,7 @@ func (n *Counters) Add(o Counters) {
 	n.Repeats += o.Repeats
 	n.Unasked += o.Unasked
 	n.Requests += o.Requests
+	n.GapBytes += o.GapBytes
 	n.RequestsChoked += o.RequestsChoked
 	n.Surplus += o.Surplus
 	n.Rejects += o.Rejects
@@ -51,6 +56,8 @@ func (n *Counters) Add(o Counters) {
 	n.Violations += o.Violations
 	n.MetadataRequests += o.MetadataRequests
 	n.MetadataPieces += o.MetadataPieces
+	n.HashRequests += o.HashRequests
+	n.Hashes += o.Hashes
 	n.Haves += o.Haves
 	n.Bitfields += o.Bitfields
 	n.Interested += o.Interested
@@ -73,6 +80,7 @@ const (
 	EventRequest       EventKind = "request"        // received
 	EventCancel        EventKind = "cancel"         // received; Detail is "in time" or "late"
 	EventMetadata      EventKind = "metadata"       // a piece of it was asked for
+	EventHashRequest   EventKind = "hash request"   // received; Piece and Length are its index and length
 	EventViolation     EventKind = "violation"      // Detail says what
 	EventSend          EventKind = "send"           // a block is handed to the link
 	EventReject        EventKind = "reject"         // sent

@@ -75,6 +75,10 @@ func (c *conn) handle(id byte, body []byte) error {
 		c.violation("rejects a request that nobody made")
 	case msgExtended:
 		return c.onExtended(body)
+	case msgHashRequest:
+		return c.onHashRequest(body)
+	case msgHashes, msgHashReject:
+		c.violation("answers a hash request that nobody made")
 	}
 	return nil // others are to be ignored
 }
@@ -131,11 +135,14 @@ func (c *conn) onPieces(id byte, body []byte) error {
 func (c *conn) onRequest(r request) {
 	f := c.s.faults.Load()
 	c.event(EventRequest, r, "")
-	c.s.count(func(n *Counters) { n.Requests++ })
+	c.s.count(func(n *Counters) {
+		n.Requests++
+		n.GapBytes += c.gapBytes(r)
+	})
 	switch {
 	case f.IgnoreAll:
 		return
-	case !c.valid(r):
+	case f.NoGaps && c.gapBytes(r) > 0, !c.valid(r):
 		c.violation("request of %d bytes at %d of piece %d", r.length, r.begin, r.index)
 		c.reject(r)
 		return
@@ -175,7 +182,7 @@ func (c *conn) onRequest(r request) {
 func (c *conn) valid(r request) bool {
 	info := &c.sv.c.info
 	return int64(r.index) < int64(info.NumPieces()) && r.length > 0 && r.length <= maxRequestBytes &&
-		int64(r.begin)+int64(r.length) <= info.PieceRange(int(r.index)).Len()
+		int64(r.begin)+int64(r.length) <= info.PieceRange(int(r.index)).Len()+c.gap(int(r.index))
 }
 
 // reject tells that a request won't be served, where there is a way to (BEP 6).

@@ -103,7 +103,9 @@ func OpenSeeder(o SeederOptions) (*Seeder, error) {
 				sv.count++
 			}
 		}
-		s.served[c.InfoHash()] = sv
+		for _, ih := range c.names() {
+			s.served[ih] = sv
+		}
 	}
 	l, err := net.Listen("tcp", o.Addr)
 	if err != nil {

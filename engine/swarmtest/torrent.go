@@ -2,6 +2,7 @@ package swarmtest
 
 import (
 	"crypto/sha1"
+	"crypto/sha256"
 	"fmt"
 	"net/url"
 	"os"
@@ -18,11 +19,12 @@ import (
 // ContentOptions says what NewContent shall make.
 type ContentOptions struct {
 	Name        string // of the torrent
-	Files       []File
-	Single      bool  // single-file form (BEP 3): exactly one file, shown under Name
-	PieceLength int64 // bytes, > 0; 256 KiB when 0
-	Padding     bool  // a padding file (BEP 47) after each file but the last, so that all begin with a piece
-	Private     bool  // BEP 27
+	Version     Version
+	Files       []File // torrents with a v2 half have them in the order of their paths
+	Single      bool   // single-file form (BEP 3): exactly one file, shown under Name
+	PieceLength int64  // bytes, > 0; 256 KiB when 0
+	Padding     bool   // a padding file (BEP 47) after each file but the last, so that all begin with a piece
+	Private     bool   // BEP 27
 
 	// Created is what Info reports and what Torrent writes; zero leaves it out.
 	Created time.Time
@@ -45,13 +47,26 @@ func NewContent(o ContentOptions) (*Content, error) {
 		return nil, fmt.Errorf("content %q: %d files, piece length %d: %w", o.Name, len(o.Files), o.PieceLength, weir.ErrInvalid)
 	}
 	c := &Content{info: weir.TorrentInfo{
-		Name: o.Name, PieceLength: o.PieceLength, Single: o.Single, Private: o.Private, Created: o.Created,
+		Name: o.Name, PieceLength: o.PieceLength, Single: o.Single, Private: o.Private, Created: o.Created, V2: o.Version == V2,
 	}}
+	if o.Version != V1 {
+		if err := o.checkV2(); err != nil {
+			return nil, err
+		}
+		o.Files = sortFiles(o.Files)
+	}
 	shape, err := c.layOut(o)
 	if err != nil {
 		return nil, err
 	}
-	if h, ok := hashCache.Load(shape); ok && shape != "" {
+	if o.Version != V1 {
+		if err := c.hashTrees(); err != nil {
+			return nil, err
+		}
+	}
+	if o.Version == V2 {
+		c.hashes = c.pieceHashesV2()
+	} else if h, ok := hashCache.Load(shape); ok && shape != "" {
 		c.hashes = h.([]byte)
 	} else {
 		if c.hashes, err = c.hashPieces(); err != nil {
@@ -63,6 +78,12 @@ func NewContent(o ContentOptions) (*Content, error) {
 	}
 	c.infoBytes = appendBencode(nil, c.infoDict(o))
 	c.info.InfoHash = sha1.Sum(c.infoBytes)
+	if c.v2 != nil {
+		c.v2.infoHash = sha256.Sum256(c.infoBytes)
+	}
+	if o.Version == V2 {
+		c.info.InfoHash = weir.InfoHash(c.v2.infoHash[:20])
+	}
 	return c, nil
 }
 
@@ -78,6 +99,10 @@ func (c *Content) layOut(o ContentOptions) (shape string, err error) {
 		c.info.Files = append(c.info.Files, f)
 		c.sources = append(c.sources, src)
 	}
+	pad := func(n int64) {
+		fmt.Fprintf(&s, " pad:%d", n)
+		add(weir.FileInfo{Path: []string{".pad", strconv.FormatInt(n, 10)}, Length: n, Padding: true}, zeroFile{})
+	}
 	for i, f := range o.Files {
 		fi := weir.FileInfo{Path: f.Path, Length: f.Length, Executable: f.Executable}
 		if o.Single {
@@ -85,6 +110,16 @@ func (c *Content) layOut(o ContentOptions) (shape string, err error) {
 		}
 		if len(fi.Path) == 0 || f.Length < 0 {
 			return "", fmt.Errorf("content %q: file %d has no name or a negative length: %w", o.Name, i, weir.ErrInvalid)
+		}
+		if o.Version != V1 && f.Disk != "" { // the gap before it depends on whether it has bytes
+			st, err := os.Stat(f.Disk)
+			if err != nil {
+				return "", err
+			}
+			f.Length = st.Size()
+		}
+		if over := c.info.Length % o.PieceLength; o.Version != V1 && over != 0 && (f.Length > 0 || len(f.Bytes) > 0) {
+			pad(o.PieceLength - over)
 		}
 		switch {
 		case f.Disk != "":
@@ -101,10 +136,8 @@ func (c *Content) layOut(o ContentOptions) (shape string, err error) {
 			fmt.Fprintf(&s, " %x:%d", f.Seed, f.Length)
 			add(fi, seedFile(f.Seed))
 		}
-		if over := c.info.Length % o.PieceLength; o.Padding && over != 0 && i < len(o.Files)-1 {
-			pad := o.PieceLength - over
-			fmt.Fprintf(&s, " pad:%d", pad)
-			add(weir.FileInfo{Path: []string{".pad", strconv.FormatInt(pad, 10)}, Length: pad, Padding: true}, zeroFile{})
+		if over := c.info.Length % o.PieceLength; o.Version == V1 && o.Padding && over != 0 && i < len(o.Files)-1 {
+			pad(o.PieceLength - over)
 		}
 	}
 	if !madeUp {
@@ -147,16 +180,23 @@ func (c *Content) hashPieces() ([]byte, error) {
 	return hashes, nil
 }
 
-// infoDict is the info dictionary of BEP 3, with the attributes of BEP 47 and
-// the private flag of BEP 27.
+// infoDict is the info dictionary of BEP 3 or BEP 52 or both, with the attributes
+// of BEP 47 and the private flag of BEP 27.
 func (c *Content) infoDict(o ContentOptions) dict {
-	d := dict{"name": c.info.Name, "piece length": c.info.PieceLength, "pieces": c.hashes}
+	d := dict{"name": c.info.Name, "piece length": c.info.PieceLength}
 	if o.Private {
 		d["private"] = 1
 	}
 	for k, v := range o.InfoExtra {
 		d[k] = v
 	}
+	if c.v2 != nil {
+		c.addV2(d)
+	}
+	if c.info.V2 {
+		return d
+	}
+	d["pieces"] = c.hashes
 	attributes := func(d dict, f *weir.FileInfo) dict {
 		switch {
 		case f.Padding:
@@ -189,11 +229,15 @@ type Hints struct {
 	WebSeeds []string   // URLs (BEP 19)
 	Peers    []string   // host:port, for magnets (x.pe, BEP 9)
 	Comment  string
+	NoLayers bool // of a .torrent: without the piece layers (BEP 52), as if made from a magnet
 }
 
 // Torrent returns the bytes of a .torrent file.
 func (c *Content) Torrent(h Hints) []byte {
 	d := dict{"info": raw(c.infoBytes)}
+	if c.v2 != nil && !h.NoLayers {
+		d["piece layers"] = c.pieceLayers()
+	}
 	if len(h.Trackers) > 0 && len(h.Trackers[0]) > 0 {
 		d["announce"] = h.Trackers[0][0]
 		tiers := list{}
@@ -226,7 +270,14 @@ func (c *Content) Torrent(h Hints) []byte {
 // trackers, web seeds and peers as far as h names them.
 func (c *Content) Magnet(h Hints) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "magnet:?xt=urn:btih:%s&dn=%s", c.info.InfoHash, url.QueryEscape(c.info.Name))
+	b.WriteString("magnet:?")
+	if !c.info.V2 {
+		fmt.Fprintf(&b, "xt=urn:btih:%s&", c.info.InfoHash)
+	}
+	if c.v2 != nil {
+		fmt.Fprintf(&b, "xt=urn:btmh:1220%x&", c.v2.infoHash)
+	}
+	fmt.Fprintf(&b, "dn=%s", url.QueryEscape(c.info.Name))
 	add := func(key string, values []string) {
 		for _, v := range values {
 			fmt.Fprintf(&b, "&%s=%s", key, url.QueryEscape(v))

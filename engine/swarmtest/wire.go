@@ -46,6 +46,7 @@ const maxRequestBytes = 128 << 10
 type handshake struct {
 	fast     bool // BEP 6
 	extended bool // BEP 10
+	v2       bool // BEP 52
 	infoHash weir.InfoHash
 	peerID   [20]byte
 }
@@ -58,6 +59,9 @@ func (h handshake) append(b []byte) []byte {
 	}
 	if h.fast {
 		reserved[7] |= 0x04
+	}
+	if h.v2 {
+		reserved[7] |= 0x10
 	}
 	b = append(b, reserved[:]...)
 	b = append(b, h.infoHash[:]...)
@@ -75,7 +79,7 @@ func readHandshakeHead(r io.Reader) (handshake, error) {
 		return handshake{}, errors.New("not a BitTorrent handshake")
 	}
 	reserved := b[len(protocolName):]
-	h := handshake{extended: reserved[5]&0x10 != 0, fast: reserved[7]&0x04 != 0}
+	h := handshake{extended: reserved[5]&0x10 != 0, fast: reserved[7]&0x04 != 0, v2: reserved[7]&0x10 != 0}
 	copy(h.infoHash[:], reserved[8:])
 	return h, nil
 }

@@ -1,0 +1,198 @@
+package discover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+func (t *trackers) announceHTTP(ctx context.Context, u *url.URL, req announceRequest) (announceAnswer, error) {
+	body, status, err := t.get(ctx, u, req.query())
+	if err != nil {
+		return announceAnswer{}, err
+	}
+	a, err := parseAnnounce(body, isLoopbackHost(u.Hostname()))
+	var refused *refusal
+	if status != http.StatusOK && !errors.As(err, &refused) {
+		return announceAnswer{}, fmt.Errorf("HTTP status %d", status)
+	}
+	return a, err
+}
+
+// get fetches u with more query parameters. Some trackers send a failure reason
+// with a status that isn't 200, so the body counts in any case.
+func (t *trackers) get(ctx context.Context, u *url.URL, query string) (body []byte, status int, err error) {
+	with := *u
+	if with.RawQuery != "" {
+		with.RawQuery += "&" // what the URL had goes first: some trackers insist
+	}
+	with.RawQuery += query
+	with.Fragment = ""
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, with.String(), nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	r.Header.Set("User-Agent", t.userAgent)
+	res, err := t.http.Do(r)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer res.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(res.Body, maxTrackerBytes+1))
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(body) > maxTrackerBytes {
+		return nil, 0, fmt.Errorf("answer longer than %d bytes: %w", maxTrackerBytes, weir.ErrInvalid)
+	}
+	return body, res.StatusCode, nil
+}
+
+// query is the request as BEP 3, 7 and 23 write it. Bytes are escaped one by
+// one, as not all trackers read a plus sign as a space.
+func (r *announceRequest) query() string {
+	var b strings.Builder
+	b.WriteString("info_hash=" + escapeBytes(r.hash[:]))
+	b.WriteString("&peer_id=" + escapeBytes(r.peerID[:]))
+	for _, p := range []struct {
+		name string
+		n    int64
+	}{
+		{"port", int64(r.port)}, {"uploaded", r.uploaded}, {"downloaded", r.downloaded},
+		{"left", r.left}, {"compact", 1}, {"no_peer_id", 1}, {"numwant", int64(r.numWant)},
+	} {
+		b.WriteString("&" + p.name + "=" + strconv.FormatInt(p.n, 10))
+	}
+	fmt.Fprintf(&b, "&key=%08X", r.key)
+	if r.event != eventNone {
+		b.WriteString("&event=" + r.event)
+	}
+	if r.trackerID != "" {
+		b.WriteString("&trackerid=" + escapeBytes([]byte(r.trackerID)))
+	}
+	return b.String()
+}
+
+func escapeBytes(b []byte) string {
+	const digits = "0123456789ABCDEF"
+	out := make([]byte, 0, 3*len(b))
+	for _, c := range b {
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~' {
+			out = append(out, c)
+		} else {
+			out = append(out, '%', digits[c>>4], digits[c&15])
+		}
+	}
+	return string(out)
+}
+
+// parseAnnounce reads the answer of an HTTP tracker. A failure reason comes back
+// as a *refusal.
+func parseAnnounce(body []byte, fromLoopback bool) (announceAnswer, error) {
+	d, err := parseDict(body)
+	if err != nil {
+		return announceAnswer{}, fmt.Errorf("answer of the tracker: %w", err)
+	}
+	if err := parseRefusal(d); err != nil {
+		return announceAnswer{}, err
+	}
+	a := announceAnswer{
+		interval:    seconds(d.get("interval").int(0)),
+		minInterval: seconds(d.get("min interval").int(0)),
+		seeds:       count(d.get("complete")),
+		leeches:     count(d.get("incomplete")),
+		warning:     printable(d.get("warning message").str),
+	}
+	if id := d.get("tracker id").str; len(id) <= maxReasonBytes {
+		a.trackerID = string(id)
+	}
+	a.peers = parseCompact(d.get("peers").str, compact4Bytes, maxTrackerPeers)
+	for _, p := range d.get("peers").list { // the form of BEP 3
+		ip, err := netip.ParseAddr(string(p.get("ip").str))
+		port := p.get("port").int(0)
+		if err == nil && port > 0 && port < 1<<16 && len(a.peers) < maxTrackerPeers {
+			a.peers = append(a.peers, netip.AddrPortFrom(ip, uint16(port)))
+		}
+	}
+	a.peers = append(a.peers, parseCompact(d.get("peers6").str, compact6Bytes, maxTrackerPeers)...)
+	a.peers = usableOnly(a.peers, fromLoopback)
+	return a, nil
+}
+
+// parseRefusal returns a *refusal if the answer is one. BEP 31: "retry in" is a
+// number of minutes, or "never".
+func parseRefusal(d value) error {
+	reason := d.get("failure reason")
+	if reason.kind != kindString {
+		return nil
+	}
+	r := &refusal{reason: printable(reason.str)}
+	retry := d.get("retry in")
+	minutes := retry.int(0)
+	if retry.kind == kindString {
+		if r.never = string(retry.str) == "never"; !r.never {
+			minutes, _ = strconv.ParseInt(string(retry.str), 10, 64)
+		}
+	}
+	r.retryIn = min(seconds(min(minutes, 1<<20)*60), mostInterval)
+	return r
+}
+
+// seconds turns a number from outside into a duration, without overflow.
+func seconds(n int64) time.Duration {
+	return time.Duration(min(max(n, 0), 1<<31)) * time.Second
+}
+
+func count(v value) int {
+	if n := v.int(-1); n >= 0 && n < 1<<31 {
+		return int(n)
+	}
+	return -1
+}
+
+func (t *trackers) scrapeHTTP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]ScrapeCount, error) {
+	at := strings.LastIndexByte(u.Path, '/') + 1
+	rest, ok := strings.CutPrefix(u.Path[at:], "announce")
+	if !ok { // BEP 48: such a tracker has no scrape
+		return nil, fmt.Errorf("tracker has no scrape: %w", weir.ErrNotFound)
+	}
+	to := *u
+	to.Path, to.RawPath = u.Path[:at]+"scrape"+rest, ""
+	var query []string
+	for _, h := range hashes {
+		query = append(query, "info_hash="+escapeBytes(h[:]))
+	}
+	body, status, err := t.get(ctx, &to, strings.Join(query, "&"))
+	if err != nil {
+		return nil, err
+	}
+	d, err := parseDict(body)
+	if err == nil {
+		err = parseRefusal(d)
+	} else if status != http.StatusOK {
+		err = fmt.Errorf("HTTP status %d", status)
+	}
+	if err != nil {
+		return nil, err
+	}
+	counts := make([]ScrapeCount, len(hashes))
+	for i, h := range hashes {
+		f := d.get("files").get(string(h[:]))
+		counts[i] = ScrapeCount{Seeds: count(f.get("complete")), Leeches: count(f.get("incomplete")), Completed: count(f.get("downloaded"))}
+	}
+	return counts, nil
+}
+
+func isLoopbackHost(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

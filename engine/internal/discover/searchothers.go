@@ -1,0 +1,105 @@
+package discover
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// stepOthers does for the DHT and LSD what is due; the torrent is not known to
+// be private. It returns next or an earlier time to look again.
+func (s *Search) stepOthers(ctx context.Context, now, next time.Time) time.Time {
+	if s.d.lsd != nil && !s.local {
+		s.local = true
+		for _, h := range s.hashes {
+			s.d.lsd.join(h, s, func(a netip.AddrPort) {
+				select {
+				case s.heard <- heardPeer{h, a}:
+				default: // the owner is behind, and it will be said again
+				}
+			})
+		}
+	}
+	if s.d.dht == nil {
+		return next
+	}
+	if s.dht.cancel == nil && !s.dht.next.After(now) {
+		s.lookup(ctx, now)
+	}
+	if s.dht.cancel == nil && s.dht.next.Before(next) {
+		next = s.dht.next
+	}
+	return next
+}
+
+// lookup starts a lookup in the DHT for each info hash.
+func (s *Search) lookup(ctx context.Context, now time.Time) {
+	if !s.dht.joined {
+		if err := s.d.dht.join(); err != nil {
+			s.dht.failures++
+			s.dht.next = now.Add(backoff(s.dht.failures, rand.Float64()))
+			s.log.Debug("DHT does not start", "err", err)
+			return
+		}
+		s.dht.joined = true
+	}
+	s.dht.last = now
+	inner, cancel := context.WithCancel(ctx)
+	s.dht.cancel = cancel
+	port := s.d.opt.Port()
+	s.spawn(ctx, func() func() {
+		answers := 0
+		for _, h := range s.hashes {
+			found := func(addrs []netip.AddrPort) {
+				s.post(inner, func() {
+					if inner.Err() == nil && s.t.open() {
+						s.t.Found(hostPorts(addrs), Via{Source: FromDHT, InfoHash: h})
+					}
+				})
+			}
+			n, err := s.d.dht.lookup(inner, h, port, found)
+			answers += n
+			if err != nil {
+				s.log.Debug("DHT lookup", "err", err)
+			}
+		}
+		return func() { s.lookedUp(time.Now(), answers) }
+	})
+}
+
+// lookedUp takes the end of a lookup, to which so many nodes answered.
+func (s *Search) lookedUp(now time.Time, answers int) {
+	s.dht.cancel()
+	s.dht.cancel = nil
+	if answers == 0 {
+		s.dht.failures++
+		s.dht.next = now.Add(backoff(s.dht.failures, rand.Float64()))
+	} else {
+		s.dht.failures = 0
+		s.dht.next = s.dht.last.Add(dhtInterval)
+	}
+}
+
+// closeOthers stops telling others than the trackers: the torrent is private.
+func (s *Search) closeOthers() {
+	if s.dht.cancel != nil {
+		s.dht.cancel() // the next step after its end leaves the DHT
+		return
+	}
+	s.leaveOthers()
+}
+
+// leaveOthers leaves LSD and the DHT; no lookup is under way.
+func (s *Search) leaveOthers() {
+	if s.local {
+		s.local = false
+		for _, h := range s.hashes {
+			s.d.lsd.leave(h, s)
+		}
+	}
+	if s.dht.joined {
+		s.dht.joined = false
+		s.d.dht.leave()
+	}
+}

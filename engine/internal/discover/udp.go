@@ -1,0 +1,208 @@
+package discover
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// The actions of BEP 15, and its sign for asking for a connection.
+const (
+	udpConnect  = 0
+	udpAnnounce = 1
+	udpScrape   = 2
+	udpError    = 3
+
+	udpMagic = 0x41727101980
+)
+
+// udpResend is the time until a question is asked again. BEP 15 has 15 s, doubled
+// each time; here a whole announce takes no longer than that, the tier's backoff
+// does the doubling, and one lost packet doesn't lose the tracker.
+const udpResend = 5 * time.Second
+
+// maxScraped torrents fit into one packet (BEP 15).
+const maxScraped = 74
+
+// udpTalk is a conversation with a UDP tracker (BEP 15), one question at a time.
+// The socket is connected, so that the system drops what others send and tells
+// us when nobody listens.
+type udpTalk struct {
+	conn   net.Conn
+	remote netip.AddrPort
+	id     uint64 // given by the tracker
+	buf    [4096]byte
+}
+
+// dialUDP connects to the tracker at u and gets a connection id. The caller
+// calls stop, which also ends what ctx does to the conversation.
+func dialUDP(ctx context.Context, u *url.URL) (t *udpTalk, stop func(), err error) {
+	conn, err := new(net.Dialer).DialContext(ctx, u.Scheme, u.Host)
+	if err != nil {
+		return nil, nil, err
+	}
+	t = &udpTalk{conn: conn}
+	if a, ok := conn.RemoteAddr().(*net.UDPAddr); ok {
+		t.remote = a.AddrPort()
+	}
+	release := context.AfterFunc(ctx, func() { conn.Close() })
+	stop = func() { release(); conn.Close() }
+	t.id = udpMagic
+	answer, err := t.ask(ctx, udpConnect, nil, 8)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	t.id = binary.BigEndian.Uint64(answer)
+	return t, stop, nil
+}
+
+// ask sends a question until it is answered and returns the answer after its
+// header, at least least bytes long and valid until the next question.
+func (t *udpTalk) ask(ctx context.Context, action uint32, body []byte, least int) ([]byte, error) {
+	transaction := rand.Uint32()
+	packet := binary.BigEndian.AppendUint64(nil, t.id)
+	packet = binary.BigEndian.AppendUint32(packet, action)
+	packet = binary.BigEndian.AppendUint32(packet, transaction)
+	packet = append(packet, body...)
+	for {
+		if _, err := t.conn.Write(packet); err != nil {
+			return nil, t.failure(ctx, err)
+		}
+		if err := t.conn.SetReadDeadline(time.Now().Add(udpResend)); err != nil {
+			return nil, t.failure(ctx, err)
+		}
+		for {
+			n, err := t.conn.Read(t.buf[:])
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break // ask again
+			}
+			if err != nil {
+				return nil, t.failure(ctx, err)
+			}
+			answer, ok, err := parseUDP(t.buf[:n], action, transaction, least)
+			if ok || err != nil {
+				return answer, err
+			}
+		}
+	}
+}
+
+// failure prefers the reason why the conversation was ended to its effect.
+func (t *udpTalk) failure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("no answer: %w", ctx.Err())
+	}
+	return err
+}
+
+// parseUDP reads the header of an answer. ok is false when the packet does not
+// belong to the question.
+func parseUDP(packet []byte, action, transaction uint32, least int) (body []byte, ok bool, err error) {
+	if len(packet) < 8 || binary.BigEndian.Uint32(packet[4:]) != transaction {
+		return nil, false, nil
+	}
+	got, body := binary.BigEndian.Uint32(packet), packet[8:]
+	switch {
+	case got == udpError:
+		return nil, false, &refusal{reason: printable(body)}
+	case got != action:
+		return nil, false, fmt.Errorf("answer to another question (%d): %w", got, weir.ErrInvalid)
+	case len(body) < least:
+		return nil, false, fmt.Errorf("answer of %d bytes: %w", len(packet), weir.ErrInvalid)
+	}
+	return body, true, nil
+}
+
+func announceUDP(ctx context.Context, u *url.URL, req announceRequest) (announceAnswer, error) {
+	t, stop, err := dialUDP(ctx, u)
+	if err != nil {
+		return announceAnswer{}, err
+	}
+	defer stop()
+	body, err := t.ask(ctx, udpAnnounce, req.packet(u), 12)
+	if err != nil {
+		return announceAnswer{}, err
+	}
+	return parseUDPAnnounce(body, t.remote.Addr()), nil
+}
+
+// packet is the body of an announce (BEP 15), with the URL's path and query as
+// an option (BEP 41).
+func (r *announceRequest) packet(u *url.URL) []byte {
+	event := map[string]uint32{eventNone: 0, eventCompleted: 1, eventStarted: 2, eventStopped: 3}[r.event]
+	b := append([]byte(nil), r.hash[:]...)
+	b = append(b, r.peerID[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.downloaded))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.left))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.uploaded))
+	b = binary.BigEndian.AppendUint32(b, event)
+	b = binary.BigEndian.AppendUint32(b, 0) // our address is the one it sees
+	b = binary.BigEndian.AppendUint32(b, r.key)
+	b = binary.BigEndian.AppendUint32(b, uint32(r.numWant))
+	b = binary.BigEndian.AppendUint16(b, uint16(r.port))
+	data := u.EscapedPath()
+	if u.RawQuery != "" {
+		data += "?" + u.RawQuery
+	}
+	const urlData, end, longest = 2, 0, 255
+	for len(data) > 0 {
+		n := min(len(data), longest)
+		b = append(append(b, urlData, byte(n)), data[:n]...)
+		data = data[n:]
+	}
+	return append(b, end)
+}
+
+// parseUDPAnnounce reads an answer of at least 12 bytes. Its addresses are of
+// the family that it came over.
+func parseUDPAnnounce(body []byte, from netip.Addr) announceAnswer {
+	size := compact4Bytes
+	if from.Unmap().Is6() {
+		size = compact6Bytes
+	}
+	peers := parseCompact(body[12:], size, maxTrackerPeers)
+	return announceAnswer{
+		interval: seconds(int64(int32(binary.BigEndian.Uint32(body)))),
+		leeches:  udpCount(body[4:]),
+		seeds:    udpCount(body[8:]),
+		peers:    usableOnly(peers, from.IsLoopback()),
+	}
+}
+
+// udpCount reads a count; a negative one is unknown.
+func udpCount(b []byte) int { return max(-1, int(int32(binary.BigEndian.Uint32(b)))) }
+
+func scrapeUDP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]ScrapeCount, error) {
+	if len(hashes) > maxScraped {
+		return nil, fmt.Errorf("scrape of %d torrents, at most %d: %w", len(hashes), maxScraped, weir.ErrInvalid)
+	}
+	t, stop, err := dialUDP(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	var body []byte
+	for _, h := range hashes {
+		body = append(body, h[:]...)
+	}
+	answer, err := t.ask(ctx, udpScrape, body, 12*len(hashes))
+	if err != nil {
+		return nil, err
+	}
+	counts := make([]ScrapeCount, len(hashes))
+	for i := range counts {
+		b := answer[12*i:]
+		counts[i] = ScrapeCount{Seeds: udpCount(b), Completed: udpCount(b[4:]), Leeches: udpCount(b[8:])}
+	}
+	return counts, nil
+}

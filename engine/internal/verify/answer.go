@@ -1,0 +1,94 @@
+package verify
+
+import (
+	"github.com/weirfs/weir/engine/source/merkle"
+)
+
+// filesOf returns the files of more than one piece that have a root. Files of the
+// same content share one. A file that claims the root of another and a different
+// number of pieces is left out, so that it never becomes known: it can't be true.
+func (h *Hashes) filesOf(root [merkle.Size]byte) []int {
+	h.index.Do(func() {
+		h.byRoot = make(map[[merkle.Size]byte][]int)
+		for i := range h.roots {
+			n := h.pieces(i)
+			if same := h.byRoot[h.roots[i]]; n > 1 && (same == nil || h.pieces(same[0]) == n) {
+				h.byRoot[h.roots[i]] = append(same, i)
+			}
+		}
+	})
+	return h.byRoot[root]
+}
+
+// Answer returns the hashes that a peer's request asks for, with their proof. It
+// is false for what we can't or won't tell, which is to be rejected: a layer below
+// that of the pieces, a file whose layer is not complete, and what no honest peer
+// asks.
+func (h *Hashes) Answer(req HashRequest) ([][merkle.Size]byte, bool) {
+	files := h.filesOf(req.Root)
+	if len(files) == 0 {
+		return nil, false
+	}
+	depth := merkle.Depth(int64(h.pieces(files[0]))) - (req.BaseLayer - h.layer) // above the base layer
+	switch {
+	case req.BaseLayer < h.layer || depth < 1,
+		req.Length < 2 || req.Length > min(mostLength, 1<<depth) || req.Length&(req.Length-1) != 0,
+		req.Index < 0 || req.Index >= 1<<depth || req.Index%req.Length != 0,
+		req.ProofLayers < 0 || req.ProofLayers >= depth:
+		return nil, false
+	}
+	tree := h.tree(files[0])
+	if tree == nil {
+		return nil, false
+	}
+	node := func(layer, at int) [merkle.Size]byte {
+		if row := tree[layer-h.layer]; at*merkle.Size < len(row) {
+			return [merkle.Size]byte(row[at*merkle.Size:])
+		}
+		return merkle.Pad(layer)
+	}
+	out := make([][merkle.Size]byte, 0, req.Length+req.Uncles())
+	for i := range req.Length {
+		out = append(out, node(req.BaseLayer, req.Index+i))
+	}
+	layer, at := req.BaseLayer+merkle.Depth(int64(req.Length)), req.Index/req.Length
+	for range req.Uncles() {
+		out = append(out, node(layer, at^1))
+		layer, at = layer+1, at/2
+	}
+	return out, true
+}
+
+// tree returns the layers of a file's tree from that of the pieces up, without
+// what lies behind the end of the file; nil when it is not complete. It is
+// computed once: a peer that asks for proofs must not cost more than it sends.
+func (h *Hashes) tree(file int) [][]byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.trees[file]; t != nil {
+		return t
+	}
+	row := h.whole(file)
+	if row == nil {
+		return nil
+	}
+	t := [][]byte{row}
+	for layer := h.layer; len(row) > merkle.Size; layer++ {
+		above := make([]byte, 0, (len(row)/merkle.Size+1)/2*merkle.Size)
+		for i := 0; i < len(row); i += 2 * merkle.Size {
+			right := merkle.Pad(layer)
+			if i+merkle.Size < len(row) {
+				right = [merkle.Size]byte(row[i+merkle.Size:])
+			}
+			sum := merkle.Join((*[merkle.Size]byte)(row[i:]), &right)
+			above = append(above, sum[:]...)
+		}
+		t = append(t, above)
+		row = above
+	}
+	if h.trees == nil {
+		h.trees = make(map[int][][]byte)
+	}
+	h.trees[file] = t
+	return t
+}

@@ -1,0 +1,83 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/anacrolix/torrent/mse"
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/weirfs/weir"
+)
+
+// Encryption says whether connections are obfuscated (message stream
+// encryption). It hides the protocol from the network between, not from peers.
+type Encryption uint8
+
+// The choices, and what they mean for us.
+const (
+	EncryptionAllowed  Encryption = iota // plaintext first, encrypted with who refuses that; takes both
+	EncryptionRequired                   // RC4 only, in both directions
+	EncryptionOff                        // plaintext only
+)
+
+// stream is a connection whose bytes pass through the obfuscation.
+type stream struct {
+	net.Conn
+	rw io.ReadWriter
+}
+
+func (s stream) Read(p []byte) (int, error)  { return s.rw.Read(p) }
+func (s stream) Write(p []byte) (int, error) { return s.rw.Write(p) }
+
+// Encrypt makes an outgoing connection an encrypted one. first is sent along
+// with the handshake.
+func Encrypt(ctx context.Context, conn net.Conn, ih weir.InfoHash, first []byte, e Encryption) (net.Conn, error) {
+	methods := mse.AllSupportedCrypto
+	if e == EncryptionRequired {
+		methods = mse.CryptoMethodRC4
+	}
+	rw, _, err := mse.InitiateHandshakeContext(ctx, conn, ih[:], first, methods)
+	if err != nil {
+		return nil, fmt.Errorf("encrypted handshake: %w", err)
+	}
+	return stream{conn, rw}, nil
+}
+
+// Accept looks at the first bytes of an incoming connection and decrypts it if
+// it is encrypted. each calls yield with the info hashes that we serve until it
+// returns false. What e does not allow is refused with weir.ErrInvalid.
+func Accept(ctx context.Context, conn net.Conn, e Encryption, each func(yield func(weir.InfoHash) bool)) (net.Conn, error) {
+	head := make([]byte, len(pp.Protocol))
+	if _, err := io.ReadFull(conn, head); err != nil {
+		return nil, fmt.Errorf("read handshake: %w", err)
+	}
+	plain := string(head) == pp.Protocol
+	if plain && e == EncryptionRequired || !plain && e == EncryptionOff {
+		return nil, fmt.Errorf("peer's encryption is not what we allow: %w", weir.ErrInvalid)
+	}
+	again := stream{conn, readWriter{io.MultiReader(bytes.NewReader(head), conn), conn}}
+	if plain {
+		return again, nil
+	}
+	choose := mse.DefaultCryptoSelector
+	if e == EncryptionRequired {
+		choose = func(mse.CryptoMethod) mse.CryptoMethod { return mse.CryptoMethodRC4 }
+	}
+	keys := func(callback func([]byte) bool) {
+		each(func(ih weir.InfoHash) bool { return callback(ih[:]) })
+	}
+	rw, _, err := mse.ReceiveHandshake(ctx, again, keys, choose)
+	if err != nil {
+		return nil, fmt.Errorf("encrypted handshake: %w", err)
+	}
+	return stream{conn, rw}, nil
+}
+
+type readWriter struct {
+	io.Reader
+	io.Writer
+}

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/wire"
 	"github.com/weirfs/weir/engine/source"
 )
@@ -67,6 +68,11 @@ type Options struct {
 	// Encryption of connections (MSE). By default plaintext comes first, because
 	// the encrypted handshake costs two round trips.
 	Encryption Encryption
+	// DHT and LSD (BEP 5, 14) find peers of public torrents beside the trackers.
+	// DHTBootstrap are nodes (host:port) to begin with; without any, only those
+	// are asked that a former run left in the Store.
+	DHT, LSD     bool
+	DHTBootstrap []string
 	// UserAgent is told to trackers and peers. Default "weir".
 	UserAgent string
 }
@@ -120,6 +126,8 @@ type Engine struct {
 	mu       sync.Mutex
 	torrents map[weir.InfoHash]*Torrent
 	listener net.Listener
+
+	disc *discover.Discoverer // set by Open
 }
 
 // New returns an engine that does nothing until Open.
@@ -138,11 +146,17 @@ func New(o Options) *Engine {
 	return e
 }
 
-// Open starts to accept peers.
+// Open starts to accept peers and to look for them.
 func (e *Engine) Open() error {
-	if e.opts.Listen == "off" {
-		return nil
+	if e.opts.Listen != "off" {
+		if err := e.listen(); err != nil {
+			return err
+		}
 	}
+	return e.openDiscovery()
+}
+
+func (e *Engine) listen() error {
 	l, err := net.Listen("tcp", e.opts.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for peers on %s: %w", e.opts.Listen, err)
@@ -185,10 +199,15 @@ func (e *Engine) Close() error {
 			err = nil
 		}
 	}
+	var closing sync.WaitGroup // side by side: each says goodbye to its trackers
 	for _, t := range torrents {
-		t.close(weir.ErrClosed)
+		closing.Go(func() { t.close(weir.ErrClosed) })
 	}
+	closing.Wait()
 	e.wg.Wait()
+	if e.disc != nil {
+		err = errors.Join(err, e.disc.Close())
+	}
 	return err
 }
 

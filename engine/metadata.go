@@ -12,10 +12,13 @@ import (
 	"github.com/weirfs/weir/engine/source"
 )
 
-// Our numbers for extension messages (BEP 10).
-const ourMetadataID = 1
-
-const metadataName = "ut_metadata"
+// The extensions that we speak, and our numbers for them (BEP 10).
+const (
+	metadataName  = "ut_metadata"
+	ourMetadataID = 1
+	pexName       = "ut_pex"
+	ourPexID      = 2
+)
 
 // extensionHandshake is what we tell about ourselves (BEP 10).
 func (s *swarm) extensionHandshake() []byte {
@@ -24,6 +27,9 @@ func (s *swarm) extensionHandshake() []byte {
 		V:    s.eng.opts.UserAgent,
 		Reqq: mostUploads,
 		Port: s.eng.Port(),
+	}
+	if s.public() {
+		h.M[pexName] = ourPexID
 	}
 	if m := s.t.meta.Load(); m != nil {
 		h.MetadataSize = len(m.bytes)
@@ -37,6 +43,7 @@ type theirHandshake struct {
 	M            map[string]int64 `bencode:"m"`
 	Reqq         int64            `bencode:"reqq"`
 	MetadataSize int64            `bencode:"metadata_size"`
+	Port         int64            `bencode:"p"`
 }
 
 // extension handles an extension message.
@@ -51,12 +58,18 @@ func (s *swarm) extension(p *peer, m *wire.Message) error {
 		if h.MetadataSize > 0 && h.MetadataSize <= source.MaxMetainfoBytes {
 			p.metadataSize = int(h.MetadataSize)
 		}
+		p.pexID = int(min(max(h.M[pexName], 0), 255))
+		if h.Port > 0 && h.Port < 1<<16 {
+			p.port = int(h.Port)
+		}
 		p.reqq = int(min(max(h.Reqq, 0), 1<<16))
 		if p.pk != nil {
 			p.pk.SetMaxRequests(p.reqq)
 		}
 	case ourMetadataID:
 		return s.metadataMessage(p, m.Payload)
+	case ourPexID:
+		return s.heardOfPeers(p, m.Payload)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -57,6 +58,10 @@ type peer struct {
 	reqq         int
 	metadataID   int // its number for ut_metadata, 0 if it has none
 	metadataSize int
+	pexID        int // its number for ut_pex, 0 if it has none
+	pexIn        discover.PexIn
+	pexOut       discover.PexOut
+	port         int   // where it listens, by its own word; 0 if it did not say
 	received     int64 // payload
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/picker"
 )
 
@@ -43,8 +44,10 @@ type swarm struct {
 	waiters    map[int][]*waiter
 	fetch      *infoFetch // while the metadata is unknown
 	slots      slots
-	charged    int64     // what this swarm has added to Engine.inMemory
-	lastUse    time.Time // of the last event that was a use
+	lastPex    time.Time
+	search     *discover.Search // nil if the engine was never opened
+	charged    int64            // what this swarm has added to Engine.inMemory
+	lastUse    time.Time        // of the last event that was a use
 }
 
 func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
@@ -110,7 +113,7 @@ func (s *swarm) own() {
 	} else {
 		s.fetch = newInfoFetch()
 	}
-	s.announce()
+	s.find()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var spare []event
@@ -198,6 +201,7 @@ func (s *swarm) charge(bytes int64) {
 func (s *swarm) housekeep(now time.Time) bool {
 	s.dial(now)
 	s.slots.turn(s, now)
+	s.tellOfPeers(now)
 	s.sweep(now)
 	busy := len(s.waiters) > 0 || s.mem.size() > 0 || s.pick != nil && s.pick.Busy()
 	for p := range s.peers {
@@ -239,6 +243,9 @@ func (s *swarm) gotMeta() {
 		return
 	}
 	s.fetch = nil
+	if s.search != nil {
+		s.search.Poke() // it is private, or there is something left
+	}
 	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
 	s.pick = picker.New(m.info, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
 	for p := range s.peers {

@@ -268,3 +268,33 @@ func TestEncryption(t *testing.T) {
 		}
 	}
 }
+
+// TestPEX: a peer that only another peer knows of is found through it, unless
+// the torrent is private.
+func TestPEX(t *testing.T) {
+	for name, private := range map[string]bool{"Public": false, "Private": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := swarmtest.NewContent(swarmtest.ContentOptions{
+				Name: "pex", Private: private, Files: []swarmtest.File{{Path: []string{"a"}, Length: 1 << 20, Seed: 5}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := openSeeder(t, c, swarmtest.SeederOptions{})
+			between := openEngine(t, engine.Options{})
+			ctx := testContext(t, 20*time.Second)
+			wantBytes(t, ctx, addTorrent(t, between, specOf(c, s.Addr())), c, 0, 1)
+			far := addTorrent(t, openEngine(t, engine.Options{}), specOf(c, fmt.Sprintf("127.0.0.1:%d", between.Port())))
+			if private {
+				short, cancel := context.WithTimeout(ctx, 2*time.Second)
+				defer cancel()
+				if err := far.ReadAt(short, make([]byte, 1<<20), 0); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("read of a private torrent whose peers nobody may tell: %v", err)
+				}
+				return
+			}
+			wantBytes(t, ctx, far, c, 0, 1<<20)
+		})
+	}
+}

@@ -204,19 +204,30 @@ func (d *infoDict) takeV1(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, err
 // takeV2 fills t from the file tree and returns each file's root and, if all are
 // known, the hashes of the pieces.
 func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][merkle.Size]byte, error) {
-	l := treeLayout{t: t}
+	var size treeSize
 	known := true
-	var hashes []byte
 	err := readTree(d.tree, func(f *treeFile) error {
-		if err := l.add(f); err != nil {
-			return err
-		}
+		known = known && (layers != nil || f.length <= t.PieceLength)
+		return size.add(f, t.PieceLength)
+	})
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("file tree: %w", err)
+	case size.entries == 0:
+		return nil, nil, fmt.Errorf("file tree: no files: %w", weir.ErrInvalid)
+	}
+	t.Files = make([]weir.FileInfo, 0, size.entries)
+	l := treeLayout{t: t, roots: make([][merkle.Size]byte, 0, size.entries)}
+	var hashes []byte
+	if known {
+		hashes = make([]byte, 0, size.pieces*merkle.Size)
+	}
+	err = readTree(d.tree, func(f *treeFile) error {
+		l.add(f)
 		switch {
 		case f.length == 0 || !known:
 		case f.length <= t.PieceLength:
 			hashes = append(hashes, f.root[:]...)
-		case layers == nil:
-			hashes, known = nil, false
 		default:
 			layer, err := layers.of(f, t.PieceLength)
 			hashes = append(hashes, layer...)
@@ -224,13 +235,8 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, nil, fmt.Errorf("file tree: %w", err)
-	case len(t.Files) == 0:
-		return nil, nil, fmt.Errorf("file tree: no files: %w", weir.ErrInvalid)
-	case known && hashes == nil:
-		hashes = []byte{} // of no piece, but known
 	}
 	f := &t.Files[0]
 	t.Single = len(t.Files) == 1 && !f.Padding && len(f.Path) == 1 && f.Path[0] == t.Name

@@ -36,6 +36,45 @@ func largeTorrent(n int, shuffled bool) []byte {
 	return b.Bytes()
 }
 
+// largeTree makes a v2 torrent of n files of a piece each, in folders of 1,000.
+func largeTree(n int) []byte {
+	var b bytes.Buffer
+	b.WriteString("d4:infod9:file treed")
+	for i := range n {
+		if i%1000 == 0 {
+			fmt.Fprintf(&b, "9:folder%03dd", i/1000)
+		}
+		fmt.Fprintf(&b, "13:image%03d.jpegd0:d6:lengthi4096e11:pieces root32:%032dee", i%1000, i+1)
+		if i%1000 == 999 || i == n-1 {
+			b.WriteByte('e')
+		}
+	}
+	b.WriteString("e12:meta versioni2e4:name7:dataset12:piece lengthi16384eee")
+	return b.Bytes()
+}
+
+// TestParseV2LargeMemory is TestParseTorrentMemory for a v2 torrent, which has an
+// entry for each gap and a root for each file, too.
+func TestParseV2LargeMemory(t *testing.T) {
+	const n = 200_000
+	raw := largeTree(n)
+	before := heapBytes()
+	spec, err := source.ParseTorrent(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := heapBytes() - before
+	runtime.KeepAlive(raw)
+	if len(spec.Info.Files) != 2*n-1 || spec.Info.NumPieces() != n || len(spec.PieceHashes) != 32*n {
+		t.Fatalf("%d files, %d pieces", len(spec.Info.Files), spec.Info.NumPieces())
+	}
+	t.Logf("%d bytes of metainfo, %d bytes kept beside it", len(raw), kept)
+	if limit := int64(350 * n); kept > limit {
+		t.Errorf("keeps %d bytes, more than %d", kept, limit)
+	}
+	runtime.KeepAlive(spec)
+}
+
 // TestParseTorrentMemory bounds memory, not time, which the machine decides.
 // BenchmarkParseTorrent measures a million files.
 func TestParseTorrentMemory(t *testing.T) {
@@ -77,6 +116,7 @@ func BenchmarkParseTorrent(b *testing.B) {
 		{"MillionSorted", largeTorrent(1_000_000, false)},
 		{"MillionShuffled", largeTorrent(1_000_000, true)},
 		{"DeepShuffled", deep},
+		{"MillionV2", largeTree(1_000_000)},
 		{"Small", largeTorrent(10, false)},
 	} {
 		b.Run(c.name, func(b *testing.B) {

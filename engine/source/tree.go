@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/weirfs/weir"
@@ -35,6 +34,7 @@ type treeReader struct {
 	c    cursor
 	each func(f *treeFile) error
 	path [][]byte // of what is being read
+	file treeFile // the one that was read last; here, so that a million files need one
 	// failed is set with the first error, whose text names the path.
 	failed bool
 }
@@ -55,13 +55,12 @@ func (r *treeReader) entry() error {
 	if len(r.path) > maxPathNames {
 		return fmt.Errorf("more than %d folders deep: %w", maxPathNames, weir.ErrHostile)
 	}
-	var f treeFile
 	var last []byte
 	first, isFile := true, false
 	err := r.c.dict(func(name []byte) (err error) {
 		if first && len(name) == 0 {
 			first = false
-			f, isFile, err = r.properties()
+			r.file, isFile, err = r.properties()
 			if err == nil && isFile && len(r.path) == 0 {
 				err = fmt.Errorf("the tree itself is a file: %w", weir.ErrInvalid)
 			}
@@ -88,8 +87,8 @@ func (r *treeReader) entry() error {
 		return nil
 	})
 	if err == nil && isFile {
-		f.path = r.path
-		err = r.each(&f)
+		r.file.path = r.path
+		err = r.each(&r.file)
 	}
 	return r.at(err)
 }
@@ -163,29 +162,48 @@ func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 	return f, true, err
 }
 
-// treeLayout lays the files of a tree out in torrent coordinates.
-type treeLayout struct {
-	t      *weir.TorrentInfo
-	roots  [][merkle.Size]byte // one for each of t.Files
-	names  nameStore
-	pieces int64
+// treeSize is what a tree needs, counted before memory is taken for it.
+type treeSize struct {
+	entries int   // of weir.TorrentInfo.Files, gaps included
+	pieces  int64 // of all files
+	gap     bool  // the next file that has bytes needs one before it
 }
 
+func (n *treeSize) add(f *treeFile, pieceLength int64) error {
+	n.entries++
+	if f.length == 0 {
+		return nil
+	}
+	if n.gap {
+		n.entries++
+	}
+	n.gap = f.length%pieceLength > 0
+	n.pieces += f.pieces(pieceLength) // can't overflow: both are bounded
+	if n.pieces > maxTreePieces {
+		return fmt.Errorf("more than %d pieces: %w", maxTreePieces, weir.ErrInvalid)
+	}
+	return nil
+}
+
+// treeLayout lays the files of a tree out in torrent coordinates.
+type treeLayout struct {
+	t     *weir.TorrentInfo
+	roots [][merkle.Size]byte // one for each of t.Files
+	names nameStore
+}
+
+// gapPath is the path of all gaps, which nobody sees.
+var gapPath = []string{".pad"}
+
 // add appends a file and, before it, the gap that lets it begin with a piece.
-func (l *treeLayout) add(f *treeFile) error {
+func (l *treeLayout) add(f *treeFile) {
 	t := l.t
 	if over := t.Length % t.PieceLength; over > 0 && f.length > 0 {
-		gap := t.PieceLength - over
-		l.append(weir.FileInfo{Path: []string{".pad", strconv.FormatInt(gap, 10)}, Length: gap, Padding: true}, [merkle.Size]byte{})
-	}
-	l.pieces += f.pieces(t.PieceLength) // neither can overflow: they are bounded here
-	if l.pieces > maxTreePieces {
-		return fmt.Errorf("more than %d pieces: %w", maxTreePieces, weir.ErrInvalid)
+		l.append(weir.FileInfo{Path: gapPath, Length: t.PieceLength - over, Padding: true}, [merkle.Size]byte{})
 	}
 	l.append(weir.FileInfo{
 		Path: l.names.path(f.path), Length: f.length, Padding: f.link, Executable: f.exec,
 	}, f.root)
-	return nil
 }
 
 func (l *treeLayout) append(f weir.FileInfo, root [merkle.Size]byte) {

@@ -71,8 +71,10 @@ func TestParseV2Agrees(t *testing.T) {
 func TestParseV2Files(t *testing.T) {
 	good := goodV2(t)
 	pad := func(off, n int64) weir.FileInfo {
-		return weir.FileInfo{Path: []string{".pad", fmt.Sprint(n)}, Offset: off, Length: n, Padding: true}
+		return weir.FileInfo{Path: []string{".pad"}, Offset: off, Length: n, Padding: true}
 	}
+	hybridPad := pad(100_000, 4*v2Piece-100_000)
+	hybridPad.Path = []string{".pad", fmt.Sprint(hybridPad.Length)}
 	sample := []weir.FileInfo{
 		{Path: []string{"a"}, Length: 100_000},
 		{Path: []string{"b"}, Offset: 100_000},
@@ -101,7 +103,7 @@ func TestParseV2Files(t *testing.T) {
 		}, "folder", true},
 		"Hybrid": {[]weir.FileInfo{
 			{Path: []string{"a"}, Length: 100_000},
-			pad(100_000, 4*v2Piece-100_000),
+			hybridPad,
 			{Path: []string{"b"}, Offset: 4 * v2Piece},
 			{Path: []string{"dir", "c"}, Offset: 4 * v2Piece, Length: 5},
 		}, "folder", true},

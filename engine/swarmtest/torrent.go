@@ -101,7 +101,11 @@ func (c *Content) layOut(o ContentOptions) (shape string, err error) {
 	}
 	pad := func(n int64) {
 		fmt.Fprintf(&s, " pad:%d", n)
-		add(weir.FileInfo{Path: []string{".pad", strconv.FormatInt(n, 10)}, Length: n, Padding: true}, zeroFile{})
+		path := []string{".pad", strconv.FormatInt(n, 10)}
+		if o.Version == V2 {
+			path = path[:1] // a gap has no name
+		}
+		add(weir.FileInfo{Path: path, Length: n, Padding: true}, zeroFile{})
 	}
 	for i, f := range o.Files {
 		fi := weir.FileInfo{Path: f.Path, Length: f.Length, Executable: f.Executable}

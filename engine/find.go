@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+// NodesBucket is where the engine keeps DHT nodes that answered, so that the next
+// start needs no router.
+const NodesBucket = "dht"
+
+var nodesKey = []byte("nodes")
+
+// openDiscovery starts what finds peers for all torrents.
+func (e *Engine) openDiscovery() error {
+	var err error
+	e.disc, err = discover.Open(discover.Options{
+		Log:          e.log,
+		PeerID:       e.peerID,
+		UserAgent:    e.opts.UserAgent,
+		Port:         e.Port,
+		DHT:          e.opts.DHT,
+		DHTBootstrap: e.opts.DHTBootstrap,
+		LSD:          e.opts.LSD,
+		LoadNodes: func() []byte {
+			b, _ := e.opts.Store.Record(NodesBucket, nodesKey)
+			return b
+		},
+		RecordNodes: func(b []byte) {
+			if err := e.opts.Store.PutRecord(NodesBucket, nodesKey, b); err != nil {
+				e.log.Warn("DHT nodes not kept in the cache", "err", err)
+			}
+		},
+	})
+	return err
+}
+
+// PublicRouters are the usual ways into the public DHT.
+func PublicRouters() []string { return discover.PublicRouters() }
+
+// find looks for peers while the swarm runs.
+func (s *swarm) find() {
+	if s.eng.disc == nil {
+		return
+	}
+	s.search = s.eng.disc.Search(discover.Torrent{
+		InfoHash: s.t.ih,
+		Trackers: s.trackers,
+		Private: func() (private, known bool) {
+			info := s.t.Info()
+			return info != nil && info.Private, info != nil
+		},
+		Left:       s.left,
+		Downloaded: s.t.counts.downloaded.Load,
+		Uploaded:   s.t.counts.uploaded.Load,
+		Found:      func(addrs []string, _ discover.Via) { s.do(func() { s.candidates.add(addrs...) }) },
+		WantMore:   func() bool { return int(s.connected.Load()) < s.eng.opts.MaxPeers/2 },
+	})
+	s.spawn(func() { s.search.Run(s.ctx) })
+}
+
+// left returns the bytes that we don't hold. While the size is unknown it is a
+// block, because zero would say that we are a seed.
+func (s *swarm) left() int64 {
+	info := s.t.Info()
+	if info == nil {
+		return weir.BlockBytes
+	}
+	left := info.Length
+	for i, held := range s.eng.opts.Store.Held(s.t.ih, info.NumPieces()) {
+		if held {
+			left -= info.PieceRange(i).Len()
+		}
+	}
+	return left
+}
+
+// public reports whether others than the trackers may hear of the torrent. A
+// magnet counts as public until its metadata says something else (BEP 27).
+func (s *swarm) public() bool {
+	info := s.t.Info()
+	return info == nil || !info.Private
+}
+
+// heardOfPeers takes a PEX message (BEP 11).
+func (s *swarm) heardOfPeers(p *peer, payload []byte) error {
+	if !s.public() {
+		return nil // we never offered it: the peer has it from before the metadata
+	}
+	m, err := discover.ParsePex(payload)
+	if err != nil {
+		return err
+	}
+	peers, err := p.pexIn.Accept(time.Now(), p.remote(), m)
+	for _, o := range peers {
+		s.candidates.add(o.Addr.String())
+	}
+	return err
+}
+
+// tellOfPeers sends PEX messages that are due.
+func (s *swarm) tellOfPeers(now time.Time) {
+	if now.Sub(s.lastPex) < time.Second || !s.public() {
+		return
+	}
+	s.lastPex = now
+	var connected []discover.PexPeer
+	for p := range s.peers {
+		if addr, ok := p.listens(); ok {
+			o := discover.PexPeer{Addr: addr}
+			if p.dialed {
+				o.Flags |= discover.PexOutgoing
+			}
+			connected = append(connected, o)
+		}
+	}
+	for p := range s.peers {
+		if p.pexID == 0 {
+			continue
+		}
+		if m, due := p.pexOut.Next(now, p.remote(), connected); due {
+			payload := m.Append(nil)
+			p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.pexID, payload) })
+		}
+	}
+}
+
+// remote returns the other side of the connection.
+func (p *peer) remote() netip.AddrPort {
+	a, _ := netip.ParseAddrPort(p.conn.RemoteAddr().String())
+	return a
+}
+
+// listens returns where the peer can be dialed, if that is known: where we did,
+// or the port that it told (BEP 10).
+func (p *peer) listens() (netip.AddrPort, bool) {
+	remote := p.remote()
+	switch {
+	case !remote.IsValid():
+		return remote, false
+	case p.dialed:
+		return remote, true
+	case p.port > 0:
+		return netip.AddrPortFrom(remote.Addr(), uint16(p.port)), true
+	}
+	return remote, false
+}

@@ -59,7 +59,7 @@ type PieceID struct {
 func (id PieceID) String() string { return fmt.Sprintf("%s/%d", id.Torrent, id.Index) }
 
 // Range is a half-open range of bytes, in the coordinates of a torrent (its
-// files end to end) unless something else is said.
+// files end to end, padding included) unless something else is said.
 type Range struct {
 	Off int64
 	End int64
@@ -108,7 +108,7 @@ type FileInfo struct {
 	Path       []string // components beneath the torrent's folder, at least one
 	Offset     int64    // of the first byte, in torrent coordinates
 	Length     int64    // bytes, ≥ 0
-	Padding    bool     // BEP 47 padding: present in the coordinates, never shown
+	Padding    bool     // BEP 47 padding, or a gap of a v2 torrent: present in the coordinates, never shown
 	Executable bool     // BEP 47 attribute x
 }
 
@@ -117,12 +117,19 @@ func (f *FileInfo) Range() Range { return Range{f.Offset, f.Offset + f.Length} }
 
 // TorrentInfo is the validated shape of a torrent. It is immutable: share it
 // freely between goroutines.
+//
+// With V2 the pieces follow BEP 52: each file that isn't empty begins with a
+// piece, no piece has bytes of two files, and the last piece of a file ends with
+// it. The gap behind such a file, up to the next piece, is an entry of Files with
+// Padding, unless no bytes follow: the last piece ends with the torrent. No peer
+// sends the bytes of a gap.
 type TorrentInfo struct {
 	InfoHash    InfoHash
 	Name        string     // raw name from the metainfo, validated like a path component
-	PieceLength int64      // bytes, > 0; the last piece may be shorter
+	PieceLength int64      // bytes, > 0; pieces may be shorter: see PieceRange
 	Length      int64      // bytes in total, padding included
 	Files       []FileInfo // in torrent order, end to end, padding included
+	V2          bool       // pieces as in BEP 52, not as in BEP 3
 	Single      bool       // single-file form: Files has one entry, named Name
 	Private     bool       // BEP 27
 	Created     time.Time  // zero when the metainfo does not say
@@ -133,21 +140,53 @@ func (t *TorrentInfo) NumPieces() int {
 	return int((t.Length + t.PieceLength - 1) / t.PieceLength)
 }
 
-// PieceRange returns the bytes of piece index, in torrent coordinates. The
-// last piece ends with the torrent.
+// PieceRange returns the bytes of piece index, in torrent coordinates. It begins
+// at index times PieceLength and is never empty. It ends a PieceLength further,
+// with the torrent, or in a v2 torrent with the piece's file, whichever comes
+// first.
 func (t *TorrentInfo) PieceRange(index int) Range {
 	off := int64(index) * t.PieceLength
-	return Range{off, min(off+t.PieceLength, t.Length)}
+	end := min(off+t.PieceLength, t.Length)
+	if t.V2 && index >= 0 && off < t.Length {
+		end = min(end, t.Files[t.fileAt(off)].Range().End)
+	}
+	return Range{off, end}
+}
+
+// fileAt returns the index of the file that byte off, which is in the torrent,
+// belongs to.
+func (t *TorrentInfo) fileAt(off int64) int {
+	// The first file that ends after off. Not slices.BinarySearchFunc, which
+	// copies a FileInfo at each step: this is called for every block.
+	low, high := 0, len(t.Files)
+	for low < high {
+		mid := int(uint(low+high) / 2)
+		if f := &t.Files[mid]; f.Offset+f.Length > off {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return low
 }
 
 // Pieces returns the first piece that r touches and the one after the last.
-// An empty range, or one outside of the torrent, touches none.
+// An empty range, one outside of the torrent, or a part of one gap in a v2
+// torrent, touches none.
 func (t *TorrentInfo) Pieces(r Range) (first, end int) {
 	r = r.Intersect(Range{0, t.Length})
 	if r.Empty() {
 		return 0, 0
 	}
-	return int(r.Off / t.PieceLength), int((r.End-1)/t.PieceLength) + 1
+	first, end = int(r.Off/t.PieceLength), int((r.End-1)/t.PieceLength)+1
+	// Of all these pieces r has the first byte, but perhaps not of the first piece,
+	// of which it may have the gap behind it alone.
+	if t.V2 && t.PieceRange(first).End <= r.Off {
+		if first++; first == end {
+			return 0, 0
+		}
+	}
+	return first, end
 }
 
 // FilesIn returns the indices first … end-1 of the files whose bytes r
@@ -158,12 +197,7 @@ func (t *TorrentInfo) FilesIn(r Range) (first, end int) {
 		return 0, 0
 	}
 	// The first file that ends after r begins, the first that begins at or after its end.
-	first, _ = slices.BinarySearchFunc(t.Files, r.Off, func(f FileInfo, off int64) int {
-		if f.Offset+f.Length > off {
-			return 1
-		}
-		return -1
-	})
+	first = t.fileAt(r.Off)
 	end, _ = slices.BinarySearchFunc(t.Files, r.End, func(f FileInfo, off int64) int {
 		return cmp.Or(cmp.Compare(f.Offset, off), 1)
 	})

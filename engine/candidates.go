@@ -97,6 +97,15 @@ func (c *candidates) refused(addr string, e Encryption, why error, now time.Time
 	c.gone(addr, true, false, why, now)
 }
 
+// tooEarly says that a peer left after the handshakes without a word, having
+// heard more than a handshake: aria2 does. It is dialed again at once, the slow
+// way.
+func (c *candidates) tooEarly(addr string) {
+	if k := c.known[addr]; k != nil {
+		k.manner, k.busy, c.fresh = plainLate, false, true
+	}
+}
+
 // backoff doubles from a second to five minutes.
 func backoff(failures int) time.Duration {
 	return min(time.Second<<min(failures, 9), 5*time.Minute)

@@ -32,15 +32,38 @@ type infoAssembly struct {
 type infoPiece struct {
 	data  []byte
 	from  *peer
-	asked *peer // and not answered
-	at    time.Time
+	asked []infoAsk // who was asked and has not answered, the latest last
+}
+
+type infoAsk struct {
+	peer *peer
+	at   time.Time
 }
 
 const (
-	infoShare    = 16 // pieces at a time from one peer
+	infoShare = 16 // pieces at a time from one peer
+	// infoPatience passes before a piece is asked of another peer as well,
+	// infoGiveUp before a peer that answers nothing is left alone for infoRest.
+	// Transmission takes up to three seconds.
 	infoPatience = 2 * time.Second
+	infoGiveUp   = 10 * time.Second
 	infoRest     = 30 * time.Second
 )
+
+// ask returns p's unanswered ask, nil if it has none.
+func (c *infoPiece) ask(p *peer) *infoAsk {
+	for i := range c.asked {
+		if c.asked[i].peer == p {
+			return &c.asked[i]
+		}
+	}
+	return nil
+}
+
+// open reports whether the piece may be asked of one more peer.
+func (c *infoPiece) open(now time.Time) bool {
+	return c.data == nil && (len(c.asked) == 0 || now.Sub(c.asked[len(c.asked)-1].at) >= infoPatience)
+}
 
 func newInfoFetch() *infoFetch { return &infoFetch{sizes: map[int]*infoAssembly{}} }
 
@@ -76,10 +99,11 @@ func (a *infoAssembly) ask(p *peer, now time.Time) (pieces []int) {
 	waiting := 0
 	for i := range a.pieces {
 		c := &a.pieces[i]
-		if c.data != nil || c.asked != p {
+		ask := c.ask(p)
+		if c.data != nil || ask == nil {
 			continue
 		}
-		if now.Sub(c.at) >= infoPatience {
+		if now.Sub(ask.at) >= infoGiveUp {
 			a.tire(p, now)
 			return nil
 		}
@@ -90,8 +114,8 @@ func (a *infoAssembly) ask(p *peer, now time.Time) (pieces []int) {
 		if waiting == infoShare {
 			break
 		}
-		if c.data == nil && c.asked == nil {
-			c.asked, c.at = p, now
+		if c.open(now) && c.ask(p) == nil {
+			c.asked = append(c.asked, infoAsk{p, now})
 			pieces = append(pieces, i)
 			waiting++
 		}
@@ -107,9 +131,8 @@ func (a *infoAssembly) tire(p *peer, now time.Time) {
 
 func (a *infoAssembly) forget(p *peer) {
 	for i := range a.pieces {
-		if c := &a.pieces[i]; c.data == nil && c.asked == p {
-			c.asked = nil
-		}
+		c := &a.pieces[i]
+		c.asked = slices.DeleteFunc(c.asked, func(k infoAsk) bool { return k.peer == p })
 	}
 	if a.solo == p {
 		a.solo = nil
@@ -123,7 +146,7 @@ func (f *infoFetch) received(p *peer, piece int, data []byte) {
 			continue
 		}
 		c := &a.pieces[piece]
-		if c.data != nil || c.asked != p || len(data) != min(metadataPieceBytes, a.size-piece*metadataPieceBytes) {
+		if c.data != nil || c.ask(p) == nil || len(data) != min(metadataPieceBytes, a.size-piece*metadataPieceBytes) {
 			continue
 		}
 		c.data, c.from = data, p
@@ -144,7 +167,7 @@ func (f *infoFetch) leave(p *peer) {
 	for size, a := range f.sizes {
 		a.forget(p)
 		delete(a.rest, p)
-		if !slices.ContainsFunc(a.pieces, func(c infoPiece) bool { return c.data != nil || c.asked != nil }) {
+		if !slices.ContainsFunc(a.pieces, func(c infoPiece) bool { return c.data != nil || len(c.asked) > 0 }) {
 			delete(f.sizes, size)
 		}
 	}

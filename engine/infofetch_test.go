@@ -38,18 +38,31 @@ func TestInfoFetch(t *testing.T) {
 			t.Errorf("complete: %d, %d bytes from %d", size, len(got), len(from))
 		}
 	})
-	t.Run("SilentPeerLosesItsShare", func(t *testing.T) {
+	t.Run("SlowPeerIsHelped", func(t *testing.T) {
 		f := newInfoFetch()
 		f.ask(a, sizeOfThree, now)
 		later := now.Add(infoPatience)
 		if got := f.ask(a, sizeOfThree, later); got != nil {
-			t.Fatalf("asks a silent peer for %v", got)
+			t.Fatalf("asks %v of the same peer again", got)
 		}
 		if got := f.ask(b, sizeOfThree, later); len(got) != 3 {
 			t.Fatalf("asks %v of the other", got)
 		}
-		if got := f.ask(a, sizeOfThree, later.Add(infoRest)); got != nil {
-			t.Fatalf("asks %v again while the other is at it", got)
+		for i := range 3 { // late, and as good
+			f.received(a, i, pieceOf(i))
+		}
+		if _, got, _ := f.complete(); len(got) != sizeOfThree {
+			t.Error("what came late was thrown away")
+		}
+	})
+	t.Run("SilentPeerIsLeftAlone", func(t *testing.T) {
+		f := newInfoFetch()
+		f.ask(a, sizeOfThree, now)
+		if got := f.ask(a, sizeOfThree, now.Add(infoGiveUp)); got != nil {
+			t.Fatalf("asks %v of a silent peer", got)
+		}
+		if got := f.ask(a, sizeOfThree, now.Add(infoGiveUp+infoRest)); len(got) != 3 {
+			t.Fatalf("asks %v after the rest", got)
 		}
 	})
 	t.Run("LieAboutTheSizeDoesNotBlock", func(t *testing.T) {

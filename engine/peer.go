@@ -41,6 +41,8 @@ type peer struct {
 	dialed   bool   // we connected, so addr is where it listens
 	hello    wire.Hello
 	rtt      time.Duration // of the TCP handshake; 0 for incoming
+	early    bool          // our handshake said more than a handshake
+	answered bool          // it has sent a message
 	out      *outbox
 	served   atomic.Bool // blocks went out since the owner last looked
 	pk       *picker.Peer
@@ -85,7 +87,7 @@ func (s *swarm) join(conn net.Conn, addr string, hello wire.Hello, rtt time.Dura
 	}
 	p := &peer{
 		sw: s, conn: conn, addr: addr, dialed: dialed, hello: hello, rtt: rtt,
-		out: newOutbox(), choking: true, interested: early != nil,
+		out: newOutbox(), choking: true, early: early != nil, interested: early != nil,
 	}
 	s.peers[p] = struct{}{}
 	s.connected.Store(int32(len(s.peers)))
@@ -189,7 +191,11 @@ func (s *swarm) drop(p *peer, why error) {
 	if s.fetch != nil {
 		s.fetch.leave(p)
 	}
-	s.candidates.gone(p.addr, p.dialed, p.received > 0 || p.unchoked, why, time.Now())
+	if p.early && !p.answered {
+		s.candidates.tooEarly(p.addr)
+	} else {
+		s.candidates.gone(p.addr, p.dialed, p.received > 0 || p.unchoked, why, time.Now())
+	}
 	s.log.Debug("peer left", "peer", p.addr, "err", why)
 	p.out.close()
 	_ = p.conn.Close()
@@ -226,6 +232,7 @@ func (p *peer) read() {
 // message is what the owner does with a message from a peer. An error ends the
 // connection.
 func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
+	p.answered = true
 	switch m.Type {
 	case pp.Piece:
 		return s.block(p, m, at)

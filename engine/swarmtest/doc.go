@@ -4,7 +4,7 @@
 // down, and a small leech that looks at what a peer uploads.
 //
 // The protocol is implemented here a second time, from the BEPs (3, 6, 7, 9,
-// 10, 23, 47) and not from weir's engine: framing, handshakes and bencoding
+// 10, 23, 47, 52) and not from weir's engine: framing, handshakes and bencoding
 // are this package's own, so that a misreading in the engine meets somebody
 // who read the page again. For the same reason nothing in here may import
 // engine or engine/source; and since the demo uses it, nothing outside of its

@@ -48,7 +48,8 @@ type Leech struct {
 	blocks   map[request][]byte
 	rejected map[request]bool
 	extended *extended
-	metadata map[int64][]byte // nil values for refused pieces
+	metadata map[int64][]byte           // nil values for refused pieces
+	hashes   map[HashRequest][][32]byte // nil values for rejected ones
 }
 
 // DialLeech connects to addr, exchanges handshakes for the torrent, and returns
@@ -360,6 +361,8 @@ func (l *Leech) handle(id byte, body []byte) error {
 		l.rejected[r] = true
 	case msgExtended:
 		return l.handleExtended(body)
+	case msgHashes, msgHashReject:
+		return l.handleHashes(id, body)
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (f *forwarding) run() {
 // deliver passes on an orderly end of one direction as such; anything else ends
 // both.
 func (f *forwarding) deliver(l *lane, to *net.TCPConn) {
-	if err := l.drainTo(to); err != io.EOF || to.CloseWrite() != nil {
+	if err := l.drainTo(to); !errors.Is(err, io.EOF) || to.CloseWrite() != nil {
 		f.abort()
 	}
 }

@@ -94,7 +94,7 @@ func OpenTracker(o TrackerOptions) (*Tracker, error) {
 	t.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		defer close(t.done)
-		t.server.Serve(l)
+		_ = t.server.Serve(l) // always an error; Close causes it
 	}()
 	return t, nil
 }

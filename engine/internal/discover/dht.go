@@ -160,7 +160,7 @@ func (n *dhtNode) closeServer() {
 		return
 	}
 	n.server.Close()
-	n.conn.Close()
+	_ = n.conn.Close() // nothing was buffered
 	n.server = nil
 }
 

@@ -1,0 +1,80 @@
+# weir. Two targets work on a fresh Debian with Go 1.26 and nothing else:
+#
+#   make demo     a torrent made, seeded, mounted and read, on this machine alone
+#   make test     every test, against foreign BitTorrent clients too
+#
+# Others: build, check (what CI runs), lint, fuzz (FUZZTIME=30s each), clean.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GOBUILD   = go build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+TOOL      = go tool -modfile=.ci/tools/go.mod
+FUZZTIME ?= 10s
+TESTARGS ?=
+
+# weir needs no C; saying so everywhere lets the checks share what they compile.
+# Only the race detector does need it.
+export CGO_ENABLED = 0
+
+.PHONY: build demo test check fmt vet lint static fuzz clean
+
+# One static binary.
+build:
+	$(GOBUILD) -o bin/weir ./cmd/weir
+
+demo:
+	@.ci/need run
+	@$(MAKE) --no-print-directory build
+	@bin/weir demo
+
+# The race detector is always on, and fuzz targets run their seeds. Packages
+# run one after another: several of them start swarms and mounts, and on a
+# small machine they would only disturb each other. The tests that say that they
+# may run side by side mostly wait for somebody.
+test:
+	@.ci/need test
+	CGO_ENABLED=1 go test -race -p 1 -parallel 6 -timeout 480s $(TESTARGS) ./...
+
+check: fmt vet lint static test
+
+fmt:
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
+
+vet:
+	go vet ./...
+
+# Each linter is here for a class of mistake that has cost torrent
+# filesystems dearly; versions are pinned in .ci/tools, a module of its own.
+#   staticcheck  misused APIs, dead code, impossible conditions
+#   errcheck     errors dropped on the floor (a failed Put must never look held);
+#                which ones may be is listed with reasons in its file
+#   errorlint    comparing errors that were wrapped on the way; not in fs, which
+#                is where errors are made bare, because bazil never unwraps
+#   nilness      nil dereferences that the data flow proves
+#   ineffassign  results computed and never read
+#   unparam      parameters and results that mean nothing
+lint:
+	$(TOOL) staticcheck ./...
+	$(TOOL) errcheck -ignoretests -exclude .ci/errcheck-exclude.txt ./...
+	$(TOOL) go-errorlint -test=false $$(go list ./... | grep -v /fs$$)
+	$(TOOL) nilness ./...
+	$(TOOL) ineffassign ./...
+	$(TOOL) unparam ./...
+
+# The release binary must need nothing at run time, not even a C library.
+static: build
+	@if ldd bin/weir >/dev/null 2>&1; then echo "bin/weir is not static"; exit 1; fi
+	@echo "bin/weir is static, $$(( $$(stat -c %s bin/weir) >> 20 )) MiB"
+
+# go test fuzzes one target of one package at a time.
+fuzz:
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
+
+clean:
+	rm -rf bin

@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache"
+	"github.com/weirfs/weir/engine/source"
+)
+
+// How long to wait for the cache when another weir holds it, and how often to
+// look: the weir of a mount that has just been unmounted may still be writing.
+const (
+	inUseTimeout = 2 * time.Second
+	inUseTick    = 20 * time.Millisecond
+)
+
+// openCache opens the cache, waiting a little for a weir that is about to end.
+func openCache(ctx context.Context, o cache.Options) (*cache.Cache, error) {
+	c, err := cache.Open(o)
+	if !errors.Is(err, weir.ErrInUse) {
+		return c, err
+	}
+	o.Log.Info("waiting for another weir to leave the cache", "err", err)
+	tick := time.NewTicker(inUseTick)
+	defer tick.Stop()
+	timeout := time.After(inUseTimeout)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-timeout:
+			return nil, fmt.Errorf("%w: unmount that one, or give this one a cache folder of its own", err)
+		case <-tick.C:
+			if c, err = cache.Open(o); !errors.Is(err, weir.ErrInUse) {
+				return c, err
+			}
+		}
+	}
+}
+
+// parsePeers checks addresses of the command line.
+func parsePeers(addrs []string) ([]string, error) {
+	peers := make([]string, len(addrs))
+	var errs []error
+	for i, a := range addrs {
+		var err error
+		if peers[i], err = source.ParsePeer(a); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return peers, errors.Join(errs...)
+}
+
+// split parts the sources that a network must be asked for from the others.
+func split(args []string) (local, remote []string) {
+	for _, arg := range args {
+		scheme, _, _ := strings.Cut(arg, ":")
+		if strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https") {
+			remote = append(remote, arg)
+		} else {
+			local = append(local, arg)
+		}
+	}
+	return local, remote
+}
+
+// loaded is what became of some sources.
+type loaded struct {
+	specs []*source.Spec
+	err   error // of all sources that could not be loaded
+}
+
+// load reads all sources at once.
+func load(ctx context.Context, args []string) loaded {
+	specs, errs := make([]*source.Spec, len(args)), make([]error, len(args))
+	var loading sync.WaitGroup
+	for i, arg := range args {
+		loading.Go(func() { specs[i], errs[i] = source.Load(ctx, arg) })
+	}
+	loading.Wait()
+	return loaded{specs, errors.Join(errs...)}
+}
+
+// userAgent is what trackers and peers are told.
+func userAgent(version string) string { return "weir/" + cmp.Or(version, "devel") }

@@ -1,0 +1,105 @@
+package foreign
+
+import (
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Maker makes .torrent files with one kind of tool.
+type Maker struct {
+	Name string
+	// Make makes a torrent of the file or folder at path, with pieces of pieceBytes
+	// (a power of two, 32 KiB at least), and returns the path of the .torrent file.
+	Make func(tb testing.TB, path, announce string, pieceBytes int) string
+	// SkipsEmpty says that empty files don't get into the torrent.
+	SkipsEmpty bool
+}
+
+// Makers are all whose torrents weir is tested with.
+var Makers = []Maker{
+	{Name: "mktorrent", Make: MkTorrent},
+	{Name: "transmission-create", Make: TransmissionCreate, SkipsEmpty: true},
+}
+
+// MkTorrent makes a torrent with mktorrent.
+func MkTorrent(tb testing.TB, path, announce string, pieceBytes int) string {
+	tb.Helper()
+	out := filepath.Join(tb.TempDir(), "made.torrent")
+	run(tb, "mktorrent", "-l", fmt.Sprint(bits.Len(uint(pieceBytes))-1), "-a", announce, "-o", out, path)
+	return out
+}
+
+// TransmissionCreate makes a torrent with transmission-create.
+func TransmissionCreate(tb testing.TB, path, announce string, pieceBytes int) string {
+	tb.Helper()
+	out := filepath.Join(tb.TempDir(), "made.torrent")
+	run(tb, "transmission-create", "--piecesize", fmt.Sprint(pieceBytes>>10), "--tracker", announce, "--outfile", out, path)
+	return out
+}
+
+// Magnet returns the magnet that transmission-show makes of a torrent, with the
+// addresses of peers (x.pe, BEP 9) and without the torrent's trackers when
+// there are any.
+func Magnet(tb testing.TB, torrent string, peers ...string) string {
+	tb.Helper()
+	magnet := strings.TrimSpace(run(tb, "transmission-show", "--magnet", torrent))
+	if len(peers) == 0 {
+		return magnet
+	}
+	var kept []string
+	for param := range strings.SplitSeq(magnet, "&") {
+		if !strings.HasPrefix(param, "tr=") {
+			kept = append(kept, param)
+		}
+	}
+	for _, p := range peers {
+		kept = append(kept, "x.pe="+url.QueryEscape(p))
+	}
+	return strings.Join(kept, "&")
+}
+
+// Folder writes a folder named name with what is hard about names and sizes:
+// nested folders, spaces, unicode, an empty file, files that share a piece and
+// files that end beside the end of a piece. Names keep to what every client
+// here can store: transmission replaces quotes. It returns its path.
+func Folder(tb testing.TB, name string) string {
+	tb.Helper()
+	root := filepath.Join(tb.TempDir(), name)
+	for path, size := range map[string]int{
+		"README.txt":                       1234,
+		"a film with spaces.mkv":           3<<20 + 17,
+		"empty":                            0,
+		"one":                              1,
+		"exactly/one piece":                32 << 10,
+		"exactly/one piece and one byte":   32<<10 + 1,
+		"naïve/日本語/Ελληνικά.txt":           70_001,
+		"naïve/emoji 🎬/clip #1 [100%].bin": 200_000,
+		"deep/1/2/3/4/5/6/7/leaf":          16_385,
+		"deep/1/2/sibling's & co":          5_000,
+	} {
+		Fill(tb, filepath.Join(root, filepath.FromSlash(path)), size)
+	}
+	return root
+}
+
+// Fill writes a file of size bytes that look random and depend only on its name
+// and size, with the folders above it.
+func Fill(tb testing.TB, path string, size int) {
+	tb.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	var key [32]byte
+	copy(key[:], fmt.Sprintf("%d %s", size, filepath.Base(path)))
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8(key).Read(b) // never fails
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/weirfs/weir/cmd/internal/demo"
+)
+
+func newDemo() *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "show weir at work, on this machine alone",
+		Long: `demo makes a small torrent, publishes it to a swarm of three seeders inside of
+this process, mounts it by magnet on a temporary folder, reads parts of it and
+says what that took. It needs no network and leaves nothing behind.
+
+` + exitCodes,
+		Example: "  weir demo",
+		Args:    usage(cobra.NoArgs, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo.Run(cmd.Context(), demo.Options{Out: cmd.OutOrStdout(), Version: weirVersion()})
+		},
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/daemon"
+	"github.com/weirfs/weir/fs"
+)
+
+const mountLong = `mount shows each torrent as a folder in DIR and stays in the foreground until it
+is interrupted (Ctrl-C) or unmounted (weir umount DIR). Nothing is fetched but
+what programs read, and a little ahead of them.
+
+A SOURCE is one of
+  a .torrent file           ./debian.torrent
+  its http(s) address       https://example.org/debian.torrent
+  a magnet                  'magnet:?xt=urn:btih:…'   (quoted, because of the &)
+  an info hash              40 hexadecimal digits; needs --peer
+
+Sources are all looked at at the same time. One that can't be read, or that is
+not safe to mount, ends the command: a file or a magnet before anything is
+mounted, an address as soon as it has failed. A magnet doesn't have to be
+reachable: its folder is there at once and fills when a peer has sent the
+metadata.
+
+Ctrl-C unmounts. Programs that still use the mount get a second to finish; a
+second Ctrl-C ends weir at once.
+
+` + exitCodes
+
+func newMount() *cobra.Command {
+	o := daemon.Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Version: weirVersion()}
+	var cacheBytes byteSize
+	var level slog.Level
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "mount [flags] DIR SOURCE…",
+		Short: "mount torrents on DIR",
+		Long:  mountLong,
+		Example: `  weir mount ~/t debian.torrent
+  weir mount ~/t 'magnet:?xt=urn:btih:…' https://example.org/x.torrent
+  weir mount --cache /big/weir --cache-size 100GiB ~/t *.torrent
+  weir mount --peer 192.0.2.7:6881 ~/t 0123456789abcdef0123456789abcdef01234567`,
+		Args: usage(cobra.MinimumNArgs(2), "a folder and at least one source"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if verbose {
+				level = slog.LevelDebug
+			}
+			o.Mountpoint, o.Sources, o.CacheBytes = args[0], args[1:], int64(cacheBytes)
+			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			var err error
+			if o.CacheDir, err = cacheDir(o.CacheDir); err != nil {
+				return err
+			}
+			return mount(cmd.Context(), o, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.CacheDir, "cache", "", "keep verified pieces in `DIR` (default $XDG_CACHE_HOME/weir or ~/.cache/weir)")
+	f.Var(&cacheBytes, "cache-size", "let the cache grow to `SIZE`, such as 20GiB (default 10GiB, or half of the free disk when that is less)")
+	f.DurationVar(&o.ReadTimeout, "read-timeout", time.Minute, "a read that the swarm has not answered after this `TIME` fails with ETIMEDOUT")
+	f.StringArrayVar(&o.Peers, "peer", nil, "ask the peer at `HOST:PORT` too, for every source; may be repeated")
+	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 is any free one, give a fixed one to forward it")
+	f.Uint32Var(&o.UID, "uid", o.UID, "show files as owned by this user `ID`")
+	f.Uint32Var(&o.GID, "gid", o.GID, "show files as owned by this group `ID`")
+	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users in; needs user_allow_other in /etc/fuse.conf when not root")
+	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty, and hide what it holds")
+	f.TextVar(&level, "log-level", slog.LevelInfo, "log what is at least this `LEVEL`: debug, info, warn or error")
+	f.BoolVarP(&verbose, "verbose", "v", false, "the same as --log-level debug")
+	return cmd
+}
+
+// cacheDir returns dir, or the default when it is empty.
+func cacheDir(dir string) (string, error) {
+	if dir != "" {
+		return filepath.Abs(dir)
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no place for the cache, give one with --cache DIR: %w", err)
+	}
+	return filepath.Join(base, "weir"), nil
+}
+
+// mount serves until ctx ends or somebody unmounts.
+func mount(ctx context.Context, o daemon.Options, stdout io.Writer) error {
+	d := daemon.New(o)
+	if err := d.Open(ctx); err != nil {
+		return errors.Join(err, d.Close())
+	}
+	fmt.Fprintf(stdout, "mounted on %s, Ctrl-C unmounts:\n", o.Mountpoint)
+	for _, name := range d.Names() {
+		fmt.Fprintf(stdout, "  %s\n", name)
+	}
+	select {
+	case <-d.Done():
+	case <-ctx.Done():
+	}
+	return leave(ctx, d, o.Mountpoint)
+}
+
+// leave ends a mount cleanly: what was verified is stored before it returns. The
+// first signal asks for just that, also when somebody unmounted before; the next
+// one ends it at once.
+func leave(ctx context.Context, d *daemon.Daemon, dir string) error {
+	closed := make(chan error, 1)
+	go func() { closed <- d.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+	}
+	forced, stop := signal.NotifyContext(context.Background(), stopSignals...)
+	defer stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-forced.Done():
+		// What is not stored yet is lost, and only that: the cache survives a crash.
+		if err := fs.Unmount(dir, true); err != nil && !errors.Is(err, weir.ErrNotFound) {
+			return fmt.Errorf("ended by force: %w", err)
+		}
+		return errors.New("ended by force")
+	}
+}
+
+// byteSize is a flag for a number of bytes with a unit.
+type byteSize int64
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return humanize.IBytes(uint64(*b))
+}
+
+func (b *byteSize) Set(s string) error {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > 1<<62 {
+		return fmt.Errorf("want a size such as 500MB or 20GiB, got %q", s)
+	}
+	*b = byteSize(n)
+	return nil
+}
+
+func (b *byteSize) Type() string { return "SIZE" }

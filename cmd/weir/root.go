@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes; every help text names them.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+const exitCodes = `Exit codes:
+  0  it was done
+  1  it could not be done; standard error says why and what helps
+  2  the command line is wrong`
+
+// usageError is an error of the command line itself.
+type usageError struct {
+	err     error
+	command string // whose help explains it, as it was called
+}
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// run carries out one command line. It prints no errors: main does.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return root.ExecuteContext(ctx)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "weir",
+		Short: "mount torrents as folders",
+		Long: `weir mounts torrents as folders. You read a file, and the pieces that you need
+are fetched from the swarm, verified, cached and handed to you; the rest of
+the torrent stays where it is.
+
+` + exitCodes,
+		Example: `  weir demo
+  weir mount ~/t debian.torrent 'magnet:?xt=urn:btih:…'
+  weir umount ~/t`,
+		SilenceErrors: true, // main reports them
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs, // so that unknown commands end up below
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q", args[0]), cmd.CommandPath()}
+			}
+			return cmd.Help()
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Hidden: true}) // --help is enough
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{err, cmd.CommandPath()}
+	})
+	root.AddCommand(newMount(), newUmount(), newDemo(), newVersion())
+	return root
+}
+
+// usage makes violations of a rule about positional arguments usage errors,
+// which name the arguments that are wanted.
+func usage(rule cobra.PositionalArgs, want string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if rule(cmd, args) != nil {
+			return usageError{fmt.Errorf("want %s, got %d arguments", want, len(args)), cmd.CommandPath()}
+		}
+		return nil
+	}
+}
+
+// report prints what went wrong and returns the exit code. What to do about it
+// stands in the errors themselves: whoever finds one knows best.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(w, "weir: %v\n", err)
+	var u usageError
+	if errors.As(err, &u) {
+		fmt.Fprintf(w, "Try %q.\n", u.command+" --help")
+		return exitUsage
+	}
+	return exitFailure
+}

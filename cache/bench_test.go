@@ -1,0 +1,233 @@
+package cache_test
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache"
+)
+
+// putMany fills a cache with total bytes in pieces of size bytes.
+func putMany(b *testing.B, c *cache.Cache, total int64, size int) int {
+	b.Helper()
+	data := content(piece('a', 0), size)
+	n := int(total / int64(size))
+	for i := range n {
+		if err := c.Put(piece('a', i), [][]byte{data}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return n
+}
+
+// BenchmarkHit reads at random from 4 GiB, the page cache warm.
+func BenchmarkHit(b *testing.B) {
+	for _, size := range []int{16 * kib, mib, 4 * mib, 64 * mib} {
+		b.Run(fmt.Sprintf("piece=%dKiB", size/kib), func(b *testing.B) {
+			c := openCache(b, cache.Options{LimitBytes: 6 << 30})
+			n := putMany(b, c, 4<<30, size)
+			for _, length := range []int{4 * kib, 128 * kib} {
+				if length > size {
+					continue
+				}
+				b.Run(fmt.Sprintf("read=%dKiB", length/kib), func(b *testing.B) {
+					p := make([]byte, length)
+					use := func(v []byte) { copy(p, v) }
+					r := rand.New(rand.NewPCG(1, 2))
+					b.SetBytes(int64(length))
+					b.ReportAllocs()
+					for b.Loop() {
+						off := int64(r.IntN((size-length)/(4*kib)+1)) * (4 * kib)
+						if ok, err := c.View(piece('a', r.IntN(n)), off, length, use); !ok || err != nil {
+							b.Fatal(ok, err)
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkHitsBesideWriter reads from 8 goroutines, first alone, then beside a
+// writer that evicts, and reports the 99th percentiles.
+func BenchmarkHitsBesideWriter(b *testing.B) {
+	const size = mib
+	hot := func(id weir.PieceID) bool { return id.Torrent == hash('a') }
+	c := openCache(b, cache.Options{LimitBytes: 2 << 30, Protect: hot})
+	n := putMany(b, c, 512*mib, size)
+	p99 := func(d time.Duration) time.Duration {
+		var mu sync.Mutex
+		var all []time.Duration
+		var wg sync.WaitGroup
+		end := time.Now().Add(d)
+		for w := range 8 {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(w), 3))
+				var mine []time.Duration
+				p := make([]byte, 128*kib)
+				use := func(v []byte) { copy(p, v) }
+				for start := time.Now(); start.Before(end); {
+					if ok, err := c.View(piece('a', r.IntN(n)), int64(r.IntN(8))*128*kib, 128*kib, use); !ok || err != nil {
+						b.Error("miss", err)
+						return
+					}
+					now := time.Now()
+					mine = append(mine, now.Sub(start))
+					start = now
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, mine...)
+			})
+		}
+		wg.Wait()
+		slices.Sort(all)
+		return all[len(all)*99/100]
+	}
+	for b.Loop() {
+		quiet := p99(3 * time.Second)
+		stop, stopped := make(chan struct{}), make(chan int)
+		go func() {
+			data := content(piece('w', 0), size)
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					stopped <- i
+					return
+				default:
+					if err := c.Put(piece('w', i), [][]byte{data}); err != nil {
+						b.Error(err)
+					}
+				}
+			}
+		}()
+		busy := p99(6 * time.Second)
+		close(stop)
+		b.ReportMetric(float64(<-stopped)/6, "written-MiB/s")
+		b.ReportMetric(float64(quiet.Microseconds()), "quiet-p99-µs")
+		b.ReportMetric(float64(busy.Microseconds()), "busy-p99-µs")
+		b.ReportMetric(float64(busy)/float64(quiet), "busy/quiet")
+	}
+}
+
+// BenchmarkPut writes three times the limit, and the same bytes to plain files
+// with the same policy: files as long as a generation, synced when they are
+// full, one of them in the background, the oldest removed at the limit.
+func BenchmarkPut(b *testing.B) {
+	const limit = 1 << 30
+	for _, size := range []int{16 * kib, mib, 16 * mib, 64 * mib} {
+		b.Run(fmt.Sprintf("piece=%dKiB", size/kib), func(b *testing.B) {
+			for b.Loop() {
+				dir := b.TempDir()
+				start := time.Now()
+				plainFiles(b, dir, limit, size)
+				plain := time.Since(start)
+				cacheDir := filepath.Join(dir, "cache")
+				c := openCache(b, cache.Options{Dir: cacheDir, LimitBytes: limit, Log: slog.New(slog.DiscardHandler)})
+				stop := sampleDisk(cacheDir)
+				start = time.Now()
+				putMany(b, c, 3*limit, size)
+				if err := c.Close(); err != nil {
+					b.Fatal(err)
+				}
+				took := time.Since(start)
+				b.ReportMetric(float64(stop())/limit, "disk/limit")
+				b.ReportMetric(3*limit/took.Seconds()/1e6, "MB/s")
+				b.ReportMetric(3*limit/plain.Seconds()/1e6, "plain-MB/s")
+				b.ReportMetric(plain.Seconds()/took.Seconds(), "of-plain")
+			}
+		})
+	}
+}
+
+func plainFiles(b *testing.B, dir string, limit int64, size int) {
+	data := content(piece('a', 0), size)
+	fileBytes := max(limit/48, int64(size))
+	syncing := make(chan error, 1)
+	syncing <- nil
+	var names []string
+	for left := 3 * limit; left > 0; {
+		f, err := os.CreateTemp(dir, "plain")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for n := int64(0); n < fileBytes && left > 0; n += int64(size) {
+			if _, err := f.Write(data); err != nil {
+				b.Fatal(err)
+			}
+			left -= int64(size)
+		}
+		if err := <-syncing; err != nil {
+			b.Fatal(err)
+		}
+		go func() { defer f.Close(); syncing <- f.Sync() }()
+		if names = append(names, f.Name()); int64(len(names))*fileBytes > limit {
+			_ = os.Remove(names[0])
+			names = names[1:]
+		}
+	}
+	if err := <-syncing; err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range names {
+		_ = os.Remove(name)
+	}
+}
+
+// BenchmarkOpen opens a cache with 10 GiB inside. The memory is what the process
+// has more of after Open that no file stands behind.
+func BenchmarkOpen(b *testing.B) {
+	for _, size := range []int{16 * kib, mib, 16 * mib} {
+		b.Run(fmt.Sprintf("piece=%dKiB", size/kib), func(b *testing.B) {
+			dir := b.TempDir()
+			c := openCache(b, cache.Options{Dir: dir, LimitBytes: 12 << 30})
+			n := putMany(b, c, 10<<30, size)
+			if err := c.Close(); err != nil {
+				b.Fatal(err)
+			}
+			c = nil
+			runtime.GC()
+			before := anonymous(b)
+			for b.Loop() {
+				start := time.Now()
+				c, err := cache.Open(cache.Options{Dir: dir, LimitBytes: 12 << 30, MinFreeBytes: -1})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(time.Since(start).Seconds()*1000, "open-ms")
+				b.ReportMetric(float64(anonymous(b)-before)/mib, "anon-MiB")
+				if held := c.Stat().Pieces; held != n {
+					b.Errorf("%d pieces of %d", held, n)
+				}
+				if err := c.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// anonymous returns RssAnon of this process, in bytes.
+func anonymous(b *testing.B) int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "RssAnon:")
+	kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return kb * kib
+}

@@ -1,0 +1,408 @@
+package cache_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache"
+)
+
+// sampleDisk calls du every 100 ms until stop is called, which returns the most
+// that it saw.
+func sampleDisk(dir string) (stop func() int64) {
+	end, result := make(chan struct{}), make(chan int64)
+	go func() {
+		var most int64
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			most = max(most, diskUsage(dir))
+			select {
+			case <-tick.C:
+			case <-end:
+				result <- most
+				return
+			}
+		}
+	}()
+	return func() int64 { close(end); return <-result }
+}
+
+// long returns the first value, and the second under the race detector, which
+// makes writing many times slower.
+func long(n, race int64) int64 {
+	if underRace {
+		return race
+	}
+	return n
+}
+
+func TestChurnStaysInTheBudget(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		limit, total int64
+		size         int
+	}{
+		{"SmallPieces", 24 * mib, 240 * mib, 16 * kib},
+		{"MiddlePieces", 32 * mib, 320 * mib, mib},
+		{"LargePieces", 64 * mib, long(640*mib, 128*mib), 16 * mib},
+		{"HugePieces", 160 * mib, long(1600*mib, 256*mib), 64 * mib},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			var mu sync.Mutex
+			held := map[weir.PieceID]bool{}
+			c := openCache(t, cache.Options{Dir: dir, LimitBytes: test.limit, Changed: func(id weir.PieceID, is bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				held[id] = is
+			}})
+			stop := sampleDisk(dir)
+			b := content(piece('a', 0), test.size)
+			for i := range int(test.total / int64(test.size)) {
+				if err := c.Put(piece('a', i), [][]byte{b}); err != nil {
+					t.Fatal(err)
+				}
+				// A tenth is in use and should mostly stay.
+				if _, err := c.View(piece('a', i%10), 0, 1, func([]byte) {}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if most, allowed := stop(), test.limit*105/100+64*mib; most > allowed {
+				t.Errorf("%d bytes on disk, allowed are %d", most, allowed)
+			} else {
+				t.Logf("at most %.3f of the limit on disk", float64(most)/float64(test.limit))
+			}
+			s := c.Stat()
+			if s.Bytes < test.limit/4 {
+				t.Errorf("only %d bytes are held", s.Bytes)
+			}
+			if du := diskUsage(dir); s.DiskBytes < du-16*mib || s.DiskBytes > du+64*mib {
+				t.Errorf("Stat says %d bytes on disk, du says %d", s.DiskBytes, du)
+			}
+			for id, is := range held {
+				if c.Has(id) != is {
+					t.Errorf("%s: Changed said %v", id, is)
+				}
+			}
+		})
+	}
+}
+
+func TestSetLimit(t *testing.T) {
+	dir := t.TempDir()
+	c := openCache(t, cache.Options{Dir: dir, LimitBytes: 100 * mib})
+	for i := range 60 {
+		put(t, c, piece('a', i), mib)
+	}
+	if err := c.SetLimit(1 << 20); !errors.Is(err, weir.ErrInvalid) {
+		t.Errorf("a tiny budget: %v, want ErrInvalid", err)
+	}
+	if err := c.SetLimit(32 * mib); err != nil {
+		t.Fatal(err)
+	}
+	if du := diskUsage(dir); du > 32*mib*105/100+24*mib {
+		t.Errorf("%d bytes on disk after shrinking to 32 MiB", du)
+	}
+	if s := c.Stat(); s.Pieces == 0 || s.LimitBytes != 32*mib {
+		t.Errorf("%+v", s)
+	}
+	checkAll(t, c, func(weir.PieceID) int { return mib })
+	if err := c.SetLimit(100 * mib); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 {
+		put(t, c, piece('b', i), mib)
+	}
+	if held := c.Stat().Pieces; held < 65 {
+		t.Errorf("%d pieces after growing again", held)
+	}
+}
+
+func TestProtectedPiecesStay(t *testing.T) {
+	window := func(id weir.PieceID) bool { return id.Index < 5 }
+	c := openCache(t, cache.Options{LimitBytes: 64 * mib, Protect: window})
+	for i := range 150 {
+		put(t, c, piece('a', i), mib)
+	}
+	for i := range 5 {
+		want(t, c, piece('a', i), mib, 100, 5000)
+	}
+	if s := c.Stat(); s.Evictions == 0 {
+		t.Error("nothing was evicted")
+	}
+}
+
+func TestPins(t *testing.T) {
+	dir := t.TempDir()
+	ti := &weir.TorrentInfo{InfoHash: hash('p'), PieceLength: mib, Length: 100*mib - 5}
+	size := func(i int) int { return int(ti.PieceRange(i).Len()) }
+	o := cache.Options{Dir: dir, LimitBytes: 64 * mib}
+	c := openCache(t, o)
+	put(t, c, piece('p', 0), mib) // held before it is pinned
+	for _, r := range [][2]int{{0, 10}, {20, 30}, {10, 12}, {25, 35}, {99, 100}} {
+		if err := c.Pin(ti, r[0], r[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := c.Stat().PinnedBytes; got != 28*mib-5 {
+		t.Errorf("%d bytes pinned", got)
+	}
+	for name, r := range map[string][2]int{"Empty": {5, 5}, "Negative": {-1, 5}, "Outside": {90, 101}} {
+		if err := c.Pin(ti, r[0], r[1]); !errors.Is(err, weir.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", name, err)
+		}
+	}
+	if err := c.Pin(ti, 0, 80); !errors.Is(err, weir.ErrNoSpace) {
+		t.Errorf("more than fits: %v, want ErrNoSpace", err)
+	}
+	if err := c.SetLimit(32 * mib); !errors.Is(err, weir.ErrNoSpace) {
+		t.Errorf("SetLimit below the pins: %v, want ErrNoSpace", err)
+	}
+	runs := c.Pinned(hash('p'))
+	for _, r := range runs {
+		for i := r[0]; i < r[1]; i++ {
+			put(t, c, piece('p', i), size(i))
+		}
+	}
+	check := func() {
+		t.Helper()
+		for _, r := range runs {
+			for i := r[0]; i < r[1]; i++ {
+				want(t, c, piece('p', i), size(i), size(i)/2, 1000)
+			}
+		}
+		if du := diskUsage(dir); du > 64*mib*105/100+64*mib {
+			t.Errorf("%d bytes on disk", du)
+		}
+	}
+	churn := func(torrent byte) {
+		for i := range 90 {
+			put(t, c, piece(torrent, i), mib)
+		}
+	}
+	churn('x')
+	check()
+	if err := c.Evict(hash('p'), []int{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = openCache(t, o)
+	churn('y')
+	check()
+	if err := c.Unpin(hash('p'), 0, 1000); err != nil {
+		t.Fatal(err)
+	}
+	churn('z')
+	// What was read meanwhile may stay as anything that was read does.
+	if left := c.HeldBytes(ti, weir.Range{End: ti.Length}); left > 20*mib {
+		t.Errorf("%d bytes are left after unpinning", left)
+	}
+	if got := c.Pinned(hash('p')); got != nil {
+		t.Errorf("pinned: %v", got)
+	}
+}
+
+// mountTmpfs gives a file system of its own size.
+func mountTmpfs(tb testing.TB, size string) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	if err := unix.Mount("weir-test", dir, "tmpfs", 0, "size="+size); err != nil {
+		tb.Fatalf("this test mounts a small file system, which needs root: %v", err)
+	}
+	tb.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			tb.Error(err)
+		}
+	})
+	return dir
+}
+
+func TestDiskFull(t *testing.T) {
+	disk := mountTmpfs(t, "96m")
+	var log bytes.Buffer
+	c := openCache(t, cache.Options{
+		Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreeBytes: -1,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	hog := filepath.Join(disk, "hog")
+	fill(t, hog)
+	for i := range 50 {
+		if err := c.Put(piece('a', i), blocks(content(piece('a', i), mib))); !errors.Is(err, weir.ErrNoSpace) {
+			t.Fatalf("put on a full disk: %v, want ErrNoSpace", err)
+		}
+	}
+	if err := c.PutRecord("r", []byte("k"), []byte("v")); !errors.Is(err, weir.ErrNoSpace) {
+		t.Errorf("PutRecord on a full disk: %v, want ErrNoSpace", err)
+	}
+	if warned := strings.Count(log.String(), "the disk is full"); warned != 1 {
+		t.Errorf("warned %d times: %s", warned, &log)
+	}
+	if err := os.Remove(hog); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		put(t, c, piece('a', i), mib)
+	}
+	// Full again, with something in the cache: it goes on within what it has.
+	fill(t, hog)
+	full := 0
+	for i := 20; i < 120; i++ {
+		err := c.Put(piece('a', i), blocks(content(piece('a', i), mib)))
+		switch {
+		case errors.Is(err, weir.ErrNoSpace):
+			full++
+		case err != nil:
+			t.Fatalf("put on a full disk: %v", err)
+		}
+	}
+	if n := checkAll(t, c, func(weir.PieceID) int { return mib }); n == 0 {
+		t.Error("nothing can be read on a full disk")
+	}
+	t.Logf("%d of 100 refused, %+v", full, c.Stat())
+	if err := os.Remove(hog); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		put(t, c, piece('b', i), mib)
+	}
+	for i := range 20 {
+		want(t, c, piece('b', i), mib, 0, mib)
+	}
+	// Closing on a full disk loses no piece either.
+	fill(t, hog)
+	before := c.Stat().Pieces
+	if err := c.Close(); err != nil {
+		t.Errorf("close on a full disk: %v", err)
+	}
+	if err := os.Remove(hog); err != nil {
+		t.Fatal(err)
+	}
+	c = openCache(t, cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreeBytes: -1})
+	if n := checkAll(t, c, func(weir.PieceID) int { return mib }); n != before {
+		t.Errorf("%d pieces after closing on a full disk, %d before", n, before)
+	}
+}
+
+// fill writes to path until the disk is full.
+func fill(tb testing.TB, path string) {
+	tb.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for b := make([]byte, mib); len(b) > 100; {
+		if _, err := f.Write(b); errors.Is(err, syscall.ENOSPC) {
+			b = b[:len(b)/2]
+		} else if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func TestMinFreeIsKept(t *testing.T) {
+	disk := mountTmpfs(t, "128m")
+	c := openCache(t, cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreeBytes: 40 * mib})
+	for i := range 150 {
+		put(t, c, piece('a', i), mib)
+		var st unix.Statfs_t
+		if err := unix.Statfs(disk, &st); err != nil {
+			t.Fatal(err)
+		}
+		// Moving and closing take a little for a moment.
+		if free := int64(st.Bavail) * st.Bsize; free < 20*mib {
+			t.Fatalf("after %d pieces %d bytes are free", i, free)
+		}
+	}
+	if s := c.Stat(); s.Pieces < 20 {
+		t.Errorf("the cache has worn away: %+v", s)
+	}
+}
+
+func TestInUse(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childSeed+"=1", childLimit+"=33554432")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if _, err := out.Read(make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = cache.Open(cache.Options{Dir: dir})
+	if !errors.Is(err, weir.ErrInUse) {
+		t.Fatalf("got %v, want ErrInUse", err)
+	}
+	for _, part := range []string{"/mnt/child", dir, "process id"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not name %s", err, part)
+		}
+	}
+	// In the same process too.
+	mine := t.TempDir()
+	openCache(t, cache.Options{Dir: mine})
+	if _, err := cache.Open(cache.Options{Dir: mine}); !errors.Is(err, weir.ErrInUse) {
+		t.Errorf("got %v, want ErrInUse", err)
+	}
+}
+
+func TestFolder(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		want  error
+		says  string
+	}{
+		{"Newer", map[string]string{"version": "weir cache 2\n"}, weir.ErrInvalid, "another version"},
+		{"Foreign", map[string]string{"thesis.tex": "x"}, weir.ErrInvalid, "thesis.tex"},
+		{"ForeignVersion", map[string]string{"version": "3.1\n", "thesis.tex": "x"}, weir.ErrInvalid, "thesis.tex"},
+		{"EmptyVersion", map[string]string{"version": "", "CACHEDIR.TAG": ""}, nil, ""},
+		{"OnlyAMount", map[string]string{"lost+found": ""}, nil, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, text := range test.files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c, err := cache.Open(cache.Options{Dir: dir, LimitBytes: 32 * mib})
+			if !errors.Is(err, test.want) || err != nil && !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %v, want %v saying %q", err, test.want, test.says)
+			}
+			if err == nil {
+				tag, err := os.ReadFile(filepath.Join(dir, "CACHEDIR.TAG"))
+				if err != nil || !strings.HasPrefix(string(tag), "Signature: 8a477f597d28d172789f06886806bc55") {
+					t.Errorf("CACHEDIR.TAG: %q, %v", tag, err)
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			} else if entries, _ := os.ReadDir(dir); len(entries) != len(test.files) {
+				t.Errorf("a refused folder was changed: %v", entries)
+			}
+		})
+	}
+}

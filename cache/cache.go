@@ -1,0 +1,333 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weirfs/weir"
+)
+
+// Options says where and how large. Only Dir is needed.
+type Options struct {
+	Dir string
+
+	// LimitBytes is the budget on disk; 0 takes 10 GiB, or half of what is free
+	// when that is less. Below MinLimitBytes it is refused.
+	LimitBytes int64
+
+	// MinFreeBytes of the file system stay free: the cache stops growing there
+	// and goes on within what it has. 0 takes 5 % of the file system, a negative
+	// value none.
+	MinFreeBytes int64
+
+	// Mountpoint is told to whoever finds the cache in use; may be empty.
+	Mountpoint string
+
+	Log *slog.Logger // nil: nothing is logged
+
+	// Changed is told of each piece that came or went, after the fact, from the
+	// goroutine that caused it, without locks held.
+	Changed func(id weir.PieceID, held bool)
+
+	// Protect is asked before a piece is evicted; true keeps it for now (it is in
+	// the window of an open file). It may read from the cache, but not write.
+	Protect func(id weir.PieceID) bool
+}
+
+const (
+	// MinLimitBytes is the smallest budget.
+	MinLimitBytes = 16 << 20
+
+	defaultLimitBytes = 10 << 30
+
+	// A generation takes 1/generationShare of the budget, within these bounds:
+	// small enough that dropping one frees little more than is needed, large
+	// enough that they stay few.
+	generationShare    = 32
+	minGenerationBytes = 8 << 20
+	maxGenerationBytes = 1 << 30
+
+	// maxGenerations is where small ones (many short runs leave many) are merged.
+	maxGenerations = 8 * generationShare
+
+	// reserveBytes is the step in which the space of a generation is reserved.
+	reserveBytes = 8 << 20
+)
+
+// Cache is an open cache folder. All methods are safe for concurrent use.
+type Cache struct {
+	folder    *folder
+	root      string // of the generations
+	log       *slog.Logger
+	changed   func(id weir.PieceID, held bool)
+	protect   func(id weir.PieceID) bool
+	minFree   int64
+	catalogue *catalogue
+
+	clock atomic.Uint64 // bytes served and stored: the policy's time
+	limit atomic.Int64  // bytes
+	stats counters
+
+	turn chan struct{} // holds one token; who has it may write
+	// With the turn:
+	active  map[class]*generation
+	sealing chan struct{}    // holds one token; who has it closes a generation
+	removal chan struct{}    // holds one token; who has it removes files
+	spare   chan *generation // the next one, once sparing
+	sparing bool
+	ghost   *ghost
+	nextSeq uint64
+	credit  int64 // bytes freed while the disk was below its minimum, to be used again
+	full    bool  // the warning about a full disk was given
+	buffers [inFlight]buffer
+	notes   []note // for Changed, once the turn is given back
+
+	mu       sync.RWMutex
+	torrents map[weir.InfoHash]*torrent
+	gens     []*generation // by seq; the active ones too
+	held     int           // pieces
+	heldSum  int64         // bytes in them
+	pins     pins
+	closed   bool
+}
+
+type counters struct {
+	hits, misses, evictions, moves, damaged atomic.Int64
+}
+
+type note struct {
+	id   weir.PieceID
+	held bool
+}
+
+// Open locks the folder and reads what is held. The error wraps weir.ErrInUse,
+// and names the other process, when another weir has the folder; weir.ErrInvalid
+// when the folder is no cache or made by another version. What a crash damaged is
+// left out, never a reason to fail.
+func Open(o Options) (*Cache, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	f, err := openFolder(o.Dir, owner{os.Getpid(), o.Mountpoint})
+	if err != nil {
+		return nil, err
+	}
+	c := &Cache{
+		folder:   f,
+		root:     filepath.Join(o.Dir, generationsName),
+		log:      o.Log,
+		changed:  o.Changed,
+		protect:  o.Protect,
+		turn:     make(chan struct{}, 1),
+		active:   make(map[class]*generation),
+		sealing:  make(chan struct{}, 1),
+		removal:  make(chan struct{}, 1),
+		spare:    make(chan *generation, 1),
+		ghost:    newGhost(),
+		nextSeq:  1,
+		torrents: make(map[weir.InfoHash]*torrent),
+	}
+	if err := c.open(o); err != nil {
+		for _, g := range c.gens {
+			g.release()
+		}
+		return nil, errors.Join(fmt.Errorf("open cache %s: %w", o.Dir, err), c.catalogue.close(), f.free())
+	}
+	c.turn <- struct{}{}
+	c.sealing <- struct{}{}
+	c.removal <- struct{}{}
+	return c, nil
+}
+
+func (c *Cache) open(o Options) (err error) {
+	if err := os.MkdirAll(c.root, 0o700); err != nil {
+		return err
+	}
+	avail, total, err := freeBytes(c.folder.dir)
+	if err != nil {
+		return err
+	}
+	if c.minFree = o.MinFreeBytes; c.minFree == 0 {
+		c.minFree = total / 20
+	}
+	c.limit.Store(o.LimitBytes)
+	if o.LimitBytes == 0 {
+		half := (avail + allocatedBytes(c.folder.dir)) / 2
+		c.limit.Store(max(MinLimitBytes, min(defaultLimitBytes, half)))
+	} else if o.LimitBytes < MinLimitBytes {
+		return fmt.Errorf("a budget of %d bytes is below %d: %w", o.LimitBytes, int64(MinLimitBytes), weir.ErrInvalid)
+	}
+	if err := c.folder.setBallast(); err != nil {
+		c.log.Debug("no ballast", "err", err)
+	}
+	if c.catalogue, err = openCatalogue(filepath.Join(c.folder.dir, catalogueName), c.log); err != nil {
+		return err
+	}
+	if c.pins, err = c.loadPins(); err != nil {
+		return err
+	}
+	return c.loadAll()
+}
+
+// loadAll opens the generations that earlier runs left.
+func (c *Cache) loadAll() error {
+	entries, err := os.ReadDir(c.root)
+	if err != nil {
+		return err
+	}
+	type loaded struct {
+		gen    *generation
+		pieces []found
+	}
+	all := make([]loaded, len(entries))
+	var group errgroup.Group
+	group.SetLimit(4)
+	for i, e := range entries {
+		seq, class, ok := parseGenName(e.Name())
+		if !ok {
+			_ = os.RemoveAll(filepath.Join(c.root, e.Name()))
+			continue
+		}
+		c.nextSeq = max(c.nextSeq, seq+1)
+		group.Go(func() error {
+			g, pieces, err := loadGeneration(c.root, seq, class)
+			if err != nil {
+				c.log.Debug("generation left out", "err", err)
+				return removeGeneration(filepath.Join(c.root, e.Name()))
+			}
+			all[i] = loaded{g, pieces}
+			return nil
+		})
+	}
+	err = group.Wait()
+	slices.SortFunc(all, func(a, b loaded) int { return int(genSeq(a.gen)) - int(genSeq(b.gen)) })
+	for _, l := range all {
+		if l.gen == nil {
+			continue
+		}
+		c.gens = append(c.gens, l.gen)
+		for _, f := range l.pieces {
+			c.index(f, l.gen)
+		}
+	}
+	return err
+}
+
+func genSeq(g *generation) uint64 {
+	if g == nil {
+		return 0
+	}
+	return g.seq
+}
+
+// index enters a piece; the newest place wins. The caller holds mu, or is alone.
+func (c *Cache) index(f found, g *generation) {
+	t := c.torrents[f.id.Torrent]
+	if t == nil {
+		t = &torrent{hash: f.id.Torrent}
+		c.torrents[f.id.Torrent] = t
+	}
+	if s := t.slot(f.id.Index); s != nil {
+		c.held--
+		c.heldSum -= int64(s.n)
+	}
+	if before := t.set(f.id.Index, g, f.off, f.n); before != nil {
+		before.live--
+	}
+	g.live++
+	c.held++
+	c.heldSum += f.n
+}
+
+// forget takes a piece out of the index. The caller holds mu.
+func (c *Cache) forget(t *torrent, index int) {
+	s := t.slot(index)
+	if s == nil {
+		return
+	}
+	s.gen.live--
+	c.held--
+	c.heldSum -= int64(s.n)
+	t.clear(index)
+	if t.held == 0 {
+		delete(c.torrents, t.hash)
+	}
+}
+
+// Close waits for writes, closes what is open in good order and gives the folder
+// free. Reads that are under way end well; later calls get weir.ErrClosed.
+// Closing again does nothing.
+func (c *Cache) Close() error {
+	<-c.turn
+	defer func() { c.turn <- struct{}{} }()
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	c.mu.Unlock()
+
+	c.folder.dropBallast()
+	// What goes on in the background is done.
+	<-c.sealing
+	<-c.removal
+	if c.sparing {
+		if g := <-c.spare; g != nil {
+			g.abandon()
+		}
+	}
+	var errs []error
+	for _, g := range c.active {
+		if g != nil {
+			errs = append(errs, c.seal(g))
+		}
+	}
+	clear(c.active)
+	c.mu.Lock()
+	for _, g := range c.gens {
+		g.release()
+	}
+	c.gens, c.torrents = nil, map[weir.InfoHash]*torrent{}
+	c.mu.Unlock()
+	errs = append(errs, c.catalogue.close(), c.folder.free())
+	return errors.Join(errs...)
+}
+
+// takeTurn waits until this goroutine may write.
+func (c *Cache) takeTurn() error {
+	<-c.turn
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.closed {
+		c.turn <- struct{}{}
+		return fmt.Errorf("cache: %w", weir.ErrClosed)
+	}
+	return nil
+}
+
+// endTurn lets the next one write and then tells Changed what happened.
+func (c *Cache) endTurn() {
+	notes := c.notes
+	c.notes = nil
+	c.turn <- struct{}{}
+	c.tell(notes)
+}
+
+func (c *Cache) tell(notes []note) {
+	if c.changed == nil {
+		return
+	}
+	for _, n := range notes {
+		c.changed(n.id, n.held)
+	}
+}

@@ -1,0 +1,131 @@
+package cache_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weirfs/weir/cache"
+)
+
+// The child is this test binary, started again to be killed. It writes to a
+// cache without end and says each thing that it has done, after it was done.
+const (
+	childDir   = "WEIR_TEST_CHILD_DIR"
+	childSeed  = "WEIR_TEST_CHILD_SEED"
+	childLimit = "WEIR_TEST_CHILD_LIMIT"
+)
+
+// runChild does the child's work when this process is one.
+func runChild() bool {
+	dir := os.Getenv(childDir)
+	if dir == "" {
+		return false
+	}
+	seed, _ := strconv.ParseUint(os.Getenv(childSeed), 10, 64)
+	limit, _ := strconv.ParseInt(os.Getenv(childLimit), 10, 64)
+	if err := childWork(dir, seed, limit); err != nil {
+		fmt.Println("failed", err)
+		os.Exit(1)
+	}
+	return true
+}
+
+func childWork(dir string, seed uint64, limit int64) error {
+	c, err := cache.Open(cache.Options{Dir: dir, LimitBytes: limit, MinFreeBytes: -1, Mountpoint: "/mnt/child"})
+	if err != nil {
+		return err
+	}
+	fmt.Println("open")
+	r := rand.New(rand.NewPCG(seed, 1))
+	for n := uint64(0); ; n++ {
+		// The size of a piece follows from its index, so that everybody knows it.
+		index := int(seed%1000)*10_000 + int(n)
+		if err := c.Put(piece('c', index), blocks(content(piece('c', index), childSize(index)))); err != nil {
+			return err
+		}
+		fmt.Println("put", index)
+		switch r.IntN(10) {
+		case 0:
+			if err := c.Evict(hash('c'), []int{index}); err != nil {
+				return err
+			}
+			fmt.Println("evict", index)
+		case 1:
+			if err := c.PutRecord("child", []byte("n"), childRecord(n)); err != nil {
+				return err
+			}
+			fmt.Println("record", n)
+		case 2:
+			// Used again, so that evictions move something.
+			for i := max(0, index-20); i < index; i++ {
+				if _, err := c.View(piece('c', i), 0, 1, func([]byte) {}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+func childSize(index int) int { return []int{1000, 100 * kib, 600 * kib, 2*mib + 3}[index%4] }
+
+// childRecord is short for even n and long for odd.
+func childRecord(n uint64) []byte {
+	return binary.LittleEndian.AppendUint64(make([]byte, (n%2)*100_000), n)
+}
+
+// done is what a child said.
+type done struct {
+	put, evicted map[int]bool
+	last         int   // the last put, -1 if none
+	record       int64 // -1 if none
+}
+
+// killChild starts a child and kills it a while after its first put.
+func killChild(tb testing.TB, dir string, seed uint64, limit int64, after time.Duration) done {
+	tb.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDir+"="+dir, fmt.Sprintf("%s=%d", childSeed, seed), fmt.Sprintf("%s=%d", childLimit, limit))
+	cmd.Stderr = tb.Output()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	d := done{put: map[int]bool{}, evicted: map[int]bool{}, last: -1, record: -1}
+	var timer *time.Timer
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		what, arg, _ := strings.Cut(lines.Text(), " ")
+		n, _ := strconv.Atoi(arg)
+		switch what {
+		case "open":
+			timer = time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+		case "put":
+			d.put[n], d.last = true, n
+		case "evict":
+			d.evicted[n] = true
+		case "record":
+			d.record = int64(n)
+		default:
+			tb.Errorf("child said %q", lines.Text())
+		}
+	}
+	if timer == nil {
+		_ = cmd.Process.Kill()
+		tb.Error("the child did not open the cache")
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		tb.Errorf("the child ended by itself: %v", err)
+	}
+	return d
+}

@@ -1,0 +1,292 @@
+package cache
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"syscall"
+
+	"github.com/weirfs/weir"
+)
+
+// makeRoom drops generations until delta more bytes fit into the budget and
+// leave the disk its minimum. The error wraps weir.ErrNoSpace. The caller has
+// the turn.
+func (c *Cache) makeRoom(delta int64) error {
+	for range 2 * (maxGenerations + len(classes)) {
+		avail, _, err := freeBytes(c.folder.dir)
+		if err != nil {
+			return err
+		}
+		if avail-delta < c.minFree {
+			c.waitRemoved()
+			avail, _, _ = freeBytes(c.folder.dir)
+		}
+		low := avail-delta < c.minFree
+		if c.usedBytes()+delta <= c.limit.Load() && (!low || c.credit >= delta) {
+			// On a disk below its minimum, what was dropped may be filled again: the
+			// cache neither grows nor wears away.
+			c.credit -= delta
+			if !low {
+				c.credit = 0
+			}
+			return nil
+		}
+		if !c.dropOne() {
+			err := fmt.Errorf("%d bytes more than the %d in use, of %d, with %d free on the disk: %w",
+				delta, c.usedBytes(), c.limit.Load(), avail, weir.ErrNoSpace)
+			if low {
+				err = fmt.Errorf("%w: %w", err, syscall.ENOSPC)
+			}
+			return err
+		}
+	}
+	return fmt.Errorf("%d bytes: everything is in use: %w", delta, weir.ErrNoSpace)
+}
+
+// usedBytes is what counts against the budget: all on disk but the ballast and
+// the spare generation, which are of fixed size and have room in what the folder
+// may take beyond the budget.
+func (c *Cache) usedBytes() int64 {
+	sum := allocatedBytes(c.catalogue.dir)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, g := range c.gens {
+		sum += g.disk
+	}
+	return sum
+}
+
+// dropOne drops the generation that the policy names; false when there is none.
+// The caller has the turn.
+func (c *Cache) dropOne() bool {
+	g := c.victim()
+	if g == nil {
+		// A small budget may be all in generations that are still open.
+		for _, which := range classes {
+			c.retire(which)
+		}
+		c.waitSealed()
+		if g = c.victim(); g == nil {
+			return false
+		}
+	}
+	c.mu.RLock()
+	freed := g.disk
+	c.mu.RUnlock()
+	c.drop(g, false)
+	c.credit += freed
+	return true
+}
+
+func (c *Cache) waitSealed() {
+	<-c.sealing
+	c.sealing <- struct{}{}
+}
+
+// victim returns the sealed generation to drop next, or nil.
+func (c *Cache) victim() *generation {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	pinned := make(map[*generation]int64)
+	c.pins.each(func(id weir.PieceID) {
+		if t := c.torrents[id.Torrent]; t != nil {
+			if s := t.slot(id.Index); s != nil {
+				pinned[s.gen] += pieceSpan(int64(s.n))
+			}
+		}
+	})
+	var gens []*generation
+	var facts []genFacts
+	for _, g := range c.gens {
+		if g.sealed {
+			gens = append(gens, g)
+			facts = append(facts, genFacts{g.class, g.disk, pinned[g]})
+		}
+	}
+	if i := victim(facts, c.limit.Load()); i >= 0 {
+		return gens[i]
+	}
+	return nil
+}
+
+// piecesOf returns the pieces that the index has in g, in the order of the log.
+func (c *Cache) piecesOf(g *generation) []found {
+	c.mu.RLock()
+	pieces := make([]found, 0, g.live)
+	hashes := make([]weir.InfoHash, 0, len(c.torrents))
+	for hash := range c.torrents {
+		hashes = append(hashes, hash)
+	}
+	c.mu.RUnlock()
+	// Torrent by torrent: the writers of the index wait for one at most.
+	for _, hash := range hashes {
+		c.mu.RLock()
+		if t := c.torrents[hash]; t != nil {
+			for p, page := range t.pages {
+				for i := 0; page != nil && i < slotsPerPage; i++ {
+					if s := &page[i]; s.gen == g {
+						pieces = append(pieces, found{weir.PieceID{Torrent: hash, Index: p*slotsPerPage + i}, int64(s.off), int64(s.n)})
+					}
+				}
+			}
+		}
+		c.mu.RUnlock()
+	}
+	slices.SortFunc(pieces, func(a, b found) int { return cmp.Compare(a.off, b.off) })
+	return pieces
+}
+
+// drop moves what is worth it (with all: everything) out of a sealed generation
+// and removes it. Readers that are in it keep its mapping until they are done.
+// The caller has the turn.
+func (c *Cache) drop(g *generation, all bool) {
+	type choice struct {
+		found
+		uses uint8
+	}
+	var choices []choice
+	for _, f := range c.piecesOf(g) {
+		choices = append(choices, choice{f, c.uses(f.id)})
+	}
+	// The most used first, while there is room for moving.
+	slices.SortStableFunc(choices, func(a, b choice) int { return cmp.Compare(b.uses, a.uses) })
+	var gone []found
+	hotBytes := g.disk / 2
+	for _, f := range choices {
+		pinned, protected := c.pinned(f.id), c.protect != nil && c.protect(f.id)
+		keep, to, left := fate(g.class, f.uses, pinned, protected, f.n, hotBytes)
+		if all {
+			keep, to, left = true, g.class, f.uses
+		}
+		if keep {
+			if err := c.move(g, f.found, to, left); err == nil {
+				if c.stats.moves.Add(1); !pinned && !protected && !all {
+					hotBytes -= f.n
+				}
+				continue
+			} else if pinned {
+				c.log.Warn("pinned piece lost", "torrent", f.id.Torrent, "piece", f.id.Index, "err", err)
+			}
+		}
+		if g.class == probation {
+			c.ghost.add(f.id)
+		}
+		gone = append(gone, f.found)
+	}
+	c.stats.evictions.Add(int64(len(gone)))
+	c.remove(g, gone)
+}
+
+func (c *Cache) uses(id weir.PieceID) uint8 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if t := c.torrents[id.Torrent]; t != nil {
+		if s := t.slot(id.Index); s != nil {
+			uses, _ := s.heat.load()
+			return uses
+		}
+	}
+	return 0
+}
+
+// move writes a piece of g again, into the newest generation of a class.
+func (c *Cache) move(g *generation, f found, to class, uses uint8) error {
+	from := place{g, f.off, f.n}
+	seed := pieceSeed(f.id, f.n)
+	s := 0
+	return c.store(f.id, f.n, to, uses, false, func(p []byte) error {
+		return guard(func() error {
+			b, ok := from.payload(seed, s, 0, slabLen(f.n, s))
+			if !ok {
+				return fmt.Errorf("%s: %w", f.id, weir.ErrCorrupt)
+			}
+			copy(p, b)
+			s++
+			return nil
+		})
+	})
+}
+
+// remove forgets the pieces gone, all that is left in g, and g itself.
+func (c *Cache) remove(g *generation, gone []found) {
+	// In small steps, so that readers come through in between.
+	for chunk := range slices.Chunk(gone, 256) {
+		c.mu.Lock()
+		for _, f := range chunk {
+			t := c.torrents[f.id.Torrent]
+			if t == nil {
+				continue
+			}
+			if s := t.slot(f.id.Index); s != nil && s.gen == g {
+				c.forget(t, f.id.Index)
+				c.notes = append(c.notes, note{f.id, false})
+			}
+		}
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	c.gens = slices.DeleteFunc(c.gens, func(x *generation) bool { return x == g })
+	c.mu.Unlock()
+	// Freeing the blocks takes a while: the writer goes on, at most one generation
+	// ahead of it.
+	<-c.removal
+	go func() {
+		defer func() { c.removal <- struct{}{} }()
+		if err := removeGeneration(g.dir); err != nil {
+			c.log.Warn("remove generation", "dir", g.dir, "err", err)
+		}
+		g.release()
+	}()
+}
+
+// waitRemoved waits until what was dropped is off the disk, except for what
+// readers are in.
+func (c *Cache) waitRemoved() {
+	<-c.removal
+	c.removal <- struct{}{}
+}
+
+// merge writes the pieces of small generations together when there are too many
+// of them. The caller has the turn.
+func (c *Cache) merge() {
+	for {
+		c.mu.RLock()
+		var small *generation
+		for _, g := range c.gens {
+			if g.sealed && (small == nil || g.disk < small.disk) {
+				small = g
+			}
+		}
+		many := len(c.gens) > maxGenerations && small != nil && small.disk < c.generationBytes()/4
+		c.mu.RUnlock()
+		if !many {
+			return
+		}
+		c.drop(small, true)
+	}
+}
+
+// SetLimit changes the budget at once: when it shrinks, pieces go before
+// SetLimit returns. The error wraps weir.ErrInvalid below MinLimitBytes and
+// weir.ErrNoSpace when the pins would not fit; the budget is then unchanged.
+func (c *Cache) SetLimit(limit int64) error {
+	if limit < MinLimitBytes {
+		return fmt.Errorf("a budget of %d bytes is below %d: %w", limit, int64(MinLimitBytes), weir.ErrInvalid)
+	}
+	if err := c.takeTurn(); err != nil {
+		return err
+	}
+	defer c.endTurn()
+	c.mu.RLock()
+	reserved := c.pins.bytes()
+	c.mu.RUnlock()
+	if reserved > pinBudget(limit) {
+		return fmt.Errorf("a budget of %d bytes with %d bytes pinned: %w", limit, reserved, weir.ErrNoSpace)
+	}
+	c.limit.Store(limit)
+	for c.usedBytes() > limit && c.dropOne() {
+	}
+	c.waitRemoved()
+	return nil
+}

@@ -1,0 +1,282 @@
+package cache
+
+import (
+	"container/list"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/weirfs/weir"
+)
+
+// A simulated cache: pieces of 1 MiB, generations of a 48th of the budget, and
+// the decisions of policy.go. It counts the pieces that were written again.
+type simulation struct {
+	limit    int64
+	clock    int64
+	ghost    *ghost
+	gens     []*simGen
+	where    map[int]*simPiece
+	open     map[class]*simGen
+	hits     int
+	rewrites int
+}
+
+type simGen struct {
+	class  class
+	pieces []int
+	sealed bool
+}
+
+type simPiece struct {
+	gen   *simGen
+	uses  uint8
+	clock uint32
+}
+
+const simPieceBytes = 1 << 20
+
+func newSimulation(pieces int) *simulation {
+	return &simulation{
+		limit: int64(pieces) * simPieceBytes, ghost: newGhost(),
+		where: map[int]*simPiece{}, open: map[class]*simGen{},
+	}
+}
+
+func simID(i int) weir.PieceID { return weir.PieceID{Index: i} }
+
+// read is one pass over a piece, in reads of a few blocks each.
+func (s *simulation) read(i, reads int) {
+	p := s.where[i]
+	if p != nil {
+		s.hits++
+	} else {
+		c := probation
+		if s.ghost.take(simID(i), len(s.where)) {
+			c = mainRow
+		}
+		s.add(i, c, 0)
+		p = s.where[i]
+	}
+	for range reads {
+		s.clock += simPieceBytes / int64(reads)
+		now := uint32(s.clock >> 20)
+		if uses := touched(p.uses, p.clock, now, period(s.limit, simPieceBytes)); uses != p.uses {
+			p.uses, p.clock = uses, now
+		}
+	}
+}
+
+func (s *simulation) add(i int, c class, uses uint8) {
+	size := max(1, int(s.limit/generationShare/simPieceBytes))
+	g := s.open[c]
+	if g == nil || len(g.pieces) == size {
+		if g != nil {
+			g.sealed = true
+		}
+		g = &simGen{class: c}
+		s.open[c] = g
+		s.gens = append(s.gens, g)
+	}
+	g.pieces = append(g.pieces, i)
+	s.clock += simPieceBytes
+	s.where[i] = &simPiece{g, uses, uint32(s.clock >> 20)}
+	for int64(len(s.where))*simPieceBytes > s.limit && s.dropOne() {
+	}
+}
+
+func (s *simulation) dropOne() bool {
+	var facts []genFacts
+	var gens []*simGen
+	for _, g := range s.gens {
+		if g.sealed {
+			gens = append(gens, g)
+			facts = append(facts, genFacts{g.class, int64(len(g.pieces)) * simPieceBytes, 0})
+		}
+	}
+	v := victim(facts, s.limit)
+	if v < 0 {
+		return false
+	}
+	hot := facts[v].bytes / 2
+	for _, i := range gens[v].pieces {
+		p := s.where[i]
+		if p == nil || p.gen != gens[v] {
+			continue
+		}
+		delete(s.where, i)
+		keep, to, left := fate(gens[v].class, p.uses, false, false, simPieceBytes, hot)
+		if keep {
+			hot -= simPieceBytes
+			s.rewrites++
+			s.add(i, to, left)
+		} else if gens[v].class == probation {
+			s.ghost.add(simID(i))
+		}
+	}
+	for k, g := range s.gens {
+		if g == gens[v] {
+			s.gens = append(s.gens[:k], s.gens[k+1:]...)
+			break
+		}
+	}
+	return true
+}
+
+// lru and belady are what S3-FIFO is measured against: the usual policy, and
+// the optimum that knows the future.
+func lru(trace []int, size int) (hits int) {
+	order, at := list.New(), map[int]*list.Element{}
+	for _, i := range trace {
+		if e := at[i]; e != nil {
+			hits++
+			order.MoveToFront(e)
+			continue
+		}
+		at[i] = order.PushFront(i)
+		if order.Len() > size {
+			delete(at, order.Remove(order.Back()).(int))
+		}
+	}
+	return hits
+}
+
+func belady(trace []int, size int) (hits int) {
+	next := make([]int, len(trace))
+	seen := map[int]int{}
+	for t := len(trace) - 1; t >= 0; t-- {
+		next[t] = math.MaxInt
+		if n, ok := seen[trace[t]]; ok {
+			next[t] = n
+		}
+		seen[trace[t]] = t
+	}
+	held := map[int]int{} // piece to its next use
+	for t, i := range trace {
+		if _, ok := held[i]; ok {
+			hits++
+		} else if len(held) >= size {
+			worst, at := -1, next[t]
+			for j, n := range held {
+				if n > at {
+					worst, at = j, n
+				}
+			}
+			if worst < 0 {
+				continue // the new one itself is the worst
+			}
+			delete(held, worst)
+		}
+		held[i] = next[t]
+	}
+	return hits
+}
+
+// traces are made the way that mounts are read, with a fixed seed; each is a
+// list of pieces, for a cache of 480.
+func traces() map[string][]int {
+	out := map[string][]int{}
+	r := rand.New(rand.NewPCG(7, 7))
+	zipf := rand.NewZipf(r, 1.1, 4, 4000)
+	for range 12_000 { // random reads of a dataset with favourites
+		out["Favourites"] = append(out["Favourites"], int(zipf.Uint64()))
+	}
+	film := 10_000
+	for round := range 12 { // a working set in use, while films are watched once
+		for range 600 {
+			out["FilmsBesideAWorkingSet"] = append(out["FilmsBesideAWorkingSet"], r.IntN(300))
+			if round%2 == 1 {
+				out["FilmsBesideAWorkingSet"] = append(out["FilmsBesideAWorkingSet"], film, film+1)
+				film += 2
+			}
+		}
+	}
+	for round := range 6 { // training: everything once per epoch, shuffled, too much to hold
+		order := rand.New(rand.NewPCG(uint64(round), 1)).Perm(800)
+		out["Epochs"] = append(out["Epochs"], order...)
+	}
+	for day := range 10 { // interest moves on: each day's set is new by a half
+		for range 1500 {
+			out["MovingInterest"] = append(out["MovingInterest"], day*150+int(math.Abs(r.NormFloat64())*150))
+		}
+	}
+	return out
+}
+
+func TestPolicyAgainstLRUAndOptimum(t *testing.T) {
+	const size = 480
+	least := map[string]float64{ // of the hits of LRU
+		"Favourites": 1.0, "FilmsBesideAWorkingSet": 1.1, "Epochs": 1.0, "MovingInterest": 0.95,
+	}
+	for name, trace := range traces() {
+		t.Run(name, func(t *testing.T) {
+			s := newSimulation(size)
+			for _, i := range trace {
+				s.read(i, 8)
+			}
+			old, best := lru(trace, size), belady(trace, size)
+			n := float64(len(trace))
+			t.Logf("hit ratio %.3f, LRU %.3f, optimum %.3f; %.3f rewrites per read", float64(s.hits)/n, float64(old)/n, float64(best)/n, float64(s.rewrites)/n)
+			if float64(s.hits) < least[name]*float64(old) {
+				t.Errorf("%d hits, LRU has %d", s.hits, old)
+			}
+			if s.hits > best {
+				t.Errorf("%d hits are more than the optimum's %d: the simulation is wrong", s.hits, best)
+			}
+			if s.rewrites > len(trace) {
+				t.Errorf("%d rewrites for %d reads", s.rewrites, len(trace))
+			}
+		})
+	}
+}
+
+// TestScanLeavesTheHotSet reads a file of five times the budget once, in 32
+// reads a piece, between two rounds of a hot set.
+func TestScanLeavesTheHotSet(t *testing.T) {
+	s := newSimulation(480)
+	for range 8 {
+		for i := range 250 {
+			s.read(i, 32)
+		}
+	}
+	for i := range 5 * 480 {
+		s.read(10_000+i, 32)
+	}
+	before := s.hits
+	for i := range 250 {
+		s.read(i, 32)
+	}
+	if kept := s.hits - before; kept < 200 {
+		t.Errorf("%d of 250 hot pieces outlived the scan", kept)
+	}
+}
+
+func TestFate(t *testing.T) {
+	for _, test := range []struct {
+		name              string
+		class             class
+		uses              uint8
+		pinned, protected bool
+		hot               int64
+		keep              bool
+		to                class
+		left              uint8
+	}{
+		{"ProbationUnused", probation, 0, false, false, 100, false, 0, 0},
+		{"ProbationUsed", probation, 2, false, false, 100, true, mainRow, 0},
+		{"MainUnused", mainRow, 0, false, false, 100, false, 0, 0},
+		{"MainUsed", mainRow, 2, false, false, 100, true, mainRow, 1},
+		{"TooManyUsed", mainRow, 2, false, false, 5, false, 0, 0},
+		{"Protected", probation, 0, false, true, 0, true, probation, 0},
+		{"ProtectedUnpinned", kept, 0, false, true, 0, true, mainRow, 0},
+		{"Pinned", mainRow, 1, true, false, 0, true, kept, 1},
+		{"Unpinned", kept, 0, false, false, 100, false, 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			keep, to, left := fate(test.class, test.uses, test.pinned, test.protected, 10, test.hot)
+			if keep != test.keep || to != test.to || left != test.left {
+				t.Errorf("got %v, %c, %d", keep, to, left)
+			}
+		})
+	}
+}

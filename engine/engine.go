@@ -219,6 +219,9 @@ func (e *Engine) Add(spec *source.Spec) (*Torrent, error) {
 		return nil, fmt.Errorf("add torrent: no info hash: %w", weir.ErrInvalid)
 	}
 	t := newTorrent(e, spec)
+	if err := t.learn(spec); err != nil {
+		return nil, fmt.Errorf("add torrent %s: %w", spec.InfoHash, err)
+	}
 	e.mu.Lock()
 	if e.ctx.Err() != nil {
 		e.mu.Unlock()
@@ -226,8 +229,7 @@ func (e *Engine) Add(spec *source.Spec) (*Torrent, error) {
 	}
 	if known := e.torrents[spec.InfoHash]; known != nil {
 		e.mu.Unlock()
-		known.learn(spec)
-		return known, fmt.Errorf("add torrent %s: %w", spec.InfoHash, weir.ErrExists)
+		return known, errors.Join(fmt.Errorf("add torrent %s: %w", spec.InfoHash, weir.ErrExists), known.learn(spec))
 	}
 	e.torrents[spec.InfoHash] = t
 	e.mu.Unlock()

@@ -1,13 +1,13 @@
 package engine
 
 import (
-	"crypto/sha1"
 	"errors"
 	"time"
 
 	"github.com/anacrolix/torrent/bencode"
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/wire"
 	"github.com/weirfs/weir/engine/source"
 )
@@ -145,7 +145,9 @@ func (s *swarm) finishMetadata() {
 	if b == nil {
 		return
 	}
-	if sha1.Sum(b) != [sha1.Size]byte(s.t.ih) {
+	m, err := s.t.withInfo(b)
+	switch {
+	case errors.Is(err, weir.ErrCorrupt):
 		s.log.Debug("metadata failed verification", "peers", len(from))
 		s.fetch.failed(size, time.Now())
 		if len(from) == 1 {
@@ -153,15 +155,13 @@ func (s *swarm) finishMetadata() {
 			s.drop(from[0], errBanned)
 		}
 		return
-	}
-	info, hashes, err := source.ParseInfo(s.t.ih, b)
-	if err != nil {
+	case err != nil:
 		// Its hash is right: no peer has anything better.
 		s.log.Error("the torrent's metadata is refused", "err", err)
 		s.t.endWith(err)
 		return
 	}
-	s.t.setMeta(&metainfo{info: info, bytes: b, hashes: hashes})
+	s.t.setMeta(m)
 	if err := s.eng.opts.Store.PutRecord(MetadataBucket, s.t.ih[:], b); err != nil {
 		s.log.Warn("metadata not kept in the cache", "err", err)
 	}

@@ -170,10 +170,15 @@ func (s *swarm) payload(p *peer, u upload, buf []byte) ([]byte, bool) {
 	buf = wire.AppendPieceHeader(buf, u.index, u.begin, u.length)
 	head := len(buf)
 	buf = slices.Grow(buf, u.length)[:head+u.length]
-	ok := s.mem.readAt(u.index, buf[head:], int64(u.begin))
+	real := buf[head:]
+	if n := s.t.Info().PieceRange(u.index).Len() - int64(u.begin); n < int64(u.length) {
+		real = real[:max(0, n)]
+		clear(buf[head+len(real):]) // the gap behind a file of a v2 torrent
+	}
+	ok := len(real) == 0 || s.mem.readAt(u.index, real, int64(u.begin))
 	if !ok {
 		var err error
-		ok, err = s.eng.opts.Store.ReadAt(weir.PieceID{Torrent: s.t.ih, Index: u.index}, buf[head:], int64(u.begin))
+		ok, err = s.eng.opts.Store.ReadAt(weir.PieceID{Torrent: s.t.ih, Index: u.index}, real, int64(u.begin))
 		if err != nil {
 			s.log.Debug("piece not read for a peer", "piece", u.index, "peer", p.addr, "err", err)
 			ok = false

@@ -273,6 +273,8 @@ func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
 		p.out.cancel(upload{m.Index, m.Begin, m.Length}, p.fast())
 	case pp.Extended:
 		return s.extension(p, m)
+	case pp.HashRequest, pp.Hashes, pp.HashReject:
+		return s.hashMessage(p, m)
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"bytes"
-	"crypto/sha1"
 	"errors"
 	"hash/maphash"
 	"sync"
@@ -19,6 +17,7 @@ type assembly struct {
 	bytes  int64
 	blocks []*wire.Block
 	touch  time.Time // the latest block
+	waits  bool      // complete, and its hash is not known yet
 }
 
 func (a *assembly) free() {
@@ -159,13 +158,14 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 // verify hashes a complete piece beside the owner.
 func (s *swarm) verify(a *assembly) {
 	meta, sums := s.t.meta.Load(), s.pick.Suspicious(a.index)
+	if !meta.hashes.Known(a.index) {
+		a.waits = true
+		s.needHash(a.index)
+		return
+	}
 	s.spawn(func() {
 		s.eng.hashing <- struct{}{}
-		h := sha1.New()
-		for _, b := range a.blocks {
-			h.Write(b.Bytes())
-		}
-		right := bytes.Equal(h.Sum(nil), meta.hashes[a.index*sha1.Size:][:sha1.Size])
+		right := meta.hashes.Check(a.index, a.slices())
 		var digests []uint64
 		if sums || !right {
 			digests = digestsOf(a)

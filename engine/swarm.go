@@ -11,6 +11,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/verify"
 )
 
 // errCooled says that the swarm ended between being found and being asked; the
@@ -42,6 +43,7 @@ type swarm struct {
 	peers      map[*peer]struct{}
 	pieces     map[int]*assembly
 	waiters    map[int][]*waiter
+	hashAsks   map[verify.HashRequest]*hashAsk
 	fetch      *infoFetch // while the metadata is unknown
 	slots      slots
 	lastPex    time.Time
@@ -62,6 +64,7 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		peers:      map[*peer]struct{}{},
 		pieces:     map[int]*assembly{},
 		waiters:    map[int][]*waiter{},
+		hashAsks:   map[verify.HashRequest]*hashAsk{},
 		lastUse:    time.Now(),
 	}
 	s.mem.pieces = map[int]*assembly{}
@@ -184,6 +187,7 @@ func (s *swarm) decide(now time.Time) {
 		for _, a := range s.pick.Pick(now) {
 			s.act(a)
 		}
+		s.askHashes(now)
 	}
 	for p := range s.peers {
 		p.out.flush()
@@ -296,6 +300,7 @@ func (s *swarm) enter(w *waiter, span picker.Span) {
 	s.gotMeta()
 	w.want = s.pick.NewWant(weir.Blocked)
 	for i := span.First; i < span.End; i++ {
+		s.needHash(i) // beside the blocks, a round trip earlier than after them
 		if s.pick.Held(i) && !s.mem.has(i) && !s.eng.opts.Store.Has(weir.PieceID{Torrent: s.t.ih, Index: i}) {
 			s.pick.Lost(i) // evicted
 		}

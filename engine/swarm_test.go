@@ -74,6 +74,9 @@ func TestDeadTrackerDelaysNobody(t *testing.T) {
 	wantBytes(t, testContext(t, 5*time.Second), addTorrent(t, e, spec), c, 0, 4096)
 }
 
+// portOf returns where an engine listens.
+func portOf(e *engine.Engine) string { return fmt.Sprintf("127.0.0.1:%d", e.Port()) }
+
 // seeded returns an engine that holds the whole content, and where it listens.
 func seeded(t *testing.T, c *swarmtest.Content) (*engine.Torrent, *memStore, string) {
 	t.Helper()
@@ -89,7 +92,7 @@ func seeded(t *testing.T, c *swarmtest.Content) (*engine.Torrent, *memStore, str
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return tor, store, fmt.Sprintf("127.0.0.1:%d", e.Port())
+	return tor, store, portOf(e)
 }
 
 func dialLeech(t *testing.T, addr string, ih weir.InfoHash, o swarmtest.LeechOptions) *swarmtest.Leech {
@@ -253,7 +256,7 @@ func TestEncryption(t *testing.T) {
 				s := openSeeder(t, c, swarmtest.SeederOptions{Encryption: swarmtest.EncryptionAllowed})
 				first := openEngine(t, engine.Options{Encryption: e})
 				wantBytes(t, testContext(t, 20*time.Second), addTorrent(t, first, specOf(c, s.Addr())), c, 0, 1<<20)
-				second := addTorrent(t, openEngine(t, engine.Options{Encryption: o}), specOf(c, fmt.Sprintf("127.0.0.1:%d", first.Port())))
+				second := addTorrent(t, openEngine(t, engine.Options{Encryption: o}), specOf(c, portOf(first)))
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 				defer cancel()
 				never := our == "Off" && their == "Required" || our == "Required" && their == "Off"
@@ -285,7 +288,7 @@ func TestPEX(t *testing.T) {
 			between := openEngine(t, engine.Options{})
 			ctx := testContext(t, 20*time.Second)
 			wantBytes(t, ctx, addTorrent(t, between, specOf(c, s.Addr())), c, 0, 1)
-			far := addTorrent(t, openEngine(t, engine.Options{}), specOf(c, fmt.Sprintf("127.0.0.1:%d", between.Port())))
+			far := addTorrent(t, openEngine(t, engine.Options{}), specOf(c, portOf(between)))
 			if private {
 				short, cancel := context.WithTimeout(ctx, 2*time.Second)
 				defer cancel()

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/verify"
 	"github.com/weirfs/weir/engine/source"
 )
 
@@ -16,13 +17,23 @@ import (
 type metainfo struct {
 	info   *weir.TorrentInfo
 	bytes  []byte // the info dictionary, for peers that ask
-	hashes []byte // SHA-1 of each piece, 20 bytes each
+	hashes *verify.Hashes
+}
+
+// newMetainfo takes the metadata of a spec that has it.
+func newMetainfo(spec *source.Spec) (*metainfo, error) {
+	hashes, err := verify.New(spec.Info, spec.PieceHashes, spec.Roots)
+	if err != nil {
+		return nil, err
+	}
+	return &metainfo{info: spec.Info, bytes: spec.InfoBytes, hashes: hashes}, nil
 }
 
 // Torrent is one torrent of an Engine. It is safe for concurrent use.
 type Torrent struct {
-	eng *Engine
-	ih  weir.InfoHash
+	eng  *Engine
+	ih   weir.InfoHash
+	spec *source.Spec // as the user named it
 
 	meta    atomic.Pointer[metainfo]
 	metaCh  chan struct{} // closed when meta is there
@@ -46,15 +57,14 @@ type counters struct {
 }
 
 func newTorrent(e *Engine, spec *source.Spec) *Torrent {
-	t := &Torrent{eng: e, ih: spec.InfoHash, metaCh: make(chan struct{}), wants: map[*Want]struct{}{}}
+	t := &Torrent{eng: e, ih: spec.InfoHash, spec: spec, metaCh: make(chan struct{}), wants: map[*Want]struct{}{}}
 	t.done, t.endWith = context.WithCancelCause(context.Background())
 	t.peers = slices.Clone(e.opts.Peers)
-	t.learn(spec)
 	return t
 }
 
 // learn adds what spec knows: trackers, peers, metadata.
-func (t *Torrent) learn(spec *source.Spec) {
+func (t *Torrent) learn(spec *source.Spec) error {
 	t.mu.Lock()
 	for _, tier := range spec.Trackers {
 		tier = slices.DeleteFunc(slices.Clone(tier), func(u string) bool {
@@ -66,9 +76,16 @@ func (t *Torrent) learn(spec *source.Spec) {
 	}
 	t.mu.Unlock()
 	t.AddPeers(spec.Peers)
-	if spec.Info != nil {
-		t.setMeta(&metainfo{info: spec.Info, bytes: spec.InfoBytes, hashes: spec.PieceHashes})
+	if spec.Info == nil || t.meta.Load() != nil {
+		return nil
 	}
+	m, err := newMetainfo(spec)
+	if err != nil {
+		return err
+	}
+	t.recallLayers(m)
+	t.setMeta(m)
+	return nil
 }
 
 // recallInfo takes the metadata from the Store if a former run left it there.
@@ -83,12 +100,23 @@ func (t *Torrent) recallInfo() {
 		}
 		return
 	}
-	info, hashes, err := source.ParseInfo(t.ih, b)
+	m, err := t.withInfo(b)
 	if err != nil {
 		t.eng.log.Warn("metadata in the cache ignored", "torrent", t.ih, "err", err)
 		return
 	}
-	t.setMeta(&metainfo{info: info, bytes: b, hashes: hashes})
+	t.recallLayers(m)
+	t.setMeta(m)
+}
+
+// withInfo verifies an info dictionary. The error wraps weir.ErrCorrupt if
+// somebody may have a better one.
+func (t *Torrent) withInfo(b []byte) (*metainfo, error) {
+	spec, err := t.spec.WithInfo(b)
+	if err != nil {
+		return nil, err
+	}
+	return newMetainfo(spec)
 }
 
 func (t *Torrent) setMeta(m *metainfo) {

@@ -71,6 +71,16 @@ func (u *slots) turn(s *swarm, now time.Time) {
 	}
 }
 
+// askable returns the length of a piece that peers may ask for. In a v2 torrent
+// that includes the gap behind a file, which is zeros: libtorrent asks for it,
+// and goes on asking when it is refused.
+func askable(info *weir.TorrentInfo, index int) int64 {
+	if !info.V2 {
+		return info.PieceRange(index).Len()
+	}
+	return min(info.PieceLength, info.Length-int64(index)*info.PieceLength)
+}
+
 // request is a peer's wish for a block.
 func (s *swarm) request(p *peer, m *wire.Message) error {
 	u := upload{m.Index, m.Begin, m.Length}
@@ -82,7 +92,7 @@ func (s *swarm) request(p *peer, m *wire.Message) error {
 	}
 	info := s.t.Info()
 	if u.index >= info.NumPieces() || u.length <= 0 || u.length > 8*weir.BlockBytes ||
-		int64(u.begin)+int64(u.length) > info.PieceRange(u.index).Len() {
+		int64(u.begin)+int64(u.length) > askable(info, u.index) {
 		return errNonsense
 	}
 	if p.choking || !s.pick.Held(u.index) || !p.out.push(u) {

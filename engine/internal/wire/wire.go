@@ -51,6 +51,18 @@ type Message struct {
 	Bits                 []bool // of a Bitfield
 	ExtendedID           int
 	Payload              []byte // of an Extended message
+	Hash                 *HashMessage
+	Hashes               [][32]byte // of a Hashes message: the layer, then the proof
+}
+
+// HashMessage is what the messages about hashes have in common (BEP 52): which
+// hashes of which file's tree.
+type HashMessage struct {
+	Root        [32]byte
+	BaseLayer   int
+	Index       int
+	Length      int
+	ProofLayers int
 }
 
 // Bounds on what a peer may send.
@@ -151,7 +163,7 @@ func (r *Reader) other() (Message, error) {
 	if err := r.dec.Decode(&p); err != nil {
 		return Message{}, err
 	}
-	return Message{
+	m := Message{
 		Type:       p.Type,
 		Index:      int(p.Index),
 		Begin:      int(p.Begin),
@@ -159,7 +171,15 @@ func (r *Reader) other() (Message, error) {
 		Bits:       p.Bitfield,
 		ExtendedID: int(p.ExtendedID),
 		Payload:    p.ExtendedPayload,
-	}, nil
+		Hashes:     p.Hashes,
+	}
+	switch p.Type {
+	case pp.HashRequest, pp.Hashes, pp.HashReject:
+		m.Hash = &HashMessage{
+			Root: p.PiecesRoot, BaseLayer: int(p.BaseLayer), Index: int(p.Index), Length: int(p.Length), ProofLayers: int(p.ProofLayers),
+		}
+	}
+	return m, nil
 }
 
 // AppendRequest appends a request, cancel or reject to b.
@@ -213,4 +233,18 @@ func AppendExtended(b []byte, id int, payload []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(2+len(payload)))
 	b = append(b, byte(pp.Extended), byte(id))
 	return append(b, payload...)
+}
+
+// AppendHashes appends a hash request, hashes, or a hash reject (BEP 52).
+func AppendHashes(b []byte, t pp.MessageType, h HashMessage, hashes [][32]byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(1+32+16+32*len(hashes)))
+	b = append(b, byte(t))
+	b = append(b, h.Root[:]...)
+	for _, n := range []int{h.BaseLayer, h.Index, h.Length, h.ProofLayers} {
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
+	}
+	for i := range hashes {
+		b = append(b, hashes[i][:]...)
+	}
+	return b
 }

@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/verify"
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+// The hashes of a v2 torrent that was named by a magnet come from peers, as they
+// are needed (BEP 52). Blocks are fetched meanwhile; a piece that is complete
+// before its hash is known waits in swarm.pieces for it.
+
+// LayersBucket is where the engine keeps the piece layers of files of v2 torrents
+// that came from peers, by info hash and file index.
+const LayersBucket = "layers"
+
+// hashPatience passes before a request for hashes goes to another peer.
+const hashPatience = 2 * time.Second
+
+// hashAsk is a request for hashes that has no true answer yet.
+type hashAsk struct {
+	piece int // for which it was made
+	tried map[*peer]bool
+	at    time.Time
+}
+
+// needHash sees to it that the piece can be verified.
+func (s *swarm) needHash(index int) {
+	req, needed := s.t.meta.Load().hashes.RequestFor(index)
+	if needed && s.hashAsks[req] == nil {
+		s.hashAsks[req] = &hashAsk{piece: index, tried: map[*peer]bool{}}
+	}
+}
+
+// askHashes sends what is to be asked for now.
+func (s *swarm) askHashes(now time.Time) {
+	for req, ask := range s.hashAsks {
+		if now.Sub(ask.at) < hashPatience {
+			continue
+		}
+		if len(ask.tried) >= len(s.peers) {
+			clear(ask.tried) // everybody had a turn: begin anew
+		}
+		for p := range s.peers {
+			if !ask.tried[p] {
+				ask.tried[p], ask.at = true, now
+				p.out.control(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(req), nil) })
+				break
+			}
+		}
+	}
+}
+
+// hashMessage handles the messages of BEP 52.
+func (s *swarm) hashMessage(p *peer, m *wire.Message) error {
+	meta := s.t.meta.Load()
+	if meta == nil || !meta.info.V2 {
+		return nil
+	}
+	req := verify.HashRequest(*m.Hash)
+	switch m.Type {
+	case pp.HashRequest:
+		hashes, ok := meta.hashes.Answer(req)
+		t := pp.Hashes
+		if !ok {
+			t = pp.HashReject
+		}
+		p.out.control(func(b []byte) []byte { return wire.AppendHashes(b, t, *m.Hash, hashes) })
+	case pp.HashReject:
+		s.hashesRefused(p, req)
+	case pp.Hashes:
+		ask := s.hashAsks[req]
+		if ask == nil || !ask.tried[p] {
+			return nil // an answer that came too late
+		}
+		if err := meta.hashes.Accept(req, m.Hashes); err != nil {
+			if errors.Is(err, weir.ErrCorrupt) {
+				s.candidates.ban(p.addr, time.Now())
+				return errBanned
+			}
+			return err
+		}
+		delete(s.hashAsks, req)
+		s.gotHashes(ask.piece)
+	}
+	return nil
+}
+
+// hashesRefused tries the same peer without a proof, which some demand, and else
+// leaves the request to others.
+func (s *swarm) hashesRefused(p *peer, req verify.HashRequest) {
+	ask := s.hashAsks[req]
+	if ask == nil || !ask.tried[p] {
+		return
+	}
+	ask.at = time.Time{}
+	bare, ok := s.t.meta.Load().hashes.RequestNoProof(ask.piece)
+	if !ok || bare == req || s.hashAsks[bare] != nil {
+		return
+	}
+	s.hashAsks[bare] = &hashAsk{piece: ask.piece, tried: map[*peer]bool{p: true}, at: time.Now()}
+	p.out.control(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(bare), nil) })
+}
+
+// gotHashes verifies the complete pieces that waited, and keeps the layer of the
+// piece's file once it is whole.
+func (s *swarm) gotHashes(piece int) {
+	meta := s.t.meta.Load()
+	for req, ask := range s.hashAsks {
+		if meta.hashes.Known(ask.piece) {
+			delete(s.hashAsks, req) // the other form of the same question
+		}
+	}
+	for i, a := range s.pieces {
+		if a.waits && meta.hashes.Known(i) {
+			a.waits = false
+			s.verify(a)
+		}
+	}
+	first, end := meta.info.FilesIn(meta.info.PieceRange(piece))
+	for f := first; f < end; f++ {
+		layer := meta.hashes.Layer(f)
+		if layer == nil {
+			continue
+		}
+		if err := s.eng.opts.Store.PutRecord(LayersBucket, layerKey(s.t.ih, f), layer); err != nil {
+			s.log.Warn("hashes not kept in the cache", "err", err)
+		}
+	}
+}
+
+func layerKey(ih weir.InfoHash, file int) []byte {
+	return binary.BigEndian.AppendUint32(slices.Clone(ih[:]), uint32(file))
+}
+
+// recallLayers takes from the Store the layers that a former run left there.
+func (t *Torrent) recallLayers(m *metainfo) {
+	if !m.info.V2 {
+		return
+	}
+	for f := range m.info.Files {
+		r := m.info.Files[f].Range()
+		if r.Len() <= m.info.PieceLength || m.info.Files[f].Padding {
+			continue
+		}
+		if first, _ := m.info.Pieces(r); m.hashes.Known(first) {
+			continue
+		}
+		layer, err := t.eng.opts.Store.Record(LayersBucket, layerKey(t.ih, f))
+		if err == nil {
+			err = m.hashes.SetLayer(f, layer)
+		}
+		if err != nil && !errors.Is(err, weir.ErrNotFound) {
+			t.eng.log.Warn("hashes in the cache ignored", "torrent", t.ih, "err", err)
+		}
+	}
+}

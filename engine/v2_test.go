@@ -72,7 +72,11 @@ func TestV2(t *testing.T) {
 					t.Fatal(err)
 				}
 				store := newMemStore()
-				wantFiles(t, addTorrent(t, openEngine(t, engine.Options{Store: store}), spec), c)
+				e := openEngine(t, engine.Options{Store: store})
+				wantFiles(t, addTorrent(t, e, spec), c)
+				if err := e.Close(); err != nil { // all is committed
+					t.Fatal(err)
+				}
 				for _, v := range s.Violations() {
 					t.Errorf("violation of the protocol: %s", v)
 				}

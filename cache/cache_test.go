@@ -112,6 +112,28 @@ func TestPutTwiceKeepsTheFirst(t *testing.T) {
 	}
 }
 
+// TestHeldBytesV2: the gaps behind the files of a v2 torrent are not bytes.
+func TestHeldBytesV2(t *testing.T) {
+	c := openCache(t, cache.Options{})
+	ih := hash('v')
+	ti := &weir.TorrentInfo{InfoHash: ih, V2: true, PieceLength: 32 << 10, Length: 3*32<<10 + 10, Files: []weir.FileInfo{
+		{Path: []string{"a"}, Offset: 0, Length: 32<<10 + 100},
+		{Path: []string{".pad"}, Offset: 32<<10 + 100, Length: 32<<10 - 100, Padding: true},
+		{Path: []string{"b"}, Offset: 64 << 10, Length: 32<<10 + 10},
+	}}
+	for i := range 4 {
+		if err := c.Put(weir.PieceID{Torrent: ih, Index: i}, [][]byte{make([]byte, ti.PieceRange(i).Len())}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := c.HeldBytes(ti, weir.Range{End: ti.Length}), int64(32<<10+100+32<<10+10); got != want {
+		t.Errorf("HeldBytes of all = %d, want %d", got, want)
+	}
+	if got := c.HeldBytes(ti, ti.Files[0].Range()); got != 32<<10+100 {
+		t.Errorf("HeldBytes of the first file = %d", got)
+	}
+}
+
 func TestHeldBytes(t *testing.T) {
 	c := openCache(t, cache.Options{})
 	ti := &weir.TorrentInfo{InfoHash: hash('a'), PieceLength: 1000, Length: 199_500}

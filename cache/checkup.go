@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/table"
@@ -21,7 +23,7 @@ import (
 // where badger would not return an error but end the process: it panics on a
 // goroutine of its own, or calls log.Fatal, on a damaged table. Files that hold
 // nothing and that badger stumbles over are removed.
-func checkup(dir string) error {
+func checkup(dir string, log *slog.Logger) error {
 	// Nothing is encrypted and nothing is collected: badger makes these anew.
 	for _, name := range []string{"DISCARD", "KEYREGISTRY"} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -43,13 +45,40 @@ func checkup(dir string) error {
 			}
 		}
 	}
-	tables, _ := filepath.Glob(filepath.Join(dir, "*.sst"))
+	tables, err := listedTables(dir, log)
+	if err != nil {
+		return err
+	}
 	for _, path := range tables {
 		if err := guard(func() error { return checkTable(path) }); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	return nil
+}
+
+// listedTables returns the tables that count. Others may be there, half written
+// when weir was killed: badger removes them.
+func listedTables(dir string, log *slog.Logger) (paths []string, err error) {
+	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	if errors.Is(err, os.ErrNotExist) {
+		if all, _ := filepath.Glob(filepath.Join(dir, "*.sst")); len(all) > 0 {
+			return nil, fmt.Errorf("%s is gone: %w", badger.ManifestFilename, weir.ErrCorrupt)
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	manifest, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(badgerLog{log}))
+	if err != nil {
+		return nil, err
+	}
+	for id := range manifest.Tables {
+		paths = append(paths, table.NewFilename(id, dir))
+	}
+	return paths, nil
 }
 
 // resetHeader makes sure that the header of a log names no encryption key, which

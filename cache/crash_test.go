@@ -29,7 +29,7 @@ func kills() uint64 {
 	if *thorough {
 		return 200
 	}
-	return 15
+	return 12
 }
 
 // checkAll reads everything that is held and returns how many pieces that is.

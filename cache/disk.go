@@ -62,7 +62,7 @@ func punch(path string, off, end int64) error {
 	}
 	defer f.Close()
 	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE|unix.FALLOC_FL_PUNCH_HOLE, off, end-off)
-	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return nil // the space comes back when the generation is dropped
 	}
 	return err

@@ -102,7 +102,8 @@ func (f *folder) take(me owner) error {
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		var other owner
 		b, _ := os.ReadFile(f.lock.Name())
-		switch json.Unmarshal(b, &other); {
+		_ = json.Unmarshal(b, &other) // what can't be read is not told
+		switch {
 		case other.PID == 0:
 			return weir.ErrInUse
 		case other.Mountpoint == "":

@@ -229,7 +229,8 @@ func (c *Cache) tryRoom(to class, n, span int64, evict bool) (*generation, error
 
 // newest starts a generation for a piece of n bytes.
 func (c *Cache) newest(to class, n, span int64, evict bool) (*generation, error) {
-	capacity := max(c.generationBytes(), logHeaderBytes+span)
+	// A whole number of such pieces, so that large ones leave no room unused.
+	capacity := logHeaderBytes + (c.generationBytes()+span-1)/span*span
 	first := min(capacity, max(reserveBytes, logHeaderBytes+span))
 	if evict {
 		c.merge()
@@ -240,7 +241,7 @@ func (c *Cache) newest(to class, n, span int64, evict bool) (*generation, error)
 			return c.tryRoom(to, n, span, evict)
 		}
 	}
-	g := c.takeSpare(to, n)
+	g := c.takeSpare(to, n, capacity)
 	if g == nil {
 		var err error
 		g, err = createGeneration(c.root, c.nextSeq, to, capacity, first, min(n, slabBytes), c.log)
@@ -254,7 +255,7 @@ func (c *Cache) newest(to class, n, span int64, evict bool) (*generation, error)
 	c.gens = append(c.gens, g)
 	c.mu.Unlock()
 	if to == probation {
-		c.prepareSpare(min(n, slabBytes))
+		c.prepareSpare(capacity, min(n, slabBytes))
 	}
 	return c.tryRoom(to, n, span, evict)
 }
@@ -262,13 +263,13 @@ func (c *Cache) newest(to class, n, span int64, evict bool) (*generation, error)
 // prepareSpare makes the next generation of the row that grows fastest, in the
 // background: badger syncs several small files for it, which on a busy disk
 // takes as long as writing some pieces.
-func (c *Cache) prepareSpare(rowBytes int64) {
+func (c *Cache) prepareSpare(capacity, rowBytes int64) {
 	avail, _, err := freeBytes(c.folder.dir)
 	if err != nil || c.sparing || avail-4*reserveBytes < max(c.minFree, 0) {
 		return
 	}
 	c.sparing = true
-	seq, capacity := c.nextSeq, c.generationBytes()
+	seq := c.nextSeq
 	c.nextSeq++
 	go func() {
 		g, err := createGeneration(c.root, seq, probation, capacity, min(reserveBytes, capacity), rowBytes, c.log)
@@ -280,13 +281,13 @@ func (c *Cache) prepareSpare(rowBytes int64) {
 }
 
 // takeSpare returns the prepared generation if there is one that suits, or nil.
-func (c *Cache) takeSpare(to class, n int64) *generation {
+func (c *Cache) takeSpare(to class, n, capacity int64) *generation {
 	if to != probation || !c.sparing {
 		return nil
 	}
 	g := <-c.spare
 	c.sparing = false
-	if g != nil && (!g.fits(n) || g.cap != c.generationBytes()) {
+	if g != nil && (!g.fits(n) || g.cap > 2*capacity || capacity > 2*g.cap) {
 		g.abandon()
 		return nil
 	}

@@ -16,9 +16,9 @@ type place struct {
 	n   int64
 }
 
-// find looks a piece up for reading n bytes at off, counts the use, and takes a
-// reference that the caller gives back. No piece: gen is nil.
-func (c *Cache) find(id weir.PieceID, off int64, n int) (place, error) {
+// find looks a piece up for reading n bytes at off, and takes a reference that
+// the caller gives back. With use it counts as one. No piece: gen is nil.
+func (c *Cache) find(id weir.PieceID, off int64, n int, use bool) (place, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.closed {
@@ -35,8 +35,10 @@ func (c *Cache) find(id weir.PieceID, off int64, n int) (place, error) {
 	if off < 0 || n < 0 || off+int64(n) > int64(s.n) {
 		return place{}, fmt.Errorf("read %d bytes at %d of %s, which has %d: %w", n, off, id, s.n, weir.ErrInvalid)
 	}
-	now := uint32(c.clock.Add(uint64(n)) >> 20)
-	s.heat.touch(now, period(c.limit.Load(), int64(s.n)))
+	if use {
+		now := uint32(c.clock.Add(uint64(n)) >> 20)
+		s.heat.touch(now, period(c.limit.Load(), int64(s.n)))
+	}
 	s.gen.acquire()
 	return place{s.gen, int64(s.off), int64(s.n)}, nil
 }
@@ -51,22 +53,28 @@ func (c *Cache) find(id weir.PieceID, off int64, n int) (place, error) {
 // The error wraps weir.ErrInvalid when the range is outside of the piece and
 // weir.ErrClosed after Close. View never waits for a writer.
 func (c *Cache) View(id weir.PieceID, off int64, n int, use func(b []byte)) (bool, error) {
-	p, err := c.find(id, off, n)
+	held, err := c.read(id, off, n, true, use)
+	switch {
+	case held:
+		c.stats.hits.Add(1)
+	case err == nil:
+		c.stats.misses.Add(1)
+	}
+	return held, err
+}
+
+// read is View; only with counts is it a use, to the policy.
+func (c *Cache) read(id weir.PieceID, off int64, n int, counts bool, use func(b []byte)) (bool, error) {
+	p, err := c.find(id, off, n, counts)
 	if err != nil || p.gen == nil {
-		if err == nil {
-			c.stats.misses.Add(1)
-		}
 		return false, err
 	}
 	ok := p.view(id, off, n, use)
 	p.gen.release()
 	if !ok {
 		c.dropDamaged(id, p)
-		c.stats.misses.Add(1)
-		return false, nil
 	}
-	c.stats.hits.Add(1)
-	return true, nil
+	return ok, nil
 }
 
 // ReadAt fills p from off of the piece, if the piece is held, and returns whether
@@ -167,14 +175,30 @@ func (c *Cache) Held(ih weir.InfoHash, n int) []bool {
 // HeldBytes returns how many bytes of r, in the coordinates of the torrent, are
 // held. It looks into memory only.
 func (c *Cache) HeldBytes(ti *weir.TorrentInfo, r weir.Range) int64 {
-	first, end := ti.Pieces(r)
-	if first == end {
-		return 0
-	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	t := c.torrents[ti.InfoHash]
 	if t == nil {
+		return 0
+	}
+	if !ti.V2 {
+		return t.heldBytes(ti, r)
+	}
+	// The last piece of each file may be short: inside a file, only its last is.
+	var sum int64
+	for first, end := ti.FilesIn(r); first < end; first++ {
+		if f := &ti.Files[first]; !f.Padding {
+			sum += t.heldBytes(ti, r.Intersect(f.Range()))
+		}
+	}
+	return sum
+}
+
+// heldBytes is HeldBytes for a range of which every piece but the last is of
+// full length.
+func (t *torrent) heldBytes(ti *weir.TorrentInfo, r weir.Range) int64 {
+	first, end := ti.Pieces(r)
+	if first == end {
 		return 0
 	}
 	// The first and the last may be covered in part, and the last may be short.

@@ -62,7 +62,7 @@ func openCatalogue(dir string, log *slog.Logger) (*catalogue, error) {
 }
 
 func (c *catalogue) start(log *slog.Logger) error {
-	if err := checkup(c.dir); err != nil {
+	if err := checkup(c.dir, log); err != nil {
 		return fmt.Errorf("open catalogue: %w", err)
 	}
 	return guard(func() (err error) {

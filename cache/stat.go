@@ -60,7 +60,7 @@ func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []b
 			continue // evicted meanwhile
 		}
 		var err error
-		held, verr := c.View(id, 0, int(n), func(b []byte) {
+		held, verr := c.read(id, 0, int(n), false, func(b []byte) {
 			if check != nil {
 				err = check(id, b)
 			}
@@ -92,7 +92,7 @@ func (c *Cache) expel(id weir.PieceID) error {
 	if err := c.takeTurn(); err != nil {
 		return err
 	}
-	p, err := c.find(id, 0, 0)
+	p, err := c.find(id, 0, 0, false)
 	c.endTurn()
 	if err != nil || p.gen == nil {
 		return err

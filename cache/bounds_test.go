@@ -240,6 +240,7 @@ func TestDiskFull(t *testing.T) {
 		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	hog := filepath.Join(disk, "hog")
+	c.Settle()
 	fill(t, hog)
 	for i := range 50 {
 		if err := c.Put(piece('a', i), blocks(content(piece('a', i), mib))); !errors.Is(err, weir.ErrNoSpace) {
@@ -259,6 +260,7 @@ func TestDiskFull(t *testing.T) {
 		put(t, c, piece('a', i), mib)
 	}
 	// Full again, with something in the cache: it goes on within what it has.
+	c.Settle()
 	fill(t, hog)
 	full := 0
 	for i := 20; i < 120; i++ {
@@ -284,6 +286,7 @@ func TestDiskFull(t *testing.T) {
 		want(t, c, piece('b', i), mib, 0, mib)
 	}
 	// Closing on a full disk loses no piece either.
+	c.Settle()
 	fill(t, hog)
 	before := c.Stat().Pieces
 	if err := c.Close(); err != nil {

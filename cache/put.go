@@ -308,12 +308,19 @@ func (c *Cache) retire(which class) {
 	}
 	c.active[which] = nil
 	<-c.sealing
-	go func() {
+	seal := func() {
 		defer func() { c.sealing <- struct{}{} }()
 		if err := c.seal(g); err != nil {
 			c.log.Warn("generation not closed in good order", "err", err)
 		}
-	}()
+	}
+	// On a nearly full disk the close lives on the ballast, and the next
+	// generation must not take that away from it meanwhile.
+	if avail, _, err := freeBytes(g.dir); err == nil && avail < 2*ballastBytes {
+		seal()
+		return
+	}
+	go seal()
 }
 
 // seal closes a generation and writes the list of its pieces. It needs the

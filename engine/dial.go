@@ -50,9 +50,19 @@ func firstManner(e Encryption) manner {
 // dial connects to as many candidates as the bounds allow.
 func (s *swarm) dial(now time.Time) {
 	s.candidates.fresh = false
+	if now.Sub(s.yielded) < yieldFor {
+		return
+	}
 	for len(s.peers)+s.candidates.dialing < s.eng.opts.MaxPeers {
 		addr, c := s.candidates.next(now)
 		if c == nil {
+			return
+		}
+		pl, full := s.eng.conns.dial()
+		if pl == nil {
+			if full {
+				s.squeeze(now)
+			}
 			return
 		}
 		c.busy = true
@@ -61,14 +71,14 @@ func (s *swarm) dial(now time.Time) {
 		if s.pick != nil && c.manner != plainLate {
 			early = slices.Clone(s.pick.HeldPieces())
 		}
-		s.spawn(func() { s.connect(addr, c.manner, early) })
+		s.spawn(func() { s.connect(addr, pl, c.manner, early) })
 	}
 }
 
 // connect dials and shakes hands, beside the owner. If early is there, what it
 // says we have and our interest go out with the handshake, before the other side
 // has answered: its answer then comes with an unchoke, a round trip earlier.
-func (s *swarm) connect(addr string, m manner, early []bool) {
+func (s *swarm) connect(addr string, pl *place, m manner, early []bool) {
 	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
 	defer cancel()
 	begin := time.Now()
@@ -81,20 +91,25 @@ func (s *swarm) connect(addr string, m manner, early []bool) {
 			_ = plain.Close()
 		}
 	}
-	joined := s.do(func() {
+	pl.connected()
+	joined := s.hand(func() {
 		s.candidates.dialing--
 		if err == nil {
-			if err = s.join(conn, addr, hello, rtt, true, early); err != nil {
+			if err = s.join(conn, pl, addr, hello, rtt, true, early); err != nil {
 				_ = conn.Close()
 			}
 		}
 		if err != nil {
+			pl.release()
 			s.log.Debug("peer not connected", "peer", addr, "err", err)
 			s.candidates.refused(addr, s.eng.opts.Encryption, err, time.Now())
 		}
 	})
-	if !joined && err == nil {
-		_ = conn.Close()
+	if !joined {
+		pl.release()
+		if err == nil {
+			_ = conn.Close()
+		}
 	}
 }
 
@@ -109,8 +124,12 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, m manner, early []bool
 	}
 	var err error
 	if m == encryptedEarly {
-		conn, err = wire.Encrypt(ctx, conn, s.t.ih, out, s.eng.opts.Encryption)
-	} else {
+		// The handshake alone goes with the encrypted one: libtorrent loses its
+		// place when there is more.
+		conn, err = wire.Encrypt(ctx, conn, s.t.ih, out[:wire.HandshakeBytes], s.eng.opts.Encryption)
+		out = out[wire.HandshakeBytes:]
+	}
+	if err == nil && len(out) > 0 {
 		_, err = conn.Write(out)
 	}
 	var in wire.Hello
@@ -207,18 +226,16 @@ func (e *Engine) welcome(raw net.Conn) error {
 	if err != nil {
 		return err
 	}
-	addr := conn.RemoteAddr().String()
-	ok = sw.do(func() {
-		err := weir.ErrNoSpace
-		if len(sw.peers) < e.opts.MaxPeers {
-			err = sw.join(conn, addr, hello, 0, false, nil)
-		}
-		if err != nil {
-			_ = conn.Close()
-		}
-	})
-	if !ok {
-		return errCooled
+	pl, err := e.welcomePlace(sw)
+	if err != nil {
+		return err
 	}
-	return nil
+	ok = sw.hand(func() { err = sw.joinIncoming(conn, pl, hello) })
+	if !ok {
+		err = errCooled
+	}
+	if err != nil {
+		pl.release()
+	}
+	return err
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/wire"
 	"github.com/weirfs/weir/engine/source"
 )
@@ -61,6 +62,13 @@ type Options struct {
 	MemoryBytes int64
 	// MaxPeers bounds the connections of one torrent. Default 50.
 	MaxPeers int
+	// MaxConnections bounds the connections of all torrents, dials included.
+	// Default 200.
+	MaxConnections int
+	// UploadLimit and DownloadLimit bound the blocks that all torrents together
+	// send and receive, in bytes per second; what the protocol adds, a percent or
+	// two, is not counted. 0 is no limit. SetLimits changes them.
+	UploadLimit, DownloadLimit int64
 	// Idle is how long a torrent stays warm after its last use. Default 2 min.
 	Idle time.Duration
 	// Peers are asked about every torrent, host:port.
@@ -101,6 +109,9 @@ func (o *Options) defaults() {
 	if o.MaxPeers <= 0 {
 		o.MaxPeers = 50
 	}
+	if o.MaxConnections <= 0 {
+		o.MaxConnections = 200
+	}
 	if o.Idle <= 0 {
 		o.Idle = 2 * time.Minute
 	}
@@ -123,6 +134,9 @@ type Engine struct {
 	committing chan struct{} // a slot per piece that is put at a time
 	inMemory   atomic.Int64  // bytes of pieces begun or not committed, over all torrents
 
+	up, down *throttle.Limiter // of blocks
+	conns    budget
+
 	mu       sync.Mutex
 	torrents map[weir.InfoHash]*Torrent
 	listener net.Listener
@@ -139,6 +153,9 @@ func New(o Options) *Engine {
 		hashing:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 		committing: make(chan struct{}, 2),
 		torrents:   map[weir.InfoHash]*Torrent{},
+		up:         throttle.New(o.UploadLimit),
+		down:       throttle.New(o.DownloadLimit),
+		conns:      budget{most: o.MaxConnections},
 	}
 	copy(e.peerID[:], "-WE0001-")
 	_, _ = rand.Read(e.peerID[8:])
@@ -209,6 +226,13 @@ func (e *Engine) Close() error {
 		err = errors.Join(err, e.disc.Close())
 	}
 	return err
+}
+
+// SetLimits changes Options.UploadLimit and Options.DownloadLimit, at once and for
+// what waits already.
+func (e *Engine) SetLimits(upload, download int64) {
+	e.up.SetRate(upload)
+	e.down.SetRate(download)
 }
 
 // Add makes a torrent known. It is cold until it is used. If it is known

@@ -147,7 +147,9 @@ func TestEvictedPieceIsFetchedAgain(t *testing.T) {
 	id := weir.PieceID{Torrent: c.InfoHash()}
 	store.waitFor(ctx, id)
 	store.evict(id)
-	wantBytes(t, ctx, tor, c, 0, 4096)
+	for s.Counters().PayloadBytes == 256<<10 { // memory may have it for a moment yet
+		wantBytes(t, ctx, tor, c, 0, 4096)
+	}
 	if got := s.Counters().PayloadBytes; got != 2*256<<10 {
 		t.Errorf("the seeder sent %d bytes, want the piece twice", got)
 	}

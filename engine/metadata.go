@@ -23,7 +23,7 @@ const (
 // extensionHandshake is what we tell about ourselves (BEP 10).
 func (s *swarm) extensionHandshake() []byte {
 	h := pp.ExtendedHandshakeMessage{
-		M:    map[pp.ExtensionName]pp.ExtensionNumber{metadataName: ourMetadataID},
+		M:    map[pp.ExtensionName]pp.ExtensionNumber{metadataName: ourMetadataID, dontHaveName: ourDontHaveID},
 		V:    s.eng.opts.UserAgent,
 		Reqq: mostUploads,
 		Port: s.eng.Port(),
@@ -59,6 +59,7 @@ func (s *swarm) extension(p *peer, m *wire.Message) error {
 			p.metadataSize = int(h.MetadataSize)
 		}
 		p.pexID = int(min(max(h.M[pexName], 0), 255))
+		s.heardOfDontHave(p, int(min(max(h.M[dontHaveName], 0), 255)))
 		if h.Port > 0 && h.Port < 1<<16 {
 			p.port = int(h.Port)
 		}
@@ -70,6 +71,8 @@ func (s *swarm) extension(p *peer, m *wire.Message) error {
 		return s.metadataMessage(p, m.Payload)
 	case ourPexID:
 		return s.heardOfPeers(p, m.Payload)
+	case ourDontHaveID:
+		return s.theirLoss(p, m.Payload)
 	}
 	return nil
 }

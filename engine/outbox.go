@@ -8,6 +8,7 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -22,15 +23,17 @@ const mostUploads = 512
 // blocks that it asked for, in its order. The owner fills it, the peer's writer
 // empties it.
 type outbox struct {
-	wake chan struct{} // holds a token when flush found something; closed with the box
+	wake chan struct{} // holds a token when flush found something
+	done chan struct{} // closed with the box
 
 	mu      sync.Mutex
 	buf     []byte // encoded control messages
 	uploads []upload
+	parked  bool // the writer waits for its turn under the upload limit
 	closed  bool
 }
 
-func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
+func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1), done: make(chan struct{})} }
 
 // control appends a message with encode.
 func (o *outbox) control(encode func([]byte) []byte) {
@@ -91,7 +94,7 @@ func (o *outbox) choke(fast bool) {
 func (o *outbox) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed || len(o.buf) == 0 && len(o.uploads) == 0 {
+	if o.closed || len(o.buf) == 0 && (len(o.uploads) == 0 || o.parked) {
 		return
 	}
 	select {
@@ -105,14 +108,16 @@ func (o *outbox) close() {
 	defer o.mu.Unlock()
 	if !o.closed {
 		o.closed = true
-		close(o.wake)
+		close(o.done)
 	}
 }
 
-// next returns what to write now: control messages, or one block.
+// next returns what to write next: control messages in buf, or a block, which
+// stays in the box until it is taken. It reports false when there is nothing.
 func (o *outbox) next(spare []byte) (buf []byte, u upload, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.parked = false
 	switch {
 	case o.closed:
 		return nil, u, false
@@ -120,47 +125,101 @@ func (o *outbox) next(spare []byte) (buf []byte, u upload, ok bool) {
 		buf, o.buf = o.buf, spare[:0]
 		return buf, u, true
 	case len(o.uploads) > 0:
-		u = o.uploads[0]
-		o.uploads = o.uploads[1:]
-		return nil, u, true
+		return nil, o.uploads[0], true
 	}
 	return nil, u, false
 }
 
+// take removes a block that is next. It reports false if it is not any more.
+func (o *outbox) take(u upload) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.uploads) == 0 || o.uploads[0] != u {
+		return false
+	}
+	o.uploads = o.uploads[1:]
+	return true
+}
+
+// park says that the writer waits for its turn: blocks alone don't wake it.
+func (o *outbox) park() {
+	o.mu.Lock()
+	o.parked = true
+	o.mu.Unlock()
+}
+
+// writer is the state of the goroutine that writes to a peer.
+type writer struct {
+	p            *peer
+	turn         throttle.Turn // under the upload limit
+	spare, block []byte
+}
+
 // write sends what the outbox holds until it is closed or the connection fails.
+// Control messages never wait for the upload limit.
 func (p *peer) write() {
-	timer := time.NewTimer(keepAlive)
-	defer timer.Stop()
-	var spare, block []byte
+	w := writer{p: p}
+	idle, turn := time.NewTimer(keepAlive), time.NewTimer(keepAlive)
+	defer idle.Stop()
+	defer turn.Stop()
+	var changed <-chan struct{} // the upload limit
 	for {
 		select {
-		case _, open := <-p.out.wake:
-			if !open {
-				return
-			}
-		case <-timer.C:
+		case <-p.out.done:
+			return
+		case <-p.out.wake:
+		case <-turn.C:
+		case <-changed:
+		case <-idle.C:
 			p.out.control(wire.AppendKeepAlive)
 		}
-		for {
-			buf, u, ok := p.out.next(spare)
-			if !ok {
-				break
-			}
-			if buf == nil {
-				if buf, ok = p.sw.payload(p, u, block[:0]); !ok {
-					continue
-				}
-				block = buf
-			} else {
-				spare = buf
-			}
-			_ = p.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if _, err := p.conn.Write(buf); err != nil {
-				p.sw.do(func() { p.sw.drop(p, err) })
-				return
-			}
+		var wait time.Duration
+		var wrote bool
+		var err error
+		if wait, changed, wrote, err = w.drain(); err != nil {
+			p.sw.do(func() { p.sw.drop(p, err) })
+			return
 		}
-		timer.Reset(keepAlive)
+		if wrote {
+			idle.Reset(keepAlive)
+		}
+		turn.Stop()
+		if wait > 0 {
+			turn.Reset(wait)
+		}
+	}
+}
+
+// drain writes what may be written now. If blocks are left for later, it returns
+// how long they have to wait as the upload limit stands.
+func (w *writer) drain() (wait time.Duration, changed <-chan struct{}, wrote bool, err error) {
+	out := w.p.out
+	for {
+		buf, u, ok := out.next(w.spare)
+		switch {
+		case !ok:
+			return 0, nil, wrote, nil
+		case buf != nil:
+			w.spare = buf
+		default:
+			if wait, changed, ok = w.turn.Ready(w.p.sw.eng.up, time.Now(), u.length); !ok {
+				out.park()
+				return wait, changed, wrote, nil
+			}
+			if !out.take(u) {
+				continue // cancelled just now
+			}
+			if buf, ok = w.p.sw.payload(w.p, u, w.block[:0]); !ok {
+				continue
+			}
+			w.block = buf
+			w.turn.Used(u.length)
+		}
+		_ = w.p.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := w.p.conn.Write(buf); err != nil {
+			return 0, nil, wrote, err
+		}
+		wrote = true
 	}
 }
 
@@ -191,6 +250,8 @@ func (s *swarm) payload(p *peer, u upload, buf []byte) ([]byte, bool) {
 		return wire.AppendRequest(buf[:0], pp.Reject, u.index, u.begin, u.length), true
 	}
 	s.t.counts.uploaded.Add(int64(u.length))
+	s.eng.up.Passed(u.length)
+	p.trade.sent.Add(int64(u.length))
 	p.served.Store(true)
 	return buf, true
 }

@@ -46,7 +46,6 @@ type peer struct {
 	out      *outbox
 	served   atomic.Bool // blocks went out since the owner last looked
 	pk       *picker.Peer
-	spoke    bool // said which pieces it has; only its first message may
 	bits     []bool
 	all      bool
 	haves    []int // before the metadata
@@ -56,11 +55,13 @@ type peer struct {
 	interested   bool // we told it that we are
 	wantsUs      bool // it told us that it is
 	choking      bool // we don't serve it
-	unchokedAt   time.Time
+	trade        trade
+	place        *place
 	reqq         int
 	metadataID   int // its number for ut_metadata, 0 if it has none
 	metadataSize int
 	pexID        int // its number for ut_pex, 0 if it has none
+	dontHave     dontHave
 	pexIn        discover.PexIn
 	pexOut       discover.PexOut
 	port         int   // where it listens, by its own word; 0 if it did not say
@@ -73,7 +74,7 @@ func (p *peer) extended() bool { return p.hello.Bits.SupportsExtended() }
 // join makes a connection whose handshakes are done part of the swarm.
 // early is what the handshake said already of our pieces and our interest, nil
 // if nothing.
-func (s *swarm) join(conn net.Conn, addr string, hello wire.Hello, rtt time.Duration, dialed bool, early []bool) error {
+func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rtt time.Duration, dialed bool, early []bool) error {
 	if hello.PeerID == s.eng.peerID {
 		return errSelf
 	}
@@ -87,8 +88,9 @@ func (s *swarm) join(conn net.Conn, addr string, hello wire.Hello, rtt time.Dura
 	}
 	p := &peer{
 		sw: s, conn: conn, addr: addr, dialed: dialed, hello: hello, rtt: rtt,
-		out: newOutbox(), choking: true, early: early != nil, interested: early != nil,
+		out: newOutbox(), choking: true, early: early != nil, interested: early != nil, place: pl,
 	}
+	p.trade.moved = time.Now()
 	s.peers[p] = struct{}{}
 	s.connected.Store(int32(len(s.peers)))
 	s.log.Debug("peer joined", "peer", addr, "rtt", rtt, "dialed", dialed)
@@ -107,8 +109,11 @@ func (s *swarm) greet(p *peer, early []bool) {
 	switch {
 	case early != nil:
 		for i, have := range s.pick.HeldPieces() {
-			if have && !early[i] {
+			switch {
+			case have && !early[i]:
 				p.out.control(func(b []byte) []byte { return wire.AppendHave(b, i) })
+			case !have && early[i]:
+				p.lost(i)
 			}
 		}
 	case s.pick != nil && s.pick.HeldCount() == len(s.pick.HeldPieces()) && p.fast():
@@ -150,7 +155,10 @@ func (s *swarm) introduce(p *peer) {
 	if p.unchoked {
 		s.pick.Unchoked(p.pk)
 	}
-	p.bits, p.haves, p.allowed = nil, nil, nil
+	for i := range p.dontHave.theirs {
+		s.pick.HasNot(p.pk, i)
+	}
+	p.bits, p.haves, p.allowed, p.dontHave.theirs = nil, nil, nil, nil
 	s.interest(p)
 }
 
@@ -199,6 +207,7 @@ func (s *swarm) drop(p *peer, why error) {
 	s.log.Debug("peer left", "peer", p.addr, "err", why)
 	p.out.close()
 	_ = p.conn.Close()
+	p.place.release()
 	s.slots.left(s, p)
 }
 
@@ -207,7 +216,9 @@ func (p *peer) read() {
 	r := wire.NewReader(p.conn)
 	var extended time.Time
 	for {
-		if now := time.Now(); !r.Buffered() && now.Sub(extended) > 10*time.Second {
+		// Seldom, and best when nothing is at hand; under a download limit always
+		// something is.
+		if now := time.Now(); now.Sub(extended) > 10*time.Second && !r.Buffered() || now.Sub(extended) > silentAfter/2 {
 			extended = now
 			_ = p.conn.SetReadDeadline(now.Add(silentAfter))
 		}
@@ -225,6 +236,9 @@ func (p *peer) read() {
 				m.Data.Free()
 			}
 			return
+		}
+		if m.Type == pp.Piece {
+			p.sw.eng.down.Wait(p.sw.ctx, p.out.done, m.Length)
 		}
 	}
 }
@@ -279,11 +293,9 @@ func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
 	return nil
 }
 
+// theirPieces takes what the peer says it has. BEP 3 has that first and once;
+// aria2 says it again, and the later word counts.
 func (s *swarm) theirPieces(p *peer, m *wire.Message) error {
-	if p.spoke {
-		return errNonsense
-	}
-	p.spoke = true
 	p.all, p.bits = m.Type == pp.HaveAll, m.Bits
 	if p.pk == nil {
 		return nil
@@ -311,6 +323,7 @@ func (s *swarm) theirPiece(p *peer, index int) error {
 		if len(p.haves) < mostHaves {
 			p.haves = append(p.haves, index)
 		}
+		delete(p.dontHave.theirs, index)
 		return nil
 	}
 	if index >= s.t.Info().NumPieces() {

@@ -221,7 +221,10 @@ func (s *swarm) commit(a *assembly) {
 		<-s.eng.committing
 		if err == nil {
 			s.mem.remove(a.index)
-			s.do(func() { s.pick.Committed(a.index) })
+			s.do(func() {
+				s.pick.Committed(a.index)
+				s.evicted(a.index) // if it was, as soon as it was put
+			})
 			return
 		}
 		s.do(func() { s.keep(a.index, err) })

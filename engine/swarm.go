@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/choker"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/verify"
@@ -46,6 +47,8 @@ type swarm struct {
 	hashAsks   map[verify.HashRequest]*hashAsk
 	fetch      *infoFetch // while the metadata is unknown
 	slots      slots
+	squeezed   time.Time // when another torrent was asked for a connection last
+	yielded    time.Time // when this one gave another torrent a connection last
 	lastPex    time.Time
 	search     *discover.Search // nil if the engine was never opened
 	charged    int64            // what this swarm has added to Engine.inMemory
@@ -66,6 +69,7 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		waiters:    map[int][]*waiter{},
 		hashAsks:   map[verify.HashRequest]*hashAsk{},
 		lastUse:    time.Now(),
+		slots:      slots{choker: choker.New(), measured: time.Now(), uploads: t.eng.up.Total()},
 	}
 	s.mem.pieces = map[int]*assembly{}
 	s.ctx, s.cancel = context.WithCancel(t.done)
@@ -184,6 +188,7 @@ func (s *swarm) decide(now time.Time) {
 		own := s.pick.Begun() + s.pick.Committing()
 		s.charge(own)
 		s.pick.SetMemory(own + s.eng.opts.MemoryBytes - s.eng.inMemory.Load())
+		s.pick.SetDelay(s.eng.down.Backlog(now))
 		for _, a := range s.pick.Pick(now) {
 			s.act(a)
 		}

@@ -1,84 +1,125 @@
 package engine
 
 import (
+	"math"
+	"sync/atomic"
 	"time"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/choker"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
-// mostSlots is how many peers of a torrent are served at a time, slotTurn how
-// long one of them keeps its slot while others wait.
+// slots carries out what the choker decides and keeps its facts up to date.
+type slots struct {
+	choker   *choker.Choker
+	measured time.Time // when the rates were
+	uploads  int64     // what the engine had uploaded then, over all torrents
+	rate     float64   // at which it does, bytes per second
+	fetched  time.Time // when something was wanted last
+}
+
+// trade is the give and take with one peer.
+type trade struct {
+	ck       choker.Peer
+	sent     atomic.Int64 // payload
+	sentThen int64        // when the rates were measured
+	gaveThen int64
+	moved    time.Time // a block went either way, or it joined
+	needed   time.Time // when Needs was counted
+}
+
 const (
-	mostSlots = 8
-	slotTurn  = 30 * time.Second
+	// measureEvery passes between measures, smoothTime is what they are averaged
+	// over: long enough for a peer's pauses, short enough for the choker's rounds.
+	measureEvery = time.Second
+	smoothTime   = 10 * time.Second
+	// fetchingFor is how long after a wish we still count as fetching: readers
+	// pause.
+	fetchingFor = 30 * time.Second
 )
 
-// slots decides who is served: the first to ask, and then each in turn.
-type slots struct {
-	taken    int
-	lastTurn time.Time
-}
-
-// offer gives the peer a slot if one is free.
+// offer says that the peer wants blocks of ours.
 func (u *slots) offer(p *peer, now time.Time) {
-	if !p.choking || !p.wantsUs || u.taken >= mostSlots {
-		return
+	if p.trade.ck.Ref == nil {
+		p.trade.ck.Ref = p
+		u.choker.Join(&p.trade.ck, now)
 	}
-	u.taken++
-	p.choking, p.unchokedAt = false, now
-	p.out.bare(pp.Unchoke)
+	p.trade.ck.Interested = true
+	u.decide(p.sw, now)
 }
 
-// left takes the peer's slot back, because it is gone or wants nothing.
+// left says that the peer wants nothing, or is gone.
 func (u *slots) left(s *swarm, p *peer) {
-	if p.choking {
-		return
+	p.trade.ck.Interested = false
+	if _, here := s.peers[p]; !here {
+		u.choker.Leave(&p.trade.ck)
 	}
-	u.taken--
-	p.choking = true
-	p.out.choke(p.fast())
-	u.fill(s, time.Now(), p)
+	u.decide(s, time.Now())
 }
 
-// fill gives free slots to those who wait, except to one.
-func (u *slots) fill(s *swarm, now time.Time, except *peer) {
-	for o := range s.peers {
-		if o != except {
-			u.offer(o, now)
-		}
-	}
-}
-
-// turn takes the slot of whoever has had one longest, when others wait.
+// turn measures and decides, once a second.
 func (u *slots) turn(s *swarm, now time.Time) {
-	if u.taken < mostSlots || now.Sub(u.lastTurn) < slotTurn {
+	passed := now.Sub(u.measured)
+	if passed < measureEvery {
 		return
 	}
-	u.lastTurn = now
-	var oldest *peer
-	waiting := false
+	u.measured = now
+	smooth := func(rate *float64, bytes int64) {
+		*rate += (float64(bytes)/passed.Seconds() - *rate) * (1 - math.Exp(-passed.Seconds()/smoothTime.Seconds()))
+	}
+	total := s.eng.up.Total()
+	smooth(&u.rate, total-u.uploads)
+	u.uploads = total
+	if s.pick != nil && s.pick.Busy() {
+		u.fetched = now
+	}
 	for p := range s.peers {
-		waiting = waiting || p.choking && p.wantsUs
-		if !p.choking && (oldest == nil || p.unchokedAt.Before(oldest.unchokedAt)) {
-			oldest = p
+		t, sent := &p.trade, p.trade.sent.Load()
+		if sent != t.sentThen || p.received != t.gaveThen {
+			t.moved = now
+		}
+		smooth(&t.ck.Takes, sent-t.sentThen)
+		smooth(&t.ck.Gives, p.received-t.gaveThen)
+		if t.ck.Gives < 1 {
+			t.ck.Gives = 0 // it stopped long ago
+		}
+		t.sentThen, t.gaveThen = sent, p.received
+		if !p.choking && p.pk != nil && now.Sub(t.needed) >= choker.Round {
+			t.needed = now
+			t.ck.Needs = int64(s.pick.Needs(p.pk)) * s.t.Info().PieceLength
 		}
 	}
-	if waiting && oldest != nil {
-		u.left(s, oldest)
+	u.decide(s, now)
+}
+
+func (u *slots) decide(s *swarm, now time.Time) {
+	f := choker.Facts{
+		Fetching:    now.Sub(u.fetched) < fetchingFor,
+		UploadRate:  u.rate,
+		UploadLimit: float64(s.eng.up.Rate()),
+	}
+	for _, c := range u.choker.Decide(now, f) {
+		p := c.Peer.Ref.(*peer)
+		p.choking = !c.Unchoke
+		if c.Unchoke {
+			p.out.bare(pp.Unchoke)
+		} else {
+			p.out.choke(p.fast())
+		}
 	}
 }
 
 // askable returns the length of a piece that peers may ask for. In a v2 torrent
-// that includes the gap behind a file, which is zeros: libtorrent asks for it,
-// and goes on asking when it is refused.
+// that includes the gap behind a file, also the last one, which is zeros:
+// libtorrent asks for it, and goes on asking when it is refused.
 func askable(info *weir.TorrentInfo, index int) int64 {
 	if !info.V2 {
 		return info.PieceRange(index).Len()
 	}
-	return min(info.PieceLength, info.Length-int64(index)*info.PieceLength)
+	return info.PieceLength
 }
 
 // request is a peer's wish for a block.

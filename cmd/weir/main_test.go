@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/weirfs/weir/cmd/internal/weirtest"
+	"github.com/weirfs/weir/engine"
 )
 
 // tests runs the tests after weir was built for those that need a process of
@@ -32,6 +33,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CACHE_HOME", "")
+			env.Setenv("WEIR_DHT", "false")
 			dir := env.WorkDir
 			env.Defer(func() {
 				// What a script that failed has left mounted.
@@ -109,6 +111,25 @@ func TestByteSize(t *testing.T) {
 			t.Errorf("Set(%q) = %d, want an error", in, b)
 		} else if want >= 0 && (err != nil || int64(b) != want) {
 			t.Errorf("Set(%q) = %d, %v, want %d", in, b, err, want)
+		}
+	}
+}
+
+func TestEncryption(t *testing.T) {
+	for in, want := range map[string]engine.Encryption{
+		"allowed":  engine.EncryptionAllowed,
+		"required": engine.EncryptionRequired,
+		"off":      engine.EncryptionOff,
+	} {
+		var e encryption
+		if err := e.Set(in); err != nil || engine.Encryption(e) != want || e.String() != in {
+			t.Errorf("Set(%q) = %v, %v, want %v", in, e.String(), err, want)
+		}
+	}
+	var e encryption
+	for _, in := range []string{"", "Off", "yes"} {
+		if err := e.Set(in); err == nil {
+			t.Errorf("Set(%q) = %v, want an error", in, e.String())
 		}
 	}
 }

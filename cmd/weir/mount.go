@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/daemon"
+	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 )
 
@@ -41,7 +43,7 @@ second Ctrl-C ends weir at once.
 
 func newMount() *cobra.Command {
 	o := daemon.Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Version: weirVersion()}
-	var cacheBytes byteSize
+	var cacheBytes, uploadLimit, downloadLimit byteSize
 	var level slog.Level
 	var verbose bool
 	cmd := &cobra.Command{
@@ -58,6 +60,7 @@ func newMount() *cobra.Command {
 				level = slog.LevelDebug
 			}
 			o.Mountpoint, o.Sources, o.CacheBytes = args[0], args[1:], int64(cacheBytes)
+			o.UploadLimit, o.DownloadLimit = int64(uploadLimit), int64(downloadLimit)
 			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 			var err error
 			if o.CacheDir, err = cacheDir(o.CacheDir); err != nil {
@@ -73,6 +76,10 @@ func newMount() *cobra.Command {
 	f.DurationVar(&o.ReadTimeout, "read-timeout", time.Minute, "a read that the swarm has not answered after this `TIME` fails with ETIMEDOUT")
 	f.StringArrayVar(&o.Peers, "peer", nil, "ask the peer at `HOST:PORT` too, for every source; may be repeated")
 	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 is any free one, give a fixed one to forward it")
+	f.BoolVar(&o.DHT, "dht", dhtByDefault(), "look for peers of public torrents in the DHT too; WEIR_DHT=false turns that around")
+	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed is when a peer wants it, required is always, off is never")
+	f.Var(&uploadLimit, "upload-limit", "give peers at most `SIZE` a second, such as 500KB or 2MiB (default no limit)")
+	f.Var(&downloadLimit, "download-limit", "take from peers at most `SIZE` a second (default no limit)")
 	f.Uint32Var(&o.UID, "uid", o.UID, "show files as owned by this user `ID`")
 	f.Uint32Var(&o.GID, "gid", o.GID, "show files as owned by this group `ID`")
 	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users in; needs user_allow_other in /etc/fuse.conf when not root")
@@ -80,6 +87,12 @@ func newMount() *cobra.Command {
 	f.TextVar(&level, "log-level", slog.LevelInfo, "log what is at least this `LEVEL`: debug, info, warn or error")
 	f.BoolVarP(&verbose, "verbose", "v", false, "the same as --log-level debug")
 	return cmd
+}
+
+// dhtByDefault reports whether the DHT is used when no flag says something.
+func dhtByDefault() bool {
+	on, err := strconv.ParseBool(os.Getenv("WEIR_DHT"))
+	return on || err != nil
 }
 
 // cacheDir returns dir, or the default when it is empty.
@@ -156,3 +169,32 @@ func (b *byteSize) Set(s string) error {
 }
 
 func (b *byteSize) Type() string { return "SIZE" }
+
+// encryption is a flag for when to encrypt connections.
+type encryption engine.Encryption
+
+var encryptions = map[string]encryption{
+	"allowed":  encryption(engine.EncryptionAllowed),
+	"required": encryption(engine.EncryptionRequired),
+	"off":      encryption(engine.EncryptionOff),
+}
+
+func (e *encryption) String() string {
+	for name, v := range encryptions {
+		if v == *e {
+			return name
+		}
+	}
+	return ""
+}
+
+func (e *encryption) Set(s string) error {
+	v, ok := encryptions[s]
+	if !ok {
+		return fmt.Errorf("want allowed, required or off, got %q", s)
+	}
+	*e = v
+	return nil
+}
+
+func (e *encryption) Type() string { return "WHEN" }

@@ -37,15 +37,19 @@ type Options struct {
 	Mountpoint    string
 	Sources       []string // as source.Load takes them
 	CacheDir      string
-	CacheBytes    int64         // bound of the cache; 0: the cache's default
-	Peers         []string      // host:port, asked about every torrent
-	Listen        string        // address for incoming peers; "": any free port, "off": none
-	ReadTimeout   time.Duration // of one read; 0: fs.DefaultReadTimeout
-	UID, GID      uint32        // who owns what is shown
-	AllowOther    bool          // users other than ours may look in
-	AllowNonEmpty bool          // hide what the mountpoint holds
-	Version       string        // of weir, for those who ask the mount
-	Log           *slog.Logger  // nil: no log
+	CacheBytes    int64             // bound of the cache; 0: the cache's default
+	Peers         []string          // host:port, asked about every torrent
+	Listen        string            // address for incoming peers; "": any free port, "off": none
+	DHT           bool              // find peers of public torrents there too, from the public routers on
+	Encryption    engine.Encryption // of connections to peers
+	UploadLimit   int64             // of blocks, over all torrents, bytes per second; 0: none
+	DownloadLimit int64             // the same
+	ReadTimeout   time.Duration     // of one read; 0: fs.DefaultReadTimeout
+	UID, GID      uint32            // who owns what is shown
+	AllowOther    bool              // users other than ours may look in
+	AllowNonEmpty bool              // hide what the mountpoint holds
+	Version       string            // of weir, for those who ask the mount
+	Log           *slog.Logger      // nil: no log
 }
 
 // Daemon is one mount with all that it needs. Open and Close are for one
@@ -136,7 +140,15 @@ func (d *Daemon) openStore(ctx context.Context, peers []string) error {
 		return err
 	}
 	d.cache = c
-	e := engine.New(engine.Options{Store: c, Log: d.log, Listen: d.opt.Listen, Peers: peers, UserAgent: userAgent(d.opt.Version)})
+	var routers []string
+	if d.opt.DHT {
+		routers = engine.PublicRouters()
+	}
+	e := engine.New(engine.Options{
+		DHT: d.opt.DHT, DHTBootstrap: routers,
+		Store: c, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: peers, UserAgent: userAgent(d.opt.Version),
+		UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
+	})
 	if err := e.Open(); err != nil {
 		return errors.Join(err, e.Close())
 	}
@@ -185,13 +197,17 @@ func (d *Daemon) serve() {
 	}()
 }
 
-// heldChanged tells the mount that a piece came or went.
-func (d *Daemon) heldChanged(id weir.PieceID, _ bool) {
+// heldChanged tells the mount that a piece came or went, and the swarm that one
+// went.
+func (d *Daemon) heldChanged(id weir.PieceID, held bool) {
 	d.mu.Lock()
 	t := d.known[id.Torrent]
 	d.mu.Unlock()
 	if t == nil {
 		return // of a torrent that is not mounted now
+	}
+	if !held {
+		t.Evicted(id.Index)
 	}
 	if info := t.Info(); info != nil {
 		d.fs.HeldChanged(id.Torrent, info.PieceRange(id.Index))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/daemon"
+	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/swarmtest"
 	"github.com/weirfs/weir/fs"
 )
@@ -144,6 +145,39 @@ func TestHeldBytesShow(t *testing.T) {
 		case <-timeout:
 			t.Fatalf("%d blocks are held, want %d", blocks(t, path), pieceBytes/512)
 		}
+	}
+}
+
+// TestEncryption: what was asked for reaches the engine, which then speaks to the
+// peers that agree, and to no others.
+func TestEncryption(t *testing.T) {
+	c := newContent(t, "secret")
+	for name, test := range map[string]struct {
+		ours   engine.Encryption
+		theirs swarmtest.Encryption
+		err    error
+	}{
+		"RequiredByUs":   {engine.EncryptionRequired, swarmtest.EncryptionAllowed, nil},
+		"RequiredByThem": {engine.EncryptionAllowed, swarmtest.EncryptionRequired, nil},
+		"NotTheirs":      {engine.EncryptionRequired, swarmtest.EncryptionOff, syscall.ETIMEDOUT},
+		"NotOurs":        {engine.EncryptionOff, swarmtest.EncryptionRequired, syscall.ETIMEDOUT},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := swarmtest.OpenSeeder(swarmtest.SeederOptions{Contents: []*swarmtest.Content{c}, Encryption: test.theirs})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			o := options(t, writeTorrent(t, c))
+			o.Encryption, o.Peers = test.ours, []string{s.Addr()}
+			if test.err != nil {
+				o.ReadTimeout = time.Second
+			}
+			open(t, o)
+			if _, err := os.ReadFile(filepath.Join(o.Mountpoint, "secret", "file.bin")); !errors.Is(err, test.err) {
+				t.Errorf("read: %v, want %v", err, test.err)
+			}
+		})
 	}
 }
 

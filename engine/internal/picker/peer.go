@@ -115,6 +115,47 @@ func (k *Picker) HasThese(p *Peer, have []bool) {
 	k.rewind()
 }
 
+// HasNot says that the peer has the piece no longer (BEP 54). What it was asked
+// for of it is free again; the peer is not told, and a block that is on its way is
+// still of use.
+func (k *Picker) HasNot(p *Peer, index int) {
+	if index < 0 || index >= len(k.held) || !p.has(index) {
+		return
+	}
+	if p.all {
+		p.all, p.pieces = false, make([]bool, len(k.held))
+		for i := range p.pieces {
+			p.pieces[i] = true
+		}
+	}
+	p.pieces[index] = false
+	delete(p.allowed, index)
+	pc := k.pieces[index]
+	if pc == nil {
+		return
+	}
+	if pc.solo == p {
+		pc.solo = nil
+	}
+	for i := range pc.blocks {
+		if r := pc.blocks[i].at(p); r != nil {
+			k.retire(r)
+		}
+	}
+	k.settle(pc)
+	k.rewind()
+}
+
+// Needs returns how many verified pieces of ours the peer lacks.
+func (k *Picker) Needs(p *Peer) (n int) {
+	for i, h := range k.held {
+		if h && !p.has(i) {
+			n++
+		}
+	}
+	return n
+}
+
 // Interesting reports whether the peer has a piece that is not held.
 func (k *Picker) Interesting(p *Peer) bool {
 	for i, h := range k.held {

@@ -47,7 +47,7 @@ func (k *Picker) Pick(now time.Time) []Action {
 // back what it seems to have forgotten.
 func (k *Picker) stalls(now time.Time) {
 	for p := range k.peers {
-		silence, patience := p.silence(now), p.meter.patience()
+		silence, patience := p.silence(now), p.meter.patience()+k.delay
 		p.quiet = silence > patience
 		if p.out == 0 {
 			continue
@@ -240,7 +240,7 @@ func (k *Picker) hedge(now time.Time) {
 func (k *Picker) hedgePiece(now time.Time, p *piece) {
 	for i := range p.blocks {
 		first := p.blocks[i].only()
-		if first == nil || !first.late(now) {
+		if first == nil || !first.late(now, k.delay) {
 			continue
 		}
 		if float64(k.stats.Hedged) >= float64(k.opts.HedgeBurst)+k.opts.HedgeShare*float64(k.stats.Received) {
@@ -274,9 +274,10 @@ func (b *block) only() *request {
 	return nil
 }
 
-// late reports whether the request's peer is silent, or slower than it was.
-func (r *request) late(now time.Time) bool {
-	patience := r.peer.meter.patience()
+// late reports whether the request's peer is silent, or slower than it was, and
+// than delay explains.
+func (r *request) late(now time.Time, delay time.Duration) bool {
+	patience := r.peer.meter.patience() + delay
 	if r.peer.quiet {
 		return true
 	}

@@ -281,7 +281,7 @@ func FuzzPicker(f *testing.F) {
 			return int(b)
 		}
 		for len(data) > 0 {
-			op := next() % 16
+			op := next() % 17
 			if op > 2 && len(peers) == 0 {
 				op = 0
 			}
@@ -342,6 +342,9 @@ func FuzzPicker(f *testing.F) {
 						k.Failed(i, sums)
 					}
 				}
+			case 16:
+				k.HasNot(p, b.Piece)
+				k.Needs(p)
 			case 15:
 				now = now.Add(time.Duration(next()) * 10 * ms)
 				k.Pick(now)

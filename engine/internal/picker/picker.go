@@ -87,6 +87,7 @@ type Picker struct {
 	peers map[*Peer]struct{}
 	wants [weir.Blocked + 1][]*Want // by priority, in order of arrival
 	turn  int                       // whose window goes first at the next Pick
+	delay time.Duration             // for which we keep the peers' blocks waiting ourselves
 
 	stats Stats
 
@@ -212,6 +213,10 @@ func (k *Picker) HeldPieces() []bool { return k.held }
 
 // SetMemory changes Options.MemoryBytes.
 func (k *Picker) SetMemory(bytes int64) { k.opts.MemoryBytes = bytes }
+
+// SetDelay says for how long we keep blocks waiting that peers have sent, under a
+// download limit: no peer is late because of that.
+func (k *Picker) SetDelay(d time.Duration) { k.delay = d }
 
 // Committing returns the bytes of verified pieces that are still in memory.
 func (k *Picker) Committing() int64 { return k.committing }

@@ -1,0 +1,32 @@
+package engine
+
+import "time"
+
+// Age makes the torrent's connections idle for so much longer.
+func (t *Torrent) Age(d time.Duration) {
+	sw, err := t.warm()
+	if err != nil {
+		return
+	}
+	sw.hand(func() {
+		for p := range sw.peers {
+			p.trade.moved = p.trade.moved.Add(-d)
+		}
+	})
+}
+
+// Later has the choker decide as if so much time had passed.
+func (t *Torrent) Later(d time.Duration) {
+	sw, err := t.warm()
+	if err != nil {
+		return
+	}
+	sw.hand(func() { sw.slots.turn(sw, time.Now().Add(d)) })
+}
+
+// Places returns the connections that count, and the dials among them.
+func (e *Engine) Places() (open, dialing int) {
+	e.conns.mu.Lock()
+	defer e.conns.mu.Unlock()
+	return e.conns.open, e.conns.dialing
+}

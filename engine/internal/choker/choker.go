@@ -1,0 +1,312 @@
+// Package choker decides which peers are served. It is pure: facts go in (who is
+// interested, what flows both ways), choices come out (give a slot, take it
+// back).
+//
+// No I/O, no goroutine, no clock and no lock lives here: every method takes the
+// time, and one goroutine at a time calls them (the owner of the swarm).
+//
+// The scheme is that of BEP 3. While we fetch, peers that give are ranked by how
+// much they give, and keep their slots by rank, looked at every ten seconds; one
+// slot at least goes around among the others ("optimistic"), half a minute each,
+// newcomers first. While we only seed nobody can give, so all slots go around in
+// turns: the round robin that libtorrent calls its seed choking algorithm and
+// uses by default. Everybody gets the same time, and nobody takes everything by
+// being fast.
+package choker
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// Times of the scheme.
+const (
+	Round = 10 * time.Second // between looks at the ranks; the least time that a slot is kept
+	Turn  = 30 * time.Second // of a slot that goes around, while others wait
+)
+
+// Bounds of the number of slots.
+const (
+	fewestSlots  = 2
+	defaultSlots = 8
+	mostSlots    = 32
+)
+
+const (
+	// loyalty is how much better a peer must be than one that has a slot.
+	loyalty = 1.25
+	// newcomerWeight makes the wait of a peer that was never served count more,
+	// as BEP 3 makes it likelier to be chosen.
+	newcomerWeight = 3
+	// reached is the share of the upload limit beyond which it counts as used up.
+	reached = 0.9
+	// pause passes before another slot is tried after one that was of no use.
+	pause = 5 * time.Minute
+)
+
+// Facts describe the moment.
+type Facts struct {
+	Fetching    bool    // we want pieces, so what peers give counts
+	UploadRate  float64 // bytes per second, over all torrents
+	UploadLimit float64 // the same; 0 is no limit
+}
+
+// Peer is what the choker knows of a connected peer. The owner keeps the exported
+// fields up to date; they are looked at by Decide alone.
+type Peer struct {
+	// Ref is the owner's own; the choker does not look at it.
+	Ref any
+
+	Interested bool
+	Gives      float64 // bytes per second, to us
+	Takes      float64 // bytes per second, from us
+	Needs      int64   // bytes of ours that it lacks; 0 if that is not known
+
+	unchoked bool
+	ranked   bool      // has its slot for what it gives
+	extended bool      // its turn went on because it was nearly done
+	since    time.Time // it has its slot, or waits for one
+	served   bool      // it had a slot before
+}
+
+// Unchoked reports whether the peer has a slot.
+func (p *Peer) Unchoked() bool { return p.unchoked }
+
+// Change is one choice to be carried out: a slot given, or taken back.
+type Change struct {
+	Peer    *Peer
+	Unchoke bool
+}
+
+// Choker holds the slots of one torrent.
+type Choker struct {
+	peers     map[*Peer]struct{}
+	grown     int // slots beyond the base
+	lastRound time.Time
+	trial     bool      // the latest slot is on trial
+	before    float64   // the upload rate without it
+	resume    time.Time // no slot is tried before
+}
+
+// New returns a Choker without peers.
+func New() *Choker { return &Choker{peers: map[*Peer]struct{}{}} }
+
+// Join adds a peer, choked.
+func (c *Choker) Join(p *Peer, now time.Time) {
+	p.since = now
+	c.peers[p] = struct{}{}
+}
+
+// Leave forgets a peer. Its slot is free.
+func (c *Choker) Leave(p *Peer) {
+	delete(c.peers, p)
+	p.unchoked, p.ranked = false, false
+}
+
+// Slots returns how many peers are served at a time: eight, or fewer when the
+// upload limit is so low that each would get a trickle, and up to 32 while others
+// wait and more slots bring a higher rate.
+func (c *Choker) Slots(limit float64) int { return min(base(limit)+c.grown, mostSlots) }
+
+// base is the number of slots to begin with: the square root of six tenths of
+// the limit in kB/s, as in the first BitTorrent client.
+func base(limit float64) int {
+	if limit <= 0 {
+		return defaultSlots
+	}
+	return min(max(int(math.Sqrt(limit/1000*0.6)), fewestSlots), defaultSlots)
+}
+
+// Decide returns what changes now. Free slots are given at once; slots are taken
+// back and ranks looked at every Round, so it may be called as often as is handy.
+func (c *Choker) Decide(now time.Time, f Facts) []Change {
+	was := make(map[*Peer]bool, len(c.peers))
+	for p := range c.peers {
+		was[p] = p.unchoked
+		if p.unchoked && !p.Interested {
+			c.set(p, false, now)
+		}
+	}
+	if now.Sub(c.lastRound) >= Round {
+		c.lastRound = now
+		c.grow(now, f)
+		c.rank(now, f)
+		c.rotate(now, f)
+	}
+	c.fill(now, f)
+	var out []Change
+	for p, had := range was {
+		if p.unchoked != had {
+			out = append(out, Change{p, p.unchoked})
+		}
+	}
+	// Slots are taken back before they are given, so that there are never too many.
+	slices.SortFunc(out, func(a, b Change) int { return cmp.Compare(toInt(a.Unchoke), toInt(b.Unchoke)) })
+	return out
+}
+
+func toInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (c *Choker) set(p *Peer, unchoke bool, now time.Time) {
+	p.unchoked, p.since, p.extended = unchoke, now, false
+	if unchoke {
+		p.served = true
+	} else {
+		p.ranked = false
+	}
+}
+
+func (c *Choker) taken() (n int) {
+	for p := range c.peers {
+		if p.unchoked {
+			n++
+		}
+	}
+	return n
+}
+
+// waiting returns those who want a slot, the one whose turn is next first.
+func (c *Choker) waiting(now time.Time) []*Peer {
+	var w []*Peer
+	for p := range c.peers {
+		if p.Interested && !p.unchoked {
+			w = append(w, p)
+		}
+	}
+	patience := func(p *Peer) time.Duration {
+		d := now.Sub(p.since)
+		if !p.served {
+			d *= newcomerWeight
+		}
+		return d
+	}
+	slices.SortFunc(w, func(a, b *Peer) int {
+		return cmp.Or(cmp.Compare(patience(b), patience(a)), cmp.Compare(toInt(a.served), toInt(b.served)))
+	})
+	return w
+}
+
+// rank gives all slots but one to those who give most, as far as there are any.
+func (c *Choker) rank(now time.Time, f Facts) {
+	var givers []*Peer
+	for p := range c.peers {
+		if f.Fetching && p.Interested && p.Gives > 0 {
+			givers = append(givers, p)
+		}
+	}
+	worth := func(p *Peer) float64 {
+		if p.ranked {
+			return p.Gives * loyalty
+		}
+		return p.Gives
+	}
+	slices.SortFunc(givers, func(a, b *Peer) int { return cmp.Compare(worth(b), worth(a)) })
+	slots := c.Slots(f.UploadLimit)
+	best := givers[:min(len(givers), slots-1)]
+	for p := range c.peers {
+		ranked := p.unchoked && slices.Contains(best, p)
+		if p.ranked && !ranked {
+			p.extended = true // it goes on in turns if there is room, and its turn is over
+		}
+		p.ranked = ranked
+	}
+	around := c.around()
+	for _, p := range best {
+		if p.unchoked {
+			continue
+		}
+		if c.taken() >= slots {
+			if len(around) == 0 || now.Sub(around[0].since) < Round {
+				break // next round
+			}
+			c.set(around[0], false, now)
+			around = around[1:]
+		}
+		c.set(p, true, now)
+		p.ranked = true
+	}
+	for ; c.taken() > slots && len(around) > 0 && now.Sub(around[0].since) >= Round; around = around[1:] {
+		c.set(around[0], false, now) // there are fewer slots than before
+	}
+}
+
+// around returns those with a slot that goes around, the longest served first.
+func (c *Choker) around() []*Peer {
+	var out []*Peer
+	for p := range c.peers {
+		if p.unchoked && !p.ranked {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Peer) int { return a.since.Compare(b.since) })
+	return out
+}
+
+// rotate ends the turns that are over, as many as there are peers that wait and
+// a third of the slots at a time, so that the rate stays steady.
+func (c *Choker) rotate(now time.Time, f Facts) {
+	around, waiting := c.around(), len(c.waiting(now))
+	free := max(0, c.Slots(f.UploadLimit)-c.taken())
+	most := min(waiting-free, (len(around)+2)/3)
+	for _, p := range around {
+		if most <= 0 {
+			return
+		}
+		if now.Sub(p.since) < Turn {
+			continue
+		}
+		if !p.extended && p.Needs > 0 && float64(p.Needs) <= p.Takes*Round.Seconds() {
+			p.extended = true // one round more makes it a seed
+			continue
+		}
+		c.set(p, false, now)
+		most--
+	}
+}
+
+// fill gives free slots to who waits.
+func (c *Choker) fill(now time.Time, f Facts) {
+	free := c.Slots(f.UploadLimit) - c.taken()
+	if free <= 0 {
+		return
+	}
+	w := c.waiting(now)
+	for _, p := range w[:min(free, len(w))] {
+		c.set(p, true, now)
+	}
+}
+
+// grow changes the number of slots by one at most. With a limit, there are more
+// while others wait and the limit is not reached. Without one, each new slot is
+// on trial: it stays if the rate grew by half of its fair share at least.
+func (c *Choker) grow(now time.Time, f Facts) {
+	slots := c.Slots(f.UploadLimit)
+	full := len(c.waiting(now)) > 0 && c.taken() >= slots
+	if c.trial {
+		c.trial = false
+		if f.UploadLimit <= 0 && f.UploadRate < c.before*(1+1/float64(2*slots)) {
+			c.grown--
+			c.resume = now.Add(pause)
+			return
+		}
+	}
+	switch {
+	case !full:
+		c.grown = min(c.grown, max(0, c.taken()-base(f.UploadLimit)))
+	case slots >= mostSlots || now.Before(c.resume):
+	case f.UploadLimit > 0:
+		if f.UploadRate < reached*f.UploadLimit {
+			c.grown++
+		}
+	default:
+		c.grown++
+		c.trial, c.before = true, f.UploadRate
+	}
+}

@@ -3,7 +3,9 @@
 #   make demo     a torrent made, seeded, mounted and read, on this machine alone
 #   make test     every test, against foreign BitTorrent clients too
 #
-# Others: build, check (what CI runs), lint, fuzz (FUZZTIME=30s each), clean.
+# Others: build, check (what CI runs), lint, fuzz (FUZZTIME=30s each), interop
+# (writes the tables of docs/interop.md), clean. Foreign clients that can't be
+# had are left out by name: make test WEIR_SKIP_PEERS=webtorrent,aria2.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
@@ -17,8 +19,9 @@ TESTARGS ?=
 # weir needs no C; saying so everywhere lets the checks share what they compile.
 # Only the race detector does need it.
 export CGO_ENABLED = 0
+export WEIR_SKIP_PEERS
 
-.PHONY: build demo test check fmt vet lint static fuzz clean
+.PHONY: build demo test interop check fmt vet lint static fuzz clean
 
 # One static binary.
 build:
@@ -36,6 +39,11 @@ demo:
 test:
 	@.ci/need test
 	CGO_ENABLED=1 go test -race -p 1 -parallel 6 -timeout 480s $(TESTARGS) ./...
+
+# Who weir gets along with, from the tests that have just passed.
+interop:
+	@.ci/need test
+	CGO_ENABLED=1 go test -race -parallel 6 -run TestInterop -count 1 ./cmd/internal/foreign -update
 
 check: fmt vet lint static test
 

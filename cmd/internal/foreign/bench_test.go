@@ -17,9 +17,10 @@ func seeded(b *testing.B, size, pieceBytes, n int) (torrent string, peers []stri
 	b.Helper()
 	file := filepath.Join(b.TempDir(), "big.bin")
 	foreign.Fill(b, file, size)
-	torrent = foreign.MkTorrent(b, file, "http://127.0.0.1:1/announce", pieceBytes)
-	for i := range n {
-		s := foreign.Libtorrent(b, fmt.Sprintf("127.0.0.%d", 40+i), foreign.Seed{Torrent: torrent, Dir: filepath.Dir(file)})
+	torrent = foreign.MkTorrent(b, foreign.Making{Path: file, Announce: nowhere, PieceBytes: pieceBytes})
+	for range n {
+		s := foreign.Libtorrent(b, foreign.Job{Source: torrent, Dir: filepath.Dir(file), IP: foreign.NextIP()})
+		s.WaitComplete(b)
 		peers = append(peers, "--peer="+s.Addr)
 	}
 	return torrent, peers

@@ -1,173 +1,209 @@
-// Package foreign starts BitTorrent programs that weir's authors did not write,
-// so that tests meet the protocol as others understand it: libtorrent (through
-// Debian's Python), transmission-daemon and aria2c as seeders on loopback, and
-// mktorrent and transmission-create as makers of torrents.
+// Package foreign runs BitTorrent programs that weir's authors did not write, so
+// that tests meet the protocol as others understand it: libtorrent (through
+// Debian's Python), qbittorrent-nox, transmission-daemon, aria2c, webtorrent and
+// the Client of anacrolix/torrent as peers on loopback; mktorrent,
+// transmission-create and libtorrent as makers of torrents; and a UDP tracker.
 //
-// Only tests use it. It knows nothing of weir's engine; a seeder is a process,
-// an address and some content on disk. Every process ends with the test that
-// started it, also when the test itself is killed.
+// Only tests use it. It knows nothing of weir's engine; a peer is a process, an
+// address and some content on disk. Every process ends with the test that
+// started it, also when the test itself is killed. None is told of anything but
+// loopback: DHT, LSD, µTP and port mapping are off everywhere.
 package foreign
 
 import (
-	"bytes"
 	"fmt"
-	"net"
-	"os/exec"
-	"sync"
-	"syscall"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// startTimeout bounds how long a client may take from its start to its first
-// accepted connection, hash check of the content included.
-const startTimeout = 60 * time.Second
+// Encryption is what a peer is told about encrypted connections.
+type Encryption string
 
-// Seed is a torrent with the content that a seeder serves.
-type Seed struct {
-	Torrent string // path of the .torrent file
-	Dir     string // the folder that holds the torrent's file or folder
+// The choices.
+const (
+	Allowed  Encryption = "allowed"
+	Required Encryption = "required"
+	Off      Encryption = "off"
+)
+
+// Job is what a client shall do: have one torrent, or get it, and serve it.
+type Job struct {
+	Source string // path of a .torrent, or a magnet
+	Dir    string // the folder that holds the torrent's file or folder, or where it shall go
+	IP     string // loopback address to listen on
+
+	Encryption Encryption // Allowed when empty
+	PEX        bool       // peer exchange (BEP 11)
 }
 
-// Seeder is a running client that has all of a torrent.
-type Seeder struct {
-	Addr string // host:port, on 127.0.0.0/8
-
-	uploaded func() (int64, error) // nil where the client can't say
+// State is what a peer says of its torrent.
+type State struct {
+	Complete bool  `json:"complete"` // all content is there and verified
+	Uploaded int64 `json:"uploaded"` // bytes of content sent to peers; 0 where the client doesn't say
 }
 
-// Uploaded returns how many bytes of content the seeder has sent to peers, in
-// payload, without the protocol around it. Only libtorrent says.
-func (s *Seeder) Uploaded(tb testing.TB) int64 {
+// Peer is a running client with one torrent.
+type Peer struct {
+	Addr string // host:port
+
+	process *process
+	state   func() (State, error)
+}
+
+// WaitComplete returns when the peer has all content.
+func (p *Peer) WaitComplete(tb testing.TB) {
 	tb.Helper()
-	if s.uploaded == nil {
-		tb.Fatal("this client doesn't count what it uploads")
-	}
-	n, err := s.uploaded()
-	if err != nil {
-		tb.Fatalf("ask the seeder for its counter: %v", err)
-	}
-	return n
+	p.process.poll(tb, p.Addr, func() error {
+		s, err := p.state()
+		if err == nil && !s.Complete {
+			err = fmt.Errorf("not complete: %+v", s)
+		}
+		return err
+	})
 }
 
-// Client starts seeders of one kind.
+// Uploaded returns how many bytes of content the peer has sent, in payload,
+// without the protocol around it. Of use with libtorrent, which counts exactly.
+func (p *Peer) Uploaded(tb testing.TB) int64 {
+	tb.Helper()
+	s, err := p.state()
+	if err != nil {
+		tb.Fatalf("ask a peer for its counter: %v", err)
+	}
+	return s.Uploaded
+}
+
+// Stop ends the process at once, as a crash would.
+func (p *Peer) Stop() { p.process.stop() }
+
+// Client starts peers of one kind.
 type Client struct {
 	Name string
-	// Start seeds on the loopback address ip and returns once the seeder accepts
-	// peers; it ends with tb.
-	Start func(tb testing.TB, ip string, seed Seed) *Seeder
+	// Version asks the program.
+	Version func(tb testing.TB) string
+	// Start returns once the peer accepts connections; it ends with tb.
+	Start func(tb testing.TB, job Job) *Peer
+	// Cannot says why, for each property that the client lacks.
+	Cannot map[Property]string
+	// MustBeDialed says that it takes nobody's loopback address for a peer's: it
+	// is found, but finds nobody.
+	MustBeDialed bool
+	// NoPadding says that it has trouble with the padding files (BEP 47) and the
+	// empty files of torrents with a v2 half.
+	NoPadding bool
 }
 
-// Clients are all that weir is tested against.
-var Clients = []Client{
-	{"libtorrent", Libtorrent},
-	{"transmission", Transmission},
-	{"aria2", Aria2},
-}
-
-// output collects what a process says, for the report of a failed test.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// process is a started program. exited is closed when it has ended.
-type process struct {
-	out    output
-	exited chan struct{}
-}
-
-// start runs cmd until the test ends, then kills it and whatever it started.
-func start(tb testing.TB, cmd *exec.Cmd) *process {
+// Seed starts a peer that has all content, and returns when it has verified it.
+func (c Client) Seed(tb testing.TB, job Job) *Peer {
 	tb.Helper()
-	p := &process{exited: make(chan struct{})}
-	if cmd.Stdout == nil {
-		cmd.Stdout = &p.out
-	}
-	cmd.Stderr = &p.out
-	// Its own group, so that all of it can be killed; and killed when we are.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		tb.Fatalf("start %s (make test installs it): %v", cmd.Path, err)
-	}
-	go func() {
-		defer close(p.exited)
-		_ = cmd.Wait() // killed in the end, always an error
-	}()
-	tb.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may be gone already
-		<-p.exited
-		if tb.Failed() {
-			tb.Logf("%s said:\n%s", cmd.Path, p.out.String())
-		}
-	})
+	p := c.Start(tb, job)
+	p.WaitComplete(tb)
 	return p
 }
 
-// freePort returns a port that nobody listens on at ip. Somebody else may take
-// it before it is used; on an address that only one client uses that does not
-// happen in practice.
-func freePort(tb testing.TB, ip string) int {
-	tb.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+// Property is something that a client and weir can do with each other; a row of
+// the table in docs/interop.md.
+type Property string
+
+// The properties, in the order of the table.
+const (
+	ByTorrent      Property = "by .torrent"
+	ByMagnet       Property = "by magnet"
+	V1             Property = "v1"
+	Hybrid         Property = "hybrid (v1 and v2)"
+	V2             Property = "v2"
+	IPv4           Property = "IPv4"
+	IPv6           Property = "IPv6"
+	Private        Property = "private torrent"
+	ByHTTPTracker  Property = "found by HTTP tracker"
+	ByUDPTracker   Property = "found by UDP tracker"
+	ByPEX          Property = "found by PEX through a third"
+	TheyRequire    Property = "encryption required by the client"
+	TheyRefuse     Property = "encryption off in the client"
+	WeirRequires   Property = "encryption required by weir"
+	WeirRefuses    Property = "encryption off in weir"
+	BothPlainFirst Property = "encryption allowed by both"
+)
+
+// Properties are all of them.
+var Properties = []Property{
+	ByTorrent, ByMagnet, V1, Hybrid, V2, IPv4, IPv6, Private, ByHTTPTracker, ByUDPTracker, ByPEX,
+	BothPlainFirst, TheyRequire, TheyRefuse, WeirRequires, WeirRefuses,
 }
 
-// poll calls ready until it returns nil, the process ends or time is up.
-func (p *process) poll(tb testing.TB, what string, ready func() error) {
+// SkipEnv names clients, with commas between, that are not to be run: where one
+// can't be installed. A run says so, and leaves what it knows of them as it was.
+const SkipEnv = "WEIR_SKIP_PEERS"
+
+const (
+	noV2        = "it knows no BitTorrent v2"
+	noTolerance = "it always accepts encrypted peers"
+	brokenMSE   = "its encryption ends the program (bittorrent-protocol: padCBuffer.copy is not a function)"
+)
+
+// clients are all that weir is tested against.
+var clients = []Client{
+	{Name: "libtorrent", Version: libtorrentVersion, Start: Libtorrent},
+	{Name: "qBittorrent", Version: qBittorrentVersion, Start: qBittorrent},
+	{Name: "Transmission", Version: transmissionVersion, Start: transmission, MustBeDialed: true, Cannot: map[Property]string{
+		Hybrid:     "it takes a hybrid torrent for a corrupt one",
+		V2:         noV2,
+		TheyRefuse: noTolerance,
+		ByPEX:      "it takes no loopback address for a peer's, so that it neither finds nor tells anybody here",
+	}},
+	{Name: "aria2", Version: aria2Version, Start: aria2, Cannot: map[Property]string{
+		Hybrid:       "it computes another info hash of a hybrid torrent than everybody else",
+		V2:           noV2,
+		TheyRefuse:   noTolerance,
+		ByUDPTracker: "it asks UDP trackers only while its DHT is on",
+		ByPEX:        "its PEX comes and goes by minutes, and it leaves idle peers meanwhile: a test of it is a matter of luck",
+	}},
+	{Name: "WebTorrent", Version: webTorrentVersion, Start: webTorrent, NoPadding: true, Cannot: map[Property]string{
+		V2:           noV2,
+		TheyRequire:  brokenMSE,
+		WeirRequires: brokenMSE,
+		ByPEX:        "weir heard nothing of it by PEX within 100 s, and why is not known yet",
+	}},
+	{Name: "anacrolix", Version: anacrolixVersion, Start: anacrolix, NoPadding: true, Cannot: map[Property]string{
+		Hybrid: "it seeds no padding files, and looks for the one file of a hybrid torrent in a folder of its name",
+	}},
+}
+
+// Clients returns those that are not skipped by name, and the names of those
+// that are.
+func Clients(tb testing.TB) (run []Client, skipped []string) {
 	tb.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(startTimeout)
-	for {
-		err := ready()
-		if err == nil {
-			return
+	for name := range strings.SplitSeq(os.Getenv(SkipEnv), ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
 		}
-		select {
-		case <-p.exited:
-			tb.Fatalf("%s ended before it was ready: %v\n%s", what, err, p.out.String())
-		case <-deadline:
-			tb.Fatalf("%s is not ready after %v: %v\n%s", what, startTimeout, err, p.out.String())
-		case <-tick.C:
+		i := slices.IndexFunc(clients, func(c Client) bool { return strings.EqualFold(c.Name, name) })
+		if i < 0 {
+			tb.Fatalf("%s names %q, which is no client", SkipEnv, name)
+		}
+		skipped = append(skipped, clients[i].Name)
+	}
+	for _, c := range clients {
+		if !slices.Contains(skipped, c.Name) {
+			run = append(run, c)
 		}
 	}
+	return run, skipped
 }
 
-// accepts reports whether somebody listens at addr.
-func accepts(addr string) error {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return err
-	}
-	return c.Close()
-}
+// startTimeout bounds how long a client may take from its start to its first
+// accepted connection, and for its small job after that.
+const startTimeout = 75 * time.Second
 
-// run runs a program to its end and returns what it said.
-func run(tb testing.TB, name string, args ...string) string {
-	tb.Helper()
-	cmd := exec.Command(name, args...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		tb.Fatalf("%v (make test installs it): %v\n%s", cmd, err, out)
-	}
-	return string(out)
-}
+var lastIP atomic.Uint32
 
-func hostPort(ip string, port int) string { return net.JoinHostPort(ip, fmt.Sprint(port)) }
+// NextIP returns a loopback address that nothing in this process has had: peers
+// are told apart, remembered and banned by address.
+func NextIP() string {
+	n := lastIP.Add(1)
+	return fmt.Sprintf("127.1.%d.%d", n/200, 1+n%200)
+}

@@ -10,24 +10,47 @@ import (
 
 	"github.com/weirfs/weir/cmd/internal/foreign"
 	"github.com/weirfs/weir/cmd/internal/weirtest"
-	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(weirtest.Main(m)) }
+// TestMain runs the tests in a network of their own where it may, so that no
+// client can talk to anybody outside, and fails if one has tried.
+func TestMain(m *testing.M) { os.Exit(enclosed(m)) }
 
-// openTracker starts an HTTP tracker; peers are told to it later.
-func openTracker(tb testing.TB) *swarmtest.Tracker {
-	tb.Helper()
-	tr, err := swarmtest.OpenTracker(swarmtest.TrackerOptions{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := tr.Close(); err != nil {
-			tb.Error(err)
+func enclosed(m *testing.M) int {
+	switch {
+	case foreign.Enclosed():
+		if err := foreign.OpenEnclosure(); err != nil {
+			fmt.Fprintln(os.Stderr, "a network for the tests:", err)
+			return 1
 		}
-	})
-	return tr
+		code := weirtest.Main(m)
+		if sent, err := foreign.Sent(); err != nil || sent > 0 {
+			fmt.Fprintln(os.Stderr, "packets sent to outside of loopback:", sent, err)
+			return 1
+		}
+		return code
+	default:
+		dir, err := os.MkdirTemp("", "weir-foreign-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		if err := foreign.BuildAnacrolix(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		if !foreign.CanEnclose() {
+			fmt.Fprintln(os.Stderr, "not root: the clients have the machine's own network, and what leaves it is not counted")
+			return weirtest.Main(m)
+		}
+		// Modules that weir needs are fetched while the world is there.
+		if out, err := exec.Command("go", "list", "-deps", "github.com/weirfs/weir/cmd/weir").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+			return 1
+		}
+		return foreign.Enclose(os.Stderr)
+	}
 }
 
 // start mounts sources with a cache of their own, without the network beyond loopback.
@@ -38,75 +61,8 @@ func start(tb testing.TB, args ...string) *weirtest.Mount {
 		append([]string{"--cache=" + filepath.Join(dir, "cache"), "--listen=127.0.0.1:0", "--read-timeout=30s"}, args...)...)
 }
 
-// TestEveryFile mounts torrents that others made, from seeders that others
-// wrote, and compares every file. Each seeder has an address of its own, so all
-// may run side by side: transmission looks only every ten seconds whom to unchoke,
-// and most of the time goes into waiting for that.
-func TestEveryFile(t *testing.T) {
-	address := 20
-	for n, client := range foreign.Clients {
-		for m, maker := range foreign.Makers {
-			// Each client meets both makers and both forms, in other pairs than its neighbour.
-			form, content := "Folder", folder
-			if (n+m)%2 != 0 {
-				form, content = "SingleFile", singleFile
-			}
-			for _, by := range []string{"Torrent", "Magnet"} {
-				address++
-				ip := fmt.Sprintf("127.0.0.%d", address)
-				t.Run(fmt.Sprintf("%s/%s/%s/%s", client.Name, maker.Name, form, by), func(t *testing.T) {
-					t.Parallel()
-					path, want := content(t, maker)
-					readAll(t, client, maker, ip, path, want, by == "Magnet")
-				})
-			}
-		}
-	}
-}
-
-// folder makes content for a torrent of many files. It returns the path to make
-// the torrent of, and the folder that the mount should look like.
-func folder(t *testing.T, maker foreign.Maker) (path, want string) {
-	path = foreign.Folder(t, "all kinds of names ☂")
-	if maker.SkipsEmpty {
-		if err := os.Remove(filepath.Join(path, "empty")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return path, path
-}
-
-// singleFile does the same for a torrent of one file.
-func singleFile(t *testing.T, _ foreign.Maker) (path, want string) {
-	path = filepath.Join(t.TempDir(), "a file, alone.iso")
-	foreign.Fill(t, path, 2<<20+12345)
-	return path, filepath.Dir(path)
-}
-
-// readAll publishes what is at path, mounts it and compares it with want: by
-// .torrent the seeder is found through the tracker; a magnet names the seeder,
-// which has to be asked for the metadata. It takes a fresh seeder each time:
-// transmission remembers by address who has it all, and gives him nothing more.
-func readAll(t *testing.T, client foreign.Client, maker foreign.Maker, ip, path, want string, magnet bool) {
-	tracker := openTracker(t)
-	torrent := maker.Make(t, path, tracker.URL(), 64<<10)
-	seeder := client.Start(t, ip, foreign.Seed{Torrent: torrent, Dir: filepath.Dir(path)})
-	source := torrent
-	if magnet {
-		source = foreign.Magnet(t, torrent, seeder.Addr)
-	} else {
-		tracker.SetPeers(seeder.Addr)
-	}
-	m := start(t, source)
-	if got, want := m.Names[0], filepath.Base(path); got != want {
-		t.Errorf("shown as %q, want %q", got, want)
-	}
-	weirtest.SameFiles(t, m.Path(m.Names[0]), want)
-	m.Unmount(t)
-}
-
 // quiet returns what a seeder has uploaded once that stays the same for a while.
-func quiet(tb testing.TB, s *foreign.Seeder) int64 {
+func quiet(tb testing.TB, s *foreign.Peer) int64 {
 	tb.Helper()
 	const calm = 10 // looks in a row without a change
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -123,11 +79,16 @@ func quiet(tb testing.TB, s *foreign.Seeder) int64 {
 	return last
 }
 
+// nowhere is the URL of a tracker that does not answer.
+const nowhere = "http://127.0.0.1:1/announce"
+
 // seedLibtorrent publishes path and seeds it with libtorrent, which counts.
-func seedLibtorrent(tb testing.TB, path string, pieceBytes int) (torrent string, s *foreign.Seeder) {
+func seedLibtorrent(tb testing.TB, path string, pieceBytes int) (torrent string, s *foreign.Peer) {
 	tb.Helper()
-	torrent = foreign.MkTorrent(tb, path, "http://127.0.0.1:1/announce", pieceBytes)
-	return torrent, foreign.Libtorrent(tb, "127.0.0.19", foreign.Seed{Torrent: torrent, Dir: filepath.Dir(path)})
+	torrent = foreign.MkTorrent(tb, foreign.Making{Path: path, Announce: nowhere, PieceBytes: pieceBytes})
+	p := foreign.Libtorrent(tb, foreign.Job{Source: torrent, Dir: filepath.Dir(path), IP: foreign.NextIP()})
+	p.WaitComplete(tb)
+	return torrent, p
 }
 
 // TestOneRead counts what a small read costs the swarm, in the seeder's own words.

@@ -1,54 +1,85 @@
 package foreign
 
 import (
+	_ "embed"
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
+// Making says what torrent to make.
+type Making struct {
+	Path       string // of the file or folder
+	Announce   string // URL of its tracker
+	PieceBytes int    // a power of two, 32 KiB at least
+	Private    bool   // BEP 27
+	Version    Property
+}
+
 // Maker makes .torrent files with one kind of tool.
 type Maker struct {
 	Name string
-	// Make makes a torrent of the file or folder at path, with pieces of pieceBytes
-	// (a power of two, 32 KiB at least), and returns the path of the .torrent file.
-	Make func(tb testing.TB, path, announce string, pieceBytes int) string
+	// Make returns the path of the .torrent file.
+	Make func(tb testing.TB, m Making) string
 	// SkipsEmpty says that empty files don't get into the torrent.
 	SkipsEmpty bool
+	// Versions are what it can make.
+	Versions []Property
 }
 
 // Makers are all whose torrents weir is tested with.
 var Makers = []Maker{
-	{Name: "mktorrent", Make: MkTorrent},
-	{Name: "transmission-create", Make: TransmissionCreate, SkipsEmpty: true},
+	{Name: "mktorrent", Make: MkTorrent, Versions: []Property{V1}},
+	{Name: "transmission-create", Make: TransmissionCreate, SkipsEmpty: true, Versions: []Property{V1}},
+	{Name: "libtorrent", Make: LibtorrentMake, Versions: []Property{V1, Hybrid, V2}},
 }
 
 // MkTorrent makes a torrent with mktorrent.
-func MkTorrent(tb testing.TB, path, announce string, pieceBytes int) string {
+func MkTorrent(tb testing.TB, m Making) string {
 	tb.Helper()
 	out := filepath.Join(tb.TempDir(), "made.torrent")
-	run(tb, "mktorrent", "-l", fmt.Sprint(bits.Len(uint(pieceBytes))-1), "-a", announce, "-o", out, path)
+	args := []string{"-l", fmt.Sprint(bits.Len(uint(m.PieceBytes)) - 1), "-a", m.Announce, "-o", out}
+	if m.Private {
+		args = append(args, "-p")
+	}
+	run(tb, "mktorrent", append(args, m.Path)...)
 	return out
 }
 
 // TransmissionCreate makes a torrent with transmission-create.
-func TransmissionCreate(tb testing.TB, path, announce string, pieceBytes int) string {
+func TransmissionCreate(tb testing.TB, m Making) string {
 	tb.Helper()
 	out := filepath.Join(tb.TempDir(), "made.torrent")
-	run(tb, "transmission-create", "--piecesize", fmt.Sprint(pieceBytes>>10), "--tracker", announce, "--outfile", out, path)
+	args := []string{"--piecesize", fmt.Sprint(m.PieceBytes >> 10), "--tracker", m.Announce, "--outfile", out}
+	if m.Private {
+		args = append(args, "--private")
+	}
+	run(tb, "transmission-create", append(args, m.Path)...)
 	return out
 }
 
-// Magnet returns the magnet that transmission-show makes of a torrent, with the
+//go:embed make.py
+var makeScript string
+
+// LibtorrentMake makes a torrent of any version with libtorrent.
+func LibtorrentMake(tb testing.TB, m Making) string {
+	tb.Helper()
+	out := filepath.Join(tb.TempDir(), "made.torrent")
+	version := map[Property]string{V1: "v1", Hybrid: "hybrid", V2: "v2"}[m.Version]
+	run(tb, python, "-c", makeScript, m.Path, out, m.Announce, fmt.Sprint(m.PieceBytes), version, fmt.Sprint(m.Private))
+	return out
+}
+
+// Magnet returns the magnet that libtorrent makes of a torrent, with the
 // addresses of peers (x.pe, BEP 9) and without the torrent's trackers when
 // there are any.
 func Magnet(tb testing.TB, torrent string, peers ...string) string {
 	tb.Helper()
-	magnet := strings.TrimSpace(run(tb, "transmission-show", "--magnet", torrent))
+	magnet := run(tb, python, "-c", "import libtorrent as lt, sys; print(lt.make_magnet_uri(lt.torrent_info(sys.argv[1])))", torrent)
 	if len(peers) == 0 {
 		return magnet
 	}
@@ -59,7 +90,7 @@ func Magnet(tb testing.TB, torrent string, peers ...string) string {
 		}
 	}
 	for _, p := range peers {
-		kept = append(kept, "x.pe="+url.QueryEscape(p))
+		kept = append(kept, "x.pe="+p) // as BEP 9 shows it: libtorrent does not unescape this one
 	}
 	return strings.Join(kept, "&")
 }

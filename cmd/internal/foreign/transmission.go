@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -17,45 +19,71 @@ import (
 // complete, checked and offered (TR_STATUS_SEED).
 const seeding = 6
 
-// Transmission seeds with transmission-daemon, steered through its RPC.
-func Transmission(tb testing.TB, ip string, seed Seed) *Seeder {
+// transmission runs transmission-daemon, steered through its RPC.
+func transmission(tb testing.TB, job Job) *Peer {
 	tb.Helper()
-	port, rpcPort := freePort(tb, ip), freePort(tb, ip)
+	port, rpcPort := freePort(tb, job.IP), freePort(tb, "127.0.0.1")
+	config := filepath.Join(tb.TempDir(), "transmission")
+	settings, err := json.Marshal(map[string]any{"pex-enabled": job.PEX, "speed-limit-up-enabled": false})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(config, 0o700), os.WriteFile(filepath.Join(config, "settings.json"), settings, 0o600)); err != nil {
+		tb.Fatal(err)
+	}
+	ip4, ip6 := job.IP, "::1"
+	if isIPv6(job.IP) {
+		ip4, ip6 = "127.0.0.1", job.IP
+	}
+	encryption := "--encryption-tolerated"
+	if job.Encryption == Required {
+		encryption = "--encryption-required"
+	}
 	p := start(tb, exec.Command("transmission-daemon", "--foreground",
-		"--config-dir", filepath.Join(tb.TempDir(), "transmission"),
-		"--download-dir", seed.Dir,
-		"--bind-address-ipv4", ip, "--bind-address-ipv6", "::1", "--peerport", strconv.Itoa(port),
-		"--rpc-bind-address", ip, "--port", strconv.Itoa(rpcPort),
+		"--config-dir", config, "--download-dir", job.Dir, encryption,
+		"--bind-address-ipv4", ip4, "--bind-address-ipv6", ip6, "--peerport", strconv.Itoa(port),
+		"--rpc-bind-address", "127.0.0.1", "--port", strconv.Itoa(rpcPort),
 		"--allowed", "127.*.*.*", "--no-auth",
 		"--no-dht", "--no-lpd", "--no-utp", "--no-portmap", "--no-global-seedratio"))
 
-	rpc := transmissionRPC{url: fmt.Sprintf("http://%s/transmission/rpc", hostPort(ip, rpcPort))}
+	rpc := transmissionRPC{url: fmt.Sprintf("http://127.0.0.1:%d/transmission/rpc", rpcPort)}
 	p.poll(tb, "transmission-daemon", func() error {
-		return rpc.call("torrent-add", map[string]any{"filename": seed.Torrent, "paused": false}, nil)
+		return rpc.call("torrent-add", map[string]any{"filename": job.Source, "paused": false}, nil)
 	})
 	// Content that was there before the torrent has to be checked first.
-	if err := rpc.call("torrent-verify", map[string]any{}, nil); err != nil {
-		tb.Fatal(err)
+	if here, err := os.ReadDir(job.Dir); err == nil && len(here) > 0 {
+		if err := rpc.call("torrent-verify", map[string]any{}, nil); err != nil {
+			tb.Fatal(err)
+		}
 	}
-	p.poll(tb, "transmission-daemon", func() error {
-		var got struct {
-			Torrents []struct {
-				Status      int
-				PercentDone float64
-				ErrorString string
-			}
+	peer := &Peer{Addr: hostPort(job.IP, port), process: p, state: rpc.state}
+	p.poll(tb, "transmission-daemon", func() error { return accepts(peer.Addr) })
+	return peer
+}
+
+func (r *transmissionRPC) state() (s State, err error) {
+	var got struct {
+		Torrents []struct {
+			Status       int
+			PercentDone  float64
+			ErrorString  string
+			UploadedEver int64
 		}
-		if err := rpc.call("torrent-get", map[string]any{"fields": []string{"status", "percentDone", "errorString"}}, &got); err != nil {
-			return err
+	}
+	err = r.call("torrent-get", map[string]any{"fields": []string{"status", "percentDone", "errorString", "uploadedEver"}}, &got)
+	for _, t := range got.Torrents {
+		s.Complete = t.Status == seeding && t.PercentDone == 1
+		s.Uploaded = t.UploadedEver
+		if t.ErrorString != "" {
+			err = errors.Join(err, errors.New(t.ErrorString))
 		}
-		for _, t := range got.Torrents {
-			if t.Status == seeding && t.PercentDone == 1 {
-				return accepts(hostPort(ip, port))
-			}
-		}
-		return fmt.Errorf("not seeding yet: %+v", got)
-	})
-	return &Seeder{Addr: hostPort(ip, port)}
+	}
+	return s, err
+}
+
+func transmissionVersion(tb testing.TB) string {
+	tb.Helper()
+	return strings.Fields(run(tb, "transmission-daemon", "--version"))[1] // transmission-daemon 3.00 (…)
 }
 
 // transmissionRPC is one daemon's remote control.

@@ -217,4 +217,5 @@ var (
 	ErrCorrupt  = errors.New("content is not right") // verification failed, and nobody has better
 	ErrInUse    = errors.New("in use")               // another process holds the cache
 	ErrNoSpace  = errors.New("no space in the budget")
+	ErrRefused  = errors.New("refused by policy") // this program may not open this file
 )

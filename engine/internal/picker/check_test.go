@@ -18,6 +18,9 @@ func (k *Picker) check() error {
 			return fmt.Errorf("piece %d is held and being fetched", i)
 		}
 		left, free, n := 0, 0, 0
+		if p.blocks == nil {
+			left, free = p.count, p.count
+		}
 		for j := range p.blocks {
 			b := &p.blocks[j]
 			if b.from == nil {
@@ -55,7 +58,9 @@ func (k *Picker) check() error {
 		n, bytes := 0, int64(0)
 		for r := p.oldest; r != nil; r = r.after {
 			n++
-			bytes += r.piece.blockBytes(r.index)
+			if !r.cancelled {
+				bytes += r.bytes()
+			}
 		}
 		if n != p.out || bytes != p.queued || n != live[p] {
 			return fmt.Errorf("a peer counts %d requests of %d bytes; has %d of %d, and %d are known of it", p.out, p.queued, n, bytes, live[p])

@@ -23,7 +23,9 @@ type Peer struct {
 
 	oldest, newest *request // live requests, in the order of sending
 	out            int      // how many
-	queued         int64    // their bytes
+	queued         int64    // their bytes, without what was cancelled
+	firm           int64    // of queued, what a read would have to wait for; see recall
+	pressed        bool     // a read's blocks were put behind others that can wait
 	late           map[Block]struct{}
 
 	proven  bool        // a piece with a block of it was verified, and none failed since
@@ -99,7 +101,7 @@ func (k *Picker) Has(p *Peer, index int) {
 	p.pieces[index] = true
 	delete(p.refused, index)
 	if k.Wanted(index) > weir.Unwanted {
-		k.rewind()
+		k.rewindTo(index)
 	}
 }
 
@@ -143,7 +145,7 @@ func (k *Picker) HasNot(p *Peer, index int) {
 		}
 	}
 	k.settle(pc)
-	k.rewind()
+	k.rewindTo(index)
 }
 
 // Needs returns how many verified pieces of ours the peer lacks.
@@ -201,7 +203,7 @@ func (k *Picker) Allowed(p *Peer, index int) {
 		p.allowed = map[int]bool{}
 	}
 	p.allowed[index] = true
-	k.rewind()
+	k.rewindTo(index)
 }
 
 func (p *Peer) has(index int) bool { return p.all || p.pieces != nil && p.pieces[index] }
@@ -229,8 +231,13 @@ func (p *Peer) refuse(index int) {
 
 const mostRefusals = 3
 
-func (p *Peer) eta() time.Duration {
-	d := p.meter.eta(p.queued)
+// eta returns when a block asked for now at this priority would be here.
+func (p *Peer) eta(prio weir.Priority) time.Duration {
+	ahead := p.queued
+	if prio == weir.Blocked {
+		ahead = min(ahead, p.firm)
+	}
+	d := p.meter.eta(ahead)
 	if p.stalled {
 		d += 10 * time.Second
 	}
@@ -246,7 +253,8 @@ func (p *Peer) append(r *request) {
 	}
 	p.newest = r
 	p.out++
-	p.queued += r.piece.blockBytes(r.index)
+	p.queued += r.bytes()
+	p.firm += r.bytes()
 }
 
 func (p *Peer) remove(r *request) {
@@ -262,7 +270,9 @@ func (p *Peer) remove(r *request) {
 	}
 	r.before, r.after = nil, nil
 	p.out--
-	p.queued -= r.piece.blockBytes(r.index)
+	if !r.cancelled {
+		p.queued -= r.bytes()
+	}
 }
 
 // expectLate remembers that a block which was taken back may still arrive.

@@ -26,6 +26,7 @@ const (
 func (k *Picker) Pick(now time.Time) []Action {
 	k.stalls(now)
 	k.blocked(now)
+	k.recall(now)
 	if now.Sub(k.lastHedge) >= hedgeEvery {
 		k.lastHedge = now
 		k.hedge(now)
@@ -98,12 +99,17 @@ func (p *Peer) silence(now time.Time) time.Duration {
 // blocked asks for what reads wait for, the longest waiting first.
 func (k *Picker) blocked(now time.Time) {
 	var begun int64
+	weighed := false
 	for _, w := range k.wants[weir.Blocked] {
 		k.open(w, func(p *piece) bool {
 			if !p.begun() && begun > 0 && !k.fits(p) {
 				return false
 			}
-			k.assign(now, p, weir.Blocked, len(p.blocks))
+			if !weighed {
+				weighed = true
+				k.weigh(now)
+			}
+			k.assign(now, p, weir.Blocked, p.count)
 			begun += p.bytes
 			return true
 		})
@@ -141,16 +147,29 @@ func (k *Picker) windows(now time.Time) {
 // background asks for pieces that nobody waits for: one peer a piece, so that
 // few are suspects when it fails.
 func (k *Picker) background(now time.Time) {
+	if now.Before(k.futile) || !k.anyRoom() {
+		return
+	}
+	full := false // no memory or no room left, rather than nobody to ask
+	asked := 0
 	for _, w := range k.wants[weir.Background] {
 		k.open(w, func(p *piece) bool {
-			if !p.begun() && !k.fits(p) {
+			if full = !p.begun() && !k.fits(p); full {
 				return false
 			}
-			k.assign(now, p, weir.Background, len(p.blocks))
-			return k.anyRoom()
+			asked += k.assign(now, p, weir.Background, p.count)
+			full = !k.anyRoom()
+			return !full
 		})
 	}
+	if asked == 0 && !full {
+		k.futile = now.Add(futileFor)
+	}
 }
+
+// futileFor is how long what is wanted in the background is not looked at again
+// after all of it was in vain: it may be a million pieces that no peer has.
+const futileFor = time.Second
 
 func (k *Picker) anyRoom() bool {
 	for p := range k.peers {
@@ -164,11 +183,11 @@ func (k *Picker) anyRoom() bool {
 // assign asks for up to most free blocks of the piece, each of the peer that
 // will deliver it soonest, and returns how many it found a peer for.
 func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (n int) {
-	for i := range p.blocks {
+	for i := range p.count {
 		if n == most || p.free == 0 {
 			break
 		}
-		if p.blocks[i].from != nil || p.blocks[i].asked() {
+		if p.blocks != nil && (p.blocks[i].from != nil || p.blocks[i].asked()) {
 			continue
 		}
 		peer := k.choose(p, prio)
@@ -176,6 +195,7 @@ func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (
 			break
 		}
 		k.track(p, func() { k.link(now, peer, p, i) })
+		peer.pressed = peer.pressed || prio == weir.Blocked
 		p.free--
 		n++
 	}
@@ -198,7 +218,7 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 		if p.solo == nil && prio < weir.Blocked && !c.proven && p.begun() {
 			continue // what it sends could spoil the good blocks of others
 		}
-		eta := c.eta()
+		eta := c.eta(prio)
 		if soonest == 0 || eta < soonest {
 			soonest = eta
 		}
@@ -251,7 +271,7 @@ func (k *Picker) hedgePiece(now time.Time, p *piece) {
 			if c == first.peer || !c.usable(p.index) || k.roomFor(c, weir.Blocked) <= 0 {
 				continue
 			}
-			if second == nil || c.eta() < second.eta() {
+			if second == nil || c.eta(weir.Blocked) < second.eta(weir.Blocked) {
 				second = c
 			}
 		}

@@ -63,8 +63,20 @@ func TestReadBesideStream(t *testing.T) {
 		took = append(took, s.read(200+i, time.Second))
 	}
 	slices.Sort(took)
-	if p50 := took[10]; p50 > 2*134*ms {
-		t.Errorf("p50 %v beside a stream, want at most twice of 134ms", p50)
+	// Without the stream it is 134 ms; what is on the way when the read comes, a
+	// round trip's worth, can't be taken back.
+	if p50 := took[10]; p50 > 134*ms*3/2 {
+		t.Errorf("p50 %v beside a stream, want at most half more than 134ms", p50)
+	}
+	if p95 := took[19]; p95 > 2*134*ms {
+		t.Errorf("p95 %v beside a stream, want at most twice 134ms", p95)
+	}
+	st := s.k.Stats()
+	if st.Recalled == 0 {
+		t.Error("read-ahead did not give way")
+	}
+	if st.Wasted > st.Received/100 {
+		t.Errorf("%d blocks came twice, %d once", st.Wasted, st.Received)
 	}
 }
 

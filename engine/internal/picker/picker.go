@@ -84,10 +84,11 @@ type Picker struct {
 
 	committing int64 // bytes of verified pieces still in memory
 
-	peers map[*Peer]struct{}
-	wants [weir.Blocked + 1][]*Want // by priority, in order of arrival
-	turn  int                       // whose window goes first at the next Pick
-	delay time.Duration             // for which we keep the peers' blocks waiting ourselves
+	peers  map[*Peer]struct{}
+	wants  [weir.Blocked + 1][]*Want // by priority, in order of arrival
+	turn   int                       // whose window goes first at the next Pick
+	futile time.Time                 // until then there is nothing to do in the background
+	delay  time.Duration             // for which we keep the peers' blocks waiting ourselves
 
 	stats Stats
 
@@ -101,6 +102,7 @@ type Stats struct {
 	Received int64 // blocks that were of use
 	Wasted   int64 // blocks that came twice or were not asked for
 	Hedged   int64 // requests for a block that somebody else was asked for already
+	Recalled int64 // requests of read-ahead that gave way to a read
 }
 
 // Stats returns the counts so far.
@@ -123,85 +125,6 @@ func New(geo Geometry, held []bool, opts Options) *Picker {
 		}
 	}
 	return k
-}
-
-// piece is a piece that is wanted or begun, and not verified.
-type piece struct {
-	index  int
-	bytes  int64
-	blocks []block
-	left   int                   // blocks not received
-	free   int                   // blocks not received and not asked of anybody
-	live   int                   // requests that were sent and not answered
-	wanted [weir.Blocked + 1]int // how many wants at each priority
-	solo   *Peer                 // if set, only it is asked
-	fails  []attempt             // failed verifications, the latest last
-}
-
-// block is what is known of one block of a piece.
-type block struct {
-	from *Peer       // who delivered it; nil while it is missing
-	reqs [2]*request // live requests: none, one, or two when hedged
-}
-
-func (b *block) asked() bool { return b.reqs[0] != nil || b.reqs[1] != nil }
-
-// request is one block asked of one peer and not answered.
-type request struct {
-	peer      *Peer
-	piece     *piece
-	index     int
-	sent      time.Time
-	due       time.Time // by the peer's own measure
-	alone     bool      // the peer had nothing else to do
-	cancelled bool      // told the peer; it answers with a reject or the block (BEP 6)
-
-	before, after *request // at the same peer, in the order of sending
-}
-
-func (p *piece) priority() weir.Priority {
-	for prio := weir.Blocked; prio > weir.Unwanted; prio-- {
-		if p.wanted[prio] > 0 {
-			return prio
-		}
-	}
-	return weir.Unwanted
-}
-
-func (p *piece) begun() bool { return p.left < len(p.blocks) || p.live > 0 }
-
-func (p *piece) blockBytes(i int) int64 {
-	return min(weir.BlockBytes, p.bytes-int64(i)*weir.BlockBytes)
-}
-
-func (k *Picker) piece(index int) *piece {
-	p := k.pieces[index]
-	if p == nil {
-		n := k.geo.PieceRange(index).Len()
-		blocks := int((n + weir.BlockBytes - 1) / weir.BlockBytes)
-		p = &piece{index: index, bytes: n, blocks: make([]block, blocks), left: blocks, free: blocks}
-		k.pieces[index] = p
-	}
-	return p
-}
-
-// settle forgets a piece that nobody wants and nothing has arrived of.
-func (k *Picker) settle(p *piece) {
-	if p.priority() == weir.Unwanted && !p.begun() && len(p.fails) == 0 {
-		delete(k.pieces, p.index)
-	}
-}
-
-// track runs change and keeps the count of begun bytes right around it.
-func (k *Picker) track(p *piece, change func()) {
-	before := p.begun()
-	change()
-	switch after := p.begun(); {
-	case after && !before:
-		k.begun += p.bytes
-	case before && !after:
-		k.begun -= p.bytes
-	}
 }
 
 // HeldCount returns how many pieces are verified.
@@ -239,9 +162,9 @@ func (k *Picker) Lost(index int) {
 					k.piece(index).wanted[prio]++
 				}
 			}
-			w.cursor = 0
 		}
 	}
+	k.rewindTo(index)
 }
 
 // Wanted reports at which priority the piece is wanted.
@@ -284,6 +207,9 @@ func (k *Picker) Drop(index int) bool {
 			}
 		}
 	})
+	if !p.begun() {
+		p.blocks = nil
+	}
 	k.settle(p)
 	return true
 }
@@ -293,12 +219,12 @@ func (k *Picker) Drop(index int) bool {
 func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bool) {
 	peer.stalled, peer.quiet, peer.owes = false, false, false
 	p := k.pieces[b.Piece]
-	if p == nil || b.Index >= len(p.blocks) {
+	if p == nil || b.Index >= p.count {
 		k.stats.Wasted++
 		return false, false
 	}
 	peer.meter.arrived(now, p.blockBytes(b.Index))
-	bl := &p.blocks[b.Index]
+	bl := p.block(b.Index)
 	k.track(p, func() {
 		r := bl.at(peer)
 		if r != nil {
@@ -341,56 +267,6 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bo
 	return keep, complete
 }
 
-func (b *block) at(peer *Peer) *request {
-	for _, r := range b.reqs {
-		if r != nil && r.peer == peer {
-			return r
-		}
-	}
-	return nil
-}
-
-// link makes a request live.
-func (k *Picker) link(now time.Time, peer *Peer, p *piece, index int) {
-	bl := &p.blocks[index]
-	r := &request{peer: peer, piece: p, index: index, sent: now, alone: peer.out == 0}
-	if r.alone && !peer.owes {
-		peer.meter.begin(now)
-	}
-	r.due = now.Add(peer.meter.eta(peer.queued))
-	if bl.reqs[0] == nil {
-		bl.reqs[0] = r
-	} else {
-		bl.reqs[1] = r
-	}
-	p.live++
-	peer.append(r)
-	k.actions = append(k.actions, Action{Request, peer, Block{p.index, index}})
-}
-
-// unlink takes a request out of its block and its peer. The block is not made
-// free: the caller knows what became of it.
-func (k *Picker) unlink(r *request) {
-	bl := &r.piece.blocks[r.index]
-	for i := range bl.reqs {
-		if bl.reqs[i] == r {
-			bl.reqs[i] = nil
-		}
-	}
-	r.piece.live--
-	r.peer.remove(r)
-}
-
-// release takes a request back: unless somebody else is asked for it too, the
-// block is free again.
-func (k *Picker) release(r *request) {
-	k.unlink(r)
-	bl := &r.piece.blocks[r.index]
-	if bl.from == nil && !bl.asked() {
-		r.piece.free++
-	}
-}
-
 // Rejected says that the peer will not deliver the block (BEP 6).
 func (k *Picker) Rejected(peer *Peer, b Block) {
 	delete(peer.late, b)
@@ -407,15 +283,35 @@ func (k *Picker) Rejected(peer *Peer, b Block) {
 		peer.refuse(b.Piece)
 	}
 	k.track(p, func() { k.release(r) })
-	k.rewind()
+	k.rewindTo(p.index)
 	k.settle(p)
 }
 
 // rewind makes every want look at its pieces from the first one again.
 func (k *Picker) rewind() {
+	k.futile = time.Time{}
 	for prio := range k.wants {
 		for _, w := range k.wants[prio] {
 			w.cursor = 0
+		}
+	}
+}
+
+// rewindTo makes every want look at the piece again. It is for what happens often.
+func (k *Picker) rewindTo(index int) {
+	k.futile = time.Time{}
+	for prio := range k.wants {
+		for _, w := range k.wants[prio] {
+			n := 0
+			for _, s := range w.spans {
+				if n >= w.cursor {
+					break
+				}
+				if s.First <= index && index < s.End {
+					w.cursor = min(w.cursor, n+index-s.First)
+				}
+				n += s.End - s.First
+			}
 		}
 	}
 }

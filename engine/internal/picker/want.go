@@ -2,6 +2,7 @@ package picker
 
 import (
 	"slices"
+	"time"
 
 	"github.com/weirfs/weir"
 )
@@ -41,6 +42,7 @@ func (k *Picker) Set(w *Want, spans []Span) {
 	}
 	w.spans = append(w.spans[:0], spans...)
 	w.cursor = 0
+	k.futile = time.Time{}
 }
 
 // Close takes the wish back.
@@ -78,6 +80,7 @@ func (k *Picker) cancel(r *request) {
 	k.actions = append(k.actions, Action{Cancel, r.peer, Block{r.piece.index, r.index}})
 	if r.peer.fast {
 		r.cancelled = true
+		r.peer.queued -= r.bytes()
 		return
 	}
 	k.retire(r)

@@ -1,0 +1,64 @@
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// What a peer was asked for is answered in the order of asking, so read-ahead that
+// fills its queue stands before the blocks that a read waits for. Of a peer with
+// BEP 6, which answers a cancel with a reject, such read-ahead is taken back; it is
+// asked for again once the reject is here, so that no block comes twice.
+
+// worthRecalling is how much earlier a read must be served for it to be worth
+// taking requests back.
+const worthRecalling = 20 * time.Millisecond
+
+// canWait reports whether the request may be taken back for the sake of a read:
+// it can still reach the peer before the block leaves there.
+func (r *request) canWait(now time.Time) bool {
+	return r.peer.fast && !r.cancelled && r.piece.priority() < weir.Blocked && r.due.Sub(now) > r.peer.meter.rtt
+}
+
+// weigh finds out what a read would have to wait for at each peer.
+func (k *Picker) weigh(now time.Time) {
+	for p := range k.peers {
+		p.firm = p.queued
+		for r := p.newest; r != nil; r = r.before {
+			if r.canWait(now) {
+				p.firm -= r.bytes()
+			}
+		}
+	}
+}
+
+// recall takes back what can wait from the peers that were just asked for blocks
+// of a read.
+func (k *Picker) recall(now time.Time) {
+	for p := range k.peers {
+		if !p.pressed {
+			continue
+		}
+		p.pressed = false
+		var ahead int64
+		for r := p.newest; r != nil; r = r.before {
+			if r.canWait(now) {
+				ahead += r.bytes()
+			}
+		}
+		if float64(ahead) < p.meter.rate*worthRecalling.Seconds() {
+			continue
+		}
+		earlier := time.Duration(float64(ahead) / p.meter.rate * float64(time.Second))
+		for r := p.newest; r != nil; r = r.before {
+			switch {
+			case r.canWait(now):
+				k.cancel(r)
+				k.stats.Recalled++
+			case r.sent.Equal(now):
+				r.due = r.due.Add(-earlier)
+			}
+		}
+	}
+}

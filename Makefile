@@ -3,8 +3,12 @@
 #   make demo     a torrent made, seeded, mounted and read, on this machine alone
 #   make test     every test, against foreign BitTorrent clients too
 #
-# Others: build, check (what CI runs), lint, fuzz (FUZZTIME=30s each), interop
-# (writes the tables of docs/interop.md), clean. Foreign clients that can't be
+#   make install  (as root) weir, its manual pages, completions, units and mount
+#                 helpers beneath PREFIX, which is /usr/local; DESTDIR for packages
+#
+# Others: bench (measures, below ten minutes; BENCHARGS=--help), build, check
+# (what CI runs), lint, fuzz (FUZZTIME=30s each), interop (writes the tables of
+# docs/interop.md), clean. Foreign clients that can't be
 # had are left out by name: make test WEIR_SKIP_PEERS=webtorrent,aria2.
 
 SHELL := /bin/bash
@@ -15,17 +19,48 @@ GOBUILD   = go build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 TOOL      = go tool -modfile=.ci/tools/go.mod
 FUZZTIME ?= 10s
 TESTARGS ?=
+BENCHARGS ?=
 
 # weir needs no C; saying so everywhere lets the checks share what they compile.
 # Only the race detector does need it.
 export CGO_ENABLED = 0
 export WEIR_SKIP_PEERS
 
-.PHONY: build demo test interop check fmt vet lint static fuzz clean
+# Where install puts things. mount(8) looks for mount.fuse.weir in SBINDIR only.
+PREFIX  ?= /usr/local
+SBINDIR ?= /sbin
+
+.PHONY: build install uninstall man demo test interop bench check fmt vet lint static fuzz clean
 
 # One static binary.
 build:
 	$(GOBUILD) -o bin/weir ./cmd/weir
+
+# The manual pages and completions are made by weir itself, from its commands.
+man: build
+	bin/weir man bin/man
+
+install: man
+	install -D -m 755 bin/weir $(DESTDIR)$(PREFIX)/bin/weir
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(PREFIX)/share/man/man1
+	ln -sf $(PREFIX)/bin/weir $(DESTDIR)$(SBINDIR)/mount.fuse.weir
+	ln -sf $(PREFIX)/bin/weir $(DESTDIR)$(SBINDIR)/mount.weir
+	install -m 644 bin/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	bin/weir completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weir
+	bin/weir completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_weir
+	bin/weir completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/weir.fish
+	set -e; for unit in user/weir.service user/weir@.service system/weir@.service; do \
+		install -d $(DESTDIR)$(PREFIX)/lib/systemd/$${unit%/*}; \
+		sed 's|/usr/local|$(PREFIX)|' contrib/systemd/$$unit > $(DESTDIR)$(PREFIX)/lib/systemd/$$unit; done
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/weir $(DESTDIR)$(SBINDIR)/mount.fuse.weir $(DESTDIR)$(SBINDIR)/mount.weir
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/weir.1 $(DESTDIR)$(PREFIX)/share/man/man1/weir-*.1
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weir
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_weir
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/weir.fish
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/,user/weir.service user/weir@.service system/weir@.service)
 
 demo:
 	@.ci/need run
@@ -44,6 +79,12 @@ test:
 interop:
 	@.ci/need test
 	CGO_ENABLED=1 go test -race -parallel 6 -run TestInterop -count 1 ./cmd/internal/foreign -update
+
+# How fast weir is, beside what is possible on the same line: docs/performance.md
+# explains it. As root, or it does without delays that real TCP sees.
+bench: build
+	@.ci/need run
+	go run ./cmd/internal/bench $(BENCHARGS)
 
 check: fmt vet lint static test
 

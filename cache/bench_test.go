@@ -1,6 +1,9 @@
 package cache_test
 
 import (
+	"crypto/sha1"
+	"encoding/binary"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -11,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,17 +22,63 @@ import (
 	"github.com/weirfs/weir/cache"
 )
 
-// putMany fills a cache with total bytes in pieces of size bytes.
+// benchHash is told for piece i, as the engine tells the hash of every piece. The
+// bytes are all the same, to make them quickly; nothing is shared.
+func benchHash(i int) []byte {
+	h := sha1.Sum(binary.LittleEndian.AppendUint64(nil, uint64(i)))
+	return h[:]
+}
+
+// putMany fills a cache with total bytes in pieces of size bytes, put by as many
+// goroutines as the engine would use.
 func putMany(b *testing.B, c *cache.Cache, total int64, size int) int {
+	b.Helper()
+	return putFrom(b, c, total, size, putters(size))
+}
+
+// putters is how many pieces of size bytes the engine puts at a time.
+func putters(size int) int { return 16 / min(max(size/(128*kib), 1), 8) }
+
+func putFrom(b *testing.B, c *cache.Cache, total int64, size, goroutines int) int {
 	b.Helper()
 	data := content(piece('a', 0), size)
 	n := int(total / int64(size))
-	for i := range n {
-		if err := c.Put(piece('a', i), [][]byte{data}); err != nil {
-			b.Fatal(err)
-		}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := c.PutHashed(piece('a', i), benchHash(i), [][]byte{data}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
 	}
+	wg.Wait()
 	return n
+}
+
+// BenchmarkAdopt looks for hashes in 1 GiB of pieces of 16 KiB, in some 32
+// generations: what the engine does before it asks peers for a piece.
+func BenchmarkAdopt(b *testing.B) {
+	c := openCache(b, cache.Options{LimitBytes: 2 << 30})
+	n := putMany(b, c, 1<<30, 16*kib)
+	b.Run("NotHere", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			if c.Adopt(piece('b', i), benchHash(n+i), 16*kib) {
+				b.Fatal("adopted")
+			}
+		}
+	})
+	b.Run("Here", func(b *testing.B) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for i := 0; b.Loop(); i++ {
+			if !c.Adopt(weir.PieceID{Torrent: weir.InfoHash{byte(i >> 20), 1}, Index: i % (1 << 20)}, benchHash(r.IntN(n)), 16*kib) {
+				b.Fatal("not adopted")
+			}
+		}
+	})
 }
 
 // BenchmarkHit reads at random from 4 GiB, the page cache warm.
@@ -123,21 +173,27 @@ func BenchmarkHitsBesideWriter(b *testing.B) {
 
 // BenchmarkPut writes three times the limit, and the same bytes to plain files
 // with the same policy: files as long as a generation, synced when they are
-// full, one of them in the background, the oldest removed at the limit.
+// full, one of them in the background, the oldest removed at the limit. One
+// goroutine puts, or as many as the engine uses for pieces of that size.
 func BenchmarkPut(b *testing.B) {
 	const limit = 1 << 30
-	for _, size := range []int{16 * kib, mib, 16 * mib, 64 * mib} {
-		b.Run(fmt.Sprintf("piece=%dKiB", size/kib), func(b *testing.B) {
+	for _, bench := range []struct{ size, goroutines int }{
+		{16 * kib, 1}, {16 * kib, putters(16 * kib)},
+		{mib, 1}, {mib, putters(mib)},
+		{16 * mib, 1}, {64 * mib, 1},
+	} {
+		b.Run(fmt.Sprintf("piece=%dKiB/goroutines=%d", bench.size/kib, bench.goroutines), func(b *testing.B) {
+			b.ReportAllocs()
 			for b.Loop() {
 				dir := b.TempDir()
 				start := time.Now()
-				plainFiles(b, dir, limit, size)
+				plainFiles(b, dir, limit, bench.size)
 				plain := time.Since(start)
 				cacheDir := filepath.Join(dir, "cache")
 				c := openCache(b, cache.Options{Dir: cacheDir, LimitBytes: limit, Log: slog.New(slog.DiscardHandler)})
 				stop := sampleDisk(cacheDir)
 				start = time.Now()
-				putMany(b, c, 3*limit, size)
+				putFrom(b, c, 3*limit, bench.size, bench.goroutines)
 				if err := c.Close(); err != nil {
 					b.Fatal(err)
 				}
@@ -185,27 +241,33 @@ func plainFiles(b *testing.B, dir string, limit int64, size int) {
 	}
 }
 
+// openGiB is for machines with less room.
+var openGiB = flag.Int64("open-gib", 10, "what BenchmarkOpen puts into the cache")
+
 // BenchmarkOpen opens a cache with 10 GiB inside. The memory is what the process
 // has more of after Open that no file stands behind.
 func BenchmarkOpen(b *testing.B) {
 	for _, size := range []int{16 * kib, mib, 16 * mib} {
 		b.Run(fmt.Sprintf("piece=%dKiB", size/kib), func(b *testing.B) {
 			dir := b.TempDir()
-			c := openCache(b, cache.Options{Dir: dir, LimitBytes: 12 << 30})
-			n := putMany(b, c, 10<<30, size)
+			limit := *openGiB << 30 * 12 / 10
+			c := openCache(b, cache.Options{Dir: dir, LimitBytes: limit})
+			n := putMany(b, c, *openGiB<<30, size)
 			if err := c.Close(); err != nil {
 				b.Fatal(err)
 			}
 			c = nil
 			runtime.GC()
 			before := anonymous(b)
+			best := time.Hour
 			for b.Loop() {
 				start := time.Now()
-				c, err := cache.Open(cache.Options{Dir: dir, LimitBytes: 12 << 30, MinFreeBytes: -1})
+				c, err := cache.Open(cache.Options{Dir: dir, LimitBytes: limit, MinFreeBytes: -1})
 				if err != nil {
 					b.Fatal(err)
 				}
-				b.ReportMetric(time.Since(start).Seconds()*1000, "open-ms")
+				best = min(best, time.Since(start))
+				b.ReportMetric(best.Seconds()*1000, "open-ms")
 				b.ReportMetric(float64(anonymous(b)-before)/mib, "anon-MiB")
 				if held := c.Stat().Pieces; held != n {
 					b.Errorf("%d pieces of %d", held, n)

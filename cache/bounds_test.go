@@ -131,6 +131,74 @@ func TestSetLimit(t *testing.T) {
 	}
 }
 
+// TestLimitIsRemembered: what SetLimit was told holds for starts that say nothing.
+func TestLimitIsRemembered(t *testing.T) {
+	dir := t.TempDir()
+	o := cache.Options{Dir: dir, MinFreeBytes: -1}
+	limit := func(o cache.Options) int64 {
+		t.Helper()
+		c, err := cache.Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.Stat().LimitBytes
+	}
+	if _, err := cache.Open(cache.Options{Dir: dir, MustExist: true}); !errors.Is(err, weir.ErrNotFound) {
+		t.Errorf("MustExist without a cache: %v, want ErrNotFound", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("MustExist made %v, %v", entries, err)
+	}
+	c := openCache(t, cache.Options{Dir: dir, LimitBytes: 64 * mib})
+	if err := errors.Join(c.SetLimit(48*mib), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	o.MustExist = true
+	if got := limit(o); got != 48*mib {
+		t.Errorf("a start that says nothing takes %d", got)
+	}
+	o.LimitBytes = 32 * mib
+	if got := limit(o); got != 32*mib {
+		t.Errorf("a start that says 32 MiB takes %d", got)
+	}
+	o.LimitBytes = 0
+	if got := limit(o); got != 48*mib {
+		t.Errorf("the start after that takes %d", got)
+	}
+	c = openCache(t, o)
+	ti := &weir.TorrentInfo{InfoHash: hash('p'), PieceLength: mib, Length: 10 * mib}
+	if err := errors.Join(c.Pin(ti, 0, 5), c.PutRecord("r", nil, []byte("v")), c.ClearRecords()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Record("r", nil); !errors.Is(err, weir.ErrNotFound) || c.Stat().PinnedBytes != 0 {
+		t.Errorf("after ClearRecords: %v, %d bytes pinned", err, c.Stat().PinnedBytes)
+	}
+	if err := errors.Join(c.PutRecord("r", nil, []byte("new")), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	o.LimitBytes = 64 * mib
+	c = openCache(t, o)
+	if b, err := c.Record("r", nil); string(b) != "new" {
+		t.Errorf("a record after ClearRecords: %q, %v", b, err)
+	}
+	if got := c.Pinned(hash('p')); got != nil {
+		t.Errorf("pinned after ClearRecords: %v", got)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.LimitBytes = 0
+	if got := limit(o); got == 48*mib {
+		t.Error("the budget outlived ClearRecords")
+	}
+	for _, percent := range []float64{-1, 101} {
+		if _, err := cache.Open(cache.Options{Dir: dir, MinFreePercent: percent}); !errors.Is(err, weir.ErrInvalid) {
+			t.Errorf("%g %% free: %v, want ErrInvalid", percent, err)
+		}
+	}
+}
+
 func TestProtectedPiecesStay(t *testing.T) {
 	window := func(id weir.PieceID) bool { return id.Index < 5 }
 	c := openCache(t, cache.Options{LimitBytes: 64 * mib, Protect: window})
@@ -322,7 +390,12 @@ func fill(tb testing.TB, path string) {
 
 func TestMinFreeIsKept(t *testing.T) {
 	disk := mountTmpfs(t, "128m")
-	c := openCache(t, cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreeBytes: 40 * mib})
+	o := cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreePercent: 31}
+	c, err := cache.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	for i := range 150 {
 		put(t, c, piece('a', i), mib)
 		var st unix.Statfs_t
@@ -362,6 +435,10 @@ func TestInUse(t *testing.T) {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not name %s", err, part)
 		}
+	}
+	var held *cache.InUseError
+	if want := (cache.Owner{PID: cmd.Process.Pid, Mountpoint: "/mnt/child", Control: "/run/child.sock"}); !errors.As(err, &held) || held.Owner != want {
+		t.Errorf("got %+v, want %+v", held, want)
 	}
 	// In the same process too.
 	mine := t.TempDir()

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -20,17 +21,24 @@ import (
 type Options struct {
 	Dir string
 
-	// LimitBytes is the budget on disk; 0 takes 10 GiB, or half of what is free
-	// when that is less. Below MinLimitBytes it is refused.
+	// MustExist refuses, with weir.ErrNotFound, to make a new cache.
+	MustExist bool
+
+	// LimitBytes is the budget on disk; 0 takes what SetLimit was last told about
+	// this folder, else 10 GiB, or half of what is free when that is less. Below
+	// MinLimitBytes it is refused.
 	LimitBytes int64
 
 	// MinFreeBytes of the file system stay free: the cache stops growing there
-	// and goes on within what it has. 0 takes 5 % of the file system, a negative
-	// value none.
-	MinFreeBytes int64
+	// and goes on within what it has. 0 takes MinFreePercent of the file system, a
+	// negative value none.
+	MinFreeBytes   int64
+	MinFreePercent float64 // 0 … 100; 0 takes 5
 
-	// Mountpoint is told to whoever finds the cache in use; may be empty.
+	// Mountpoint, and the path of the Control socket, are told to whoever finds the
+	// cache in use (InUseError); may be empty.
 	Mountpoint string
+	Control    string
 
 	Log *slog.Logger // nil: nothing is logged
 
@@ -77,7 +85,8 @@ type Cache struct {
 	limit atomic.Int64  // bytes
 	stats counters
 
-	turn chan struct{} // holds one token; who has it may write
+	queue queue         // of pieces for whoever has the turn
+	turn  chan struct{} // holds one token; who has it may write
 	// With the turn:
 	active  map[class]*generation
 	sealing chan struct{}    // holds one token; who has it closes a generation
@@ -88,7 +97,8 @@ type Cache struct {
 	nextSeq uint64
 	credit  int64 // bytes freed while the disk was below its minimum, to be used again
 	full    bool  // the warning about a full disk was given
-	buffers [inFlight]buffer
+	batch   batch
+	company bool   // pieces were put together last time
 	notes   []note // for Changed, once the turn is given back
 
 	mu       sync.RWMutex
@@ -96,8 +106,12 @@ type Cache struct {
 	gens     []*generation // by seq; the active ones too
 	held     int           // pieces
 	heldSum  int64         // bytes in them
-	pins     pins
-	closed   bool
+
+	shared    int   // of them, those whose bytes were written for another one
+	sharedSum int64 // bytes in these
+
+	pins   pins
+	closed bool
 }
 
 type counters struct {
@@ -109,15 +123,15 @@ type note struct {
 	held bool
 }
 
-// Open locks the folder and reads what is held. The error wraps weir.ErrInUse,
-// and names the other process, when another weir has the folder; weir.ErrInvalid
-// when the folder is no cache or made by another version. What a crash damaged is
+// Open locks the folder and reads what is held. The error is an *InUseError, which
+// wraps weir.ErrInUse, when another process has the folder; it wraps
+// weir.ErrInvalid when the folder is no cache or made by another version. What a crash damaged is
 // left out, never a reason to fail.
 func Open(o Options) (*Cache, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	f, err := openFolder(o.Dir, owner{os.Getpid(), o.Mountpoint})
+	f, err := openFolder(o.Dir, Owner{os.Getpid(), o.Mountpoint, o.Control}, o.MustExist)
 	if err != nil {
 		return nil, err
 	}
@@ -152,19 +166,11 @@ func (c *Cache) open(o Options) (err error) {
 	if err := os.MkdirAll(c.root, 0o700); err != nil {
 		return err
 	}
-	avail, total, err := freeBytes(c.folder.dir)
-	if err != nil {
-		return err
-	}
-	if c.minFree = o.MinFreeBytes; c.minFree == 0 {
-		c.minFree = total / 20
-	}
-	c.limit.Store(o.LimitBytes)
-	if o.LimitBytes == 0 {
-		half := (avail + allocatedBytes(c.folder.dir)) / 2
-		c.limit.Store(max(MinLimitBytes, min(defaultLimitBytes, half)))
-	} else if o.LimitBytes < MinLimitBytes {
+	if o.LimitBytes != 0 && o.LimitBytes < MinLimitBytes {
 		return fmt.Errorf("a budget of %d bytes is below %d: %w", o.LimitBytes, int64(MinLimitBytes), weir.ErrInvalid)
+	}
+	if o.MinFreePercent < 0 || o.MinFreePercent > 100 {
+		return fmt.Errorf("%g %% to be left free: %w", o.MinFreePercent, weir.ErrInvalid)
 	}
 	if err := c.folder.setBallast(); err != nil {
 		c.log.Debug("no ballast", "err", err)
@@ -175,7 +181,31 @@ func (c *Cache) open(o Options) (err error) {
 	if c.pins, err = c.loadPins(); err != nil {
 		return err
 	}
+	if err := c.setBounds(o); err != nil {
+		return err
+	}
 	return c.loadAll()
+}
+
+// setBounds sets the budget and what the disk keeps.
+func (c *Cache) setBounds(o Options) error {
+	avail, total, err := freeBytes(c.folder.dir)
+	if err != nil {
+		return err
+	}
+	if c.minFree = o.MinFreeBytes; c.minFree == 0 {
+		c.minFree = int64(float64(total) / 100 * cmp.Or(o.MinFreePercent, 5))
+	}
+	limit := o.LimitBytes
+	if limit == 0 {
+		limit = c.rememberedLimit()
+	}
+	if limit == 0 {
+		half := (avail + allocatedBytes(c.folder.dir)) / 2
+		limit = max(MinLimitBytes, min(defaultLimitBytes, half))
+	}
+	c.limit.Store(limit)
+	return nil
 }
 
 // loadAll opens the generations that earlier runs left.
@@ -237,15 +267,23 @@ func (c *Cache) index(f found, g *generation) {
 		c.torrents[f.id.Torrent] = t
 	}
 	if s := t.slot(f.id.Index); s != nil {
-		c.held--
-		c.heldSum -= int64(s.n)
+		c.count(s, -1)
 	}
-	if before := t.set(f.id.Index, g, f.off, f.n); before != nil {
-		before.live--
+	c.count(t.set(f, g), 1)
+}
+
+// count adds a piece to the sums (by 1) or takes it out (by -1). The caller holds
+// mu.
+func (c *Cache) count(s *slot, by int) {
+	n := int64(by) * s.bytes()
+	s.gen.live += by
+	c.held += by
+	c.heldSum += n
+	if s.link() {
+		s.gen.countLink(int64(s.off), by)
+		c.shared += by
+		c.sharedSum += n
 	}
-	g.live++
-	c.held++
-	c.heldSum += f.n
 }
 
 // forget takes a piece out of the index. The caller holds mu.
@@ -254,9 +292,7 @@ func (c *Cache) forget(t *torrent, index int) {
 	if s == nil {
 		return
 	}
-	s.gen.live--
-	c.held--
-	c.heldSum -= int64(s.n)
+	c.count(s, -1)
 	t.clear(index)
 	if t.held == 0 {
 		delete(c.torrents, t.hash)

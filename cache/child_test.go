@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache"
 )
 
@@ -39,7 +42,7 @@ func runChild() bool {
 }
 
 func childWork(dir string, seed uint64, limit int64) error {
-	c, err := cache.Open(cache.Options{Dir: dir, LimitBytes: limit, MinFreeBytes: -1, Mountpoint: "/mnt/child"})
+	c, err := cache.Open(cache.Options{Dir: dir, LimitBytes: limit, MinFreeBytes: -1, Mountpoint: "/mnt/child", Control: "/run/child.sock"})
 	if err != nil {
 		return err
 	}
@@ -48,10 +51,17 @@ func childWork(dir string, seed uint64, limit int64) error {
 	for n := uint64(0); ; n++ {
 		// The size of a piece follows from its index, so that everybody knows it.
 		index := int(seed%1000)*10_000 + int(n)
-		if err := c.Put(piece('c', index), blocks(content(piece('c', index), childSize(index)))); err != nil {
+		id, size := piece('c', index), childSize(index)
+		if err := c.PutHashed(id, sum(id, size), blocks(content(id, size))); err != nil {
 			return err
 		}
 		fmt.Println("put", index)
+		if n%8 == 0 {
+			if err := childGroup(c, seed, n/8); err != nil {
+				return err
+			}
+			fmt.Println("put", index) // what is evicted was said last
+		}
 		switch r.IntN(10) {
 		case 0:
 			if err := c.Evict(hash('c'), []int{index}); err != nil {
@@ -63,6 +73,13 @@ func childWork(dir string, seed uint64, limit int64) error {
 				return err
 			}
 			fmt.Println("record", n)
+		case 3, 4:
+			// The same under another name, now or of a while ago, before and after the
+			// first name is evicted.
+			same := max(0, index-r.IntN(30))
+			if id := piece('c', same); c.Adopt(twin(id), sum(id, childSize(same)), int64(childSize(same))) {
+				fmt.Println("adopt", same)
+			}
 		case 2:
 			// Used again, so that evictions move something.
 			for i := max(0, index-20); i < index; i++ {
@@ -74,6 +91,33 @@ func childWork(dir string, seed uint64, limit int64) error {
 	}
 }
 
+// childGroup puts pieces of all sizes, most of them small, at the same time.
+func childGroup(c *cache.Cache, seed, n uint64) error {
+	var group errgroup.Group
+	for i := range 12 {
+		group.Go(func() error {
+			index := int(seed%1000)*10_000 + 5_000 + 12*int(n) + i
+			id, size := piece('c', index), childSize(index)
+			if err := c.PutHashed(id, sum(id, size), blocks(content(id, size))); err != nil {
+				return err
+			}
+			fmt.Println("put", index)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// twin is the name under which the child adopts a piece; original takes it back.
+func twin(id weir.PieceID) weir.PieceID { return piece('d', id.Index) }
+
+func original(id weir.PieceID) weir.PieceID {
+	if id.Torrent == hash('d') {
+		return piece('c', id.Index)
+	}
+	return id
+}
+
 func childSize(index int) int { return []int{1000, 100 * kib, 600 * kib, 2*mib + 3}[index%4] }
 
 // childRecord is short for even n and long for odd.
@@ -83,9 +127,10 @@ func childRecord(n uint64) []byte {
 
 // done is what a child said.
 type done struct {
-	put, evicted map[int]bool
-	last         int   // the last put, -1 if none
-	record       int64 // -1 if none
+	put, evicted, adopted map[int]bool
+
+	last   int   // the last put, -1 if none
+	record int64 // -1 if none
 }
 
 // killChild starts a child and kills it a while after its first put.
@@ -101,7 +146,7 @@ func killChild(tb testing.TB, dir string, seed uint64, limit int64, after time.D
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	d := done{put: map[int]bool{}, evicted: map[int]bool{}, last: -1, record: -1}
+	d := done{put: map[int]bool{}, evicted: map[int]bool{}, adopted: map[int]bool{}, last: -1, record: -1}
 	var timer *time.Timer
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
@@ -114,6 +159,8 @@ func killChild(tb testing.TB, dir string, seed uint64, limit int64, after time.D
 			d.put[n], d.last = true, n
 		case "evict":
 			d.evicted[n] = true
+		case "adopt":
+			d.adopted[n] = true
 		case "record":
 			d.record = int64(n)
 		default:

@@ -36,7 +36,7 @@ func kills() uint64 {
 func checkAll(tb testing.TB, c *cache.Cache, size func(weir.PieceID) int) int {
 	tb.Helper()
 	report, err := c.Verify(context.Background(), func(id weir.PieceID, data []byte) error {
-		if !bytes.Equal(data, content(id, size(id))) {
+		if !bytes.Equal(data, content(original(id), size(id))) {
 			tb.Errorf("%s: wrong bytes were served", id)
 		}
 		return nil
@@ -73,6 +73,11 @@ func TestKilled(t *testing.T) {
 					}
 					if held && d.evicted[i] {
 						t.Errorf("kill %d: piece %d was evicted and is back", seed, i)
+					}
+				}
+				for i := range d.adopted {
+					if !c.Has(twin(piece('c', i))) && mode.name == "Roomy" {
+						t.Errorf("kill %d: piece %d was adopted and is gone", seed, i)
 					}
 				}
 				if b, err := c.Record("child", []byte("n")); d.record >= 0 {
@@ -136,7 +141,11 @@ func TestDamaged(t *testing.T) {
 		"Closed": func(t *testing.T, dir string) {
 			c := openCache(t, cache.Options{Dir: dir, LimitBytes: 16 * mib})
 			for i := range 8 {
-				put(t, c, piece('c', 4*i+1), childSize(4*i+1))
+				id := piece('c', 4*i+1)
+				putHashed(t, c, id, childSize(id.Index))
+				if i%3 == 0 && !c.Adopt(twin(id), sum(id, childSize(id.Index)), int64(childSize(id.Index))) {
+					t.Fatal("not adopted")
+				}
 			}
 			for i := range 40 {
 				if err := c.PutRecord("r", fmt.Append(nil, i), make([]byte, 1+i*2000)); err != nil {

@@ -104,6 +104,15 @@ func TestVerify(t *testing.T) {
 	if c.Has(liar) || c.Has(piece('a', 1)) || !c.Has(piece('a', 0)) {
 		t.Error("Verify dropped the wrong pieces")
 	}
+	report, err = c.Verify(context.Background(), func(id weir.PieceID, data []byte) error {
+		if id.Index == 2 {
+			return fmt.Errorf("nobody knows it: %w", weir.ErrNotFound)
+		}
+		return nil
+	})
+	if err != nil || report.Pieces != 3 || report.Unchecked != 1 || len(report.Dropped) != 0 || !c.Has(piece('a', 2)) {
+		t.Errorf("with a piece that can't be compared: %+v, %v", report, err)
+	}
 	broken := errors.New("no torrent")
 	if _, err := c.Verify(context.Background(), func(weir.PieceID, []byte) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the error of check", err)

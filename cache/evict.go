@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"syscall"
@@ -92,7 +93,7 @@ func (c *Cache) victim() *generation {
 	c.pins.each(func(id weir.PieceID) {
 		if t := c.torrents[id.Torrent]; t != nil {
 			if s := t.slot(id.Index); s != nil {
-				pinned[s.gen] += pieceSpan(int64(s.n))
+				pinned[s.gen] += pieceSpan(s.bytes())
 			}
 		}
 	})
@@ -101,7 +102,7 @@ func (c *Cache) victim() *generation {
 	for _, g := range c.gens {
 		if g.sealed {
 			gens = append(gens, g)
-			facts = append(facts, genFacts{g.class, g.disk, pinned[g]})
+			facts = append(facts, genFacts{g.class, g.disk, min(pinned[g], g.disk)}) // shared rows count more than once
 		}
 	}
 	if i := victim(facts, c.limit.Load()); i >= 0 {
@@ -126,14 +127,22 @@ func (c *Cache) piecesOf(g *generation) []found {
 			for p, page := range t.pages {
 				for i := 0; page != nil && i < slotsPerPage; i++ {
 					if s := &page[i]; s.gen == g {
-						pieces = append(pieces, found{weir.PieceID{Torrent: hash, Index: p*slotsPerPage + i}, int64(s.off), int64(s.n)})
+						pieces = append(pieces, found{weir.PieceID{Torrent: hash, Index: p*slotsPerPage + i}, int64(s.off), s.bytes(), s.link()})
 					}
 				}
 			}
 		}
 		c.mu.RUnlock()
 	}
-	slices.SortFunc(pieces, func(a, b found) int { return cmp.Compare(a.off, b.off) })
+	slices.SortFunc(pieces, func(a, b found) int {
+		if a.off == b.off && a.link != b.link { // who wrote the row comes first
+			if b.link {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.off, b.off)
+	})
 	return pieces
 }
 
@@ -141,41 +150,65 @@ func (c *Cache) piecesOf(g *generation) []found {
 // and removes it. Readers that are in it keep its mapping until they are done.
 // The caller has the turn.
 func (c *Cache) drop(g *generation, all bool) {
-	type choice struct {
-		found
-		uses uint8
-	}
-	var choices []choice
-	for _, f := range c.piecesOf(g) {
-		choices = append(choices, choice{f, c.uses(f.id)})
-	}
-	// The most used first, while there is room for moving.
-	slices.SortStableFunc(choices, func(a, b choice) int { return cmp.Compare(b.uses, a.uses) })
+	c.mu.Lock()
+	g.leaving = true
+	c.mu.Unlock()
+	rows := c.candidates(g)
+	var hashes map[int64][]byte // of the rows, once one moves
 	var gone []found
 	hotBytes := g.disk / 2
-	for _, f := range choices {
-		pinned, protected := c.pinned(f.id), c.protect != nil && c.protect(f.id)
-		keep, to, left := fate(g.class, f.uses, pinned, protected, f.n, hotBytes)
+	for _, r := range rows {
+		n := r.names[0].n
+		keep, to, left := fate(g.class, r.uses, r.pinned, r.protected, n, hotBytes)
 		if all {
-			keep, to, left = true, g.class, f.uses
+			keep, to, left = true, g.class, r.uses
 		}
 		if keep {
-			if err := c.move(g, f.found, to, left); err == nil {
-				if c.stats.moves.Add(1); !pinned && !protected && !all {
-					hotBytes -= f.n
+			if hashes == nil {
+				hashes = g.allHashes()
+			}
+			if err := c.move(g, r.names, hashes[r.names[0].off], to, left); err == nil {
+				if c.stats.moves.Add(1); !r.pinned && !r.protected && !all {
+					hotBytes -= n
 				}
 				continue
-			} else if pinned {
-				c.log.Warn("pinned piece lost", "torrent", f.id.Torrent, "piece", f.id.Index, "err", err)
+			} else if r.pinned {
+				c.log.Warn("pinned piece lost", "torrent", r.names[0].id.Torrent, "piece", r.names[0].id.Index, "err", err)
 			}
 		}
 		if g.class == probation {
-			c.ghost.add(f.id)
+			for _, f := range r.names {
+				c.ghost.add(f.id)
+			}
 		}
-		gone = append(gone, f.found)
+		gone = append(gone, r.names...)
 	}
 	c.stats.evictions.Add(int64(len(gone)))
 	c.remove(g, gone)
+}
+
+// candidate is a row of a generation that is dropped. What holds of one of its
+// names holds of the row.
+type candidate struct {
+	names             []found
+	uses              uint8
+	pinned, protected bool
+}
+
+// candidates returns the rows of g that have a name, the most used first: they
+// move while there is room.
+func (c *Cache) candidates(g *generation) (rows []candidate) {
+	for _, names := range byRow(c.piecesOf(g)) {
+		r := candidate{names: names}
+		for _, f := range names {
+			r.uses = max(r.uses, c.uses(f.id))
+			r.pinned = r.pinned || c.pinned(f.id)
+			r.protected = r.protected || c.protect != nil && c.protect(f.id)
+		}
+		rows = append(rows, r)
+	}
+	slices.SortStableFunc(rows, func(a, b candidate) int { return cmp.Compare(b.uses, a.uses) })
+	return rows
 }
 
 func (c *Cache) uses(id weir.PieceID) uint8 {
@@ -190,22 +223,21 @@ func (c *Cache) uses(id weir.PieceID) uint8 {
 	return 0
 }
 
-// move writes a piece of g again, into the newest generation of a class.
-func (c *Cache) move(g *generation, f found, to class, uses uint8) error {
-	from := place{g, f.off, f.n}
-	seed := pieceSeed(f.id, f.n)
-	s := 0
-	return c.store(f.id, f.n, to, uses, false, func(p []byte) error {
-		return guard(func() error {
-			b, ok := from.payload(seed, s, 0, slabLen(f.n, s))
-			if !ok {
-				return fmt.Errorf("%s: %w", f.id, weir.ErrCorrupt)
-			}
-			copy(p, b)
-			s++
-			return nil
-		})
-	})
+// move writes a row of g again, into the newest generation of a class.
+func (c *Cache) move(g *generation, names []found, hash []byte, to class, uses uint8) error {
+	f := names[0]
+	from, off := place{g, f.off, f.n, f.link}, int64(0)
+	moved, err := c.store(&incoming{id: f.id, hash: hash, n: f.n, to: to, uses: uses, fill: func(part []byte) error {
+		if !from.read(f.id, off, part) {
+			return fmt.Errorf("%s: %w", f.id, weir.ErrCorrupt)
+		}
+		off += int64(len(part))
+		return nil
+	}})
+	if err == nil {
+		c.relink(names[1:], g, moved, uses)
+	}
+	return err
 }
 
 // remove forgets the pieces gone, all that is left in g, and g itself.
@@ -267,9 +299,29 @@ func (c *Cache) merge() {
 	}
 }
 
+// settings is the bucket of what the user told the cache itself, and limitKey the
+// budget, 8 bytes, big endian.
+const settings = "cache.settings"
+
+var limitKey = []byte("limit")
+
+// rememberedLimit returns the budget that SetLimit was last told, or 0.
+func (c *Cache) rememberedLimit() int64 {
+	b, err := c.Record(settings, limitKey)
+	if err != nil || len(b) != 8 {
+		return 0
+	}
+	limit := int64(binary.BigEndian.Uint64(b))
+	if limit < MinLimitBytes {
+		return 0
+	}
+	return limit
+}
+
 // SetLimit changes the budget at once: when it shrinks, pieces go before
-// SetLimit returns. The error wraps weir.ErrInvalid below MinLimitBytes and
-// weir.ErrNoSpace when the pins would not fit; the budget is then unchanged.
+// SetLimit returns. It is remembered for the next Open without LimitBytes. The
+// error wraps weir.ErrInvalid below MinLimitBytes and weir.ErrNoSpace when the
+// pins would not fit; the budget is then unchanged.
 func (c *Cache) SetLimit(limit int64) error {
 	if limit < MinLimitBytes {
 		return fmt.Errorf("a budget of %d bytes is below %d: %w", limit, int64(MinLimitBytes), weir.ErrInvalid)
@@ -282,11 +334,14 @@ func (c *Cache) SetLimit(limit int64) error {
 	reserved := c.pins.bytes()
 	c.mu.RUnlock()
 	if reserved > pinBudget(limit) {
-		return fmt.Errorf("a budget of %d bytes with %d bytes pinned: %w", limit, reserved, weir.ErrNoSpace)
+		return fmt.Errorf("%d bytes are pinned, more than four fifths of a budget of %d: unpin something, or leave more: %w", reserved, limit, weir.ErrNoSpace)
 	}
 	c.limit.Store(limit)
 	for c.usedBytes() > limit && c.dropOne() {
 	}
 	c.waitRemoved()
+	if err := c.PutRecord(settings, limitKey, binary.BigEndian.AppendUint64(nil, uint64(limit))); err != nil {
+		return fmt.Errorf("the budget is changed for now but not remembered: %w", err)
+	}
 	return nil
 }

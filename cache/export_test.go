@@ -8,3 +8,18 @@ func (c *Cache) Settle() {
 	<-c.sealing
 	c.sealing <- struct{}{}
 }
+
+// SearchPrints is search over bare prints, and where it should lead.
+func SearchPrints(prints []uint32, want uint32) (got, exp int) {
+	byPrint := make(map[uint32]uint32)
+	for i, p := range prints {
+		byPrint[p] = uint32(i)
+	}
+	sorted := sortPrints(byPrint)
+	for _, p := range sorted {
+		if p.print() < want {
+			exp++
+		}
+	}
+	return search(sorted, want), exp
+}

@@ -24,6 +24,7 @@ const (
 	ballastName     = "ballast"
 	catalogueName   = "catalogue"
 	generationsName = "generations"
+	controlName     = "control" // a mount's socket may lie there, made before all else
 
 	versionText = "weir cache 1\n"
 
@@ -32,11 +33,28 @@ const (
 	tagText = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of weir. Its content is fetched again when it is lost.\n"
 )
 
-// owner is what the lock file says about the process that holds the lock.
-type owner struct {
-	PID        int    `json:"pid"`
+// Owner is what the lock file says about the process that has the folder.
+type Owner struct {
+	PID        int    `json:"pid"` // 0: it has not said
 	Mountpoint string `json:"mountpoint,omitempty"`
+	Control    string `json:"control,omitempty"` // path of its control socket
 }
+
+// InUseError says who has the folder. It wraps weir.ErrInUse.
+type InUseError struct{ Owner Owner }
+
+func (e *InUseError) Error() string {
+	switch {
+	case e.Owner.PID == 0:
+		return weir.ErrInUse.Error()
+	case e.Owner.Mountpoint == "":
+		return fmt.Sprintf("by weir with process id %d: %v", e.Owner.PID, weir.ErrInUse)
+	}
+	return fmt.Sprintf("by weir with process id %d, mounted at %s: %v", e.Owner.PID, e.Owner.Mountpoint, weir.ErrInUse)
+}
+
+// Unwrap returns weir.ErrInUse.
+func (e *InUseError) Unwrap() error { return weir.ErrInUse }
 
 // folder is a locked cache folder.
 type folder struct {
@@ -46,8 +64,12 @@ type folder struct {
 
 // openFolder makes the folder if need be, checks that it is ours and locks it.
 // The error wraps weir.ErrInUse when another process has the lock, and
-// weir.ErrInvalid when the folder is not a weir cache or of another version.
-func openFolder(dir string, me owner) (*folder, error) {
+// weir.ErrInvalid when the folder is not a weir cache or of another version. With
+// mustExist it wraps weir.ErrNotFound when there is no cache, and makes none.
+func openFolder(dir string, me Owner, mustExist bool) (*folder, error) {
+	if _, err := os.Stat(filepath.Join(dir, versionName)); mustExist && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open cache %s: there is none: %w", dir, weir.ErrNotFound)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
@@ -83,7 +105,7 @@ func checkVersion(dir string) error {
 	}
 	for _, e := range entries {
 		switch name := e.Name(); name {
-		case versionName, tagName, ownerName, ballastName, catalogueName, generationsName, "lost+found":
+		case versionName, tagName, ownerName, ballastName, catalogueName, generationsName, controlName, "lost+found":
 		default:
 			if !strings.HasPrefix(name, ".new-") && !strings.HasPrefix(name, catalogueName+".") {
 				return fmt.Errorf("it is not empty and not a cache of weir (it has %s in it): %w", name, weir.ErrInvalid)
@@ -97,20 +119,13 @@ func checkVersion(dir string) error {
 }
 
 // take locks the folder for this process and writes down who has it.
-func (f *folder) take(me owner) error {
+func (f *folder) take(me Owner) error {
 	err := unix.Flock(int(f.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		var other owner
+		other := new(InUseError)
 		b, _ := os.ReadFile(f.lock.Name())
-		_ = json.Unmarshal(b, &other) // what can't be read is not told
-		switch {
-		case other.PID == 0:
-			return weir.ErrInUse
-		case other.Mountpoint == "":
-			return fmt.Errorf("by weir with process id %d: %w", other.PID, weir.ErrInUse)
-		default:
-			return fmt.Errorf("by weir with process id %d, mounted at %s: %w", other.PID, other.Mountpoint, weir.ErrInUse)
-		}
+		_ = json.Unmarshal(b, &other.Owner) // what can't be read is not told
+		return other
 	}
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)

@@ -12,8 +12,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
-
-	"github.com/weirfs/weir"
 )
 
 // generation is one small badger database: a folder that is written once, end to
@@ -44,15 +42,17 @@ type generation struct {
 	maxEntries  int // rows that fit into badger's memtable, so that it never flushes on its own
 
 	// Guarded by Cache.mu.
-	sealed bool
-	disk   int64 // bytes on disk, as du counts
-	live   int   // pieces in the index
+	sealed  bool
+	disk    int64          // bytes on disk, as du counts
+	live    int            // pieces in the index
+	leaving bool           // it is being dropped: nothing new may point at it
+	links   map[uint32]int // by offset of a row, how many of its names are links
+	hashes  hashes
 }
 
 const (
 	logName  = "000001.vlog"
 	sealName = "sealed"
-	deadName = "dead"
 
 	// fixedBytes is what a generation takes on disk besides its value log and
 	// badger's write-ahead log.
@@ -263,19 +263,6 @@ func removeGeneration(dir string) error {
 }
 
 const droppedPrefix = "dropped-"
-
-// checkRows reports whether the log has the rows of a piece at off, as write
-// left them.
-func (g *generation) checkRows(id weir.PieceID, n, off int64) error {
-	for s := range slabCount(n) {
-		at := off + int64(s)*entryLen(valueLen(slabBytes))
-		gotID, gotSlab, gotN, ok := entryAt(g.log, at)
-		if !ok || gotID != id || gotSlab != s || gotN != n {
-			return fmt.Errorf("%s slab %d is not at byte %d of %s: %w", id, s, at, g.dir, weir.ErrCorrupt)
-		}
-	}
-	return nil
-}
 
 // badgerLog passes badger's words on, one level lower than badger thinks: what
 // concerns the user is said by the cache.

@@ -14,8 +14,19 @@ const maxPieces = 1 << 26
 type slot struct {
 	gen  *generation // nil: not held
 	off  uint32      // of the first entry in the generation's value log
-	n    uint32      // bytes in the piece
+	n    uint32      // bytes in the piece, and linkBit
 	heat heat
+}
+
+// linkBit marks a slot whose bytes were written under another name (shared.go).
+const linkBit = 1 << 31
+
+func (s *slot) bytes() int64 { return int64(s.n &^ linkBit) }
+func (s *slot) link() bool   { return s.n&linkBit != 0 }
+
+// is reports whether the slot points at the row that begins at off of g.
+func (s *slot) is(g *generation, off int64) bool {
+	return s != nil && s.gen == g && int64(s.off) == off
 }
 
 // heat is what the policy knows of one piece: how often it was used (0 … 3) and
@@ -64,9 +75,9 @@ func (t *torrent) slot(index int) *slot {
 	return &t.pages[index/slotsPerPage][index%slotsPerPage]
 }
 
-// set puts a piece at a place, and returns where it was before (gen nil: nowhere).
-func (t *torrent) set(index int, g *generation, off, n int64) (before *generation) {
-	w := index / 64
+// set puts a piece at a place; its heat stays.
+func (t *torrent) set(f found, g *generation) *slot {
+	w := f.id.Index / 64
 	for w >= len(t.bitmap) {
 		t.bitmap = append(t.bitmap, 0)
 		t.pages = append(t.pages, nil)
@@ -74,14 +85,16 @@ func (t *torrent) set(index int, g *generation, off, n int64) (before *generatio
 	if t.pages[w] == nil {
 		t.pages[w] = new([slotsPerPage]slot)
 	}
-	s := &t.pages[w][index%slotsPerPage]
-	before = s.gen
-	if before == nil {
+	s := &t.pages[w][f.id.Index%slotsPerPage]
+	if s.gen == nil {
 		t.held++
-		t.bitmap[w] |= 1 << (index % 64)
+		t.bitmap[w] |= 1 << (f.id.Index % 64)
 	}
-	s.gen, s.off, s.n = g, uint32(off), uint32(n)
-	return before
+	s.gen, s.off, s.n = g, uint32(f.off), uint32(f.n)
+	if f.link {
+		s.n |= linkBit
+	}
+	return s
 }
 
 // clear forgets a piece.

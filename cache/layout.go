@@ -123,9 +123,10 @@ func slabOffset(off, n int64, s int) int64 {
 
 // found is a piece in a value log: all of its slabs, end to end.
 type found struct {
-	id  weir.PieceID
-	off int64 // of the first entry
-	n   int64 // bytes in the piece
+	id   weir.PieceID
+	off  int64 // of the first entry
+	n    int64 // bytes in the piece
+	link bool  // the entries were written under another name
 }
 
 // walk steps over the entries of a value log from off on, without touching their
@@ -141,7 +142,7 @@ func walk(log []byte, off int64, piece func(found)) int64 {
 			return off
 		}
 		if slab == 0 {
-			cur, next = found{id, off, n}, 0
+			cur, next = found{id: id, off: off, n: n}, 0
 		}
 		if slab == next && cur.id == id && cur.n == n {
 			next++

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -118,7 +119,7 @@ func FuzzWalk(f *testing.F) {
 }
 
 func FuzzSeal(f *testing.F) {
-	f.Add(encodeSeal([]found{{weir.PieceID{Torrent: weir.InfoHash{1}, Index: 5}, 20, 100}, {weir.PieceID{Torrent: weir.InfoHash{2}, Index: 5}, 400, 7}}, 1000))
+	f.Add(encodeSeal([]found{{weir.PieceID{Torrent: weir.InfoHash{1}, Index: 5}, 20, 100, false}, {weir.PieceID{Torrent: weir.InfoHash{2}, Index: 5}, 400, 7, true}}, 1000))
 	f.Add([]byte(sealMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= 4 { // let the fuzzer past the checksum
@@ -141,13 +142,68 @@ func FuzzSeal(f *testing.F) {
 	})
 }
 
-func FuzzDead(f *testing.F) {
-	f.Add(appendDead(nil, found{weir.PieceID{Index: 1}, 20, 1}))
+func FuzzNotes(f *testing.F) {
+	one := found{id: weir.PieceID{Index: 1}, off: 20}
+	f.Add(appendNote(appendNote(nil, gone, one), linked, one))
+	f.Add(append(make([]byte, 5), appendNote(nil, linked, one)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if dead := parseDead(b); len(dead) > len(b)/deadRecord {
-			t.Errorf("%d records in %d bytes", len(dead), len(b))
+		notes := parseNotes(b)
+		if len(notes) > len(b)/noteRecord {
+			t.Errorf("%d notes in %d bytes", len(notes), len(b))
+		}
+		row := found{id: weir.PieceID{Index: 7}, off: 20, n: 3}
+		for _, f := range named([]found{row}, notes) {
+			if f.off != row.off || f.n != row.n || f.id.Index >= maxPieces {
+				t.Errorf("impossible piece %+v", f)
+			}
 		}
 	})
+}
+
+func FuzzHashRecord(f *testing.F) {
+	f.Add(appendHash(nil, 77, make([]byte, 20)))
+	f.Add(appendHash(nil, 1<<31, bytes.Repeat([]byte{7}, 32)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		off, hash, ok := parseHash(b)
+		if ok && !bytes.Equal(appendHash(nil, off, hash)[:5+len(hash)], b[:5+len(hash)]) {
+			t.Errorf("%x is offset %d, hash %x", b, off, hash)
+		}
+	})
+}
+
+// TestNotes: the last note about a name counts, and half a record in between
+// costs no other.
+func TestNotes(t *testing.T) {
+	a, b, c := weir.PieceID{Index: 1}, weir.PieceID{Index: 2}, weir.PieceID{Index: 3}
+	rows := []found{{id: a, off: 20, n: 5}, {id: b, off: 200, n: 6}}
+	type step struct {
+		kind noteKind
+		f    found
+	}
+	for name, test := range map[string]struct {
+		steps []step
+		want  []found
+	}{
+		"None":        {nil, rows},
+		"Gone":        {[]step{{gone, rows[0]}}, rows[1:]},
+		"Linked":      {[]step{{linked, found{id: c, off: 20}}}, append(slices.Clone(rows), found{c, 20, 5, true})},
+		"LinkedGone":  {[]step{{linked, found{id: c, off: 20}}, {gone, found{id: c, off: 20}}}, rows},
+		"GoneLinked":  {[]step{{gone, rows[0]}, {linked, rows[0]}}, rows},
+		"NameOnly":    {[]step{{linked, found{id: c, off: 20}}, {gone, rows[0]}}, []found{rows[1], {c, 20, 5, true}}},
+		"NoSuchRow":   {[]step{{linked, found{id: c, off: 21}}}, rows},
+		"AnotherRow":  {[]step{{gone, found{id: a, off: 200}}}, rows},
+		"NameOfOther": {[]step{{linked, found{id: a, off: 200}}}, append(slices.Clone(rows), found{a, 200, 6, true})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var file []byte
+			for _, s := range test.steps {
+				file = append(appendNote(file, s.kind, s.f), 1, 2, 3)
+			}
+			if got := named(slices.Clone(rows), parseNotes(file)); !slices.Equal(got, test.want) {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
 }
 
 func FuzzPins(f *testing.F) {

@@ -3,7 +3,6 @@ package cache
 import (
 	"encoding/binary"
 	"fmt"
-	"runtime/debug"
 	"sync"
 
 	"github.com/weirfs/weir"
@@ -11,9 +10,20 @@ import (
 
 // place is where a piece lies, with a reference to its generation.
 type place struct {
-	gen *generation
-	off int64
-	n   int64
+	gen  *generation
+	off  int64
+	n    int64
+	link bool // the row was written under another name
+}
+
+// seed returns the start value of the checksums of piece id, which lies here.
+// They were made for the name that the row was written under, and that stands in
+// its head. A head that is damaged gives a seed by which no block is right.
+func (p place) seed(id weir.PieceID) uint32 {
+	if p.link {
+		id, _, _, _ = entryAt(p.gen.log, p.off)
+	}
+	return pieceSeed(id, p.n)
 }
 
 // find looks a piece up for reading n bytes at off, and takes a reference that
@@ -32,28 +42,54 @@ func (c *Cache) find(id weir.PieceID, off int64, n int, use bool) (place, error)
 	if s == nil {
 		return place{}, nil
 	}
-	if off < 0 || n < 0 || off+int64(n) > int64(s.n) {
-		return place{}, fmt.Errorf("read %d bytes at %d of %s, which has %d: %w", n, off, id, s.n, weir.ErrInvalid)
+	if off < 0 || n < 0 || off+int64(n) > s.bytes() {
+		return place{}, fmt.Errorf("read %d bytes at %d of %s, which has %d: %w", n, off, id, s.bytes(), weir.ErrInvalid)
 	}
 	if use {
 		now := uint32(c.clock.Add(uint64(n)) >> 20)
-		s.heat.touch(now, period(c.limit.Load(), int64(s.n)))
+		s.heat.touch(now, period(c.limit.Load(), s.bytes()))
 	}
 	s.gen.acquire()
-	return place{s.gen, int64(s.off), int64(s.n)}, nil
+	return place{s.gen, int64(s.off), s.bytes(), s.link()}, nil
 }
 
 // View calls use once, with the n bytes at off of the piece, if the piece is
 // held, and returns whether it did. The bytes are valid during the call only and
-// must not be changed; mostly they are the disk's own pages, not a copy. Every
-// block is checked against its checksum first, at each read: a page that was
-// right once can come back wrong from the disk. A piece that fails is dropped,
-// Changed is told, and View says that it is not held.
+// are the callee's to change. Every block is checked against its checksum first,
+// at each read: a page that was right once can come back wrong from the disk. A
+// piece that fails is dropped, Changed is told, and View says that it is not held.
 //
 // The error wraps weir.ErrInvalid when the range is outside of the piece and
 // weir.ErrClosed after Close. View never waits for a writer.
 func (c *Cache) View(id weir.PieceID, off int64, n int, use func(b []byte)) (bool, error) {
-	held, err := c.read(id, off, n, true, use)
+	p, err := c.find(id, off, n, true)
+	if err != nil || p.gen == nil {
+		return c.counted(false, err)
+	}
+	return c.counted(c.served(id, p, p.view(id, off, n, use)), nil)
+}
+
+// ReadAt fills dst from off of the piece, if the piece is held, and returns
+// whether it did; when not, what dst holds means nothing. It is View with one copy
+// less.
+func (c *Cache) ReadAt(id weir.PieceID, dst []byte, off int64) (bool, error) {
+	p, err := c.find(id, off, len(dst), true)
+	if err != nil || p.gen == nil {
+		return c.counted(false, err)
+	}
+	return c.counted(c.served(id, p, p.read(id, off, dst)), nil)
+}
+
+// served gives the reference in p back, and drops the piece if it was not right.
+func (c *Cache) served(id weir.PieceID, p place, right bool) bool {
+	p.gen.release()
+	if !right {
+		c.dropDamaged(id, p)
+	}
+	return right
+}
+
+func (c *Cache) counted(held bool, err error) (bool, error) {
 	switch {
 	case held:
 		c.stats.hits.Add(1)
@@ -63,92 +99,100 @@ func (c *Cache) View(id weir.PieceID, off int64, n int, use func(b []byte)) (boo
 	return held, err
 }
 
-// read is View; only with counts is it a use, to the policy.
-func (c *Cache) read(id weir.PieceID, off int64, n int, counts bool, use func(b []byte)) (bool, error) {
-	p, err := c.find(id, off, n, counts)
-	if err != nil || p.gen == nil {
-		return false, err
-	}
-	ok := p.view(id, off, n, use)
-	p.gen.release()
-	if !ok {
-		c.dropDamaged(id, p)
-	}
-	return ok, nil
-}
+// buffers for what is read: see fill.
+var (
+	gather  = sync.Pool{New: func() any { return new([]byte) }}
+	scratch = sync.Pool{New: func() any { return new([weir.BlockBytes]byte) }}
+)
 
-// ReadAt fills p from off of the piece, if the piece is held, and returns whether
-// it did. It is View with a copy.
-func (c *Cache) ReadAt(id weir.PieceID, p []byte, off int64) (bool, error) {
-	return c.View(id, off, len(p), func(b []byte) { copy(p, b) })
-}
-
-var gather = sync.Pool{New: func() any { return new([]byte) }}
-
-// view checks and hands out; false when the bytes are damaged. A fault in the
-// mapping (the disk failed to give a page) is damage too.
-func (p place) view(id weir.PieceID, off int64, n int, use func([]byte)) (ok bool) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			// Only a fault has an address; the panics of use are not ours.
-			if _, fault := r.(interface{ Addr() uintptr }); !fault {
-				panic(r)
-			}
-			ok = false
-		}
-	}()
-	seed := pieceSeed(id, p.n)
-	end := off + int64(n)
-	if n == 0 {
-		use(nil)
-		return true
-	}
-	first, last := int(off/slabBytes), int((end-1)/slabBytes)
-	if first == last {
-		b, ok := p.payload(seed, first, off-int64(first)*slabBytes, end-int64(first)*slabBytes)
-		if ok {
-			use(b)
-		}
-		return ok
-	}
+// view checks and hands out; false when the bytes are damaged.
+func (p place) view(id weir.PieceID, off int64, n int, use func([]byte)) bool {
 	buf := gather.Get().(*[]byte)
 	defer gather.Put(buf)
-	out := (*buf)[:0]
-	for s := first; s <= last; s++ {
-		base := int64(s) * slabBytes
-		b, ok := p.payload(seed, s, max(off-base, 0), min(end-base, slabBytes))
-		if !ok {
-			return false
-		}
-		out = append(out, b...)
+	if cap(*buf) < n {
+		*buf = make([]byte, n)
 	}
-	*buf = out
-	use(out)
+	b := (*buf)[:n:n]
+	if !p.read(id, off, b) {
+		return false
+	}
+	use(b)
 	return true
 }
 
-// payload returns bytes off … end of slab s, mapped, after checking the blocks
-// that they lie in.
-func (p place) payload(seed uint32, s int, off, end int64) ([]byte, bool) {
-	n := slabLen(p.n, s)
+// read fills dst from off of the piece; false when the bytes are damaged. A fault
+// in the mapping (the disk failed to give a page) is damage too.
+func (p place) read(id weir.PieceID, off int64, dst []byte) (ok bool) {
+	err := guard(func() error {
+		ok = p.fill(dst, p.seed(id), off)
+		return nil
+	})
+	return ok && err == nil
+}
+
+// fill copies bytes from off of the piece on, and checks the blocks that they lie
+// in. It is the copies that are checked: what is handed out is then what was
+// right, and copying is the fastest way through memory that is in no cache of the
+// processor (a checksum over the map takes twice the time of copy and checksum).
+func (p place) fill(dst []byte, seed uint32, off int64) bool {
+	for len(dst) > 0 {
+		s := int(off / slabBytes)
+		in := off - int64(s)*slabBytes
+		n := slabLen(p.n, s)
+		end := min(in+int64(len(dst)), n)
+		if !p.fillSlab(dst[:end-in], seed, s, in) {
+			return false
+		}
+		dst, off = dst[end-in:], off+end-in
+	}
+	return true
+}
+
+// fillSlab is fill inside of slab s.
+func (p place) fillSlab(dst []byte, seed uint32, s int, off int64) bool {
+	n, end := slabLen(p.n, s), off+int64(len(dst))
 	value := slabOffset(p.off, p.n, s)
 	if value+valueLen(n) > int64(len(p.gen.log)) {
-		return nil, false
+		return false
 	}
 	start := value + tableLen(n)
 	first, last := off/weir.BlockBytes, (end-1)/weir.BlockBytes
 	if p.gen.populate(start+first*weir.BlockBytes, start+min((last+1)*weir.BlockBytes, n), value, start+n) != nil {
-		return nil, false
+		return false
 	}
 	table, payload := p.gen.log[value:start], p.gen.log[start:start+n]
 	for b := first; b <= last; b++ {
-		block := payload[b*weir.BlockBytes : min((b+1)*weir.BlockBytes, n)]
-		if blockSum(seed, int64(s)*(slabBytes/weir.BlockBytes)+b, block) != binary.LittleEndian.Uint32(table[4*b:]) {
-			return nil, false
+		from, to := b*weir.BlockBytes, min((b+1)*weir.BlockBytes, n)
+		block := payload[from:to]
+		number, sum := int64(s)*(slabBytes/weir.BlockBytes)+b, binary.LittleEndian.Uint32(table[4*b:])
+		if off <= from && to <= end {
+			whole := dst[from-off : to-off]
+			copy(whole, block)
+			if blockSum(seed, number, whole) != sum {
+				return false
+			}
+		} else if !fillPart(dst, off-from, block, seed, number, sum) {
+			return false
 		}
 	}
-	return payload[off:end:end], true
+	return true
+}
+
+// fillPart copies the part of a block that dst, which begins skip bytes after the
+// block, or before it when skip is negative, has room for.
+func fillPart(dst []byte, skip int64, block []byte, seed uint32, number int64, sum uint32) bool {
+	whole := scratch.Get().(*[weir.BlockBytes]byte)
+	defer scratch.Put(whole)
+	n := copy(whole[:], block)
+	if blockSum(seed, number, whole[:n]) != sum {
+		return false
+	}
+	if skip < 0 {
+		copy(dst[-skip:], whole[:n])
+	} else {
+		copy(dst, whole[skip:n])
+	}
+	return true
 }
 
 // Has reports whether a piece is held. It looks into memory only.

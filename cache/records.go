@@ -292,6 +292,12 @@ func (c *catalogue) remove(bucket string, key []byte) error {
 	return c.deleteAll(append([][]byte{recordKey(bucket, key)}, keys...))
 }
 
+func (c *catalogue) clear() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.db.DropAll()
+}
+
 // keys returns the keys of a bucket, in order.
 func (c *catalogue) keys(bucket string) (keys [][]byte, err error) {
 	prefix := recordKey(bucket, nil)

@@ -20,7 +20,7 @@ import (
 //	for each torrent: info hash (20) | pieces (4) | for each: index (4), bytes (4), offset (4)
 //	CRC32C of all that (4)
 //
-// little endian. Without a good list the log is walked, from head to head. The
+// little endian. The top bit of the bytes says that the entry is a link. Without a good list the log is walked, from head to head. The
 // list is a copy: the log is what counts, and every block is checked when read.
 const sealMagic = "weirseal"
 
@@ -48,7 +48,11 @@ func encodeSeal(pieces []found, logBytes int64) []byte {
 		b = le.AppendUint32(b, uint32(end))
 		for _, f := range pieces[:end] {
 			b = le.AppendUint32(b, uint32(f.id.Index))
-			b = le.AppendUint32(b, uint32(f.n))
+			n := uint32(f.n)
+			if f.link {
+				n |= linkBit
+			}
+			b = le.AppendUint32(b, n)
 			b = le.AppendUint32(b, uint32(f.off))
 		}
 		pieces = pieces[end:]
@@ -91,7 +95,8 @@ func parseSeal(b []byte, logBytes int64, piece func(found)) error {
 		}
 		for ; count > 0; count-- {
 			id.Index = int(le.Uint32(body))
-			f := found{id, int64(le.Uint32(body[8:])), int64(le.Uint32(body[4:]))}
+			n := le.Uint32(body[4:])
+			f := found{id, int64(le.Uint32(body[8:])), int64(n &^ linkBit), n&linkBit != 0}
 			body = body[12:]
 			if f.id.Index >= maxPieces || f.n == 0 || f.n > maxPieceBytes || f.off < logHeaderBytes {
 				return bad("impossible piece")
@@ -126,37 +131,6 @@ func writeWhole(path string, b []byte) error {
 	return nil
 }
 
-// The dead file of a generation lists what was evicted from it, so that it stays
-// evicted after a restart: records of info hash (20), index (4), offset (4),
-// CRC32C (4).
-const deadRecord = 20 + 4 + 4 + 4
-
-func appendDead(b []byte, f found) []byte {
-	at := len(b)
-	b = append(b, f.id.Torrent[:]...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(f.id.Index))
-	b = binary.LittleEndian.AppendUint32(b, uint32(f.off))
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
-}
-
-type deadKey struct {
-	id  weir.PieceID
-	off int64
-}
-
-// parseDead reads the records; damaged ones are passed over.
-func parseDead(b []byte) map[deadKey]bool {
-	dead := make(map[deadKey]bool)
-	for ; len(b) >= deadRecord; b = b[deadRecord:] {
-		if crc32.Checksum(b[:deadRecord-4], castagnoli) != binary.LittleEndian.Uint32(b[deadRecord-4:]) {
-			continue
-		}
-		id := weir.PieceID{Torrent: weir.InfoHash(b[:20]), Index: int(binary.LittleEndian.Uint32(b[20:]))}
-		dead[deadKey{id, int64(binary.LittleEndian.Uint32(b[24:]))}] = true
-	}
-	return dead
-}
-
 // loadGeneration opens a generation of an earlier run and returns the pieces in
 // it, in the order of the log. A generation that was being written when weir
 // died is sealed by this. An error means that nothing in it can be used.
@@ -188,30 +162,30 @@ func (g *generation) load() ([]found, error) {
 	if st.Size() <= logHeaderBytes || st.Size() > 1<<32 {
 		return nil, fmt.Errorf("log of %d bytes: %w", st.Size(), weir.ErrCorrupt)
 	}
-	dead := map[deadKey]bool{}
-	if b, err := os.ReadFile(filepath.Join(g.dir, deadName)); err == nil {
-		dead = parseDead(b)
+	var notes map[nameKey]noteKind
+	if b, err := os.ReadFile(filepath.Join(g.dir, notesName)); err == nil {
+		notes = parseNotes(b)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var pieces []found
-	keep := func(f found) {
-		if !dead[deadKey{f.id, f.off}] {
-			pieces = append(pieces, f)
-		}
+	if err := g.loadHashes(); err != nil {
+		return nil, err
 	}
+	var rows []found
+	keep := func(f found) { rows = append(rows, f) }
 	b, err := os.ReadFile(filepath.Join(g.dir, sealName))
 	if err == nil {
 		err = parseSeal(b, st.Size(), keep)
 	}
 	if err == nil {
-		return pieces, g.mapLog(st.Size())
+		return named(rows, notes), g.mapLog(st.Size())
 	}
-	pieces = nil
+	rows = nil
 	if err := g.mapLog(st.Size()); err != nil {
 		return nil, err
 	}
 	end := walk(g.log, logHeaderBytes, keep)
+	pieces := named(rows, notes)
 	if len(pieces) == 0 {
 		return nil, nil
 	}

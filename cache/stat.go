@@ -11,27 +11,33 @@ import (
 
 // Stat describes a cache. Counts begin at Open.
 type Stat struct {
-	Pieces      int
-	Bytes       int64 // in pieces
-	DiskBytes   int64 // on disk, as du counts, with everything that is not a piece
-	LimitBytes  int64
-	PinnedBytes int64 // reserved by pins, held or not
-	Torrents    int   // that have a piece here
-	Generations int
-	Hits        int64 // reads
-	Misses      int64 // reads
-	Evictions   int64 // pieces
-	Moves       int64 // pieces written again because they were in use
-	Damaged     int64 // pieces found damaged on disk
+	Pieces       int
+	Bytes        int64 // in pieces
+	Shared       int   // of the pieces, those whose bytes were stored for another piece
+	SharedBytes  int64 // in these
+	DiskBytes    int64 // on disk, as du counts, with everything that is not a piece
+	LimitBytes   int64
+	FreeBytes    int64 // of the file system, for this user
+	MinFreeBytes int64 // of the file system, where the cache stops growing
+	PinnedBytes  int64 // reserved by pins, held or not
+	Torrents     int   // that have a piece here
+	Generations  int
+	Hits         int64 // reads
+	Misses       int64 // reads
+	Evictions    int64 // pieces
+	Moves        int64 // pieces written again because they were in use
+	Damaged      int64 // pieces found damaged on disk
 }
 
 // Stat returns what is held and what happened.
 func (c *Cache) Stat() Stat {
 	disk := c.usedBytes() + ballastBytes
+	free, _, _ := freeBytes(c.folder.dir)
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return Stat{
-		Pieces: c.held, Bytes: c.heldSum, DiskBytes: disk, LimitBytes: c.limit.Load(),
+		Pieces: c.held, Bytes: c.heldSum, Shared: c.shared, SharedBytes: c.sharedSum, DiskBytes: disk, LimitBytes: c.limit.Load(),
+		FreeBytes: free, MinFreeBytes: max(c.minFree, 0),
 		PinnedBytes: c.pins.bytes(), Torrents: len(c.torrents), Generations: len(c.gens),
 		Hits: c.stats.hits.Load(), Misses: c.stats.misses.Load(), Evictions: c.stats.evictions.Load(),
 		Moves: c.stats.moves.Load(), Damaged: c.stats.damaged.Load(),
@@ -40,15 +46,17 @@ func (c *Cache) Stat() Stat {
 
 // Report is what Verify found.
 type Report struct {
-	Pieces  int            // looked at
-	Bytes   int64          // in them
-	Dropped []weir.PieceID // damaged, or refused by check
+	Pieces    int            // looked at
+	Bytes     int64          // in them
+	Unchecked int            // of the pieces, those whose torrent check did not know; their blocks are right
+	Dropped   []weir.PieceID // damaged, or refused by check
 }
 
 // Verify reads every piece that was held when it began, checks its blocks, and
 // gives it to check (nil: the blocks are enough), which compares it with its
-// torrent: an error that wraps weir.ErrCorrupt drops the piece, any other ends
-// Verify. data is valid during the call. Reading and writing go on meanwhile.
+// torrent: an error that wraps weir.ErrCorrupt drops the piece, one that wraps
+// weir.ErrNotFound says that there is nothing to compare with, and any other ends
+// Verify. When ctx ends, Verify returns what it has found so far and the error. data is valid during the call. Reading and writing go on meanwhile.
 func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []byte) error) (Report, error) {
 	var report Report
 	for _, id := range c.list() {
@@ -60,7 +68,7 @@ func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []b
 			continue // evicted meanwhile
 		}
 		var err error
-		held, verr := c.read(id, 0, int(n), false, func(b []byte) {
+		held, verr := c.peek(id, int(n), func(b []byte) {
 			if check != nil {
 				err = check(id, b)
 			}
@@ -78,6 +86,8 @@ func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []b
 			if err := c.expel(id); err != nil {
 				return report, fmt.Errorf("verify: %w", err)
 			}
+		case errors.Is(err, weir.ErrNotFound):
+			report.Unchecked++
 		case err != nil:
 			return report, fmt.Errorf("verify %s: %w", id, err)
 		}
@@ -85,6 +95,15 @@ func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []b
 		report.Bytes += n
 	}
 	return report, nil
+}
+
+// peek is View of a whole piece that is no use of it.
+func (c *Cache) peek(id weir.PieceID, n int, use func(b []byte)) (bool, error) {
+	p, err := c.find(id, 0, n, false)
+	if err != nil || p.gen == nil {
+		return false, err
+	}
+	return c.served(id, p, p.view(id, 0, n, use)), nil
 }
 
 // expel drops a piece, pinned or not.
@@ -98,7 +117,7 @@ func (c *Cache) expel(id weir.PieceID) error {
 		return err
 	}
 	defer p.gen.release()
-	c.dropDamaged(id, p)
+	c.dropName(id, p)
 	return nil
 }
 
@@ -124,7 +143,7 @@ func (c *Cache) size(id weir.PieceID) (int64, bool) {
 	defer c.mu.RUnlock()
 	if t := c.torrents[id.Torrent]; t != nil {
 		if s := t.slot(id.Index); s != nil {
-			return int64(s.n), true
+			return s.bytes(), true
 		}
 	}
 	return 0, false

@@ -29,9 +29,19 @@ var (
 // nobody, so that the other one gets it.
 const yieldFor = time.Second
 
-// mostHalfOpen bounds the dials that are under way over all torrents, so that
-// a router with a small table is not flooded.
-const mostHalfOpen = 64
+// The dials that are under way over all torrents are bounded, so that a router
+// with a small table is not flooded: half of mostHalfOpen goes to whoever comes
+// first, the rest is shared out evenly. Each torrent has fewDials whatever the
+// others do. So that a crowd of dead torrents keeps no live one from its peers,
+// one that has reached nobody in vainDials gets a single dial when half is used
+// up, which does not count against the others; and then nobody waits for long.
+const (
+	mostHalfOpen = 64
+	fewDials     = 2
+	vainDials    = 8
+
+	crowdedTimeout = 3 * time.Second // instead of dialTimeout
+)
 
 // budget counts the connections of all torrents. It is safe for concurrent use.
 type budget struct {
@@ -40,13 +50,18 @@ type budget struct {
 	mu      sync.Mutex
 	open    int // places taken, dials included
 	dialing int
+	vain    int            // of these, those of torrents that reach nobody
+	dials   map[*swarm]int // of each, those with none left out
+	hopeful map[*swarm]int // the same of torrents that may reach somebody
 }
 
 // place is the right to have one connection.
 type place struct {
 	b       *budget
-	dialing bool // guarded by b.mu, as is gone
+	dialing *swarm // whose dial it is; guarded by b.mu, as is gone
 	gone    bool
+	vain    bool
+	timeout time.Duration // of the dial
 }
 
 // take returns a place for a connection that is there, nil if there is none.
@@ -60,26 +75,64 @@ func (b *budget) take() *place {
 	return &place{b: b}
 }
 
-// dial returns a place for a connection to be made, nil if there is none or too
-// many are being made. full tells the first from the second.
-func (b *budget) dial() (p *place, full bool) {
+// dial returns a place for a connection that s makes, nil if there is none or too
+// many are being made. full tells the first from the second. failed is how many
+// dials of s came to nothing since one succeeded.
+func (b *budget) dial(s *swarm, failed int) (p *place, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.open >= b.most || b.dialing >= mostHalfOpen {
+	crowded, vain := b.dialing >= mostHalfOpen/2, failed >= vainDials
+	if b.open >= b.most || !b.mayDial(b.dials[s], vain) {
 		return nil, b.open >= b.most
+	}
+	if b.dials == nil {
+		b.dials, b.hopeful = map[*swarm]int{}, map[*swarm]int{}
 	}
 	b.open++
 	b.dialing++
-	return &place{b: b, dialing: true}, false
+	b.dials[s]++
+	p = &place{b: b, dialing: s, vain: vain, timeout: dialTimeout}
+	if crowded {
+		p.timeout = crowdedTimeout
+	}
+	if vain {
+		b.vain++
+	} else {
+		b.hopeful[s]++
+	}
+	return p, false
+}
+
+// mayDial reports whether a torrent that has so many dials under way may have one
+// more; mu is held.
+func (b *budget) mayDial(dials int, vain bool) bool {
+	others := b.dialing - b.vain
+	switch {
+	case dials == 0, dials < fewDials && !vain:
+		return b.dialing < max(mostHalfOpen, b.most*3/4) // connections need places too
+	case vain:
+		return b.dialing < mostHalfOpen/2
+	case others < mostHalfOpen/2:
+		return true
+	}
+	return others < mostHalfOpen && dials < mostHalfOpen/max(1, len(b.hopeful))
 }
 
 // connected says that the dial is over.
 func (p *place) connected() {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
-	if p.dialing {
-		p.dialing = false
+	if s := p.dialing; s != nil {
+		p.dialing = nil
 		p.b.dialing--
+		if p.vain {
+			p.b.vain--
+		} else if p.b.hopeful[s]--; p.b.hopeful[s] == 0 {
+			delete(p.b.hopeful, s)
+		}
+		if p.b.dials[s]--; p.b.dials[s] == 0 {
+			delete(p.b.dials, s)
+		}
 	}
 }
 
@@ -192,9 +245,10 @@ func (s *swarm) squeeze(now time.Time) {
 
 // standing is what a connection is worth.
 type standing struct {
-	ours   bool          // it has something that we lack
-	theirs bool          // it wants something of us
-	idle   time.Duration // since a block went either way, or since it joined
+	ours     bool          // it has something that we lack
+	theirs   bool          // it wants something of us
+	idle     time.Duration // since a block went either way, or since it joined
+	priority uint32        // canonical (BEP 40)
 }
 
 func (s *swarm) standing(p *peer, now time.Time) standing {
@@ -202,6 +256,9 @@ func (s *swarm) standing(p *peer, now time.Time) standing {
 		ours:   p.pk == nil || s.pick.Interesting(p.pk), // before the metadata, everybody may have it
 		theirs: p.wantsUs,
 		idle:   now.Sub(p.trade.moved),
+		// Where it does not say where it listens, the port that it came from: ports
+		// count only among peers of one address.
+		priority: s.eng.priority(p.remote()),
 	}
 }
 
@@ -217,6 +274,17 @@ func (a standing) useless() bool {
 	return !a.ours && (a.idle >= idleLeech || !a.theirs && a.idle >= idleStranger)
 }
 
+// spell tells a long idleness from a short one and from none to speak of.
+func (a standing) spell() int {
+	switch {
+	case a.idle >= idleLeech:
+		return 2
+	case a.idle >= idleStranger:
+		return 1
+	}
+	return 0
+}
+
 // less reports whether a is worth less than b.
 func (a standing) less(b standing) bool {
 	switch {
@@ -224,8 +292,10 @@ func (a standing) less(b standing) bool {
 		return !a.ours
 	case a.theirs != b.theirs:
 		return !a.theirs
+	case a.spell() != b.spell():
+		return a.spell() > b.spell()
 	}
-	return a.idle > b.idle
+	return a.priority < b.priority
 }
 
 // leastUseful returns the peer that is worth least, nil if there is none.

@@ -3,25 +3,47 @@ package engine
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 )
 
 // candidates are the addresses at which peers may be found, and what came of
 // them. It decides whom to dial; it belongs to the owner of a swarm.
 type candidates struct {
-	manner  manner
-	known   map[string]*candidate // by host:port
-	bans    map[string]time.Time  // until when, by IP
-	dialing int
-	fresh   bool // something was added since the last look
+	manner   manner
+	priority func(netip.AddrPort) uint32 // who comes first of those that are alike
+	known    map[string]*candidate       // by host:port
+	bans     map[string]time.Time        // until when, by IP
+	private  bool                        // nobody's word counts but the user's and the trackers' (BEP 27)
+	dialing  int
+	vain     int  // dials that failed since one succeeded
+	fresh    bool // something was added since the last look
+	changed  bool // acquaintances were made or lost since they were written
+	reached  bool // somebody was connected since the swarm began
 }
 
 type candidate struct {
+	addr     netip.AddrPort // invalid for a host name
+	origin   origin
 	busy     bool // dialing or connected
 	failures int
 	next     time.Time // not to be dialed before
 	manner   manner    // how to speak to it first
+
+	met       bool      // was connected since the swarm began
+	seen      time.Time // the end of the last connection; zero if there was none
+	delivered int64     // bytes of blocks
+	misses    int       // as of acquaintance, before this swarm
 }
+
+// origin tells whose word an address is. Greater is more reliable.
+type origin uint8
+
+const (
+	fromOthers  origin = iota // the DHT, LSD or a peer
+	fromTracker               // a tracker
+	fromUser                  // the user, or what he named: they may do as they like
+)
 
 const (
 	mostCandidates = 2000
@@ -29,19 +51,35 @@ const (
 	banTime        = time.Hour
 )
 
-// newCandidates returns none; manner is how they are spoken to first.
-func newCandidates(m manner) *candidates {
-	return &candidates{manner: m, known: map[string]*candidate{}, bans: map[string]time.Time{}}
+// newCandidates returns none; manner is how they are spoken to first, priority
+// orders those that are alike.
+func newCandidates(m manner, priority func(netip.AddrPort) uint32) *candidates {
+	return &candidates{manner: m, priority: priority, known: map[string]*candidate{}, bans: map[string]time.Time{}}
 }
 
-func (c *candidates) add(addrs ...string) {
+// add makes addresses known that o named.
+func (c *candidates) add(o origin, addrs ...string) {
 	for _, a := range addrs {
-		if len(c.known) >= mostCandidates {
-			return
+		if k := c.known[a]; k != nil {
+			k.origin = max(k.origin, o)
+			continue
 		}
-		if c.known[a] == nil {
-			c.known[a] = &candidate{manner: c.manner}
-			c.fresh = true
+		if len(c.known) >= mostCandidates || c.private && o == fromOthers {
+			continue
+		}
+		k := &candidate{manner: c.manner, origin: o}
+		k.addr, _ = netip.ParseAddrPort(a)
+		c.known[a] = k
+		c.fresh = true
+	}
+}
+
+// keepPrivate forgets all that a private torrent may not know.
+func (c *candidates) keepPrivate() {
+	c.private = true
+	for a, k := range c.known {
+		if k.origin == fromOthers && !k.busy {
+			delete(c.known, a)
 		}
 	}
 }
@@ -57,11 +95,74 @@ func (c *candidates) next(now time.Time) (string, *candidate) {
 		if k.busy || now.Before(k.next) || c.banned(a, now) {
 			continue
 		}
-		if best == nil || k.failures < best.failures {
+		if best == nil || c.better(k, best) {
 			addr, best = a, k
 		}
 	}
 	return addr, best
+}
+
+// better reports whether a is dialed before b: who failed less, then who was of
+// use before, then by the canonical priority (BEP 40).
+func (c *candidates) better(a, b *candidate) bool {
+	switch {
+	case a.failures != b.failures:
+		return a.failures < b.failures
+	case a.delivered > 0 != (b.delivered > 0):
+		return a.delivered > 0
+	case a.seen.IsZero() != b.seen.IsZero():
+		return !a.seen.IsZero()
+	}
+	return c.priority(a.addr) > c.priority(b.addr)
+}
+
+// recall makes the peers of former runs known.
+func (c *candidates) recall(list []acquaintance) {
+	for _, a := range list {
+		o := fromOthers
+		if a.tracker {
+			o = fromTracker
+		}
+		c.add(o, a.addr.String())
+		if k := c.known[a.addr.String()]; k != nil {
+			k.seen, k.delivered, k.misses = a.seen, a.delivered, a.misses
+		}
+	}
+}
+
+// met says that there is or was a connection with a peer, which can be dialed at
+// addr and has delivered so many bytes more. dialed is how it was called when we
+// dialed it.
+func (c *candidates) met(dialed string, addr netip.AddrPort, delivered int64, now time.Time) {
+	k := c.known[dialed]
+	if k == nil {
+		c.add(fromOthers, addr.String())
+		if k = c.known[addr.String()]; k == nil {
+			return
+		}
+	}
+	k.met, k.seen, k.misses = true, now, 0
+	k.delivered += delivered
+	c.changed, c.reached = true, true
+}
+
+// acquaintances returns those that were ever connected and are not banned.
+func (c *candidates) acquaintances(now time.Time) []acquaintance {
+	var list []acquaintance
+	for a, k := range c.known {
+		if k.seen.IsZero() || !k.addr.IsValid() || c.banned(a, now) {
+			continue
+		}
+		misses := k.misses
+		if c.reached && !k.met && k.failures > 0 { // else it may be us who are cut off
+			misses++
+		}
+		list = append(list, acquaintance{
+			addr: netip.AddrPortFrom(k.addr.Addr().Unmap(), k.addr.Port()), tracker: k.origin == fromTracker,
+			delivered: k.delivered, seen: k.seen, misses: misses,
+		})
+	}
+	return list
 }
 
 // gone says that a connection ended. useful tells whether anything came of it.
@@ -75,6 +176,9 @@ func (c *candidates) gone(addr string, dialed, useful bool, why error, now time.
 	case errors.Is(why, errSelf):
 		delete(c.known, addr)
 		return
+	case errors.Is(why, errTwice):
+		k.failures++
+		k.met, k.seen, k.misses = true, now, 0
 	case useful:
 		k.failures = 0
 	default:
@@ -93,6 +197,9 @@ func (c *candidates) refused(addr string, e Encryption, why error, now time.Time
 			k.busy, c.fresh = false, true
 			return
 		}
+	}
+	if !errors.Is(why, errTwice) {
+		c.vain++
 	}
 	c.gone(addr, true, false, why, now)
 }
@@ -113,9 +220,14 @@ func backoff(failures int) time.Duration {
 
 func (c *candidates) ban(addr string, now time.Time) {
 	c.bans[host(addr)] = now.Add(banTime)
+	c.changed = true
 }
 
+// banned reports whether there is to be no connection with addr.
 func (c *candidates) banned(addr string, now time.Time) bool {
+	if k := c.known[addr]; k != nil && c.private && k.origin == fromOthers {
+		return true
+	}
 	until, ok := c.bans[host(addr)]
 	if ok && now.After(until) {
 		delete(c.bans, host(addr))

@@ -3,15 +3,18 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 )
 
+func noPriority(netip.AddrPort) uint32 { return 0 }
+
 func TestCandidates(t *testing.T) {
 	now := time.Unix(1000, 0)
 	t.Run("FailuresAreTriedLaterAndLater", func(t *testing.T) {
-		c := newCandidates(plainEarly)
-		c.add("1.2.3.4:5")
+		c := newCandidates(plainEarly, noPriority)
+		c.add(fromTracker, "1.2.3.4:5")
 		var waits []time.Duration
 		for range 12 {
 			addr, k := c.next(now)
@@ -33,8 +36,8 @@ func TestCandidates(t *testing.T) {
 		}
 	})
 	t.Run("AUsefulPeerIsTriedSoon", func(t *testing.T) {
-		c := newCandidates(plainEarly)
-		c.add("1.2.3.4:5")
+		c := newCandidates(plainEarly, noPriority)
+		c.add(fromTracker, "1.2.3.4:5")
 		addr, k := c.next(now)
 		k.failures = 6
 		c.gone(addr, true, true, nil, now)
@@ -43,19 +46,19 @@ func TestCandidates(t *testing.T) {
 		}
 	})
 	t.Run("NewBeforeFailed", func(t *testing.T) {
-		c := newCandidates(plainEarly)
-		c.add("1.2.3.4:5")
+		c := newCandidates(plainEarly, noPriority)
+		c.add(fromTracker, "1.2.3.4:5")
 		_, k := c.next(now)
 		k.failures = 1
-		c.add("1.2.3.5:5")
+		c.add(fromTracker, "1.2.3.5:5")
 		if addr, _ := c.next(now); addr != "1.2.3.5:5" {
 			t.Errorf("dials %s first", addr)
 		}
 	})
 	t.Run("BansAreByAddressAndExpire", func(t *testing.T) {
-		c := newCandidates(plainEarly)
+		c := newCandidates(plainEarly, noPriority)
 		c.ban("1.2.3.4:5", now)
-		c.add("1.2.3.4:6")
+		c.add(fromTracker, "1.2.3.4:6")
 		if _, k := c.next(now); k != nil {
 			t.Error("another port of a banned address is dialed")
 		}
@@ -64,8 +67,8 @@ func TestCandidates(t *testing.T) {
 		}
 	})
 	t.Run("OurselvesAreForgotten", func(t *testing.T) {
-		c := newCandidates(plainEarly)
-		c.add("1.2.3.4:5")
+		c := newCandidates(plainEarly, noPriority)
+		c.add(fromTracker, "1.2.3.4:5")
 		c.gone("1.2.3.4:5", true, false, fmt.Errorf("join: %w", errSelf), now)
 		if len(c.known) != 0 {
 			t.Error("our own address is kept")
@@ -77,8 +80,8 @@ func TestCandidates(t *testing.T) {
 			EncryptionOff:      {plainEarly, plainLate},
 			EncryptionRequired: {encryptedEarly},
 		} {
-			c := newCandidates(firstManner(e))
-			c.add("1.2.3.4:5")
+			c := newCandidates(firstManner(e), noPriority)
+			c.add(fromTracker, "1.2.3.4:5")
 			for i, m := range want {
 				_, k := c.next(now)
 				if k == nil || k.manner != m {
@@ -96,9 +99,9 @@ func TestCandidates(t *testing.T) {
 		}
 	})
 	t.Run("Bounded", func(t *testing.T) {
-		c := newCandidates(plainEarly)
+		c := newCandidates(plainEarly, noPriority)
 		for i := range 3 * mostCandidates {
-			c.add(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256))
+			c.add(fromTracker, fmt.Sprintf("10.0.%d.%d:1", i/256, i%256))
 		}
 		if len(c.known) > mostCandidates {
 			t.Errorf("%d addresses are kept", len(c.known))

@@ -58,7 +58,7 @@ func (s *swarm) dial(now time.Time) {
 		if c == nil {
 			return
 		}
-		pl, full := s.eng.conns.dial()
+		pl, full := s.eng.conns.dial(s, s.candidates.vain)
 		if pl == nil {
 			if full {
 				s.squeeze(now)
@@ -79,7 +79,7 @@ func (s *swarm) dial(now time.Time) {
 // says we have and our interest go out with the handshake, before the other side
 // has answered: its answer then comes with an unchoke, a round trip earlier.
 func (s *swarm) connect(addr string, pl *place, m manner, early []bool) {
-	ctx, cancel := context.WithTimeout(s.ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, pl.timeout)
 	defer cancel()
 	begin := time.Now()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
@@ -99,10 +99,13 @@ func (s *swarm) connect(addr string, pl *place, m manner, early []bool) {
 				_ = conn.Close()
 			}
 		}
+		s.lastDial = err
 		if err != nil {
 			pl.release()
 			s.log.Debug("peer not connected", "peer", addr, "err", err)
 			s.candidates.refused(addr, s.eng.opts.Encryption, err, time.Now())
+		} else {
+			s.candidates.vain = 0
 		}
 	})
 	if !joined {
@@ -114,7 +117,8 @@ func (s *swarm) connect(addr string, pl *place, m manner, early []bool) {
 }
 
 func (s *swarm) shake(ctx context.Context, conn net.Conn, m manner, early []bool) (net.Conn, wire.Hello, error) {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	raw := conn // conn changes below, while this may run
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	out := s.eng.hello(s.t.ih).Append(nil)
 	if early != nil {

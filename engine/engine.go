@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/throttle"
@@ -53,7 +55,11 @@ const MetadataBucket = "metadata"
 // Options configure an Engine. Store is required; zero fields take defaults.
 type Options struct {
 	Store Store
-	Log   *slog.Logger
+	// StoreReady is closed when Store answers without making the caller wait; nil
+	// says that it does from the beginning. Until then peers are looked for and
+	// dialed, and no more.
+	StoreReady <-chan struct{}
+	Log        *slog.Logger
 	// Listen is the TCP address for incoming peers, ":0" by default; "off"
 	// accepts none.
 	Listen string
@@ -130,9 +136,12 @@ type Engine struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	hashing    chan struct{} // a slot per piece that is verified at a time
-	committing chan struct{} // a slot per piece that is put at a time
-	inMemory   atomic.Int64  // bytes of pieces begun or not committed, over all torrents
+	hashing    chan struct{}       // a slot per piece that is verified at a time
+	committing *semaphore.Weighted // of commitSlots: see commitWeight
+	inMemory   atomic.Int64        // bytes of pieces begun or not committed, over all torrents
+
+	recalled recalled
+	own      ownAddress
 
 	up, down *throttle.Limiter // of blocks
 	conns    budget
@@ -151,7 +160,7 @@ func New(o Options) *Engine {
 		opts:       o,
 		log:        o.Log,
 		hashing:    make(chan struct{}, runtime.GOMAXPROCS(0)),
-		committing: make(chan struct{}, 2),
+		committing: semaphore.NewWeighted(commitSlots),
 		torrents:   map[weir.InfoHash]*Torrent{},
 		up:         throttle.New(o.UploadLimit),
 		down:       throttle.New(o.DownloadLimit),
@@ -222,6 +231,7 @@ func (e *Engine) Close() error {
 	}
 	closing.Wait()
 	e.wg.Wait()
+	e.recalled.stop()
 	if e.disc != nil {
 		err = errors.Join(err, e.disc.Close())
 	}
@@ -238,7 +248,9 @@ func (e *Engine) SetLimits(upload, download int64) {
 // Add makes a torrent known. It is cold until it is used. If it is known
 // already, the known one is returned with an error that wraps weir.ErrExists,
 // after it has learned the trackers and peers of spec.
-func (e *Engine) Add(spec *source.Spec) (*Torrent, error) {
+func (e *Engine) Add(spec *source.Spec) (*Torrent, error) { return e.add(spec, false) }
+
+func (e *Engine) add(spec *source.Spec, kept bool) (*Torrent, error) {
 	if spec.InfoHash.IsZero() {
 		return nil, fmt.Errorf("add torrent: no info hash: %w", weir.ErrInvalid)
 	}
@@ -257,7 +269,7 @@ func (e *Engine) Add(spec *source.Spec) (*Torrent, error) {
 	}
 	e.torrents[spec.InfoHash] = t
 	e.mu.Unlock()
-	t.recallInfo()
+	t.expect(kept)
 	return t, nil
 }
 

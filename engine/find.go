@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 
@@ -8,6 +9,8 @@ import (
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
+
+var errPrivate = errors.New("the torrent is private, and not its tracker has named the peer")
 
 // NodesBucket is where the engine keeps DHT nodes that answered, so that the next
 // start needs no router.
@@ -57,8 +60,15 @@ func (s *swarm) find() {
 		Left:       s.left,
 		Downloaded: s.t.counts.downloaded.Load,
 		Uploaded:   s.t.counts.uploaded.Load,
-		Found:      func(addrs []string, _ discover.Via) { s.do(func() { s.candidates.add(addrs...) }) },
-		WantMore:   func() bool { return int(s.connected.Load()) < s.eng.opts.MaxPeers/2 },
+		Found: func(addrs []string, via discover.Via) {
+			o := fromOthers
+			if via.Source == discover.FromTracker {
+				o = fromTracker
+			}
+			s.do(func() { s.candidates.add(o, addrs...) })
+		},
+		WantMore: func() bool { return int(s.connected.Load()) < s.eng.opts.MaxPeers/2 },
+		Alone:    func() bool { return s.connected.Load() == 0 },
 	})
 	s.spawn(func() { s.search.Run(s.ctx) })
 }
@@ -71,6 +81,13 @@ func (s *swarm) left() int64 {
 		return weir.BlockBytes
 	}
 	left := info.Length
+	if ready := s.eng.opts.StoreReady; ready != nil {
+		select {
+		case <-ready:
+		default:
+			return left // the next announce says it better
+		}
+	}
 	for i, held := range s.eng.opts.Store.Held(s.t.ih, info.NumPieces()) {
 		if held {
 			left -= info.PieceRange(i).Len()
@@ -86,6 +103,20 @@ func (s *swarm) public() bool {
 	return info == nil || !info.Private
 }
 
+// keepPrivate lets go of peers that a private torrent must not know of: those
+// that others than its trackers named before the metadata was there (BEP 27).
+func (s *swarm) keepPrivate() {
+	if s.public() {
+		return
+	}
+	s.candidates.keepPrivate()
+	for p := range s.peers {
+		if p.dialed && s.candidates.banned(p.addr, time.Now()) {
+			s.drop(p, errPrivate)
+		}
+	}
+}
+
 // heardOfPeers takes a PEX message (BEP 11).
 func (s *swarm) heardOfPeers(p *peer, payload []byte) error {
 	if !s.public() {
@@ -97,7 +128,7 @@ func (s *swarm) heardOfPeers(p *peer, payload []byte) error {
 	}
 	peers, err := p.pexIn.Accept(time.Now(), p.remote(), m)
 	for _, o := range peers {
-		s.candidates.add(o.Addr.String())
+		s.candidates.add(fromOthers, o.Addr.String())
 	}
 	return err
 }
@@ -122,7 +153,11 @@ func (s *swarm) tellOfPeers(now time.Time) {
 		if p.pexID == 0 {
 			continue
 		}
-		if m, due := p.pexOut.Next(now, p.remote(), connected); due {
+		self := p.remote()
+		if addr, ok := p.listens(); ok {
+			self = addr
+		}
+		if m, due := p.pexOut.Next(now, self, connected); due {
 			payload := m.Append(nil)
 			p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.pexID, payload) })
 		}

@@ -118,8 +118,8 @@ func (s *swarm) gotHashes(piece int) {
 			delete(s.hashAsks, req) // the other form of the same question
 		}
 	}
-	for i, a := range s.pieces {
-		if a.waits && meta.hashes.Known(i) {
+	for _, a := range s.pieces {
+		if a.waits && meta.hashes.Known(a.index) {
 			a.waits = false
 			s.verify(a)
 		}
@@ -142,23 +142,7 @@ func layerKey(ih weir.InfoHash, file int) []byte {
 
 // recallLayers takes from the Store the layers that a former run left there.
 func (t *Torrent) recallLayers(m *metainfo) {
-	if !m.info.V2 {
-		return
-	}
-	for f := range m.info.Files {
-		r := m.info.Files[f].Range()
-		if r.Len() <= m.info.PieceLength || m.info.Files[f].Padding {
-			continue
-		}
-		if first, _ := m.info.Pieces(r); m.hashes.Known(first) {
-			continue
-		}
-		layer, err := t.eng.opts.Store.Record(LayersBucket, layerKey(t.ih, f))
-		if err == nil {
-			err = m.hashes.SetLayer(f, layer)
-		}
-		if err != nil && !errors.Is(err, weir.ErrNotFound) {
-			t.eng.log.Warn("hashes in the cache ignored", "torrent", t.ih, "err", err)
-		}
+	if err := recallLayers(t.eng.opts.Store, t.ih, m); err != nil {
+		t.eng.log.Warn("hashes in the cache ignored", "torrent", t.ih, "err", err)
 	}
 }

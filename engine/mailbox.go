@@ -68,6 +68,13 @@ func (m *mailbox) take(spare []event) []event {
 	return q
 }
 
+// uses returns how many rely on the owner.
+func (m *mailbox) uses() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.users
+}
+
 // use counts who relies on the owner to be there. It reports false, and counts
 // nothing, when it is gone.
 func (m *mailbox) use(n int) bool {

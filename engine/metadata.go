@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/anacrolix/torrent/bencode"
@@ -21,7 +22,7 @@ const (
 )
 
 // extensionHandshake is what we tell about ourselves (BEP 10).
-func (s *swarm) extensionHandshake() []byte {
+func (s *swarm) extensionHandshake(p *peer) []byte {
 	h := pp.ExtendedHandshakeMessage{
 		M:    map[pp.ExtensionName]pp.ExtensionNumber{metadataName: ourMetadataID, dontHaveName: ourDontHaveID},
 		V:    s.eng.opts.UserAgent,
@@ -30,6 +31,9 @@ func (s *swarm) extensionHandshake() []byte {
 	}
 	if s.public() {
 		h.M[pexName] = ourPexID
+	}
+	if ip := p.remote().Addr().Unmap(); ip.IsValid() {
+		h.YourIp = pp.CompactIp(ip.AsSlice())
 	}
 	if m := s.t.meta.Load(); m != nil {
 		h.MetadataSize = len(m.bytes)
@@ -44,6 +48,7 @@ type theirHandshake struct {
 	Reqq         int64            `bencode:"reqq"`
 	MetadataSize int64            `bencode:"metadata_size"`
 	Port         int64            `bencode:"p"`
+	YourIP       string           `bencode:"yourip"`
 }
 
 // extension handles an extension message.
@@ -62,6 +67,9 @@ func (s *swarm) extension(p *peer, m *wire.Message) error {
 		s.heardOfDontHave(p, int(min(max(h.M[dontHaveName], 0), 255)))
 		if h.Port > 0 && h.Port < 1<<16 {
 			p.port = int(h.Port)
+		}
+		if ip, ok := netip.AddrFromSlice([]byte(h.YourIP)); ok {
+			s.eng.own.vote(p.remote().Addr(), ip)
 		}
 		p.reqq = int(min(max(h.Reqq, 0), 1<<16))
 		if p.pk != nil {
@@ -165,8 +173,41 @@ func (s *swarm) finishMetadata() {
 		return
 	}
 	s.t.setMeta(m)
-	if err := s.eng.opts.Store.PutRecord(MetadataBucket, s.t.ih[:], b); err != nil {
+	if err := s.t.Keep(); err != nil {
 		s.log.Warn("metadata not kept in the cache", "err", err)
 	}
 	s.gotMeta()
+}
+
+// SelectOnly returns the files that the torrent's magnet selects (so, BEP 53), as
+// sorted indexes of TorrentInfo.Files. It is nil if all are meant: the source
+// named none, or none that exists, or the metadata is not known yet. It starts
+// nothing: weir fetches what is asked for and no more, so the selection only says
+// which files whoever fetches or pins the torrent means.
+func (t *Torrent) SelectOnly() []int {
+	if len(t.spec.SelectOnly) == 0 {
+		return nil
+	}
+	info := t.Info()
+	if info == nil {
+		return nil
+	}
+	var out []int
+	spans, n := t.spec.SelectOnly, 0
+	for i := range info.Files {
+		if info.Files[i].Padding && info.V2 {
+			continue // a gap that is in no metadata
+		}
+		for len(spans) > 0 && spans[0].Last < n {
+			spans = spans[1:]
+		}
+		if len(spans) == 0 {
+			break
+		}
+		if spans[0].First <= n && !info.Files[i].Padding {
+			out = append(out, i)
+		}
+		n++
+	}
+	return out
 }

@@ -66,6 +66,7 @@ type peer struct {
 	pexOut       discover.PexOut
 	port         int   // where it listens, by its own word; 0 if it did not say
 	received     int64 // payload
+	noted        int64 // of it, what is noted of the peer for later runs
 }
 
 func (p *peer) fast() bool     { return p.hello.Bits.SupportsFast() }
@@ -124,7 +125,7 @@ func (s *swarm) greet(p *peer, early []bool) {
 		p.out.bare(pp.HaveNone)
 	}
 	if p.extended() {
-		payload := s.extensionHandshake()
+		payload := s.extensionHandshake(p)
 		p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, pp.HandshakeExtendedID, payload) })
 	}
 }
@@ -195,10 +196,12 @@ func (s *swarm) drop(p *peer, why error) {
 	s.connected.Store(int32(len(s.peers)))
 	if p.pk != nil {
 		s.pick.Leave(p.pk)
+		s.forgetCopies(p)
 	}
 	if s.fetch != nil {
 		s.fetch.leave(p)
 	}
+	s.met(p, time.Now())
 	if p.early && !p.answered {
 		s.candidates.tooEarly(p.addr)
 	} else {

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,11 +16,26 @@ import (
 // assembly is a piece in memory: its blocks as they came from peers.
 type assembly struct {
 	index  int
+	by     *peer // who gave all of it, when the piece is on parole; nil otherwise
 	bytes  int64
 	blocks []*wire.Block
 	touch  time.Time // the latest block
 	waits  bool      // complete, and its hash is not known yet
 }
+
+// copyID names an assembly: on parole there is one for each peer.
+type copyID struct {
+	index int
+	by    *peer
+}
+
+func newAssembly(id copyID, bytes int64) *assembly {
+	return &assembly{index: id.index, by: id.by, bytes: bytes, blocks: make([]*wire.Block, (bytes+weir.BlockBytes-1)/weir.BlockBytes)}
+}
+
+func (a *assembly) id() copyID { return copyID{a.index, a.by} }
+
+func (a *assembly) complete() bool { return !slices.Contains(a.blocks, nil) }
 
 func (a *assembly) free() {
 	for i, b := range a.blocks {
@@ -136,20 +153,24 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 	s.t.counts.downloaded.Add(int64(m.Length))
 	p.received += int64(m.Length)
 	b := picker.Block{Piece: m.Index, Index: m.Begin / weir.BlockBytes}
-	keep, complete := s.pick.Received(at, p.pk, b)
-	if !keep {
+	d := s.pick.Received(at, p.pk, b)
+	if !d.Keep {
 		s.t.counts.wasted.Add(int64(m.Length))
 		m.Data.Free()
 		return nil
 	}
-	a := s.pieces[m.Index]
+	id := copyID{index: m.Index}
+	if d.Own {
+		id.by = p
+	}
+	a := s.pieces[id]
 	if a == nil {
-		a = &assembly{index: m.Index, bytes: pr.Len(), blocks: make([]*wire.Block, (pr.Len()+weir.BlockBytes-1)/weir.BlockBytes)}
-		s.pieces[m.Index] = a
+		a = newAssembly(id, pr.Len())
+		s.pieces[id] = a
 	}
 	a.touch = at
 	a.blocks[b.Index] = m.Data
-	if complete {
+	if d.Complete {
 		s.verify(a)
 	}
 	return nil
@@ -190,19 +211,29 @@ func digestsOf(a *assembly) []uint64 {
 
 // judged takes the verdict on a piece.
 func (s *swarm) judged(a *assembly, right bool, digests []uint64) {
-	delete(s.pieces, a.index)
+	delete(s.pieces, a.id())
+	var by *picker.Peer
+	if a.by != nil {
+		by = a.by.pk
+	}
 	var guilty []*picker.Peer
-	if right {
+	switch {
+	case s.pick.Held(a.index):
+		a.free() // another copy was right before
+	case right:
 		s.t.counts.verified.Add(1)
-		guilty = s.pick.Verified(a.index, digests)
+		guilty = s.pick.Verified(a.index, by, digests)
+		s.freeCopies(a.index)
 		s.mem.put(a)
 		s.release(a.index)
 		s.spread(a.index)
 		s.commit(a)
-	} else {
+	default:
 		s.t.counts.failed.Add(1)
 		s.log.Debug("piece failed verification", "piece", a.index)
-		guilty = s.pick.Failed(a.index, digests)
+		var from []*picker.Peer
+		guilty, from = s.pick.Failed(time.Now(), a.index, by, digests)
+		s.divide(a, from)
 		a.free()
 	}
 	for _, g := range guilty {
@@ -213,12 +244,55 @@ func (s *swarm) judged(a *assembly, right bool, digests []uint64) {
 	}
 }
 
+// divide makes of an assembly that is wrong the beginnings of those that single
+// peers give; from tells who gave which block, and is empty when that is known to
+// be useless.
+func (s *swarm) divide(a *assembly, from []*picker.Peer) {
+	for i, f := range from {
+		if f == nil {
+			continue
+		}
+		by := f.Ref.(*peer)
+		if _, here := s.peers[by]; !here {
+			continue
+		}
+		id := copyID{a.index, by}
+		if s.pieces[id] == nil {
+			s.pieces[id] = newAssembly(id, a.bytes)
+			s.pieces[id].touch = time.Now()
+		}
+		s.pieces[id].blocks[i], a.blocks[i] = a.blocks[i], nil
+	}
+}
+
+// freeCopies drops what is there of a piece, but for copies that are being
+// verified.
+func (s *swarm) freeCopies(index int) {
+	for id, a := range s.pieces {
+		if id.index == index && !a.complete() {
+			a.free()
+			delete(s.pieces, id)
+		}
+	}
+}
+
+// forgetCopies drops what a peer that left gave for pieces on parole.
+func (s *swarm) forgetCopies(p *peer) {
+	for id, a := range s.pieces {
+		if id.by == p && !a.complete() {
+			a.free()
+			delete(s.pieces, id)
+		}
+	}
+}
+
 // commit puts a verified piece into the Store behind the readers' backs.
 func (s *swarm) commit(a *assembly) {
 	s.spawn(func() {
-		s.eng.committing <- struct{}{}
-		err := s.eng.opts.Store.Put(weir.PieceID{Torrent: s.t.ih, Index: a.index}, a.slices())
-		<-s.eng.committing
+		weight := commitWeight(a.bytes)
+		_ = s.eng.committing.Acquire(context.Background(), weight) // without a deadline it can't fail
+		err := s.put(a)
+		s.eng.committing.Release(weight)
 		if err == nil {
 			s.mem.remove(a.index)
 			s.do(func() {
@@ -229,6 +303,14 @@ func (s *swarm) commit(a *assembly) {
 		}
 		s.do(func() { s.keep(a.index, err) })
 	})
+}
+
+// Two large pieces are put at a time, and up to commitSlots small ones, so that a
+// Store can write them together.
+const commitSlots = 16
+
+func commitWeight(bytes int64) int64 {
+	return min(max(bytes/(128<<10), 1), commitSlots/2)
 }
 
 // mostKept bounds the bytes of pieces that stay in memory because the Store
@@ -269,10 +351,9 @@ func (s *swarm) sweep(now time.Time) {
 		return
 	}
 	short := s.eng.inMemory.Load() > s.eng.opts.MemoryBytes*3/4
-	for i, a := range s.pieces {
-		if (short || now.Sub(a.touch) > orphanAge) && s.pick.Drop(i) {
-			a.free()
-			delete(s.pieces, i)
+	for id, a := range s.pieces {
+		if (short || now.Sub(a.touch) > orphanAge) && s.pick.Drop(id.index) {
+			s.freeCopies(id.index)
 		}
 	}
 }

@@ -35,6 +35,8 @@ type swarm struct {
 
 	mem       memory       // verified and not yet committed
 	connected atomic.Int32 // peers
+	report    atomic.Pointer[Stats]
+	asked     atomic.Bool // for the report, since the last one
 
 	// What follows belongs to the owner.
 
@@ -42,7 +44,7 @@ type swarm struct {
 	candidates *candidates
 	pick       *picker.Picker // nil while the metadata is unknown
 	peers      map[*peer]struct{}
-	pieces     map[int]*assembly
+	pieces     map[copyID]*assembly
 	waiters    map[int][]*waiter
 	hashAsks   map[verify.HashRequest]*hashAsk
 	fetch      *infoFetch // while the metadata is unknown
@@ -50,9 +52,13 @@ type swarm struct {
 	squeezed   time.Time // when another torrent was asked for a connection last
 	yielded    time.Time // when this one gave another torrent a connection last
 	lastPex    time.Time
+	recorded   time.Time        // when the peers were kept last
 	search     *discover.Search // nil if the engine was never opened
 	charged    int64            // what this swarm has added to Engine.inMemory
 	lastUse    time.Time        // of the last event that was a use
+	born       time.Time
+	lastDial   error // of the last dial that failed since one succeeded
+	gauge      gauge
 }
 
 func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
@@ -63,17 +69,19 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		box:        newMailbox(),
 		ended:      make(chan struct{}),
 		trackers:   trackers,
-		candidates: newCandidates(firstManner(t.eng.opts.Encryption)),
+		candidates: newCandidates(firstManner(t.eng.opts.Encryption), t.eng.priority),
 		peers:      map[*peer]struct{}{},
-		pieces:     map[int]*assembly{},
+		pieces:     map[copyID]*assembly{},
 		waiters:    map[int][]*waiter{},
 		hashAsks:   map[verify.HashRequest]*hashAsk{},
 		lastUse:    time.Now(),
+		born:       time.Now(),
+		recorded:   time.Now().Add(recordFirst - recordEvery),
 		slots:      slots{choker: choker.New(), measured: time.Now(), uploads: t.eng.up.Total()},
 	}
 	s.mem.pieces = map[int]*assembly{}
 	s.ctx, s.cancel = context.WithCancel(t.done)
-	s.candidates.add(peers...)
+	s.candidates.add(fromUser, peers...)
 	return s
 }
 
@@ -115,12 +123,13 @@ const (
 // own is the owner: it takes events, decides, and sends what was decided.
 func (s *swarm) own() {
 	defer s.end()
+	s.find() // first, because what follows asks the Store, which may not be ready
 	if s.t.meta.Load() != nil {
 		s.gotMeta()
 	} else {
 		s.fetch = newInfoFetch()
 	}
-	s.find()
+	s.recallPeers(time.Now())
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var spare []event
@@ -211,7 +220,9 @@ func (s *swarm) housekeep(now time.Time) bool {
 	s.dial(now)
 	s.slots.turn(s, now)
 	s.tellOfPeers(now)
+	s.recordPeers(now)
 	s.sweep(now)
+	s.tellStats(now)
 	busy := len(s.waiters) > 0 || s.mem.size() > 0 || s.pick != nil && s.pick.Busy()
 	for p := range s.peers {
 		if p.served.Swap(false) {
@@ -230,17 +241,20 @@ func (s *swarm) end() {
 	for p := range s.peers {
 		s.drop(p, context.Cause(s.t.done))
 	}
+	s.keepPeers(time.Now())
 	for _, e := range s.box.close() {
 		if e.msg.Data != nil {
 			e.msg.Data.Free()
 		}
 	}
+	s.tellCounts()
 	s.wg.Wait() // a piece may be hashed, read or committed until here
 	for _, a := range s.pieces {
 		a.free()
 	}
 	s.mem.clear()
 	s.charge(0)
+	s.t.leaveMeta()
 	close(s.ended)
 }
 
@@ -251,10 +265,11 @@ func (s *swarm) gotMeta() {
 	if s.pick != nil || m == nil {
 		return
 	}
-	s.fetch = nil
-	if s.search != nil {
+	s.keepPrivate()
+	if s.fetch != nil && s.search != nil {
 		s.search.Poke() // it is private, or there is something left
 	}
+	s.fetch = nil
 	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
 	s.pick = picker.New(m.info, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
 	for p := range s.peers {
@@ -273,16 +288,17 @@ func (s *swarm) gotMeta() {
 
 // waiter is a read that waits for pieces.
 type waiter struct {
-	want *picker.Want
-	left int
-	done chan struct{}
+	want  *picker.Want
+	left  int
+	since time.Time
+	done  chan struct{}
 }
 
 // wait returns nil once every piece that r touches was verified; they may have
 // left memory again by the time the caller looks.
 func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) error {
 	first, end := info.Pieces(r)
-	w := &waiter{done: make(chan struct{})}
+	w := &waiter{done: make(chan struct{}), since: time.Now()}
 	if !s.do(func() { s.enter(w, picker.Span{First: first, End: end}) }) {
 		return errCooled
 	}
@@ -303,6 +319,7 @@ func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) 
 func (s *swarm) enter(w *waiter, span picker.Span) {
 	s.lastUse = time.Now()
 	s.gotMeta()
+	s.adopt([]picker.Span{span})
 	w.want = s.pick.NewWant(weir.Blocked)
 	for i := span.First; i < span.End; i++ {
 		s.needHash(i) // beside the blocks, a round trip earlier than after them

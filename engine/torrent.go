@@ -33,11 +33,9 @@ func newMetainfo(spec *source.Spec) (*metainfo, error) {
 type Torrent struct {
 	eng  *Engine
 	ih   weir.InfoHash
-	spec *source.Spec // as the user named it
+	spec *source.Spec // as the user named it, without metadata
 
-	meta    atomic.Pointer[metainfo]
-	metaCh  chan struct{} // closed when meta is there
-	metaOne sync.Once
+	keeping
 
 	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
 	endWith context.CancelCauseFunc
@@ -45,7 +43,9 @@ type Torrent struct {
 	counts counters
 
 	mu       sync.Mutex
-	sw       *swarm // nil while cold
+	known    bool          // the metadata is
+	metaCh   chan struct{} // closed when it is
+	sw       *swarm        // nil while cold
 	trackers [][]string
 	peers    []string // host:port to try whenever it gets warm
 	wants    map[*Want]struct{}
@@ -53,11 +53,13 @@ type Torrent struct {
 
 // counters outlive the swarm.
 type counters struct {
-	downloaded, uploaded, wasted, hedged, verified, failed atomic.Int64
+	downloaded, uploaded, wasted, hedged, recalled, verified, failed atomic.Int64
 }
 
 func newTorrent(e *Engine, spec *source.Spec) *Torrent {
-	t := &Torrent{eng: e, ih: spec.InfoHash, spec: spec, metaCh: make(chan struct{}), wants: map[*Want]struct{}{}}
+	bare := *spec
+	bare.Info, bare.InfoBytes, bare.PieceHashes, bare.Roots = nil, nil, nil, nil
+	t := &Torrent{eng: e, ih: spec.InfoHash, spec: &bare, metaCh: make(chan struct{}), wants: map[*Want]struct{}{}}
 	t.done, t.endWith = context.WithCancelCause(context.Background())
 	t.peers = slices.Clone(e.opts.Peers)
 	return t
@@ -88,27 +90,6 @@ func (t *Torrent) learn(spec *source.Spec) error {
 	return nil
 }
 
-// recallInfo takes the metadata from the Store if a former run left it there.
-func (t *Torrent) recallInfo() {
-	if t.meta.Load() != nil {
-		return
-	}
-	b, err := t.eng.opts.Store.Record(MetadataBucket, t.ih[:])
-	if err != nil {
-		if !errors.Is(err, weir.ErrNotFound) {
-			t.eng.log.Warn("metadata not read from the cache", "torrent", t.ih, "err", err)
-		}
-		return
-	}
-	m, err := t.withInfo(b)
-	if err != nil {
-		t.eng.log.Warn("metadata in the cache ignored", "torrent", t.ih, "err", err)
-		return
-	}
-	t.recallLayers(m)
-	t.setMeta(m)
-}
-
 // withInfo verifies an info dictionary. The error wraps weir.ErrCorrupt if
 // somebody may have a better one.
 func (t *Torrent) withInfo(b []byte) (*metainfo, error) {
@@ -119,19 +100,13 @@ func (t *Torrent) withInfo(b []byte) (*metainfo, error) {
 	return newMetainfo(spec)
 }
 
-func (t *Torrent) setMeta(m *metainfo) {
-	t.metaOne.Do(func() {
-		t.meta.Store(m)
-		close(t.metaCh)
-	})
-}
-
 // InfoHash returns the torrent's name.
 func (t *Torrent) InfoHash() weir.InfoHash { return t.ih }
 
-// Info returns the torrent's shape, nil while it is not known. It never waits.
+// Info returns the torrent's shape, nil while it is not known. It may read the
+// metadata from the Store, and never waits for the network.
 func (t *Torrent) Info() *weir.TorrentInfo {
-	if m := t.meta.Load(); m != nil {
+	if m := t.metainfo(); m != nil {
 		return m.info
 	}
 	return nil
@@ -151,8 +126,11 @@ func (t *Torrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
 		if !sw.use(1) {
 			continue // it has just cooled
 		}
+		t.mu.Lock()
+		metaCh := t.metaCh
+		t.mu.Unlock()
 		select {
-		case <-t.metaCh:
+		case <-metaCh:
 			sw.use(-1)
 		case <-ctx.Done():
 			sw.use(-1)
@@ -172,6 +150,11 @@ func (t *Torrent) Warm() error {
 // warm returns the running swarm, starting it if the torrent is cold.
 func (t *Torrent) warm() (*swarm, error) {
 	t.mu.Lock()
+	for t.sw == nil && t.meta.Load() == nil && t.kept.Load() && t.done.Err() == nil {
+		t.mu.Unlock()
+		t.metainfo() // reads the Store, or finds that there is nothing
+		t.mu.Lock()
+	}
 	defer t.mu.Unlock()
 	if t.done.Err() != nil {
 		return nil, context.Cause(t.done)
@@ -220,7 +203,7 @@ func (t *Torrent) AddPeers(addrs []string) {
 	sw := t.sw
 	t.mu.Unlock()
 	if sw != nil && len(addrs) > 0 {
-		sw.do(func() { sw.candidates.add(addrs...) })
+		sw.do(func() { sw.candidates.add(fromUser, addrs...) })
 	}
 }
 
@@ -252,36 +235,4 @@ func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
 			return err
 		}
 	}
-}
-
-// Stats describe a torrent at a moment. Bytes are payload.
-type Stats struct {
-	Warm       bool
-	Peers      int   // connected
-	Downloaded int64 // blocks received, of use or not
-	Uploaded   int64
-	Wasted     int64 // blocks received twice or never asked for
-	Hedged     int64 // blocks asked of two peers
-	Verified   int64 // pieces that were right
-	Failed     int64 // pieces that were wrong
-}
-
-// Stats never waits for the network.
-func (t *Torrent) Stats() Stats {
-	s := Stats{
-		Downloaded: t.counts.downloaded.Load(),
-		Uploaded:   t.counts.uploaded.Load(),
-		Wasted:     t.counts.wasted.Load(),
-		Hedged:     t.counts.hedged.Load(),
-		Verified:   t.counts.verified.Load(),
-		Failed:     t.counts.failed.Load(),
-	}
-	t.mu.Lock()
-	sw := t.sw
-	t.mu.Unlock()
-	if sw != nil {
-		s.Warm = true
-		s.Peers = int(sw.connected.Load())
-	}
-	return s
 }

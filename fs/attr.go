@@ -6,13 +6,12 @@ import (
 	"time"
 
 	"bazil.org/fuse"
-
-	"github.com/weirfs/weir"
 )
 
 const (
-	fileMode = os.FileMode(0o444)
-	dirMode  = os.ModeDir | 0o555
+	fileMode    = os.FileMode(0o444)
+	dirMode     = os.ModeDir | 0o555
+	writableDir = os.ModeDir | 0o755
 
 	// validFor is how long the kernel may keep names and attributes. Nothing
 	// changes but block counts and the root, and of these the kernel is told.
@@ -26,11 +25,28 @@ var latestTime = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // timeOf returns the time of everything in a torrent. Without metadata, or when
 // the creation date is missing or absurd, it is when weir was started.
-func (f *FS) timeOf(info *weir.TorrentInfo) time.Time {
-	if info == nil || info.Created.Unix() <= 0 || info.Created.After(latestTime) {
+func (f *FS) timeOf(t *torrent) time.Time {
+	o, known := t.src.Outline()
+	if !known {
 		return f.created
 	}
-	return info.Created
+	return f.believe(o.Created)
+}
+
+func (f *FS) believe(created time.Time) time.Time {
+	if created.Unix() <= 0 || created.After(latestTime) {
+		return f.created
+	}
+	return created
+}
+
+// dirMode is the mode of folders. Where a host takes changes, their owner may
+// write: the kernel asks for that before it asks weir to make or remove a name.
+func (f *FS) dirMode() os.FileMode {
+	if f.opt.Host == nil {
+		return dirMode
+	}
+	return writableDir
 }
 
 // fill completes an attribute with what all nodes share.
@@ -42,30 +58,28 @@ func (f *FS) fill(a *fuse.Attr, id fuse.NodeID, at time.Time) {
 	a.BlockSize = blockSize
 }
 
-func (f *FS) rootAttr(a *fuse.Attr) {
-	torrents, changed := f.root.state()
-	f.fill(a, fuse.RootID, changed)
-	a.Mode = dirMode
-	a.Nlink = dirLinks(torrents)
+// sortingAttr describes a sorting folder, or the root.
+func (f *FS) sortingAttr(a *fuse.Attr, d *folder) {
+	subdirs, changed := f.root.describe(d)
+	f.fill(a, d.id, changed)
+	a.Mode = f.dirMode()
+	a.Nlink = dirLinks(subdirs)
 }
 
-// folderAttr describes a torrent's folder. It needs no metadata and never waits.
-func (f *FS) folderAttr(a *fuse.Attr, t *torrent) {
+// torrentAttr describes a torrent's folder. It needs no metadata and never waits.
+func (f *FS) torrentAttr(a *fuse.Attr, t *torrent) {
 	t.seen.Store(true) // before anything is looked at, or a change could be missed
-	f.fill(a, makeNode(t.prefix, 0), f.timeOf(t.src.Info()))
-	a.Mode = dirMode
-	a.Nlink = dirLinks(0)
-	if g := t.grown.Load(); g != nil {
-		a.Nlink = dirLinks(int(g.span(0).subdirs))
-	}
+	f.fill(a, makeNode(t.prefix, 0), f.timeOf(t))
+	a.Mode = f.dirMode()
+	a.Nlink = dirLinks(int(t.subdirs.Load()))
 }
 
 // entryAttr describes entry e of a torrent.
 func (f *FS) entryAttr(a *fuse.Attr, t *torrent, g *tree, e uint32) {
 	g.markSeen(e)
-	f.fill(a, makeNode(t.prefix, e), f.timeOf(g.info))
+	f.fill(a, makeNode(t.prefix, e), f.believe(g.info.Created))
 	if g.isDir(e) {
-		a.Mode = dirMode
+		a.Mode = f.dirMode()
 		a.Nlink = dirLinks(int(g.span(e).subdirs))
 		return
 	}

@@ -8,9 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weirfs/weir/fs"
 )
@@ -40,6 +44,85 @@ func TestFindManyFiles(t *testing.T) {
 	}
 }
 
+// heapMB returns what is in use after a collection, in MiB.
+func heapMB() float64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc) / (1 << 20)
+}
+
+// BenchmarkListxattr does what ls -l of coreutils 9.5 and later does to 100,000
+// files in one folder: for each a stat and a list of its extended attributes.
+func BenchmarkListxattr(b *testing.B) {
+	const files = 100000
+	_, dir := mount(b, fs.Options{}, fs.NewFakeZeros(fs.FakeMany("many", 1, files, 4096)))
+	if _, err := os.ReadDir(filepath.Join(dir, "many")); err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, 1<<10)
+	for b.Loop() {
+		var stats, lists time.Duration
+		for i := range files {
+			path := fmt.Sprintf("%s/many/folder-0000/file-%06d.bin", dir, i)
+			start := time.Now()
+			if err := syscall.Lstat(path, new(syscall.Stat_t)); err != nil {
+				b.Fatal(err)
+			}
+			between := time.Now()
+			if n, err := unix.Llistxattr(path, buf); err != nil || n == 0 {
+				b.Fatal(n, err)
+			}
+			stats += between.Sub(start)
+			lists += time.Since(between)
+		}
+		b.ReportMetric(stats.Seconds(), "stat-s")
+		b.ReportMetric(lists.Seconds(), "listxattr-s")
+	}
+}
+
+// BenchmarkBesideHangingReads looks at files while 100 reads hang, and reports the
+// slowest of 100 rounds, and of all.
+func BenchmarkBesideHangingReads(b *testing.B) {
+	tor := fs.NewFakeTorrent(fs.FakeMany("hang", 1, 100, 2*fs.FakePiece))
+	tor.HoldAll(false)
+	f, dir := mount(b, fs.Options{}, tor, fs.NewFakeTorrent(film()))
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			if _, err := os.ReadFile(filepath.Join(dir, "hang/folder-0000", tor.Info().Files[i].Path[1])); err == nil {
+				b.Error("a read worked")
+			}
+		})
+	}
+	fs.Eventually(b, "all wait", func() bool { return tor.Waits.Load() >= 100 })
+	var took []time.Duration
+	for b.Loop() {
+		for _, call := range []func() error{
+			func() error { return syscall.Lstat(filepath.Join(dir, "film/extras/notes.txt"), new(syscall.Stat_t)) },
+			func() error { _, err := os.ReadDir(filepath.Join(dir, "hang/folder-0000")); return err },
+			func() error { return syscall.Statfs(dir, new(syscall.Statfs_t)) },
+			func() error {
+				_, err := syscall.Getxattr(filepath.Join(dir, "film/film.mkv"), "user.weir.have", make([]byte, 99))
+				return err
+			},
+		} {
+			start := time.Now()
+			if err := call(); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(start))
+		}
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds()), "slowest-µs")
+	if err := f.Remove(tor.InfoHash()); err != nil {
+		b.Fatal(err)
+	}
+	wg.Wait()
+}
+
 // BenchmarkFind lists 100,000 files in 1,000 folders.
 func BenchmarkFind(b *testing.B) {
 	info := fs.FakeMany("many", 1000, 100, 4096)
@@ -50,7 +133,9 @@ func BenchmarkFind(b *testing.B) {
 		}
 		return time.Since(start).Seconds()
 	}
+	before := heapMB() // with the metadata
 	var first, again time.Duration
+	var memory float64
 	var lsFirst, lsAgain float64
 	for b.Loop() {
 		func() {
@@ -63,6 +148,7 @@ func BenchmarkFind(b *testing.B) {
 			again += took
 			lsFirst += list(dir)
 			lsAgain += list(dir)
+			memory += heapMB() - before
 		}()
 	}
 	n := float64(b.N)
@@ -70,11 +156,14 @@ func BenchmarkFind(b *testing.B) {
 	b.ReportMetric(again.Seconds()/n, "find-again-s")
 	b.ReportMetric(lsFirst/n, "ls-lR-first-s")
 	b.ReportMetric(lsAgain/n, "ls-lR-again-s")
+	b.ReportMetric(memory/n, "MiB")
 }
 
 // BenchmarkMillion mounts a torrent of a million files and lists all folders.
 func BenchmarkMillion(b *testing.B) {
+	empty := heapMB()
 	info := fs.FakeMany("million", 1000, 1000, 1000)
+	before := heapMB()
 	for b.Loop() {
 		func() {
 			f := fs.New(fs.Options{Mountpoint: b.TempDir()})
@@ -87,6 +176,8 @@ func BenchmarkMillion(b *testing.B) {
 			b.ReportMetric(time.Since(start).Seconds(), "mount+ls-s")
 			_, took := findAll(b, dir)
 			b.ReportMetric(took.Seconds(), "find-s")
+			b.ReportMetric(before-empty, "MiB-metadata")
+			b.ReportMetric(heapMB()-before, "MiB-tree")
 		}()
 	}
 }
@@ -97,12 +188,14 @@ func BenchmarkTorrents(b *testing.B) {
 	for i := range torrents {
 		torrents[i] = fs.NewFakeZeros(fs.FakeInfo(fmt.Sprint("torrent ", i), fs.FakeFile{Path: "f", Length: 1}))
 	}
+	before := heapMB()
 	for b.Loop() {
 		func() {
 			f := fs.New(fs.Options{Mountpoint: b.TempDir()})
 			start := time.Now()
 			dir := mountBench(b, f, torrents...)
 			defer f.Close()
+			defer func() { b.ReportMetric(heapMB()-before, "MiB") }()
 			b.ReportMetric(time.Since(start).Seconds(), "add+mount-s")
 			start = time.Now()
 			out, err := exec.Command("ls", "-l", dir).Output()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -12,14 +13,50 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// loops is how many goroutines read requests. Each answers what needs no waiting
-// before it reads the next, so that a few keep all processors busy.
-const loops = 4
+// loops is how many goroutines read requests at most. Each answers what needs no
+// waiting before it reads the next, so that a few keep all processors busy. One of
+// them always does; the others help it while files are read, and have their rest
+// when there is nothing to do for helpIdle. For the kernel gives requests to those
+// who wait in turn: if a program asks for one thing after another, as ls does, four
+// that take turns are each asleep when theirs comes, and the work takes twice as
+// long (docs/decisions/0040).
+const (
+	loops    = 4
+	helpIdle = time.Millisecond
+)
+
+// help calls loops that rest.
+type help struct {
+	resting atomic.Int32
+	wanted  chan struct{} // capacity 1
+}
+
+func newHelp() *help { return &help{wanted: make(chan struct{}, 1)} }
+
+// call has one of those that rest come, if there is one.
+func (h *help) call() {
+	if h.resting.Load() > 0 {
+		poke(h.wanted)
+	}
+}
+
+// rest returns true when it is called, and false when gone is closed.
+func (h *help) rest(gone <-chan struct{}) bool {
+	h.resting.Add(1)
+	defer h.resting.Add(-1)
+	select {
+	case <-h.wanted:
+		return true
+	case <-gone:
+		return false
+	}
+}
 
 // loop is one of them, with what it uses again and again.
 type loop struct {
 	fs   *FS
 	conn *fuse.Conn
+	help *help
 	list []byte // listings are made here
 
 	// The read that is being answered, for hit.
@@ -28,8 +65,8 @@ type loop struct {
 	hit      func(b []byte) // answers read with b; made once, since a closure per read is an allocation
 }
 
-func newLoop(f *FS, conn *fuse.Conn) *loop {
-	l := &loop{fs: f, conn: conn}
+func newLoop(f *FS, conn *fuse.Conn, h *help) *loop {
+	l := &loop{fs: f, conn: conn, help: h}
 	l.hit = func(b []byte) {
 		l.answered = true
 		l.read.Respond(&fuse.ReadResponse{Data: b})
@@ -37,10 +74,19 @@ func newLoop(f *FS, conn *fuse.Conn) *loop {
 	return l
 }
 
-// run answers requests until the mount is gone.
-func (l *loop) run() error {
+// run answers requests until the mount is gone. If it helps only, it rests from
+// time to time, until ended is closed.
+func (l *loop) run(helps bool, ended <-chan struct{}) error {
+	if helps && !l.help.rest(ended) {
+		return nil
+	}
+	var began time.Time
 	for {
+		if helps {
+			began = time.Now()
+		}
 		req, err := l.conn.ReadRequest()
+		idle := helps && time.Since(began) > helpIdle
 		switch {
 		case err == nil:
 			l.answer(req)
@@ -53,6 +99,9 @@ func (l *loop) run() error {
 		default:
 			l.fs.log.Error("read request from the kernel", "err", err)
 		}
+		if idle && !l.help.rest(ended) {
+			return nil
+		}
 	}
 }
 
@@ -63,6 +112,7 @@ func (l *loop) answer(req fuse.Request) {
 		if r.Dir {
 			l.answerReadDir(r)
 		} else {
+			l.help.call()
 			l.answerRead(r)
 		}
 	case *fuse.LookupRequest:
@@ -75,12 +125,14 @@ func (l *loop) answer(req fuse.Request) {
 			return nil
 		})
 	case *fuse.GetattrRequest:
-		var resp fuse.GetattrResponse
-		if err := l.fs.getattr(r.Node, &resp.Attr); err != nil {
-			r.RespondError(toErrno(err))
-		} else {
-			r.Respond(&resp)
-		}
+		l.nowOrLater(r, &r.Header, func(ctx context.Context) error {
+			var resp fuse.GetattrResponse
+			err := l.fs.getattr(ctx, r.Node, &resp.Attr)
+			if err == nil {
+				r.Respond(&resp)
+			}
+			return err
+		})
 	case *fuse.OpenRequest:
 		l.nowOrLater(r, &r.Header, func(ctx context.Context) error {
 			var resp fuse.OpenResponse
@@ -88,7 +140,7 @@ func (l *loop) answer(req fuse.Request) {
 			if r.Dir {
 				err = l.fs.openDir(ctx, r.Node, &resp)
 			} else {
-				err = l.fs.openFile(ctx, r.Node, r.Flags, &resp)
+				err = l.fs.openFile(ctx, r.Node, r.Flags, Opener{PID: r.Pid, UID: r.Uid}, &resp)
 			}
 			if err == nil {
 				r.Respond(&resp)
@@ -119,7 +171,9 @@ func (l *loop) answer(req fuse.Request) {
 	case *fuse.InterruptRequest:
 		l.answerInterrupt(r)
 	default:
-		answerRest(l.fs, req)
+		if l.fs.opt.Host == nil || !l.answerChange(req) {
+			answerRest(l.fs, req)
+		}
 	}
 }
 
@@ -143,7 +197,11 @@ func answerRest(f *FS, req fuse.Request) {
 		*fuse.RemovexattrRequest, *fuse.FAllocateRequest:
 		req.RespondError(syscall.EROFS)
 	case *fuse.ReadlinkRequest:
-		r.RespondError(syscall.EINVAL)
+		if to, err := f.readLink(r.Node); err != nil {
+			r.RespondError(toErrno(err))
+		} else {
+			r.Respond(to)
+		}
 	default:
 		// The kernel takes it for "nothing to do here" or does it by itself, and for
 		// flush, fsync, poll, lseek and most others it does not ask again.
@@ -157,7 +215,7 @@ func (l *loop) nowOrLater(req fuse.Request, h *fuse.Header, op func(ctx context.
 	err := op(noWait)
 	if err == (errMustWait{}) {
 		t, _ := l.fs.root.of(h.Node)
-		err = l.fs.later(h, t, func(ctx context.Context) {
+		err = l.fs.later(h, about{t: t}, func(ctx context.Context) {
 			if err := op(ctx); err != nil {
 				req.RespondError(toErrno(reason(ctx, err)))
 			}
@@ -174,6 +232,10 @@ func (l *loop) answerRead(r *fuse.ReadRequest) {
 	h, n, err := l.fs.readable(r.Handle, r.Offset, r.Size)
 	if err != nil {
 		r.RespondError(toErrno(err))
+		return
+	}
+	if h.draft != nil {
+		r.Respond(&fuse.ReadResponse{Data: h.draft.read(r.Offset, n)})
 		return
 	}
 	if n == 0 {
@@ -200,7 +262,7 @@ func (l *loop) readLater(r *fuse.ReadRequest, h *handle, n int) {
 		r.RespondError(toErrno(context.DeadlineExceeded))
 		return
 	}
-	err := l.fs.later(&r.Header, h.t, func(ctx context.Context) {
+	err := l.fs.later(&r.Header, about{t: h.t, h: h, in: in}, func(ctx context.Context) {
 		buf := takeBuffer(n)
 		defer giveBuffer(buf)
 		if err := l.fs.readWaiting(ctx, h, (*buf)[:n], r.Offset); err != nil {
@@ -240,7 +302,7 @@ func (l *loop) answerStatfs(r *fuse.StatfsRequest) {
 		r.Respond(s.statfs())
 		return
 	}
-	err := l.fs.later(&r.Header, nil, func(context.Context) {
+	err := l.fs.later(&r.Header, about{}, func(context.Context) {
 		s := l.fs.count()
 		l.fs.totals.keep(s, time.Now())
 		r.Respond(s.statfs())

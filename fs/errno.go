@@ -19,6 +19,7 @@ var errnos = []struct {
 	{weir.ErrNotFound, syscall.ENOENT},
 	{weir.ErrClosed, syscall.ENOTCONN}, // what the next call sees once the mount is gone
 	{weir.ErrCorrupt, syscall.EIO},
+	{weir.ErrRefused, syscall.EACCES},
 	{context.Canceled, syscall.EINTR},
 	{context.DeadlineExceeded, syscall.ETIMEDOUT},
 	{os.ErrDeadlineExceeded, syscall.ETIMEDOUT},
@@ -40,4 +41,27 @@ func toErrno(err error) syscall.Errno {
 		}
 	}
 	return syscall.EIO
+}
+
+// hostErrnos is what a program sees when a Host says no to a change. What is not
+// listed goes through errnos.
+var hostErrnos = []struct {
+	err   error
+	errno syscall.Errno
+}{
+	{weir.ErrInvalid, syscall.EINVAL},
+	{weir.ErrHostile, syscall.EINVAL},
+	{weir.ErrExists, syscall.EEXIST},
+	{weir.ErrInUse, syscall.EBUSY},
+	{weir.ErrNoSpace, syscall.ENOSPC},
+}
+
+// hostError returns what toErrno makes the right errno of, for an error of a Host.
+func hostError(err error) error {
+	for _, e := range hostErrnos {
+		if errors.Is(err, e.err) {
+			return e.errno
+		}
+	}
+	return err
 }

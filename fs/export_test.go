@@ -1,12 +1,18 @@
 package fs
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
+
+// ShowHidden shows what was hidden and is due then.
+func ShowHidden(f *FS, now time.Time) { f.showHidden(now) }
 
 // FakeName returns the name in a fake torrent's metadata.
 func FakeName(t *FakeTorrent) string { return t.info.Name }
 
-// Waiting returns how many requests wait.
-func Waiting(f *FS) int {
+// Waits returns how many requests wait.
+func Waits(f *FS) int {
 	f.waits.mu.Lock()
 	defer f.waits.mu.Unlock()
 	return len(f.waits.byID)

@@ -32,10 +32,13 @@ type FakeTorrent struct {
 	known  chan struct{}     // closed when the metadata is known
 	Opened atomic.Int32      // files that are open now
 	Waits  atomic.Int32      // ReadAt calls that wait now
+	Infos  atomic.Int32      // Info calls so far
 
 	mu      sync.Mutex
 	held    []bool
 	fail    error
+	refuse  error         // of OpenFile
+	by      Opener        // of the last one
 	changed chan struct{} // closed and renewed at every change
 }
 
@@ -136,12 +139,28 @@ func (t *FakeTorrent) change(fn func()) {
 func (t *FakeTorrent) InfoHash() weir.InfoHash { return t.ih }
 
 func (t *FakeTorrent) Info() *weir.TorrentInfo {
+	t.Infos.Add(1)
 	select {
 	case <-t.known:
 		return t.info
 	default:
 		return nil
 	}
+}
+
+func (t *FakeTorrent) Outline() (Outline, bool) {
+	select {
+	case <-t.known:
+		all := weir.Range{End: t.info.Length}
+		return Outline{Length: t.info.Length, Held: t.HeldBytes(all), Files: len(t.info.Files), Created: t.info.Created}, true
+	default:
+		return Outline{}, false
+	}
+}
+
+// Status counts the range's bytes as peers, so that tests see what is asked for.
+func (t *FakeTorrent) Status(r weir.Range) Status {
+	return Status{Peers: int(r.Len()), Seeds: 1, Availability: 1.5, State: "warm", Wait: "no peer has it"}
 }
 
 func (t *FakeTorrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
@@ -174,9 +193,26 @@ func (t *FakeTorrent) HeldBytes(r weir.Range) int64 {
 	return n
 }
 
-func (t *FakeTorrent) OpenFile(index int) (File, error) {
+func (t *FakeTorrent) OpenFile(index int, by Opener) (File, error) {
+	t.mu.Lock()
+	refuse := t.refuse
+	t.by = by
+	t.mu.Unlock()
+	if refuse != nil {
+		return nil, refuse
+	}
 	t.Opened.Add(1)
 	return &fakeFile{t: t, r: t.info.Files[index].Range()}, nil
+}
+
+// Refuse makes OpenFile fail with err.
+func (t *FakeTorrent) Refuse(err error) { t.change(func() { t.refuse = err }) }
+
+// OpenedBy returns who opened a file last.
+func (t *FakeTorrent) OpenedBy() Opener {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.by
 }
 
 // has returns whether r is held, and what to wait for if it is not.

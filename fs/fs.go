@@ -16,15 +16,24 @@ import (
 // concurrent use, and none but WaitInfo waits for the network.
 type Torrent interface {
 	InfoHash() weir.InfoHash
-	// Info returns nil while a magnet's metadata is unknown.
+	// Outline returns false while a magnet's metadata is unknown. It is asked for
+	// whenever a torrent is listed or looked at from outside, thousands of them in a
+	// row, so it must be quick: it loads nothing.
+	Outline() (Outline, bool)
+	// Info returns nil while a magnet's metadata is unknown. It may read from the
+	// local disk; it is called when somebody looks inside.
 	Info() *weir.TorrentInfo
 	// WaitInfo returns when the metadata is known or ctx is done.
 	WaitInfo(ctx context.Context) (*weir.TorrentInfo, error)
 	// HeldBytes returns how many bytes of r (torrent coordinates) are held
 	// locally. It is asked for at every stat, so it must be quick.
 	HeldBytes(r weir.Range) int64
-	// OpenFile opens the file at index of Info().Files.
-	OpenFile(index int) (File, error)
+	// Status tells how r (torrent coordinates) does; it is empty while the metadata
+	// is unknown.
+	Status(r weir.Range) Status
+	// OpenFile opens the file at index of Info().Files. An error that wraps
+	// weir.ErrRefused is EACCES.
+	OpenFile(index int, by Opener) (File, error)
 }
 
 // File is one open of one file. Offsets count from the file's beginning; callers
@@ -48,10 +57,14 @@ const (
 // Options say where and how to mount. Only Mountpoint is required.
 type Options struct {
 	Mountpoint    string        // a directory
+	Source        string        // what the kernel lists as mounted there; "": weir
 	UID, GID      uint32        // who owns all files and folders
 	AllowOther    bool          // users other than the mounting one may look in
 	AllowNonEmpty bool          // mount over a directory that has something in it
 	ReadTimeout   time.Duration // how long a read, or opening a magnet's folder, may wait; 0: DefaultReadTimeout
+	Control       string        // path of the control socket, shown in user.weir.control of the mount's root
+	Host          Host          // nil: nothing can be changed through the mount
+	ByHash        bool          // by-hash/<info hash> in the root leads to any torrent
 	ReadAheadKB   int           // kernel read-ahead of the mount, KiB; 0: DefaultReadAheadKB, negative: leave it
 	Version       string        // shown in user.weir.version of the mount's root
 	Log           *slog.Logger  // nil: no log
@@ -65,10 +78,14 @@ type FS struct {
 	created time.Time // stands in where a torrent does not say
 
 	root     *root
+	trees    trees
+	hiding   hiding
+	draftSum atomic.Int64 // bytes in drafts
 	handles  handles
 	waits    waits
 	totals   totals
 	notifier *notifier
+	chores   chores
 
 	// base is the ancestor of every wait's context; stop ends it with a reason.
 	base context.Context
@@ -86,7 +103,7 @@ type FS struct {
 	ended    sync.Once // see end
 	endErr   error
 	answers  [loops]error   // how each loop ended; read when gone is closed
-	behind   sync.WaitGroup // notifier and watchReaders
+	behind   sync.WaitGroup // notifier, watchReaders, chores and growing trees
 }
 
 // New returns an empty tree. Nothing is touched until Mount.
@@ -106,41 +123,94 @@ func New(opt Options) *FS {
 		opt:      opt,
 		log:      opt.Log,
 		created:  now,
-		root:     newRoot(now),
+		root:     newRoot(now, opt.ByHash),
 		waits:    newWaits(),
 		notifier: newNotifier(),
+		chores:   newChores(),
 		base:     base,
 		stop:     stop,
 		deadline: opt.ReadTimeout,
 	}
 }
 
-// Add puts a torrent's folder into the root and returns the name it is shown
+// Add is AddAt for the root.
+func (f *FS) Add(name string, t Torrent) (shown string, err error) { return f.AddAt("", name, t) }
+
+// AddAt puts a torrent's folder into sorting folder dir, a path with '/' between
+// names, "" for the root. The folder and those above it are made if they are not
+// there, and stay until RemoveFolder. It returns the name that the torrent is shown
 // under: name made safe, or the info hash if name is empty, with a suffix if the
 // name is taken. It never waits. The error is weir.ErrExists if a torrent with
-// this info hash is there.
-func (f *FS) Add(name string, t Torrent) (shown string, err error) {
-	added, err := f.root.add(name, t)
+// this info hash is there, or if something else has a name in dir, and
+// weir.ErrInvalid if dir can't be.
+func (f *FS) AddAt(dir, name string, t Torrent) (shown string, err error) {
+	_, at, grew, err := f.root.add(dir, name, t)
+	f.notifier.foldersChanged(grew)
 	if err != nil {
 		return "", err
 	}
 	f.totals.forget()
-	f.notifier.rootChanged(added.shown)
-	return added.shown, nil
+	return at.name, nil
+}
+
+// Move puts a torrent's folder into another sorting folder, made if it is not
+// there, and under another name, unless that is empty. It returns the name that it
+// is shown under then. Inodes stay, and what is open stays open. The error is
+// weir.ErrNotFound if there is no such torrent; see AddAt for others.
+func (f *FS) Move(ih weir.InfoHash, dir, name string) (shown string, err error) {
+	old, now, grew, err := f.root.move(ih, dir, name)
+	f.notifier.foldersChanged(grew)
+	if err != nil {
+		return "", err
+	}
+	f.notifier.nameGone(old.in.id, old.name)
+	return now.name, nil
 }
 
 // Remove takes a torrent's folder away. Reads of it that wait end with ESTALE,
 // and so does everything that is done to files of it that are open. The error is
 // weir.ErrNotFound if there is no such torrent.
 func (f *FS) Remove(ih weir.InfoHash) error {
-	t, err := f.root.remove(ih)
+	t, old, err := f.root.remove(ih)
 	if err != nil {
 		return err
 	}
 	f.waits.cancelTorrent(t, weir.ErrRemoved)
 	f.totals.forget()
-	f.notifier.rootChanged(t.shown)
+	f.notifier.nameGone(old.in.id, old.name)
 	f.notifier.torrentRemoved(t, f.handles.openOf(t))
+	return nil
+}
+
+// MakeFolder makes a sorting folder, and those above it where they are not there.
+// The error is weir.ErrExists or weir.ErrInvalid.
+func (f *FS) MakeFolder(dir string) error {
+	grew, err := f.root.makeFolder(dir)
+	f.notifier.foldersChanged(grew)
+	return err
+}
+
+// RemoveFolder removes a sorting folder. The error is weir.ErrNotFound, or
+// weir.ErrInUse if something is in it.
+func (f *FS) RemoveFolder(dir string) error {
+	old, err := f.root.removeFolder(dir)
+	if err != nil {
+		return err
+	}
+	f.notifier.nameGone(old.in.id, old.name)
+	return nil
+}
+
+// MoveFolder gives a sorting folder, with all that is in it, another path; what is
+// above that is made if it is not there. The error is weir.ErrNotFound,
+// weir.ErrExists if there is something at to, or weir.ErrInvalid.
+func (f *FS) MoveFolder(from, to string) error {
+	old, grew, err := f.root.moveFolder(from, to)
+	f.notifier.foldersChanged(grew)
+	if err != nil {
+		return err
+	}
+	f.notifier.nameGone(old.in.id, old.name)
 	return nil
 }
 

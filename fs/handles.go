@@ -2,17 +2,22 @@ package fs
 
 import (
 	"sync"
+	"time"
 
 	"bazil.org/fuse"
 )
 
-// handle is one open file.
+// handle is one open file: of a torrent, or a draft.
 type handle struct {
-	t     *torrent
-	entry uint32
-	file  File
-	size  int64
-	late  late
+	by     Opener
+	opened time.Time
+	draft  *draft // nil: a torrent's, which has the rest
+	t      *torrent
+	entry  uint32
+	path   string // beneath the torrent's folder
+	file   File
+	size   int64
+	late   late
 }
 
 // handles numbers the open files. A number is a place in a slice, so that a read
@@ -70,6 +75,19 @@ func (hs *handles) openOf(t *torrent) []uint32 {
 		}
 	}
 	return entries
+}
+
+// all returns everything that is open.
+func (hs *handles) all() []*handle {
+	hs.mu.RLock()
+	defer hs.mu.RUnlock()
+	var open []*handle
+	for _, h := range hs.open {
+		if h != nil {
+			open = append(open, h)
+		}
+	}
+	return open
 }
 
 // takeAll removes and returns everything that is open.

@@ -66,10 +66,10 @@ func TestInterrupt(t *testing.T) {
 	}{
 		{"Read", readWaits, func() error { return readRaw(filepath.Join(dir, "film/film.mkv"), 0) }},
 		{"ReadDirect", readWaits, func() error { return readRaw(filepath.Join(dir, "film/film.mkv"), syscall.O_DIRECT) }},
-		{"Lookup", func() bool { return fs.Waiting(f) > 0 }, func() error {
+		{"Lookup", func() bool { return fs.Waits(f) > 0 }, func() error {
 			return syscall.Stat(filepath.Join(dir, "magnet/f"), new(syscall.Stat_t))
 		}},
-		{"OpenDir", func() bool { return fs.Waiting(f) > 0 }, func() error {
+		{"OpenDir", func() bool { return fs.Waits(f) > 0 }, func() error {
 			fd, err := syscall.Open(filepath.Join(dir, "magnet"), syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
 			if err == nil {
 				syscall.Close(fd)
@@ -83,7 +83,7 @@ func TestInterrupt(t *testing.T) {
 			if err != syscall.EINTR {
 				t.Errorf("error %v, want EINTR", err)
 			}
-			fs.Eventually(t, "nobody waits", func() bool { return fs.Waiting(f) == 0 && tor.Waits.Load() == 0 })
+			fs.Eventually(t, "nobody waits", func() bool { return fs.Waits(f) == 0 && tor.Waits.Load() == 0 })
 		})
 	}
 }
@@ -128,7 +128,7 @@ func TestInterruptAtOnce(t *testing.T) {
 			t.Fatal("the interrupt was lost")
 		}
 	}
-	fs.Eventually(t, "nobody waits", func() bool { return fs.Waiting(f) == 0 })
+	fs.Eventually(t, "nobody waits", func() bool { return fs.Waits(f) == 0 })
 }
 
 // readRaw reads once, without the retry that package os makes.
@@ -160,7 +160,7 @@ func TestKilledReader(t *testing.T) {
 		}
 		child.Wait()
 		t.Logf("%v: ended after %v", sig, time.Since(start))
-		fs.Eventually(t, "nobody wants anything any more", func() bool { return fs.Waiting(f) == 0 && tor.Waits.Load() == 0 })
+		fs.Eventually(t, "nobody wants anything any more", func() bool { return fs.Waits(f) == 0 && tor.Waits.Load() == 0 })
 		t.Logf("%v: wanted nothing after %v", sig, time.Since(start))
 		fs.Eventually(t, "its files are closed", func() bool { return tor.Opened.Load() == 0 })
 	}

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -44,7 +45,7 @@ func (f *FS) Mount() error {
 	if err := CheckHost(); err != nil {
 		return err
 	}
-	point, err := checkPoint(f.opt)
+	point, err := checkPoint(f.opt.Mountpoint, f.opt.AllowNonEmpty)
 	if err != nil {
 		return err
 	}
@@ -52,9 +53,12 @@ func (f *FS) Mount() error {
 		return fmt.Errorf("mount %s: allowing other users needs a line user_allow_other in /etc/fuse.conf", point)
 	}
 	options := []fuse.MountOption{
-		fuse.FSName("weir"), fuse.Subtype("weir"), fuse.ReadOnly(), fuse.DefaultPermissions(), fuse.AsyncRead(),
+		fuse.FSName(cmp.Or(f.opt.Source, "weir")), fuse.Subtype("weir"), fuse.DefaultPermissions(), fuse.AsyncRead(),
 		fuse.MaxReadahead(uint32(max(DefaultReadAheadKB, f.opt.ReadAheadKB)) << 10),
 		fuse.MaxBackground(maxBackground), fuse.CongestionThreshold(congestionThreshold),
+	}
+	if f.opt.Host == nil {
+		options = append(options, fuse.ReadOnly())
 	}
 	if f.opt.AllowOther {
 		options = append(options, fuse.AllowOther())
@@ -92,20 +96,30 @@ func checkHost(device string) error {
 		return fmt.Errorf("open %s: the kernel's FUSE is not there: run modprobe fuse; in a container, start it with --device %s --cap-add SYS_ADMIN: %w", device, device, err)
 	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("open %s: this container may not use it: start it with --device %s --cap-add SYS_ADMIN: %w", device, device, err)
+	case errors.Is(err, os.ErrPermission): // the helper opens it with its caller's rights
+		return fmt.Errorf("open %s: you may not: run chmod 666 %s as root, as it is on most systems, or join the group that may (ls -l %s): %w", device, device, device, err)
 	}
-	// Any other error may be a matter of permissions that the helper has.
+	// What any other error means, the helper says.
 	if _, err := exec.LookPath(helper); err != nil {
 		return errNoHelper
 	}
 	return nil
 }
 
+// CheckMountpoint makes sure that something can be mounted at dir, as Mount does
+// before it mounts; every error says what to do about it. What a crashed weir left
+// there is cleaned up.
+func CheckMountpoint(dir string, allowNonEmpty bool) error {
+	_, err := checkPoint(dir, allowNonEmpty)
+	return err
+}
+
 // checkPoint returns the mountpoint as the kernel will list it, after making
 // sure that something can be mounted there.
-func checkPoint(opt Options) (string, error) {
-	point, err := resolvePoint(opt.Mountpoint)
+func checkPoint(dir string, allowNonEmpty bool) (string, error) {
+	point, err := resolvePoint(dir)
 	if err != nil {
-		return "", pointError(opt.Mountpoint, err)
+		return "", pointError(dir, err)
 	}
 	if err := clearStale(point); err != nil {
 		return "", err
@@ -120,16 +134,16 @@ func checkPoint(opt Options) (string, error) {
 	if os.Geteuid() != 0 && syscall.Access(point, 2) != nil {
 		return "", fmt.Errorf("mountpoint %s: you may not write there; choose a directory of your own: %w", point, os.ErrPermission)
 	}
-	if opt.AllowNonEmpty {
+	if allowNonEmpty {
 		return point, nil
 	}
-	dir, err := os.Open(point)
+	file, err := os.Open(point)
 	if err != nil {
 		return "", pointError(point, err)
 	}
-	defer dir.Close()
-	if names, _ := dir.Readdirnames(1); len(names) > 0 {
-		return "", fmt.Errorf("mountpoint %s is not empty (it holds %q): name an empty directory, or say that its content may be hidden: %w", point, names[0], syscall.ENOTEMPTY)
+	defer file.Close()
+	if names, _ := file.Readdirnames(1); len(names) > 0 {
+		return "", fmt.Errorf("mountpoint %s is not empty (it holds %q): name an empty directory, or hide what is in it with --nonempty: %w", point, names[0], syscall.ENOTEMPTY)
 	}
 	return point, nil
 }

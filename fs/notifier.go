@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -31,18 +30,39 @@ type invalidator interface {
 type notifier struct {
 	mu      sync.Mutex
 	running bool
-	names   []string // of the root that appeared or vanished
+	gone    []goneName
+	changed []fuse.NodeID // folders whose listing and attributes changed
 	grown   []*torrent
+	dropped []forgotten
 	removed []removal
+	shown   []reshown
 	held    map[*torrent][]weir.Range
-	soon    chan struct{} // capacity 1: names, grown or removed has something
+	soon    chan struct{} // capacity 1: one of the above but held has something
 	calm    chan struct{} // capacity 1: held has something
+}
+
+// goneName is a name that is not in a sorting folder any more.
+type goneName struct {
+	parent fuse.NodeID
+	name   string
 }
 
 // removal is a torrent that was removed and the entries of it that are open.
 type removal struct {
 	t    *torrent
 	open []uint32
+}
+
+// forgotten is a tree that was dropped.
+type forgotten struct {
+	t *torrent
+	g *tree
+}
+
+// reshown is what is no longer hidden of a torrent.
+type reshown struct {
+	t       *torrent
+	entries map[uint32]uint32 // and the folder of each
 }
 
 func newNotifier() *notifier {
@@ -60,24 +80,44 @@ func poke(ch chan struct{}) {
 	}
 }
 
-func (n *notifier) rootChanged(name string) {
+// add keeps a change by fn, unless nobody will be told of it.
+func (n *notifier) add(fn func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.running {
-		n.names = append(n.names, name)
+		fn()
 		poke(n.soon)
+	}
+}
+
+func (n *notifier) nameGone(parent fuse.NodeID, name string) {
+	n.add(func() { n.gone = append(n.gone, goneName{parent, name}) })
+}
+
+func (n *notifier) folderChanged(dir fuse.NodeID) {
+	n.add(func() { n.changed = append(n.changed, dir) })
+}
+
+func (n *notifier) foldersChanged(dirs []fuse.NodeID) {
+	if len(dirs) > 0 {
+		n.add(func() { n.changed = append(n.changed, dirs...) })
 	}
 }
 
 // torrentGrown: the folder's own attributes may have been given out before its
 // metadata was known.
 func (n *notifier) torrentGrown(t *torrent) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.running {
-		n.grown = append(n.grown, t)
-		poke(n.soon)
-	}
+	n.add(func() { n.grown = append(n.grown, t) })
+}
+
+// treeForgotten: who changes what is held of t can't be told any more which files
+// that concerns, so the kernel has to ask for all of them.
+func (n *notifier) treeForgotten(t *torrent, g *tree) {
+	n.add(func() { n.dropped = append(n.dropped, forgotten{t, g}) })
+}
+
+func (n *notifier) torrentShown(t *torrent, entries map[uint32]uint32) {
+	n.add(func() { n.shown = append(n.shown, reshown{t, entries}) })
 }
 
 func (n *notifier) torrentRemoved(t *torrent, open []uint32) {
@@ -124,100 +164,4 @@ func (n *notifier) start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.running = true
-}
-
-// run tells to, until ctx is done.
-func (n *notifier) run(ctx context.Context, to invalidator) {
-	defer func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.running = false
-		n.names, n.grown, n.removed = nil, nil, nil
-		clear(n.held)
-	}()
-	// A reply that was on its way while the kernel was told to forget a name may
-	// be taken in after that, so names are told twice, at least heldEvery apart.
-	var told, again []string
-	timer := time.NewTimer(heldEvery)
-	defer timer.Stop()
-	for armed := true; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.soon:
-			told = append(told, n.tellTree(to)...)
-		case <-n.calm:
-		case <-timer.C:
-			armed = false
-			n.tellHeld(to)
-			tellNames(to, again)
-			again, told = told, nil
-			if len(again) == 0 {
-				continue // nothing to do until something changes
-			}
-		}
-		if !armed {
-			timer.Reset(heldEvery)
-			armed = true
-		}
-	}
-}
-
-// tellNames makes the kernel forget names in the root. Errors say that it does
-// not know the name, or that the mount is gone.
-func tellNames(to invalidator, names []string) {
-	for _, name := range names {
-		_ = to.InvalidateEntry(fuse.RootID, name)
-	}
-	if len(names) > 0 {
-		_ = to.InvalidateNode(fuse.RootID, 0, 0) // its listing and its attributes
-	}
-}
-
-// tellTree tells of everything but held bytes, and returns the names among it.
-func (n *notifier) tellTree(to invalidator) []string {
-	n.mu.Lock()
-	names, grown, removed := n.names, n.grown, n.removed
-	n.names, n.grown, n.removed = nil, nil, nil
-	n.mu.Unlock()
-	tellNames(to, names)
-	for _, t := range grown {
-		if t.seen.Swap(false) {
-			_ = to.InvalidateNode(makeNode(t.prefix, 0), -1, 0)
-		}
-	}
-	for _, r := range removed {
-		for _, e := range r.open { // the pages of files that can still be read
-			_ = to.InvalidateNode(makeNode(r.t.prefix, e), 0, 0)
-		}
-		_ = to.InvalidateNode(makeNode(r.t.prefix, 0), 0, 0)
-		if g := r.t.grown.Load(); g != nil {
-			for e := uint32(1); e < uint32(g.len()); e++ {
-				if g.takeSeen(e) {
-					_ = to.InvalidateNode(makeNode(r.t.prefix, e), 0, 0)
-				}
-			}
-		}
-	}
-	return names
-}
-
-// tellHeld makes the kernel ask again for the attributes of the files whose held
-// bytes changed, if it has them.
-func (n *notifier) tellHeld(to invalidator) {
-	n.mu.Lock()
-	held := n.held
-	n.held = make(map[*torrent][]weir.Range)
-	n.mu.Unlock()
-	for t, ranges := range held {
-		g := t.grown.Load()
-		for _, r := range ranges {
-			first, end := g.info.FilesIn(r)
-			for file := first; file < end; file++ {
-				if e := g.nodeOf[file]; e != 0 && g.takeSeen(e) {
-					_ = to.InvalidateNode(makeNode(t.prefix, e), -1, 0) // attributes only
-				}
-			}
-		}
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,7 @@ func (k *fakeKernel) take() []string {
 func TestNotifier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := growT(t, FakeInfo("t", FakeFile{Path: "a", Length: 10}, FakeFile{Path: "b", Length: 10}, FakeFile{Path: "c", Length: 10}))
-		tor := &torrent{prefix: 5, shown: "t"}
+		tor := &torrent{prefix: 5}
 		tor.grown.Store(g)
 		n, k := newNotifier(), &fakeKernel{}
 		expect := func(what string, want ...string) {
@@ -57,11 +58,12 @@ func TestNotifier(t *testing.T) {
 			}
 		}
 		n.heldChanged(tor, weir.Range{End: 30}) // dropped: not mounted
-		n.rootChanged("x")
+		n.nameGone(fuse.RootID, "x")
 		n.start()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go n.run(ctx, k)
+		var back atomic.Bool
+		go n.run(ctx, k, func(g goneName) bool { return back.Load() && g.name == "back" })
 		time.Sleep(time.Minute)
 		expect("before the mount")
 
@@ -76,12 +78,19 @@ func TestNotifier(t *testing.T) {
 		time.Sleep(heldEvery)
 		expect("when the kernel did not ask again")
 
-		n.rootChanged("new")
-		expect("a name, at once", "name new", "node 0:1 0+0")
+		n.nameGone(fuse.RootID, "old")
+		expect("a name, at once", "name old", "node 0:1 0+0")
 		time.Sleep(3 * heldEvery)
-		expect("a name, once more", "name new", "node 0:1 0+0")
+		expect("a name, once more", "name old", "node 0:1 0+0")
 		time.Sleep(time.Minute)
 		expect("a name, then")
+		n.nameGone(fuse.RootID, "back")
+		expect("a name that comes back", "name back", "node 0:1 0+0")
+		back.Store(true)
+		time.Sleep(3 * heldEvery)
+		expect("a name that is back", "node 0:1 0+0")
+		n.foldersChanged([]fuse.NodeID{makeNode(7, 0), fuse.RootID, makeNode(7, 0)})
+		expect("listings", "node 7:0 0+0", "node 0:1 0+0")
 
 		tor.seen.Store(true)
 		n.torrentGrown(tor)
@@ -91,13 +100,25 @@ func TestNotifier(t *testing.T) {
 
 		g.markSeen(3)
 		n.heldChanged(tor, weir.Range{End: 30})
-		n.rootChanged("t")
+		n.nameGone(fuse.RootID, "t")
 		n.torrentRemoved(tor, []uint32{2})
 		expect("removed", "name t", "node 0:1 0+0", "node 5:2 0+0", "node 5:0 0+0", "node 5:3 0+0")
+		time.Sleep(time.Minute)
+		k.take()
+
+		g.markSeen(2)
+		n.treeForgotten(tor, g)
+		expect("forgotten", "node 5:2 -1+0")
+		n.torrentShown(tor, map[uint32]uint32{2: 0, 3: 0})
+		expect("shown again", "node 5:0 0+0")
+		tor.grown.Store(nil)
+		n.heldChanged(tor, weir.Range{End: 30})
+		time.Sleep(time.Minute)
+		expect("held of what is forgotten")
 		cancel()
 		synctest.Wait()
-		n.rootChanged("late")
-		if len(n.names) != 0 {
+		n.nameGone(fuse.RootID, "late")
+		if len(n.gone) != 0 {
 			t.Error("keeps changes that nobody will be told of")
 		}
 	})
@@ -125,7 +146,7 @@ func TestWaits(t *testing.T) {
 	tor := &torrent{}
 	ends := make(chan error, 3)
 	begin := func(id fuse.RequestID, t *torrent) error {
-		return f.later(&fuse.Header{ID: id}, t, func(ctx context.Context) {
+		return f.later(&fuse.Header{ID: id}, about{t: t}, func(ctx context.Context) {
 			<-ctx.Done()
 			ends <- context.Cause(ctx)
 		})
@@ -166,7 +187,7 @@ func TestWaits(t *testing.T) {
 func TestWaitDeadline(t *testing.T) {
 	f := New(Options{ReadTimeout: time.Millisecond})
 	end := make(chan error)
-	err := f.later(&fuse.Header{ID: 1}, nil, func(ctx context.Context) {
+	err := f.later(&fuse.Header{ID: 1}, about{}, func(ctx context.Context) {
 		<-ctx.Done()
 		end <- reason(ctx, ctx.Err())
 	})

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"bazil.org/fuse"
 
@@ -12,9 +13,8 @@ import (
 // The operations, as methods that need no kernel. Those that take a context may
 // have to wait; under noWait they return errMustWait instead.
 
-// at returns the torrent that a node is of, and which entry. The root is not of
-// one. ESTALE: it was removed, for the kernel does not ask for what it was never
-// given.
+// at returns the torrent that a node is of, and which entry. ESTALE: it was
+// removed, for the kernel does not ask for what it was never given.
 func (f *FS) at(id fuse.NodeID) (*torrent, uint32, error) {
 	if t, e := f.root.of(id); t != nil {
 		return t, e, nil
@@ -28,7 +28,7 @@ func (f *FS) entry(ctx context.Context, id fuse.NodeID) (*torrent, *tree, uint32
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	g, err := t.tree(ctx, f.notifier)
+	g, err := f.tree(ctx, t)
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -38,54 +38,58 @@ func (f *FS) entry(ctx context.Context, id fuse.NodeID) (*torrent, *tree, uint32
 	return t, g, e, nil
 }
 
-// getattr never waits: whoever knows a node below a torrent's folder has made
-// its tree grow.
-func (f *FS) getattr(id fuse.NodeID, a *fuse.Attr) error {
-	if id == fuse.RootID {
-		f.rootAttr(a)
-		return nil
-	}
-	if id == pollNode {
+// getattr waits only for a tree that was forgotten.
+func (f *FS) getattr(ctx context.Context, id fuse.NodeID, a *fuse.Attr) error {
+	switch {
+	case id == pollNode:
 		f.pollAttr(a)
 		return nil
-	}
-	t, e, err := f.at(id)
-	if err != nil {
+	case id == byHashNode:
+		f.byHashAttr(a)
+		return nil
+	case isDraft(id):
+		d, err := f.root.draft(id)
+		if err == nil {
+			f.draftAttr(a, d)
+		}
 		return err
 	}
-	if e == 0 {
-		f.folderAttr(a, t)
-		return nil
-	}
-	g := t.grown.Load()
-	if g == nil || e >= uint32(g.len()) {
+	t, e := f.root.of(id)
+	if t == nil {
+		if d := f.root.folder(id); d != nil {
+			f.sortingAttr(a, d)
+			return nil
+		}
 		return syscall.ESTALE
 	}
-	f.entryAttr(a, t, g, e)
-	return nil
+	switch e {
+	case 0:
+		f.torrentAttr(a, t)
+		return nil
+	case linkEntry:
+		f.linkAttr(a, t)
+		return nil
+	}
+	t, g, e, err := f.entry(ctx, id)
+	if err == nil {
+		f.entryAttr(a, t, g, e)
+	}
+	return err
 }
 
 // lookup finds a name in a folder. A name that is not in a torrent never will
 // be, and is answered with node 0, which the kernel may keep like any other
-// answer; one that is not in the root is ENOENT and not kept.
+// answer; one that is not in a sorting folder is ENOENT and not kept.
 func (f *FS) lookup(ctx context.Context, parent fuse.NodeID, name string, resp *fuse.LookupResponse) error {
 	if len(name) > NameBytes {
 		return syscall.ENAMETOOLONG
 	}
+	if parent == byHashNode {
+		return f.lookupHash(ctx, name, resp)
+	}
 	resp.EntryValid = validFor
-	if parent == fuse.RootID {
-		t := f.root.named(name)
-		if t == nil {
-			if name == pollName && f.polling.Load() {
-				resp.Node, resp.EntryValid = pollNode, 0
-				f.pollAttr(&resp.Attr)
-				return nil
-			}
-			return syscall.ENOENT
-		}
-		resp.Node = makeNode(t.prefix, 0)
-		f.folderAttr(&resp.Attr, t)
-		return nil
+	if d := f.root.folder(parent); d != nil {
+		return f.lookupSorting(d, name, resp)
 	}
 	t, g, dir, err := f.entry(ctx, parent)
 	if err != nil {
@@ -99,17 +103,48 @@ func (f *FS) lookup(ctx context.Context, parent fuse.NodeID, name string, resp *
 		resp.Node = 0
 		return nil
 	}
+	if t.hidden.has(e) {
+		return syscall.ENOENT
+	}
 	resp.Node = makeNode(t.prefix, e)
 	f.entryAttr(&resp.Attr, t, g, e)
 	return nil
 }
 
+func (f *FS) lookupSorting(d *folder, name string, resp *fuse.LookupResponse) error {
+	s := f.root.named(d, name)
+	if s == nil {
+		if name == pollName && f.polling.Load() {
+			resp.Node, resp.EntryValid = pollNode, 0
+			f.pollAttr(&resp.Attr)
+			return nil
+		}
+		return syscall.ENOENT
+	}
+	resp.Node = s.node()
+	switch {
+	case s.t != nil:
+		f.torrentAttr(&resp.Attr, s.t)
+	case s.dir != nil:
+		f.sortingAttr(&resp.Attr, s.dir)
+	case s.draft != nil:
+		resp.EntryValid = 0
+		f.draftAttr(&resp.Attr, s.draft)
+	default:
+		f.byHashAttr(&resp.Attr)
+	}
+	return nil
+}
+
 // openDir waits until a folder can be listed. Folders need no handle: what is in
-// them is found by the node. The kernel may keep all listings; it is told when
-// the root's changes.
+// them is found by the node. The kernel may keep all listings but that of by-hash;
+// it is told when one changes.
 func (f *FS) openDir(ctx context.Context, id fuse.NodeID, resp *fuse.OpenResponse) error {
+	if id == byHashNode {
+		return nil
+	}
 	resp.Flags = fuse.OpenCacheDir | fuse.OpenKeepCache
-	if id == fuse.RootID {
+	if f.root.folder(id) != nil {
 		return nil
 	}
 	_, g, e, err := f.entry(ctx, id)
@@ -120,16 +155,23 @@ func (f *FS) openDir(ctx context.Context, id fuse.NodeID, resp *fuse.OpenRespons
 }
 
 // openFile opens a file for reading; its contents never change, so the kernel
-// keeps its pages.
-func (f *FS) openFile(ctx context.Context, id fuse.NodeID, flags fuse.OpenFlags, resp *fuse.OpenResponse) error {
+// keeps its pages. Drafts may be written, too.
+func (f *FS) openFile(ctx context.Context, id fuse.NodeID, flags fuse.OpenFlags, by Opener, resp *fuse.OpenResponse) error {
+	if isDraft(id) {
+		d, err := f.root.draft(id)
+		if err == nil {
+			f.openDraft(d, by, resp)
+		}
+		return err
+	}
 	if !flags.IsReadOnly() {
 		return syscall.EROFS
 	}
-	switch id {
-	case fuse.RootID:
-		return syscall.EISDIR
-	case pollNode:
+	if id == pollNode {
 		return nil // nobody reads it, so it needs no handle
+	}
+	if id == byHashNode || f.root.folder(id) != nil {
+		return syscall.EISDIR
 	}
 	t, g, e, err := f.entry(ctx, id)
 	if err != nil {
@@ -138,12 +180,12 @@ func (f *FS) openFile(ctx context.Context, id fuse.NodeID, flags fuse.OpenFlags,
 	if g.isDir(e) {
 		return syscall.EISDIR
 	}
-	file, err := t.src.OpenFile(int(g.nodes[e].ref))
+	file, err := t.src.OpenFile(int(g.nodes[e].ref), by)
 	if err != nil {
 		return err
 	}
-	resp.Handle = f.handles.add(&handle{t: t, entry: e, file: file, size: g.file(e).Length})
-	resp.Flags = fuse.OpenKeepCache
+	resp.Handle = f.handles.add(&handle{t: t, entry: e, file: file, size: g.file(e).Length, path: g.path(e), by: by, opened: time.Now()})
+	resp.Flags = fuse.OpenKeepCache | openNoFlush
 	return nil
 }
 
@@ -155,6 +197,10 @@ func (f *FS) release(id fuse.HandleID) {
 }
 
 func (f *FS) closeHandle(h *handle) {
+	if h.draft != nil {
+		f.closeDraft(h.draft)
+		return
+	}
 	if err := h.file.Close(); err != nil {
 		f.log.Debug("close file", "torrent", h.t.ih, "err", err)
 	}
@@ -167,11 +213,14 @@ func (f *FS) readable(id fuse.HandleID, off int64, n int) (*handle, int, error) 
 	if h == nil {
 		return nil, 0, syscall.EBADF
 	}
-	if h.t.removed.Load() {
-		return nil, 0, weir.ErrRemoved
-	}
 	if off < 0 {
 		return nil, 0, syscall.EINVAL
+	}
+	if h.draft != nil {
+		return h, n, nil
+	}
+	if h.t.removed.Load() {
+		return nil, 0, weir.ErrRemoved
 	}
 	return h, int(max(0, min(int64(n), h.size-off))), nil
 }
@@ -189,11 +238,11 @@ func (f *FS) readWaiting(ctx context.Context, h *handle, p []byte, off int64) er
 	return reason(ctx, err)
 }
 
-// access allows everything but writing; who may look in at all is decided by
-// the kernel.
+// access allows everything but writing where nothing can be written; who may look
+// in at all is decided by the kernel.
 func (f *FS) access(mask uint32) error {
 	const write = 2
-	if mask&write != 0 {
+	if mask&write != 0 && f.opt.Host == nil {
 		return syscall.EROFS
 	}
 	return nil

@@ -32,7 +32,7 @@ func walkTo(tb testing.TB, f *FS, path string) fuse.NodeID {
 	id := fuse.RootID
 	for _, name := range strings.Split(path, "/") {
 		var resp fuse.LookupResponse
-		if err := f.lookup(noWait, id, name, &resp); err != nil || resp.Node == 0 {
+		if err := f.lookup(context.Background(), id, name, &resp); err != nil || resp.Node == 0 {
 			tb.Fatalf("look %s of %s up: node %v, %v", name, path, resp.Node, err)
 		}
 		id = resp.Node
@@ -201,23 +201,23 @@ func TestLookup(t *testing.T) {
 	}
 
 	var a fuse.Attr
-	if err := f.getattr(id, &a); err != nil {
+	if err := f.getattr(noWait, id, &a); err != nil {
 		t.Fatal(err)
 	}
 	if a.Inode != uint64(id) || a.Size != 1000 || a.Blocks != 2 || a.Mode != 0o444 || a.Uid != 7 || a.Gid != 8 ||
 		!a.Mtime.Equal(FakeCreated) || a.Valid < time.Hour || a.BlockSize != blockSize {
 		t.Errorf("attributes: %+v", a)
 	}
-	if err := f.getattr(fuse.RootID, &a); err != nil || a.Nlink != 3 || a.Mode != os.ModeDir|0o555 {
+	if err := f.getattr(noWait, fuse.RootID, &a); err != nil || a.Nlink != 3 || a.Mode != os.ModeDir|0o555 {
 		t.Errorf("attributes of the root: %+v, %v", a, err)
 	}
-	if err := f.getattr(id+1, &a); err != syscall.ESTALE {
+	if err := f.getattr(noWait, id+1, &a); err != syscall.ESTALE {
 		t.Errorf("a node that is not: %v", err)
 	}
 	if err := f.Remove(info.InfoHash); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.getattr(id, &a); err != syscall.ESTALE {
+	if err := f.getattr(noWait, id, &a); err != syscall.ESTALE {
 		t.Errorf("a node of a removed torrent: %v", err)
 	}
 }
@@ -241,7 +241,7 @@ func TestInodesAreStable(t *testing.T) {
 func TestCreatedOutOfRange(t *testing.T) {
 	f := New(Options{})
 	for _, at := range []time.Time{{}, time.Unix(-5, 0), time.Unix(1<<60, 0)} {
-		if got := f.timeOf(&weir.TorrentInfo{Created: at}); !got.Equal(f.created) {
+		if got := f.believe(at); !got.Equal(f.created) {
 			t.Errorf("created %v: %v", at, got)
 		}
 	}
@@ -323,7 +323,7 @@ func TestMagnetDoesNotWaitInline(t *testing.T) {
 	addT(t, f, tor)
 	folder := walkTo(t, f, "m")
 	var a fuse.Attr
-	if err := f.getattr(folder, &a); err != nil || a.Mode != dirMode {
+	if err := f.getattr(noWait, folder, &a); err != nil || a.Mode != dirMode {
 		t.Errorf("attributes: %+v, %v", a, err)
 	}
 	var look fuse.LookupResponse
@@ -343,14 +343,17 @@ func TestMagnetDoesNotWaitInline(t *testing.T) {
 		t.Errorf("open with a deadline: %v", err)
 	}
 	tor.Learn()
-	if err := f.lookup(noWait, folder, "f", &look); err != nil || look.Node == 0 {
+	if err := f.lookup(context.Background(), folder, "f", &look); err != nil || look.Node == 0 {
 		t.Errorf("lookup when known: %v", err)
+	}
+	if err := f.lookup(noWait, folder, "f", &look); err != nil || look.Node == 0 {
+		t.Errorf("lookup, inline, when it has grown: %v", err)
 	}
 }
 
-func TestLargeTreeGrowsBehind(t *testing.T) {
+func TestTreeGrowsBehind(t *testing.T) {
 	f := New(Options{})
-	addT(t, f, NewFakeTorrent(FakeMany("t", 10, inlineFiles, 1)))
+	addT(t, f, NewFakeTorrent(FakeMany("t", 10, 400, 1)))
 	folder := walkTo(t, f, "t")
 	var open fuse.OpenResponse
 	if err := f.openDir(noWait, folder, &open); err != (errMustWait{}) {
@@ -381,11 +384,11 @@ func TestOpenFile(t *testing.T) {
 		{walkTo(t, f, "t/d"), fuse.OpenReadOnly, syscall.EISDIR},
 		{id + 9, fuse.OpenReadOnly, syscall.ESTALE},
 	} {
-		if err := f.openFile(noWait, tt.id, tt.flags, &resp); err != tt.err {
+		if err := f.openFile(noWait, tt.id, tt.flags, Opener{}, &resp); err != tt.err {
 			t.Errorf("open %v with %v: %v, want %v", tt.id, tt.flags, err, tt.err)
 		}
 	}
-	if err := f.openFile(noWait, id, fuse.OpenReadOnly|fuse.OpenNonblock, &resp); err != nil || resp.Flags != fuse.OpenKeepCache {
+	if err := f.openFile(noWait, id, fuse.OpenReadOnly|fuse.OpenNonblock, Opener{}, &resp); err != nil || resp.Flags != fuse.OpenKeepCache|openNoFlush {
 		t.Fatalf("open: %v, %v", resp.Flags, err)
 	}
 	for _, tt := range []struct {
@@ -508,6 +511,13 @@ func TestXattrs(t *testing.T) {
 		{"raw%2Fname/d/%2E%2E", "pieces", "2/2"},
 		{"raw%2Fname/e", "pieces", "1/1"},
 		{"m", "infohash", magnet.ih.String()},
+		{"m", "peers", "0"},
+		{"m", "seeds", "1"},
+		{"m", "state", "warm"},
+		{"m", "wait", "no peer has it"},
+		{"raw%2Fname/d/%2E%2E", "peers", fmt.Sprint(FakePiece)},
+		{"raw%2Fname/d", "peers", fmt.Sprint(2*FakePiece + 100)}, // from the first byte to the last
+		{"raw%2Fname/e", "availability", "1.500"},
 	} {
 		if got, err := get(walkTo(t, f, tt.path), xattrPrefix+tt.name); got != tt.want || err != nil {
 			t.Errorf("%s of %s: %q, %v, want %q", tt.name, tt.path, got, err, tt.want)
@@ -521,18 +531,21 @@ func TestXattrs(t *testing.T) {
 		name string
 	}{
 		{fuse.RootID, "user.weir.infohash"}, {walkTo(t, f, "raw%2Fname"), "user.weir.version"}, {walkTo(t, f, "m"), "user.weir.size"},
-		{walkTo(t, f, "m"), "user.weir.nothing"}, {walkTo(t, f, "m"), "user.mime_type"},
+		{walkTo(t, f, "raw%2Fname"), "user.weir.torrents"}, {walkTo(t, f, "m"), "user.weir.nothing"}, {walkTo(t, f, "m"), "user.mime_type"},
 	} {
 		if _, err := get(tt.id, tt.name); err != syscall.ENODATA {
 			t.Errorf("%s of %v: %v, want ENODATA", tt.name, tt.id, err)
 		}
+	}
+	if got, err := get(fuse.RootID, "user.weir.torrents"); got != "2" || err != nil {
+		t.Errorf("torrents: %q, %v", got, err)
 	}
 	for _, name := range []string{"system.posix_acl_access", "security.selinux", "trusted.x", "user"} {
 		if _, err := f.getxattr(noWait, walkTo(t, f, "m"), name, 0); err != syscall.EOPNOTSUPP {
 			t.Errorf("%s, inline: %v", name, err)
 		}
 	}
-	if got, err := f.listxattr(walkTo(t, f, "m"), 0); string(got) != "user.weir.infohash\x00" || err != nil {
+	if got, err := f.listxattr(walkTo(t, f, "m"), 0); string(got) != "user.weir.infohash\x00user.weir.peers\x00user.weir.seeds\x00user.weir.state\x00user.weir.wait\x00" || err != nil {
 		t.Errorf("list of a magnet: %q, %v", got, err)
 	}
 	if _, err := f.listxattr(fuse.RootID, 3); err != syscall.ERANGE {

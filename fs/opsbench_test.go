@@ -32,7 +32,7 @@ func BenchmarkGetattr(b *testing.B) {
 	b.ReportAllocs()
 	var a fuse.Attr
 	for b.Loop() {
-		if err := f.getattr(dir+7, &a); err != nil {
+		if err := f.getattr(noWait, dir+7, &a); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -53,7 +53,7 @@ func BenchmarkReadDir(b *testing.B) {
 func BenchmarkReadHit(b *testing.B) {
 	f, dir := benchFS(b)
 	var open fuse.OpenResponse
-	if err := f.openFile(noWait, dir+7, fuse.OpenReadOnly, &open); err != nil {
+	if err := f.openFile(noWait, dir+7, fuse.OpenReadOnly, Opener{}, &open); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

@@ -9,9 +9,9 @@ import (
 )
 
 // Offsets in a listing: 0 is "." and 1 "..". After that, in a torrent, offset
-// 2+i is the i-th child; in the root, offset 2+p is the first torrent whose place
-// is p or later. So a listing goes on anywhere in no time, and survives changes
-// of the root.
+// 2+i is the i-th child; in a sorting folder, offset 2+p is what has place p or the
+// next one after it. So a listing goes on anywhere in no time, and survives changes
+// of such a folder.
 const dotEntries = 2
 
 // readDir appends to buf the entries of folder id from offset off on, until
@@ -21,9 +21,16 @@ func (f *FS) readDir(ctx context.Context, id fuse.NodeID, off int64, size int, b
 		return nil, syscall.EINVAL
 	}
 	l := listing{buf: buf, size: size}
-	if id == fuse.RootID {
-		if l.dots(off, fuse.RootID, fuse.RootID) {
-			f.root.list(&l, uint64(max(off, dotEntries)-dotEntries))
+	from := max(off, dotEntries) - dotEntries
+	if id == byHashNode {
+		if l.dots(off, id, fuse.RootID) {
+			f.root.listLinks(&l, uint64(from))
+		}
+		return l.buf, nil
+	}
+	if d := f.root.folder(id); d != nil {
+		if l.dots(off, id, f.root.parent(d)) {
+			f.root.list(&l, d, uint64(from))
 		}
 		return l.buf, nil
 	}
@@ -34,14 +41,17 @@ func (f *FS) readDir(ctx context.Context, id fuse.NodeID, off int64, size int, b
 	if !g.isDir(e) {
 		return nil, syscall.ENOTDIR
 	}
-	parent := fuse.RootID
-	if e != 0 {
-		parent = makeNode(t.prefix, g.nodes[e].parent)
+	parent := makeNode(t.prefix, g.nodes[e].parent)
+	if e == 0 {
+		parent = f.root.folderOf(t)
 	}
 	if l.dots(off, id, parent) {
 		s := g.span(e)
-		for i := max(off, dotEntries) - dotEntries; i < int64(s.count); i++ {
+		for i := from; i < int64(s.count); i++ {
 			child := s.first + uint32(i)
+			if t.hidden.has(child) {
+				continue
+			}
 			typ := fuse.DT_File
 			if g.isDir(child) {
 				typ = fuse.DT_Dir
@@ -52,21 +62,6 @@ func (f *FS) readDir(ctx context.Context, id fuse.NodeID, off int64, size int, b
 		}
 	}
 	return l.buf, nil
-}
-
-// list appends the torrents from place on.
-func (r *root) list(l *listing, place uint64) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	i := 0
-	if place > 0 {
-		i = r.after(place - 1)
-	}
-	for _, t := range r.order[i:] {
-		if !l.add(makeNode(t.prefix, 0), t.place+dotEntries+1, fuse.DT_Dir, t.shown) {
-			return
-		}
-	}
 }
 
 // listing collects entries in the kernel's form (struct fuse_dirent) up to a

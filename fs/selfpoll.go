@@ -13,10 +13,7 @@ import (
 // asks weir whether the file is ready, and nobody is left to answer. The kernel
 // stops asking once it was told that weir does not know poll, so weir has itself
 // asked before Mount returns, in a way that leaves the processor free.
-const (
-	pollName = ".weir-poll"
-	pollNode = fuse.NodeID(2) // no torrent's: see makeNode
-)
+const pollName = ".weir-poll"
 
 // learnNoPoll makes the kernel ask for poll once. If it does not work, only
 // programs that read their own mount are worse off.

@@ -23,13 +23,19 @@ const (
 // start runs what answers the kernel and what tells it of changes.
 func (f *FS) start(conn *fuse.Conn) {
 	f.notifier.start()
-	f.behind.Go(func() { f.notifier.run(f.base, conn) })
+	f.behind.Go(func() { f.notifier.run(f.base, conn, f.isThere) })
+	f.behind.Go(func() { f.doChores(f.base) })
 	f.behind.Go(func() { f.watchReaders(f.base) })
-	gone := make(chan struct{})
+	gone, ended := make(chan struct{}), make(chan struct{})
 	f.gone = gone
+	help := newHelp()
 	var answering sync.WaitGroup
-	for i := range loops {
-		answering.Go(func() { f.answers[i] = newLoop(f, conn).run() })
+	answering.Go(func() {
+		f.answers[0] = newLoop(f, conn, help).run(false, nil)
+		close(ended)
+	})
+	for i := 1; i < loops; i++ {
+		answering.Go(func() { f.answers[i] = newLoop(f, conn, help).run(true, ended) })
 	}
 	go func() {
 		answering.Wait()
@@ -118,8 +124,18 @@ func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
 	select {
 	case <-gone:
 		return nil
-	case <-time.After(abortGrace):
-		return fmt.Errorf("unmount %s: programs keep files of it open; they lose them when weir ends: %w", e.point, weir.ErrInUse)
+	case <-time.After(abortGrace / 2):
+		// It may live on in a mount namespace that was made meanwhile, of a container
+		// or of "ip netns exec", where nobody will unmount it.
+		if err := abort(e.point, e); err != nil {
+			f.log.Debug("abort the connection", "err", err)
+		}
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-time.After(abortGrace / 2):
+		return fmt.Errorf("unmount %s: programs keep files of it open, or another mount namespace has it; they lose it when weir ends: %w", e.point, weir.ErrInUse)
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"bazil.org/fuse"
-
-	"github.com/weirfs/weir"
 )
 
 const (
@@ -25,6 +23,7 @@ type totals struct {
 type sums struct {
 	content, held uint64 // bytes
 	files         uint64
+	room          uint64 // that is free at least, bytes
 }
 
 // recent returns the sums if they are of this second.
@@ -46,37 +45,43 @@ func (t *totals) forget() {
 	t.until = time.Time{}
 }
 
-// count adds up all torrents whose metadata is known. It never waits for the
-// network, but it may take milliseconds where there are thousands.
+// count adds up all torrents whose metadata is known. It loads nothing, but it may
+// take milliseconds where there are thousands.
 func (f *FS) count() sums {
 	s := sums{files: 1}
 	for _, t := range f.root.all() {
 		s.files++
-		info := t.src.Info()
-		if info == nil {
+		o, known := t.src.Outline()
+		if !known {
 			continue
 		}
-		s.content += uint64(info.Length)
-		s.held += uint64(t.src.HeldBytes(weir.Range{Off: 0, End: info.Length}))
-		if g := t.grown.Load(); g != nil {
-			s.files += uint64(g.len() - 1)
+		s.content += uint64(o.Length)
+		s.held += uint64(o.Held)
+		if n := t.entries.Load(); n > 0 {
+			s.files += uint64(n)
 		} else {
-			s.files += uint64(len(info.Files))
+			s.files += uint64(o.Files)
 		}
+	}
+	if f.opt.Host != nil {
+		s.room = draftBytes
 	}
 	return s
 }
 
 // statfs shows all content as the size, and what is not held locally as free:
-// df's "Use%" is how much is here.
+// df's "Use%" is how much is here. Where files can be copied in, some programs look
+// first whether there is room, so there always is.
 func (s sums) statfs() *fuse.StatfsResponse {
+	s.content = max(s.content, s.held+s.room)
 	blocks := (s.content + statfsBlock - 1) / statfsBlock
 	used := min(blocks, (s.held+statfsBlock-1)/statfsBlock)
 	return &fuse.StatfsResponse{
 		Blocks:  blocks,
 		Bfree:   blocks - used,
 		Bavail:  blocks - used,
-		Files:   s.files,
+		Files:   s.files + s.room/draftBytes*draftFiles,
+		Ffree:   s.room / draftBytes * draftFiles,
 		Bsize:   statfsBlock,
 		Frsize:  statfsBlock,
 		Namelen: NameBytes,

@@ -4,29 +4,39 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weirfs/weir"
 )
 
-// inlineFiles is up to how many files a tree is built at once by whoever looks
-// inside first; it takes a few milliseconds. Larger ones get a goroutine.
-const inlineFiles = 4096
-
-// torrent is one folder in the root.
+// torrent is one torrent's folder. What is in it is known while somebody uses it
+// and forgotten after a while: see trees.
 type torrent struct {
 	src     Torrent
 	ih      weir.InfoHash
-	shown   string // name of its folder
-	place   uint64 // in the listing of the root
+	number  uint64 // in the order of adding
 	prefix  uint64 // of its node ids
 	removed atomic.Bool
 	seen    atomic.Bool // the kernel was given the folder's attributes
 
-	grown atomic.Pointer[tree] // nil until somebody looked inside
+	raw  string // name it was added under; guarded by root.mu
+	slot *slot  // where it is; guarded by root.mu
 
-	mu       sync.Mutex
-	growing  chan struct{} // closed when the tree is there or can't be; nil when nobody began
-	growsErr error         // why it can't be
+	grown   atomic.Pointer[tree] // nil until somebody looks inside
+	subdirs atomic.Int32         // folders directly in it, known once it has grown
+	entries atomic.Int32         // files and folders in it, likewise
+	used    atomic.Int64         // when somebody looked inside, seconds since 1970
+	hidden  hidden
+
+	mu      sync.Mutex
+	growing *growth // nil when nobody began, or what had grown was forgotten
+}
+
+// growth is the making of a torrent's tree.
+type growth struct {
+	done chan struct{} // closed when g or err is there
+	g    *tree         // nil also without an error: the metadata is not known
+	err  error
 }
 
 // errMustWait is what an operation returns, instead of waiting, to a caller whose
@@ -41,57 +51,98 @@ var noWait context.Context = noWaitContext{context.Background()}
 
 type noWaitContext struct{ context.Context }
 
+// held returns the tree if it is there now.
+func (t *torrent) held() *tree {
+	g := t.grown.Load()
+	if g != nil {
+		if now := time.Now().Unix(); t.used.Load() != now {
+			t.used.Store(now)
+		}
+	}
+	return g
+}
+
 // tree returns the torrent's tree. It waits for a magnet's metadata and for the
-// tree to be built, until ctx is done. The kernel hears of it through n.
-func (t *torrent) tree(ctx context.Context, n *notifier) (*tree, error) {
-	if g := t.grown.Load(); g != nil {
+// tree to be built, until ctx is done.
+func (f *FS) tree(ctx context.Context, t *torrent) (*tree, error) {
+	if g := t.held(); g != nil {
 		return g, nil
 	}
-	info := t.src.Info()
-	if ctx == noWait && (info == nil || len(info.Files) > inlineFiles) {
+	if ctx == noWait {
 		return nil, errMustWait{}
 	}
-	if info == nil {
+	var info *weir.TorrentInfo
+	for {
+		growing := f.grow(t, info)
+		select {
+		case <-growing.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if growing.g != nil || growing.err != nil {
+			return growing.g, growing.err
+		}
 		var err error
 		if info, err = t.src.WaitInfo(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// grow has the tree made, on a goroutine of its own, since a reader who loses
+// patience needn't wait for the rest of it. Without info it takes the torrent's.
+func (f *FS) grow(t *torrent, info *weir.TorrentInfo) *growth {
 	t.mu.Lock()
-	done, first := t.growing, t.growing == nil
-	if first {
-		done = make(chan struct{})
-		t.growing = done
+	defer t.mu.Unlock()
+	if t.growing != nil {
+		return t.growing
 	}
-	t.mu.Unlock()
-	if first {
-		grow := func() {
-			g, err := newTree(info)
-			if err == nil {
-				t.grown.Store(g)
-			}
-			t.growsErr = err // published by closing done
-			close(done)
-			n.torrentGrown(t)
+	growing := &growth{done: make(chan struct{})}
+	t.growing = growing
+	f.behind.Go(func() {
+		if info == nil {
+			info = t.src.Info()
 		}
-		if len(info.Files) > inlineFiles {
-			go grow() // a reader who loses patience needn't wait for the rest of it
-		} else {
-			grow()
+		if info != nil {
+			growing.g, growing.err = newTree(info)
 		}
+		t.mu.Lock()
+		if growing.g != nil {
+			t.used.Store(time.Now().Unix())
+			t.grown.Store(growing.g)
+		} else if growing.err == nil {
+			t.growing = nil // to be tried again
+		}
+		t.mu.Unlock()
+		if growing.g != nil {
+			f.hasGrown(t, growing.g)
+		}
+		close(growing.done)
+	})
+	return growing
+}
+
+// hasGrown says so to whom it concerns. The folder's own attributes may have been
+// given out before, with other figures.
+func (f *FS) hasGrown(t *torrent, g *tree) {
+	subdirs, entries := int32(g.span(0).subdirs), int32(g.len()-1)
+	first := t.entries.Swap(entries) != entries
+	if t.subdirs.Swap(subdirs) != subdirs || first {
+		f.notifier.torrentGrown(t)
 	}
-	select {
-	case <-done:
-		return t.grown.Load(), t.growsErr
-	default:
+	f.trees.add(t, g.len())
+	f.chores.poke()
+}
+
+// forget drops the tree, to be made again when somebody looks inside, and returns
+// it, nil if there was none.
+func (t *torrent) forget() *tree {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := t.grown.Load()
+	if g != nil {
+		t.grown.Store(nil)
+		t.growing = nil
 	}
-	if ctx == noWait {
-		return nil, errMustWait{}
-	}
-	select {
-	case <-done:
-		return t.grown.Load(), t.growsErr
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return g
 }

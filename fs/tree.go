@@ -80,6 +80,15 @@ func (t *tree) rawPath(n uint32) []string {
 	return path[:min(depth, len(path))]
 }
 
+// path returns where entry n is beneath the torrent's folder, as it is shown.
+func (t *tree) path(n uint32) string {
+	p := t.name(n)
+	for n = t.nodes[n].parent; n != 0; n = t.nodes[n].parent {
+		p = t.name(n) + "/" + p
+	}
+	return p
+}
+
 // filesUnder calls fn with the index of each file beneath entry n until it
 // returns false; for a file that is itself.
 func (t *tree) filesUnder(n uint32, fn func(file int) bool) bool {

@@ -82,6 +82,9 @@ func usersOf(point string) []string {
 			if err != nil || to != point && !strings.HasPrefix(to, point+"/") {
 				continue
 			}
+			if args, _ := os.ReadFile(filepath.Join(dir, "cmdline")); to == point && bytes.HasPrefix(args, []byte("weir\x00guard\x00")) {
+				continue // weir's guard holds the folder beneath the mount, which has the same name
+			}
 			name, _ := os.ReadFile(filepath.Join(dir, "comm"))
 			who = append(who, fmt.Sprintf("%s (process %s)", bytes.TrimSpace(name), p.Name()))
 			break

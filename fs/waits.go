@@ -23,10 +23,17 @@ type waits struct {
 
 // wait is one request that somebody waits for.
 type wait struct {
-	t      *torrent // nil if it is not about one
-	pid    uint32   // of the thread that asked, 0 if unknown
+	about
+	pid    uint32 // of the thread that asked, 0 if unknown
 	since  time.Time
 	cancel context.CancelCauseFunc
+}
+
+// about says what is waited for; all of it may be missing.
+type about struct {
+	t  *torrent
+	h  *handle    // the open file that is read
+	in weir.Range // of its bytes
 }
 
 func newWaits() waits {
@@ -112,12 +119,23 @@ func (ws *waits) before(at time.Time) (old []*wait, left int) {
 	return old, len(ws.byID)
 }
 
+// all returns the waits that there are now.
+func (ws *waits) all() []*wait {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	all := make([]*wait, 0, len(ws.byID))
+	for _, w := range ws.byID {
+		all = append(all, w)
+	}
+	return all
+}
+
 // later runs fn on a goroutine of its own, under a context that ends when the
 // request is interrupted, when the torrent is removed, and at the read deadline.
 // fn answers the request. The error says that nobody may wait any more.
-func (f *FS) later(h *fuse.Header, t *torrent, fn func(ctx context.Context)) error {
+func (f *FS) later(h *fuse.Header, what about, fn func(ctx context.Context)) error {
 	ctx, cancel := context.WithCancelCause(f.base)
-	w := &wait{t: t, pid: h.Pid, since: time.Now(), cancel: cancel}
+	w := &wait{about: what, pid: h.Pid, since: time.Now(), cancel: cancel}
 	id := h.ID // h is bazil's again once the request is answered
 	if !f.waits.add(id, w) {
 		cancel(weir.ErrClosed)
@@ -125,7 +143,7 @@ func (f *FS) later(h *fuse.Header, t *torrent, fn func(ctx context.Context)) err
 	}
 	// Remove marks the torrent first and looks for its waits then, so one of the
 	// two sees the other.
-	if t != nil && t.removed.Load() {
+	if what.t != nil && what.t.removed.Load() {
 		cancel(weir.ErrRemoved)
 	}
 	go func() {

@@ -25,51 +25,100 @@ const (
 // longestXattr is the longest value that Linux hands on.
 const longestXattr = 64 << 10
 
-// subject is what an extended attribute is asked of: entry e of torrent t. info
-// and g are nil while the metadata is unknown; e is 0 then.
+// subject is what an extended attribute is asked of: a sorting folder, or entry e
+// of torrent t. info and g are nil while the metadata is unknown; e is 0 then.
 type subject struct {
 	fs   *FS
+	dir  *folder
 	t    *torrent
 	g    *tree
 	e    uint32
 	info *weir.TorrentInfo
 }
 
-// xattr is one extended attribute. It has no value, and is not listed, where
-// value returns nil or where it is for another kind of node.
+// kinds says what has an extended attribute.
+type kinds uint8
+
+const (
+	ofRoot    kinds = 1 << iota // the mount's root
+	ofSorting                   // sorting folders but the root
+	ofMagnet                    // torrents' folders while their metadata is unknown
+	ofTorrent                   // everything in torrents whose metadata is known
+)
+
+// xattr is one extended attribute.
 type xattr struct {
-	name     string
-	root     bool // of the mount's root, otherwise of what is in torrents
-	needInfo bool // no value before the metadata is known
-	value    func(ctx context.Context, s *subject) ([]byte, error)
+	name  string
+	of    kinds
+	value func(ctx context.Context, s *subject) ([]byte, error)
 }
 
 // xattrs is the table of all of them, in the order of listing.
 var xattrs = []xattr{
-	{name: "version", root: true, value: func(_ context.Context, s *subject) ([]byte, error) {
+	{"version", ofRoot, func(_ context.Context, s *subject) ([]byte, error) {
 		return []byte(s.fs.opt.Version), nil
 	}},
-	{name: "infohash", value: func(_ context.Context, s *subject) ([]byte, error) {
+	{"control", ofRoot, func(_ context.Context, s *subject) ([]byte, error) {
+		return []byte(s.fs.opt.Control), nil
+	}},
+	{"torrents", ofRoot | ofSorting, func(_ context.Context, s *subject) ([]byte, error) {
+		return decimal(int64(len(s.fs.root.beneath(s.dir)))), nil
+	}},
+	{"infohash", ofMagnet | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
 		return []byte(s.t.ih.String()), nil
 	}},
-	{name: "path", needInfo: true, value: func(_ context.Context, s *subject) ([]byte, error) {
+	{"path", ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
 		if s.e == 0 {
 			return []byte(s.info.Name), nil
 		}
 		return []byte(strings.Join(s.g.rawPath(s.e), "/")), nil
 	}},
-	{name: "size", needInfo: true, value: func(_ context.Context, s *subject) ([]byte, error) {
+	{"size", ofRoot | ofSorting | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
+		if s.t == nil {
+			return decimal(s.sum(func(o Outline) int64 { return o.Length })), nil
+		}
 		return decimal(s.size()), nil
 	}},
-	{name: "have", needInfo: true, value: func(ctx context.Context, s *subject) ([]byte, error) {
+	{"have", ofRoot | ofSorting | ofTorrent, func(ctx context.Context, s *subject) ([]byte, error) {
+		if s.t == nil {
+			return decimal(s.sum(func(o Outline) int64 { return o.Held })), nil
+		}
 		have := int64(0)
 		for _, r := range s.ranges() {
 			have += s.t.src.HeldBytes(r)
 		}
 		return decimal(have), ctx.Err()
 	}},
-	{name: "pieces", needInfo: true, value: piecesHeld},
+	{"pieces", ofTorrent, piecesHeld},
+	{"peers", ofMagnet | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
+		return decimal(int64(s.status().Peers)), nil
+	}},
+	{"seeds", ofMagnet | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
+		return decimal(int64(s.status().Seeds)), nil
+	}},
+	{"availability", ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
+		return strconv.AppendFloat(nil, s.status().Availability, 'f', 3, 64), nil
+	}},
+	{"state", ofMagnet | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
+		return []byte(s.status().State), nil
+	}},
+	{"wait", ofMagnet | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
+		return []byte(s.status().Wait), nil
+	}},
 }
+
+// xattrNames is what listxattr returns, by kind.
+var xattrNames = func() map[kinds][]byte {
+	names := make(map[kinds][]byte)
+	for of := ofRoot; of <= ofTorrent; of <<= 1 {
+		for i := range xattrs {
+			if x := &xattrs[i]; x.of&of != 0 {
+				names[of] = append(names[of], xattrPrefix+x.name+"\x00"...)
+			}
+		}
+	}
+	return names
+}()
 
 func decimal(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 
@@ -125,30 +174,76 @@ func (s *subject) ranges() []weir.Range {
 	return rs
 }
 
+// sum adds up what is known of the torrents in a sorting folder.
+func (s *subject) sum(of func(Outline) int64) int64 {
+	sum := int64(0)
+	for _, t := range s.fs.root.beneath(s.dir) {
+		if o, known := t.src.Outline(); known {
+			sum += of(o)
+		}
+	}
+	return sum
+}
+
+// status asks the torrent how the node's bytes do, from the first to the last one.
+func (s *subject) status() Status {
+	var in weir.Range
+	if s.info != nil {
+		if rs := s.ranges(); len(rs) > 0 {
+			in = weir.Range{Off: rs[0].Off, End: rs[len(rs)-1].End}
+		}
+	}
+	return s.t.src.Status(in)
+}
+
+// kind returns which of the kinds node id is, 0 for one that has no extended
+// attributes, and loads nothing.
+func (f *FS) kind(id fuse.NodeID) (kinds, error) {
+	switch {
+	case id == fuse.RootID:
+		return ofRoot, nil
+	case id == byHashNode || isDraft(id):
+		return 0, nil
+	}
+	t, e := f.root.of(id)
+	if t == nil {
+		if f.root.folder(id) != nil {
+			return ofSorting, nil
+		}
+		return 0, syscall.ESTALE
+	}
+	if e == linkEntry {
+		return 0, nil
+	}
+	if e == 0 && t.grown.Load() == nil {
+		if _, known := t.src.Outline(); !known {
+			return ofMagnet, nil
+		}
+	}
+	return ofTorrent, nil
+}
+
 // subject returns what node id is.
-func (f *FS) subject(ctx context.Context, id fuse.NodeID) (*subject, error) {
+func (f *FS) subject(ctx context.Context, id fuse.NodeID, of kinds) (*subject, error) {
 	s := &subject{fs: f}
-	if id == fuse.RootID {
+	if of&(ofRoot|ofSorting) != 0 {
+		if s.dir = f.root.folder(id); s.dir == nil {
+			return nil, syscall.ESTALE
+		}
 		return s, nil
 	}
 	var err error
-	if s.t, s.e, err = f.at(id); err != nil {
+	if s.t, s.e, err = f.at(id); err != nil || of == ofMagnet {
+		return s, err
+	}
+	if s.g, err = f.tree(ctx, s.t); err != nil {
 		return nil, err
 	}
-	if s.info = s.t.src.Info(); s.info == nil {
-		return s, nil // never wait for metadata here
-	}
-	if s.g, err = s.t.tree(ctx, f.notifier); err != nil {
-		return nil, err
-	}
+	s.info = s.g.info
 	if s.e >= uint32(s.g.len()) {
 		return nil, syscall.ESTALE
 	}
 	return s, nil
-}
-
-func (x *xattr) of(s *subject) bool {
-	return x.root == (s.t == nil) && (s.info != nil || !x.needInfo)
 }
 
 // getxattr returns the value of an extended attribute. It does not wait for the
@@ -166,14 +261,18 @@ func (f *FS) getxattr(ctx context.Context, id fuse.NodeID, name string, size uin
 	if ctx == noWait {
 		return nil, errMustWait{}
 	}
-	s, err := f.subject(ctx, id)
+	of, err := f.kind(id)
 	if err != nil {
 		return nil, err
 	}
 	for i := range xattrs {
 		x := &xattrs[i]
-		if x.name != short || !x.of(s) {
+		if x.name != short || x.of&of == 0 {
 			continue
+		}
+		s, err := f.subject(ctx, id, of)
+		if err != nil {
+			return nil, err
 		}
 		v, err := x.value(ctx, s)
 		if err != nil {
@@ -185,24 +284,13 @@ func (f *FS) getxattr(ctx context.Context, id fuse.NodeID, name string, size uin
 }
 
 // listxattr returns the names of a node's extended attributes, each with a NUL
-// at its end.
+// at its end. Newer versions of ls ask for it file by file.
 func (f *FS) listxattr(id fuse.NodeID, size uint32) ([]byte, error) {
-	s := &subject{fs: f}
-	if id != fuse.RootID {
-		var err error
-		if s.t, _, err = f.at(id); err != nil {
-			return nil, err
-		}
-		s.info = s.t.src.Info()
+	of, err := f.kind(id)
+	if err != nil {
+		return nil, err
 	}
-	var names []byte
-	for i := range xattrs {
-		if x := &xattrs[i]; x.of(s) {
-			names = append(names, xattrPrefix...)
-			names = append(names, x.name...)
-			names = append(names, 0)
-		}
-	}
+	names := xattrNames[of]
 	return names, fits(len(names), size)
 }
 

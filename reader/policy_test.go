@@ -13,96 +13,182 @@ const (
 	mib = int64(1) << 20
 )
 
-// reads feeds a policy with reads of 128 KiB, one each gap, and returns the last window.
-func reads(p *policy, now *time.Time, gap time.Duration, offs ...int64) (w weir.Range) {
-	for _, off := range offs {
-		*now = now.Add(gap)
-		w = p.read(*now, off, 128*kib)
-	}
-	return w
+// subject is a policy with a clock.
+type subject struct {
+	policy
+	now time.Time
 }
 
-func sequence(from, to int64) (offs []int64) {
-	for off := from; off < to; off += 128 * kib {
+func newSubject(size, piece int64) *subject {
+	return &subject{newPolicy(size, piece, 128*mib), time.Unix(1, 0)}
+}
+
+// reads feeds reads of n bytes, one each gap, and returns the windows after.
+func (s *subject) reads(gap time.Duration, n int64, offs ...int64) []weir.Range {
+	for _, off := range offs {
+		s.now = s.now.Add(gap)
+		s.read(s.now, off, n)
+	}
+	return s.windows(nil)
+}
+
+func sequence(from, to, step int64) (offs []int64) {
+	for off := from; off < to; off += step {
 		offs = append(offs, off)
 	}
 	return offs
 }
 
 func TestPolicy(t *testing.T) {
-	fresh := func() (*policy, *time.Time) {
-		now := time.Unix(0, 0)
-		return &policy{pieceBytes: 4 * mib, maxBytes: 64 * mib}, &now
+	const size = 1000 * mib
+	one := func(t *testing.T, w []weir.Range) weir.Range {
+		t.Helper()
+		if len(w) != 1 {
+			t.Fatalf("windows %v, want one", w)
+		}
+		return w[0]
 	}
-	t.Run("FirstReadOpensNothing", func(t *testing.T) {
-		p, now := fresh()
-		if w := reads(p, now, 0, 0); !w.Empty() {
-			t.Errorf("window %v", w)
+	none := func(t *testing.T, w []weir.Range) {
+		t.Helper()
+		if len(w) != 0 {
+			t.Fatalf("windows %v, want none", w)
+		}
+	}
+	t.Run("FirstReadsOpenNothing", func(t *testing.T) {
+		none(t, newSubject(size, mib).reads(time.Millisecond, 128*kib, sequence(0, mib, 128*kib)...))
+	})
+	t.Run("GrowsFromAPiece", func(t *testing.T) {
+		s := newSubject(size, 4*mib)
+		if w := one(t, s.reads(time.Millisecond, 128*kib, sequence(0, 3*mib, 128*kib)...)); w.Off != 3*mib || w.Len() != 4*mib {
+			t.Errorf("after 3 MiB: %v, want a piece", w)
+		}
+		if w := one(t, s.reads(time.Millisecond, 128*kib, sequence(3*mib, 32*mib, 128*kib)...)); w.Len() != 32*mib {
+			t.Errorf("after 32 MiB at full speed: %v, want as much again", w)
+		}
+		if w := one(t, s.reads(time.Millisecond, 128*kib, sequence(32*mib, 500*mib, 128*kib)...)); w.Len() != 128*mib {
+			t.Errorf("after 500 MiB: %v, want the bound", w)
 		}
 	})
-	t.Run("SequentialOpensAPieceThenGrows", func(t *testing.T) {
-		p, now := fresh()
-		w := reads(p, now, time.Millisecond, sequence(0, 2*mib)...)
-		if w.Off != 2*mib || w.Len() != 4*mib {
-			t.Errorf("after 2 MiB: window %v, want a piece behind 2 MiB", w)
-		}
-		w = reads(p, now, time.Millisecond, sequence(2*mib, 32*mib)...)
-		if w.Off != 32*mib || w.Len() != 32*mib {
-			t.Errorf("after 32 MiB at full speed: window %v, want as much again", w)
-		}
-		w = reads(p, now, time.Millisecond, sequence(32*mib, 200*mib)...)
-		if w.Len() != 64*mib {
-			t.Errorf("after 200 MiB: window %v, want the bound of 64 MiB", w)
+	t.Run("SlowReaderGetsTwoSecondsAndAPiece", func(t *testing.T) {
+		w := one(t, newSubject(size, 4*mib).reads(20*time.Millisecond, 128*kib, sequence(0, 128*mib, 128*kib)...))
+		if w.Len() < 16*mib || w.Len() > 18*mib { // 6.25 MiB/s
+			t.Errorf("%d KiB for a reader of 6.25 MiB/s", w.Len()/kib)
 		}
 	})
-	t.Run("SlowReaderGetsTwoSeconds", func(t *testing.T) {
-		p, now := fresh()
-		// 128 KiB each 20 ms are 6.25 MiB/s.
-		w := reads(p, now, 20*time.Millisecond, sequence(0, 128*mib)...)
-		if w.Len() < 12*mib || w.Len() > 13*mib {
-			t.Errorf("window of %d KiB for a reader of 6.25 MiB/s, want 12.5 MiB", w.Len()/kib)
+	t.Run("LargePieceLooksAhead", func(t *testing.T) {
+		w := one(t, newSubject(size, 64*mib).reads(time.Second/25, 128*kib, sequence(0, 10*mib, 128*kib)...))
+		if w.End <= 64*mib {
+			t.Errorf("%v does not reach into the next piece", w)
 		}
 	})
-	t.Run("ReorderedReadsAreSequential", func(t *testing.T) {
-		p, now := fresh()
-		offs := sequence(0, 16*mib)
+	t.Run("ReorderedIsSequential", func(t *testing.T) {
+		s, offs := newSubject(size, mib), sequence(0, 32*mib, 128*kib)
 		rng := rand.New(rand.NewPCG(1, 1))
-		for i := 0; i+8 <= len(offs); i += 8 {
-			rng.Shuffle(8, func(a, b int) { offs[i+a], offs[i+b] = offs[i+b], offs[i+a] })
+		for i := 0; i+16 <= len(offs); i += 16 { // within 2 MiB
+			rng.Shuffle(16, func(a, b int) { offs[i+a], offs[i+b] = offs[i+b], offs[i+a] })
 		}
-		if w := reads(p, now, time.Millisecond, offs...); w.Off != 16*mib || w.Empty() {
-			t.Errorf("window %v, want one behind 16 MiB", w)
-		}
-	})
-	t.Run("SeekClosesAtOnce", func(t *testing.T) {
-		p, now := fresh()
-		reads(p, now, time.Millisecond, sequence(0, 16*mib)...)
-		if w := reads(p, now, time.Millisecond, 100*mib); !w.Empty() {
-			t.Errorf("window %v right after a seek", w)
-		}
-		if w := reads(p, now, time.Millisecond, sequence(100*mib, 102*mib)...); w.Off != 102*mib {
-			t.Errorf("window %v, want one behind the new place", w)
+		if w := one(t, s.reads(time.Millisecond, 128*kib, offs...)); w.Off != 32*mib || w.Len() < 16*mib {
+			t.Errorf("%v", w)
 		}
 	})
-	t.Run("ShortSkipDoesNot", func(t *testing.T) {
-		p, now := fresh()
-		reads(p, now, time.Millisecond, sequence(0, 16*mib)...)
-		if w := reads(p, now, time.Millisecond, 18*mib); w.Empty() || w.Off < 18*mib {
-			t.Errorf("window %v after a skip of 2 MiB", w)
+	t.Run("BothPlacesWhenReadByTurns", func(t *testing.T) {
+		s := newSubject(size, mib)
+		var w []weir.Range
+		for i := range int64(40) {
+			w = s.reads(time.Millisecond, 128*kib, sequence(i*mib, (i+1)*mib, 128*kib)...)
+			w = append(w[:0], s.reads(time.Millisecond, 128*kib, sequence((500+i)*mib, (501+i)*mib, 128*kib)...)...)
 		}
+		if len(w) != 2 {
+			t.Errorf("windows %v, want two", w)
+		}
+	})
+	t.Run("StridedIsPredicted", func(t *testing.T) {
+		w := newSubject(size, mib).reads(time.Millisecond, 64*kib, sequence(mib, 100*mib, 10*mib)...)
+		if len(w) < 2 || w[0].Off != 101*mib || w[1].Off != 111*mib || w[0].Len() != 64*kib {
+			t.Errorf("windows %v", w)
+		}
+	})
+	t.Run("StridedBackIsPredicted", func(t *testing.T) {
+		offs := sequence(100*mib, 300*mib, 10*mib)
+		for i := range offs {
+			offs[i] = 400*mib - offs[i]
+		}
+		w := newSubject(size, mib).reads(time.Millisecond, 64*kib, offs...)
+		if len(w) < 2 || w[0].Off != 100*mib {
+			t.Errorf("windows %v", w)
+		}
+	})
+	t.Run("BackwardIsBehind", func(t *testing.T) {
+		s := newSubject(size, mib)
+		var w []weir.Range
+		for off := 500 * mib; off > 480*mib; off -= 8 * kib {
+			w = s.reads(time.Millisecond, 8*kib, off-8*kib)
+		}
+		if b := one(t, w); b.End != 480*mib || b.Len() < 8*mib {
+			t.Errorf("%v", b)
+		}
+		none(t, s.reads(time.Millisecond, 8*kib, 100*mib))
+	})
+	t.Run("TailAfterHead", func(t *testing.T) {
+		s := newSubject(size, mib)
+		none(t, s.reads(time.Millisecond, 128*kib, 0))
+		if w := one(t, s.reads(time.Millisecond, 20*kib, size-mib)); w.End != size || w.Off != size-mib+20*kib {
+			t.Errorf("%v, want the rest of the file", w)
+		}
+		none(t, s.reads(time.Millisecond, 128*kib, 128*kib))
+		none(t, newSubject(size, mib).reads(time.Millisecond, 20*kib, 300*mib, size-mib))
 	})
 	t.Run("RandomNeverOpens", func(t *testing.T) {
-		p, now := fresh()
 		rng := rand.New(rand.NewPCG(2, 2))
+		s := newSubject(16000*mib, 4*mib)
 		for _, i := range rng.Perm(1000) {
-			off := int64(i) * 16 * mib
-			*now = now.Add(time.Millisecond)
-			// A mapped page pulls in 1 MiB around itself.
-			for _, o := range sequence(off, off+mib) {
-				if w := p.read(*now, o, 128*kib); !w.Empty() {
-					t.Fatalf("window %v after random reads", w)
-				}
+			// A touch of a mapped page pulls in 1 MiB.
+			if none(t, s.reads(time.Millisecond, 128*kib, sequence(int64(i)*16*mib, int64(i)*16*mib+mib, 128*kib)...)); t.Failed() {
+				return
+			}
+		}
+		s = newSubject(64*mib, 64*kib)
+		for _, page := range rng.Perm(64 << 8)[:6000] {
+			if none(t, s.reads(time.Millisecond, 4*kib, int64(page)*4*kib)); t.Failed() {
+				return
 			}
 		}
 	})
+	t.Run("ChunksAreLearned", func(t *testing.T) {
+		s, opened := newSubject(size, mib), 0
+		rng := rand.New(rand.NewPCG(3, 3))
+		for range 50 {
+			off := rng.Int64N(900) * mib
+			if len(s.reads(time.Millisecond, 128*kib, sequence(off, off+2*mib+512*kib, 128*kib)...)) > 0 {
+				opened++
+			}
+		}
+		if opened > 3 {
+			t.Errorf("%d of 50 chunks opened a window", opened)
+		}
+	})
+}
+
+// TestPolicyStaysInside gives a policy every kind of nonsense.
+func TestPolicyStaysInside(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for range 200 {
+		size := 1 + rng.Int64N(int64(1)<<(10+rng.IntN(30)))
+		s := newSubject(size, int64(16*kib)<<rng.IntN(12))
+		off := int64(0)
+		for range 300 {
+			if rng.IntN(20) == 0 {
+				off = rng.Int64N(size)
+			}
+			n := min(1+rng.Int64N(128*kib), size-off)
+			for _, w := range s.reads(time.Duration(rng.IntN(300))*time.Millisecond, n, off) {
+				if w.Off < 0 || w.End > size || w.Empty() {
+					t.Fatalf("window %v of a file of %d", w, size)
+				}
+			}
+			if off += int64(rng.IntN(4)-1) * n; off < 0 || off >= size {
+				off = 0
+			}
+		}
+	}
 }

@@ -1,16 +1,19 @@
-// Package reader is one open file: it follows how the file is read, decides how
-// far ahead to want (a window, published to the swarm), and answers each read
-// from the cache, or else from the swarm.
+// Package reader is the open files of a torrent: it follows how each is read, and
+// in which order, decides how far ahead to want (windows, published to the swarm),
+// and answers each read from the cache, or else from the swarm.
 //
-// The decision is a pure function of past reads (policy.go). Nothing here knows
-// of FUSE, of badger or of peers: the cache and the swarm are interfaces, and
-// offsets are file offsets on one side and torrent coordinates on the other.
+// The decisions are pure functions of past reads: policy for one file, walk over
+// the borders of files. A window that moves draws on the Budget that all share; a
+// read that is held touches nothing but its own handle. Nothing here knows of FUSE,
+// of badger or of peers: the cache and the swarm are interfaces, and offsets are
+// file offsets on one side and torrent coordinates on the other.
 package reader
 
 import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -21,6 +24,8 @@ type Cache interface {
 	// View calls use with exactly n bytes of the piece at off, if they are held,
 	// and reports whether it did. The bytes are valid during the call only.
 	View(id weir.PieceID, off int64, n int, use func([]byte)) (bool, error)
+	// Has reports whether a piece is held. It must be quick.
+	Has(id weir.PieceID) bool
 }
 
 // Swarm is one torrent's swarm.
@@ -35,59 +40,42 @@ type Swarm interface {
 // Want is a published window: ranges that will probably be read soon, in torrent
 // coordinates, the most probable first.
 type Want interface {
+	// Set replaces the ranges. It neither waits nor keeps the slice.
 	Set(ranges []weir.Range)
 	Close()
 }
 
-// Options say what a Handle reads and from where. All but Now and MaxWindowBytes
-// are required.
-type Options struct {
-	Info  *weir.TorrentInfo
-	File  int // index into Info.Files
-	Cache Cache
-	Swarm Swarm
-	// Now is the clock, time.Now by default.
-	Now func() time.Time
-	// MaxWindowBytes bounds the read-ahead of this handle, 64 MiB by default.
-	MaxWindowBytes int64
-}
-
-// Handle is one open of one file. It is safe for concurrent use.
+// Handle is one open of one file. It is safe for concurrent use. Every read
+// begins with View; if that says no, ReadAt waits for the same range.
 type Handle struct {
-	info  *weir.TorrentInfo
-	file  *weir.FileInfo
-	cache Cache
-	swarm Swarm
-	now   func() time.Time
+	t      *Torrent
+	info   *weir.TorrentInfo
+	index  int
+	file   *weir.FileInfo
+	access Access
+	crowd  *crowd // of all handles of the file
 
-	mu     sync.Mutex
-	policy policy
-	want   Want       // nil until the first window
-	window weir.Range // as published
-	closed bool
+	waiting atomic.Int32 // reads that wait for the swarm
+
+	mu sync.Mutex
+	follower
+	walk *walking // set with the first read, if that is at the head
+	read int64    // bytes
+	told int64    // of these, the ones that the walk knows of
 }
 
-// Open returns a Handle. It does no I/O and wants nothing yet.
-func Open(o Options) *Handle {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.MaxWindowBytes <= 0 {
-		o.MaxWindowBytes = 64 << 20
-	}
-	h := &Handle{
-		info:  o.Info,
-		file:  &o.Info.Files[o.File],
-		cache: o.Cache,
-		swarm: o.Swarm,
-		now:   o.Now,
-	}
-	h.policy = policy{pieceBytes: o.Info.PieceLength, maxBytes: o.MaxWindowBytes}
-	return h
+// gathering puts views that span pieces together. Its func is made once, for one
+// at each read would be an allocation.
+type gathering struct {
+	bytes []byte
+	add   func(b []byte)
 }
 
-// gather holds the bytes of views that span pieces.
-var gather = sync.Pool{New: func() any { b := make([]byte, 0, 128<<10); return &b }}
+var gatherings = sync.Pool{New: func() any {
+	g := &gathering{bytes: make([]byte, 0, 128<<10)}
+	g.add = func(b []byte) { g.bytes = append(g.bytes, b...) }
+	return g
+}}
 
 // View calls use exactly once with the n bytes at off of the file if all of them
 // are held locally, and reports whether it did; it never waits for the network.
@@ -101,84 +89,126 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (bool, error) {
 	first, end := h.info.Pieces(r)
 	if end-first == 1 {
 		pr := h.info.PieceRange(first)
-		return h.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: first}, r.Off-pr.Off, n, use)
+		return h.t.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: first}, r.Off-pr.Off, n, use)
 	}
-	buf := gather.Get().(*[]byte)
-	defer gather.Put(buf)
-	all := (*buf)[:0]
+	g := gatherings.Get().(*gathering)
+	defer gatherings.Put(g)
+	g.bytes = g.bytes[:0]
 	for i := first; i < end; i++ {
 		pr := h.info.PieceRange(i)
 		part := r.Intersect(pr)
-		ok, err := h.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: i}, part.Off-pr.Off, int(part.Len()),
-			func(b []byte) { all = append(all, b...) })
-		*buf = all[:0]
+		ok, err := h.t.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: i}, part.Off-pr.Off, int(part.Len()), g.add)
 		if !ok || err != nil {
 			return false, err
 		}
 	}
-	use(all)
+	use(g.bytes)
 	return true, nil
 }
 
-// ReadAt fills p from the file at off, waiting for the swarm. It returns len(p),
-// or an error and 0: ctx's when it ends, weir.ErrInvalid for a range outside of
-// the file, weir.ErrClosed after Close, and what the swarm says.
+// ReadAt fills p from the file at off, waiting for the swarm. It is for reads that
+// View has seen and that were not held. It returns len(p), or an error and 0: ctx's
+// when it ends, weir.ErrInvalid for a range outside of the file, weir.ErrRefused for
+// one that the program may not read, and what the swarm says.
 func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	r, err := h.torrentRange(off, len(p))
 	if err != nil {
 		return 0, err
 	}
-	h.note(off, len(p))
-	if err := h.swarm.ReadAt(ctx, p, r.Off); err != nil {
+	walk := h.wait()
+	err = h.t.swarm.ReadAt(ctx, p, r.Off)
+	h.done(walk)
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// wait says that a read waits. It returns the walk that it told, for done.
+func (h *Handle) wait() *walking {
+	h.waiting.Add(1)
+	h.crowd.waiting.Add(1)
+	h.mu.Lock()
+	w := h.walk
+	h.mu.Unlock()
+	if w != nil {
+		w.waiting.Add(1)
+	}
+	return w
+}
+
+func (h *Handle) done(w *walking) {
+	now := time.Now()
+	if w != nil {
+		w.waiting.Add(-1)
+		w.last.Store(now.UnixNano())
+	}
+	h.mu.Lock()
+	h.policy.meter.answered(now)
+	h.mu.Unlock()
+	h.crowd.waiting.Add(-1)
+	h.waiting.Add(-1)
 }
 
 func (h *Handle) torrentRange(off int64, n int) (weir.Range, error) {
 	if off < 0 || n < 0 || off > h.file.Length || int64(n) > h.file.Length-off {
 		return weir.Range{}, fmt.Errorf("read %d bytes at %d of a file of %d: %w", n, off, h.file.Length, weir.ErrInvalid)
 	}
+	if h.access == HeadAndTail && off >= QuietBytes && off+int64(n) <= h.file.Length-QuietBytes {
+		return weir.Range{}, fmt.Errorf("read at %d, neither head nor tail, for a quiet reader: %w", off, weir.ErrRefused)
+	}
 	return weir.Range{Off: h.file.Offset + off, End: h.file.Offset + off + int64(n)}, nil
 }
 
-// note tells the policy of a read and publishes the window if it moved to other
-// pieces.
+// note tells the policy of a read, and publishes the window if it has moved. In
+// between, which is mostly, it waits for no lock but the handle's own.
 func (h *Handle) note(off int64, n int) {
+	if h.access != Full {
+		return // no read-ahead
+	}
+	now := time.Now()
+	h.crowd.note(now, off, int64(n))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return
 	}
-	w := h.policy.read(h.now(), off, int64(n)).Intersect(weir.Range{Off: 0, End: h.file.Length})
-	if w.Empty() {
-		w = weir.Range{}
-	} else {
-		first, end := h.info.Pieces(weir.Range{Off: h.file.Offset + w.Off, End: h.file.Offset + w.End})
-		w = weir.Range{Off: h.info.PieceRange(first).Off, End: h.info.PieceRange(end - 1).End}
+	if h.read == 0 && off < requestBytes {
+		var bytes int64
+		var rate float64
+		h.walk, bytes, rate = h.t.enter(h.index)
+		h.policy.inherit(bytes, rate)
 	}
-	if w == h.window {
-		return
+	h.read += int64(n)
+	h.follow(now, off, int64(n), h.waiting.Load() > 0)
+	if w := h.walk; w != nil {
+		w.touch(now)
+		if h.read-h.told >= reportBytes || h.told == 0 || off+int64(n) == h.file.Length {
+			n := h.read - h.told
+			h.told = h.read
+			w.progress(now, h.index, min(h.read, h.file.Length), n)
+		}
 	}
-	h.window = w
-	if h.want == nil {
-		h.want = h.swarm.NewWant()
-	}
-	if w.Empty() {
-		h.want.Set(nil)
-	} else {
-		h.want.Set([]weir.Range{w})
-	}
+}
+
+// idle takes the window back when nothing was read for a while.
+func (h *Handle) idle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rest(time.Now(), h.waiting.Load() > 0)
 }
 
 // Close takes the window back. Reads in flight are not touched: whoever started
 // them ends their context. It may be called more than once.
 func (h *Handle) Close() error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.want != nil && !h.closed {
-		h.want.Close()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
 	}
-	h.closed = true
+	h.end()
+	walk, read := h.walk, min(h.read, h.file.Length)
+	h.mu.Unlock()
+	h.t.leave(h, walk, read)
 	return nil
 }

@@ -7,13 +7,9 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/reader"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // torrent is content of three files and 16 KiB pieces, with a cache that holds
 // some pieces and a swarm that has all.
@@ -24,6 +20,7 @@ type torrent struct {
 	mu      sync.Mutex
 	held    map[int]bool
 	wants   []weir.Range
+	opened  int
 	closed  int
 	fetched int
 	err     error
@@ -57,6 +54,12 @@ func (t *torrent) View(id weir.PieceID, off int64, n int, use func([]byte)) (boo
 	return true, nil
 }
 
+func (t *torrent) Has(id weir.PieceID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held[id.Index]
+}
+
 func (t *torrent) ReadAt(_ context.Context, p []byte, off int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,7 +68,12 @@ func (t *torrent) ReadAt(_ context.Context, p []byte, off int64) error {
 	return t.err
 }
 
-func (t *torrent) NewWant() reader.Want { return &want{t} }
+func (t *torrent) NewWant() reader.Want {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.opened++
+	return &want{t}
+}
 
 type want struct{ t *torrent }
 
@@ -82,14 +90,35 @@ func (w *want) Close() {
 	w.t.closed++
 }
 
-func open(tb testing.TB, t *torrent, file int) *reader.Handle {
-	h := reader.Open(reader.Options{Info: t.info, File: file, Cache: t, Swarm: t})
+func openAs(tb testing.TB, t *torrent, file int, access reader.Access) *reader.Handle {
+	files := reader.NewTorrent(t, t, reader.NewBudget(0))
+	tb.Cleanup(files.Close)
+	h, err := files.Open(t.info, file, access)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	tb.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			tb.Error(err)
 		}
 	})
 	return h
+}
+
+func open(tb testing.TB, t *torrent, file int) *reader.Handle {
+	return openAs(tb, t, file, reader.Full)
+}
+
+// read reads as fs does: what is held, or else what the swarm brings.
+func read(tb testing.TB, h *reader.Handle, buf []byte, off int64) {
+	tb.Helper()
+	held, err := h.View(off, len(buf), func(b []byte) { copy(buf, b) })
+	if !held && err == nil {
+		_, err = h.ReadAt(context.Background(), buf, off)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func TestReadAt(t *testing.T) {
@@ -166,21 +195,17 @@ func TestWindowIsPublishedAndTakenBack(t *testing.T) {
 	tor := newTorrent()
 	h := open(t, tor, 1)
 	buf := make([]byte, 128<<10)
-	for off := int64(0); off < 2<<20; off += int64(len(buf)) {
-		if _, err := h.ReadAt(context.Background(), buf, off); err != nil {
-			t.Fatal(err)
-		}
+	for off := int64(0); off < 3<<20; off += int64(len(buf)) {
+		read(t, h, buf, off)
 	}
 	if len(tor.wants) != 1 || tor.wants[0].Empty() {
 		t.Fatalf("wants %v after a sequential run, want a window", tor.wants)
 	}
 	w := tor.wants[0]
-	if w.Off > 10_000+2<<20 || w.Off%pieceLength != 0 || w.End > tor.info.Length {
+	if w.Off > 10_000+3<<20 || w.Off%pieceLength != 0 || w.End > tor.info.Length {
 		t.Errorf("window %v is not of whole pieces from the reader on", w)
 	}
-	if _, err := h.ReadAt(context.Background(), buf, 7<<20); err != nil {
-		t.Fatal(err)
-	}
+	read(t, h, buf, 7<<20+512<<10)
 	if len(tor.wants) != 0 {
 		t.Errorf("wants %v after a seek", tor.wants)
 	}
@@ -192,17 +217,174 @@ func TestWindowIsPublishedAndTakenBack(t *testing.T) {
 	}
 }
 
-func BenchmarkView(b *testing.B) {
+func TestHeldIsNotWanted(t *testing.T) {
 	tor := newTorrent()
 	for i := range tor.info.NumPieces() {
 		tor.held[i] = true
 	}
-	h := open(b, tor, 1)
+	h := open(t, tor, 1)
+	buf := make([]byte, 128<<10)
+	for off := int64(0); off < 8<<20; off += int64(len(buf)) {
+		read(t, h, buf, off)
+	}
+	if tor.opened != 0 {
+		t.Error("a window over what is held was published: it would warm the torrent")
+	}
+}
+
+func TestAccess(t *testing.T) {
+	tor := newTorrent()
+	if _, err := reader.NewTorrent(tor, tor, reader.NewBudget(0)).Open(tor.info, 1, reader.Refused); !errors.Is(err, weir.ErrRefused) {
+		t.Errorf("refused: %v", err)
+	}
+	if _, err := reader.NewTorrent(tor, tor, reader.NewBudget(0)).Open(tor.info, 3, reader.Full); !errors.Is(err, weir.ErrInvalid) {
+		t.Errorf("no such file: %v", err)
+	}
+	closed := reader.NewTorrent(tor, tor, reader.NewBudget(0))
+	closed.Close()
+	closed.Close()
+	if _, err := closed.Open(tor.info, 1, reader.Full); !errors.Is(err, weir.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+	tor.info.Files[1].Length, tor.info.Length = 40<<20, 60<<20
+	h := openAs(t, tor, 1, reader.HeadAndTail)
+	for _, c := range []struct {
+		off int64
+		ok  bool
+	}{{0, true}, {reader.QuietBytes - 1, true}, {reader.QuietBytes, false}, {20 << 20, false}, {32<<20 - 4096, false}, {32<<20 - 4095, true}, {40<<20 - 4096, true}} {
+		_, err := h.View(c.off, 4096, func([]byte) {})
+		if c.ok && err != nil || !c.ok && !errors.Is(err, weir.ErrRefused) {
+			t.Errorf("view at %d: %v", c.off, err)
+		}
+		if c.ok {
+			continue
+		}
+		if _, err := h.ReadAt(context.Background(), make([]byte, 4096), c.off); !errors.Is(err, weir.ErrRefused) {
+			t.Errorf("read at %d: %v", c.off, err)
+		}
+	}
+	if tor.opened != 0 {
+		t.Error("read-ahead for a quiet reader")
+	}
+}
+
+// TestManyHandles reads one file from many goroutines, through handles of their
+// own and one that they share; the race detector watches.
+func TestManyHandles(t *testing.T) {
+	tor := newTorrent()
+	files := reader.NewTorrent(tor, tor, reader.NewBudget(1<<20))
+	defer files.Close()
+	shared, err := files.Open(tor.info, 1, reader.Full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var readers sync.WaitGroup
+	for range 32 {
+		readers.Go(func() {
+			h, err := files.Open(tor.info, 1, reader.Full)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			buf := make([]byte, 64<<10)
+			for off := int64(0); off < 8<<20; off += int64(len(buf)) {
+				read(t, h, buf, off)
+				read(t, shared, buf, off)
+				if !bytes.Equal(buf, tor.data[10_000+off:10_000+off+int64(len(buf))]) {
+					t.Error("wrong bytes")
+				}
+			}
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	readers.Wait()
+	if err := shared.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// hits opens a torrent of which everything is held.
+func hits(b *testing.B) *reader.Torrent {
+	tor := newTorrent()
+	files := reader.NewTorrent(heldCache{}, tor, reader.NewBudget(0))
+	b.Cleanup(files.Close)
+	return files
+}
+
+// heldCache holds everything and takes no lock.
+type heldCache struct{}
+
+var heldBytes [128 << 10]byte
+
+func (heldCache) View(_ weir.PieceID, _ int64, n int, use func([]byte)) (bool, error) {
+	use(heldBytes[:n])
+	return true, nil
+}
+func (heldCache) Has(weir.PieceID) bool { return true }
+
+func benchInfo() *weir.TorrentInfo {
+	return &weir.TorrentInfo{PieceLength: 1 << 20, Length: 4 << 30, Files: []weir.FileInfo{{Path: []string{"a"}, Length: 4 << 30}}}
+}
+
+func benchHits(b *testing.B, offset func(i int) int64, n int, parallel bool) {
+	files, info := hits(b), benchInfo()
 	use := func([]byte) {}
 	b.ReportAllocs()
+	run := func(next func() bool) {
+		h, err := files.Open(info, 0, reader.Full)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		for i := 0; next(); i++ {
+			if ok, err := h.View(offset(i), n, use); !ok || err != nil {
+				b.Error(ok, err)
+			}
+		}
+		if err := h.Close(); err != nil {
+			b.Error(err)
+		}
+	}
+	if parallel {
+		b.RunParallel(func(pb *testing.PB) { run(pb.Next) })
+	} else {
+		run(b.Loop)
+	}
+}
+
+func inOrder(i int) int64  { return int64(i) * 4096 % (4 << 30) }
+func anywhere(i int) int64 { return int64(uint64(i)*0x9e3779b97f4a7c15%(1<<20)) * 4096 }
+
+func BenchmarkHit(b *testing.B) {
+	b.Run("Sequential", func(b *testing.B) { benchHits(b, inOrder, 4096, false) })
+	b.Run("Random", func(b *testing.B) { benchHits(b, anywhere, 4096, false) })
+	b.Run("OverBorders", func(b *testing.B) {
+		benchHits(b, func(i int) int64 { return int64(i)%4000*mib + mib - 64*kib }, 128<<10, false)
+	})
+	b.Run("SequentialHandlesSideBySide", func(b *testing.B) { benchHits(b, inOrder, 4096, true) })
+	b.Run("RandomHandlesSideBySide", func(b *testing.B) { benchHits(b, anywhere, 4096, true) })
+}
+
+// BenchmarkOpenReadClose is a small file that is held, from open to close.
+func BenchmarkOpenReadClose(b *testing.B) {
+	files := hits(b)
+	info := &weir.TorrentInfo{PieceLength: 1 << 20, Length: 100_000 * 4096}
+	for i := range 100_000 {
+		info.Files = append(info.Files, weir.FileInfo{Path: []string{"a"}, Offset: int64(i) * 4096, Length: 4096})
+	}
+	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if ok, err := h.View(int64(i%2000)*4096, 2048, use); !ok || err != nil {
+		h, err := files.Open(info, i%len(info.Files), reader.Full)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if ok, err := h.View(0, 4096, func([]byte) {}); !ok || err != nil {
 			b.Fatal(ok, err)
+		}
+		if err := h.Close(); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

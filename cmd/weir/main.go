@@ -31,5 +31,8 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), stopSignals...)
 	context.AfterFunc(ctx, stop) // the second signal has its usual effect, unless a command listens for it
+	if isHelperCall(os.Args[0], os.Args[1:]) {
+		os.Exit(mountHelper(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	}
 	os.Exit(report(os.Stderr, run(ctx, os.Args[1:], os.Stdout, os.Stderr)))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/weirtest"
 	"github.com/weirfs/weir/engine"
 )
@@ -47,8 +48,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":  exits,
-			"appear": appear,
+			"exits":      exits,
+			"appear":     appear,
+			"controlled": controlled,
 		},
 	})
 }
@@ -89,6 +91,26 @@ func appear(ts *testscript.TestScript, neg bool, args []string) {
 		case <-tick.C:
 		case <-timeout:
 			ts.Fatalf("%s has not appeared", path)
+		}
+	}
+}
+
+// controlled DIR waits until a weir is mounted there that can be controlled.
+func controlled(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: controlled DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for timeout := time.After(30 * time.Second); ; {
+		if _, err := api.Find(dir); err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			ts.Fatalf("no weir is mounted on %s", dir)
 		}
 	}
 }

@@ -9,20 +9,25 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/daemon"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/reader"
 )
 
 const mountLong = `mount shows each torrent as a folder in DIR and stays in the foreground until it
 is interrupted (Ctrl-C) or unmounted (weir umount DIR). Nothing is fetched but
 what programs read, and a little ahead of them.
+
+What was added before is there again, at once and without a network: the cache
+folder has the catalogue. weir add, weir rm and weir mv change it while weir
+runs; so do cp, rm -r and mv in DIR. --ephemeral does without.
 
 A SOURCE is one of
   a .torrent file           ./debian.torrent
@@ -37,7 +42,10 @@ reachable: its folder is there at once and fills when a peer has sent the
 metadata.
 
 Ctrl-C unmounts. Programs that still use the mount get a second to finish; a
-second Ctrl-C ends weir at once.
+second Ctrl-C ends weir at once. With --detach weir goes to the background.
+
+Every flag can be set by a variable (WEIR_CACHE_SIZE=20GiB) and in a settings
+file too: weir config --help.
 
 ` + exitCodes
 
@@ -45,38 +53,67 @@ func newMount() *cobra.Command {
 	o := daemon.Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Version: weirVersion()}
 	var cacheBytes, uploadLimit, downloadLimit byteSize
 	var level slog.Level
-	var verbose bool
+	var verbose, noControl bool
+	var quiet string
+	var life life
 	cmd := &cobra.Command{
-		Use:   "mount [flags] DIR SOURCE…",
+		Use:   "mount [flags] DIR [SOURCE…]",
 		Short: "mount torrents on DIR",
 		Long:  mountLong,
 		Example: `  weir mount ~/t debian.torrent
   weir mount ~/t 'magnet:?xt=urn:btih:…' https://example.org/x.torrent
   weir mount --cache /big/weir --cache-size 100GiB ~/t *.torrent
   weir mount --peer 192.0.2.7:6881 ~/t 0123456789abcdef0123456789abcdef01234567`,
-		Args: usage(cobra.MinimumNArgs(2), "a folder and at least one source"),
+		ValidArgsFunction: completeMount,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			args, err := settle(cmd, args)
+			if err != nil {
+				return err
+			}
 			if verbose {
 				level = slog.LevelDebug
 			}
 			o.Mountpoint, o.Sources, o.CacheBytes = args[0], args[1:], int64(cacheBytes)
+			o.ListedAs = life.helper.fsname
+			if o.Mountpoint, err = filepath.Abs(o.Mountpoint); err != nil {
+				return err
+			}
+			for i := range o.Watch { // in the background the working folder becomes another
+				if o.Watch[i], err = filepath.Abs(o.Watch[i]); err != nil {
+					return err
+				}
+			}
 			o.UploadLimit, o.DownloadLimit = int64(uploadLimit), int64(downloadLimit)
 			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-			var err error
 			if o.CacheDir, err = cacheDir(o.CacheDir); err != nil {
 				return err
 			}
-			return mount(cmd.Context(), o, cmd.OutOrStdout())
+			if o.Quiet, err = reader.ParseQuiet(quiet); err != nil {
+				return usageError{err, cmd.CommandPath()}
+			}
+			if life.detach && life.readyFD == 0 {
+				return life.start(cmd, args)
+			}
+			if !noControl {
+				if o.Control, err = control.SocketPath(o.Mountpoint, o.CacheDir); err != nil {
+					return err
+				}
+			}
+			return mount(cmd.Context(), o, life, cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.CacheDir, "cache", "", "keep verified pieces in `DIR` (default $XDG_CACHE_HOME/weir or ~/.cache/weir)")
 	f.Var(&cacheBytes, "cache-size", "let the cache grow to `SIZE`, such as 20GiB (default 10GiB, or half of the free disk when that is less)")
+	f.Var((*minFree)(&o.MinFree), "min-free", "leave `SPACE` of the cache's disk free, a share such as 5% or a size such as 20GiB; 0 is none (default 5%)")
+	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget what is added at the end")
+	f.BoolVar(&o.ByHash, "by-hash", false, "let programs open any torrent as DIR/by-hash/INFOHASH")
+	f.StringArrayVar(&o.Watch, "watch", nil, "add the .torrent and .magnet files in `FOLDER`, also those that come later; may be repeated")
 	f.DurationVar(&o.ReadTimeout, "read-timeout", time.Minute, "a read that the swarm has not answered after this `TIME` fails with ETIMEDOUT")
 	f.StringArrayVar(&o.Peers, "peer", nil, "ask the peer at `HOST:PORT` too, for every source; may be repeated")
 	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 is any free one, give a fixed one to forward it")
-	f.BoolVar(&o.DHT, "dht", dhtByDefault(), "look for peers of public torrents in the DHT too; WEIR_DHT=false turns that around")
+	f.BoolVar(&o.DHT, "dht", true, "look for peers of public torrents in the DHT too")
 	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed is when a peer wants it, required is always, off is never")
 	f.Var(&uploadLimit, "upload-limit", "give peers at most `SIZE` a second, such as 500KB or 2MiB (default no limit)")
 	f.Var(&downloadLimit, "download-limit", "take from peers at most `SIZE` a second (default no limit)")
@@ -84,15 +121,15 @@ func newMount() *cobra.Command {
 	f.Uint32Var(&o.GID, "gid", o.GID, "show files as owned by this group `ID`")
 	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users in; needs user_allow_other in /etc/fuse.conf when not root")
 	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty, and hide what it holds")
+	f.StringVar(&quiet, "quiet-readers", "", "keep these `PROGRAMS` (name,name:head,…) from making the swarm fetch: they may read what is held, with :head the ends of files too")
+	f.StringVar(&o.Metrics, "metrics", "", "serve metrics for Prometheus, and pprof, over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
+	f.BoolVar(&noControl, "no-control", false, "make no control socket: weir add, ls, status and the like don't work")
 	f.TextVar(&level, "log-level", slog.LevelInfo, "log what is at least this `LEVEL`: debug, info, warn or error")
 	f.BoolVarP(&verbose, "verbose", "v", false, "the same as --log-level debug")
+	life.register(f)
+	completeValues(cmd, "encryption", "allowed", "required", "off")
+	completeValues(cmd, "log-level", "debug", "info", "warn", "error")
 	return cmd
-}
-
-// dhtByDefault reports whether the DHT is used when no flag says something.
-func dhtByDefault() bool {
-	on, err := strconv.ParseBool(os.Getenv("WEIR_DHT"))
-	return on || err != nil
 }
 
 // cacheDir returns dir, or the default when it is empty.
@@ -101,6 +138,9 @@ func cacheDir(dir string) (string, error) {
 		return filepath.Abs(dir)
 	}
 	base, err := os.UserCacheDir()
+	if err != nil && os.Geteuid() == 0 { // at boot there is no HOME
+		return "/var/cache/weir/default", nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("no place for the cache, give one with --cache DIR: %w", err)
 	}
@@ -108,26 +148,33 @@ func cacheDir(dir string) (string, error) {
 }
 
 // mount serves until ctx ends or somebody unmounts.
-func mount(ctx context.Context, o daemon.Options, stdout io.Writer) error {
+func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (err error) {
+	attended := life.attend(ctx, o.Mountpoint, o.Log)
+	defer func() { attended.end(err) }()
 	d := daemon.New(o)
 	if err := d.Open(ctx); err != nil {
 		return errors.Join(err, d.Close())
 	}
+	attended.ready(d.Names())
 	fmt.Fprintf(stdout, "mounted on %s, Ctrl-C unmounts:\n", o.Mountpoint)
 	for _, name := range d.Names() {
 		fmt.Fprintf(stdout, "  %s\n", name)
+	}
+	if more := d.Count() - len(d.Names()); more > 0 {
+		fmt.Fprintf(stdout, "  and %d added before\n", more)
 	}
 	select {
 	case <-d.Done():
 	case <-ctx.Done():
 	}
-	return leave(ctx, d, o.Mountpoint)
+	attended.herald.Stopping()
+	return leave(ctx, d, o)
 }
 
 // leave ends a mount cleanly: what was verified is stored before it returns. The
 // first signal asks for just that, also when somebody unmounted before; the next
 // one ends it at once.
-func leave(ctx context.Context, d *daemon.Daemon, dir string) error {
+func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options) error {
 	closed := make(chan error, 1)
 	go func() { closed <- d.Close() }()
 	select {
@@ -137,12 +184,13 @@ func leave(ctx context.Context, d *daemon.Daemon, dir string) error {
 	}
 	forced, stop := signal.NotifyContext(context.Background(), stopSignals...)
 	defer stop()
+	o.Log.Info("unmounting; a second signal ends weir at once", "mountpoint", o.Mountpoint)
 	select {
 	case err := <-closed:
 		return err
 	case <-forced.Done():
 		// What is not stored yet is lost, and only that: the cache survives a crash.
-		if err := fs.Unmount(dir, true); err != nil && !errors.Is(err, weir.ErrNotFound) {
+		if err := fs.Unmount(o.Mountpoint, true); err != nil && !errors.Is(err, weir.ErrNotFound) {
 			return fmt.Errorf("ended by force: %w", err)
 		}
 		return errors.New("ended by force")

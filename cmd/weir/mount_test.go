@@ -88,7 +88,7 @@ func TestKilledWhileReading(t *testing.T) {
 	p := publish(t, 48<<20, swarmtest.Link{})
 	dir := t.TempDir()
 	mnt := filepath.Join(dir, "mnt")
-	args := flags(dir, "--peer="+p.seeder.Addr(), p.torrent)
+	args := flags(dir, "--auto-unmount=false", "--peer="+p.seeder.Addr(), p.torrent)
 
 	m := weirtest.Start(t, mnt, args...)
 	f, err := os.Open(m.Path("sample", "big.bin"))
@@ -130,15 +130,21 @@ func TestKilledWhileReading(t *testing.T) {
 // TestWithoutPeers reads a part, and then mounts again where nobody has the
 // torrent: what was read is there, the rest fails in time.
 func TestWithoutPeers(t *testing.T) {
-	p := publish(t, 4<<20, swarmtest.Link{})
-	for name, source := range map[string]string{"Torrent": p.torrent, "Magnet": p.magnet} {
+	for name, of := range map[string]func(p *published) string{
+		"Torrent": func(p *published) string { return p.torrent },
+		"Magnet":  func(p *published) string { return p.magnet },
+	} {
 		t.Run(name, func(t *testing.T) {
+			p := publish(t, 4<<20, swarmtest.Link{})
+			source := of(p)
 			dir := t.TempDir()
 			m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, "--peer="+p.seeder.Addr(), source)...)
 			wantSum(t, m.Path("sample", "sub", "one.bin"), p.sum(t, 1))
 			m.Unmount(t)
 
-			before := p.seeder.Counters()
+			if err := p.seeder.Close(); err != nil { // weir remembers where it was
+				t.Fatal(err)
+			}
 			m = weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, "--read-timeout=500ms", source)...)
 			wantSum(t, m.Path("sample", "sub", "one.bin"), p.sum(t, 1))
 			begin := time.Now()
@@ -147,9 +153,6 @@ func TestWithoutPeers(t *testing.T) {
 			}
 			if took := time.Since(begin); took < 500*time.Millisecond || took > 10*time.Second {
 				t.Errorf("the read failed after %v, want 500ms and not much more", took)
-			}
-			if after := p.seeder.Counters(); after.ConnsTotal != before.ConnsTotal {
-				t.Error("the seeder was asked, though nobody named it")
 			}
 			m.Unmount(t)
 		})

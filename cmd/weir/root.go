@@ -36,7 +36,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return root.ExecuteContext(ctx)
+	return root.ExecuteContext(context.WithValue(ctx, commandLineKey{}, args))
+}
+
+// commandLineKey is where run keeps its arguments in a command's context.
+type commandLineKey struct{}
+
+// commandLine returns the arguments of run, the command's name first.
+func commandLine(ctx context.Context) []string {
+	args, _ := ctx.Value(commandLineKey{}).([]string)
+	return args
 }
 
 func newRoot() *cobra.Command {
@@ -61,12 +70,13 @@ the torrent stays where it is.
 			return cmd.Help()
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true   // ours is documented like the others
 	root.SetHelpCommand(&cobra.Command{Hidden: true}) // --help is enough
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{err, cmd.CommandPath()}
 	})
-	root.AddCommand(newMount(), newUmount(), newDemo(), newVersion())
+	root.AddCommand(newMount(), newUmount(), newAdd(), newRm(), newMv(), newLs(), newStatus(), newTop(),
+		newFetch(), newPin(), newUnpin(), newEvict(), newDemo(), newVersion(), newConfig(), newDoctor(), newCache(), newCompletion(), newMan(), newGuard())
 	return root
 }
 

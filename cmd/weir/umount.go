@@ -1,8 +1,14 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"time"
+
 	"github.com/spf13/cobra"
 
+	"github.com/weirfs/weir/cmd/internal/api"
+	"github.com/weirfs/weir/cmd/internal/background"
 	"github.com/weirfs/weir/fs"
 )
 
@@ -11,18 +17,69 @@ func newUmount() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "umount DIR",
 		Short: "unmount what weir mounted on DIR",
-		Long: `umount takes weir's mount at DIR away; the weir that serves it ends by itself.
-It also removes what a crashed weir left behind. While programs use the mount it
-says which, and leaves it alone.
+		Long: `umount takes weir's mount at DIR away and returns when the weir that serves it
+has stored what it fetched, and ended. It also removes what a crashed weir left
+behind. While programs use the mount it says which, and leaves it alone.
 
 ` + exitCodes,
 		Example: `  weir umount ~/t
   weir umount --lazy ~/t    # gone from the tree now, ended with its last user`,
-		Args: usage(cobra.ExactArgs(1), "one folder"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return fs.Unmount(args[0], lazy)
+		Args:              usage(cobra.ExactArgs(1), "one folder"),
+		ValidArgsFunction: completeMountpoint,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return umount(cmd.Context(), args[0], lazy)
 		},
 	}
-	cmd.Flags().BoolVarP(&lazy, "lazy", "z", false, "unmount even while programs use it; what they hold open they may finish")
+	cmd.Flags().BoolVarP(&lazy, "lazy", "z", false, "unmount even while programs use it, and don't wait; what they hold open they may finish")
 	return cmd
+}
+
+// umount unmounts, and waits for the weir behind it if that can be found.
+func umount(ctx context.Context, dir string, lazy bool) error {
+	var server *background.Server
+	if !lazy {
+		if server = serverOf(ctx, dir); server != nil {
+			defer server.Close()
+		}
+	}
+	if err := fs.Unmount(dir, lazy); err != nil {
+		return err
+	}
+	if server == nil {
+		return nil
+	}
+	if err := server.Wait(ctx); err != nil {
+		return fmt.Errorf("%s is unmounted; weir (process %d) still stores what it fetched: %w", dir, server.PID, err)
+	}
+	return nil
+}
+
+// findTimeout bounds asking a mount that may be stuck.
+const findTimeout = 3 * time.Second
+
+// serverOf returns the process behind a mount, nil if it can't be told.
+func serverOf(ctx context.Context, dir string) *background.Server {
+	found := make(chan string, 1)
+	go func() {
+		place, err := api.Find(dir)
+		if err != nil || place.Path != "" {
+			found <- "" // nothing is mounted here, or it has died
+			return
+		}
+		found <- place.Socket
+	}()
+	select {
+	case socket := <-found:
+		if socket == "" {
+			return nil
+		}
+		server, err := background.FindServer(ctx, socket)
+		if err != nil {
+			return nil // it may be about to end, or another user's
+		}
+		return server
+	case <-time.After(findTimeout):
+	case <-ctx.Done():
+	}
+	return nil
 }

@@ -58,19 +58,19 @@ func FuzzParseTorrent(f *testing.F) {
 			}
 		}
 		// What was accepted from a file is accepted from peers and records.
-		info, pieces, err := source.ParseInfo(spec.InfoHash, spec.InfoBytes)
+		info, pieces, err := parseInfo(spec.InfoHash, spec.InfoBytes)
 		if err != nil {
-			t.Fatalf("ParseInfo: %v", err)
+			t.Fatalf("its dictionary alone: %v", err)
 		}
 		hashesKept := bytes.Equal(pieces, spec.PieceHashes) || info.V2 && pieces == nil
 		if info.Length != spec.Info.Length || info.V2 != spec.Info.V2 || len(info.Files) != len(spec.Info.Files) || !hashesKept {
-			t.Fatalf("ParseInfo differs: %+v, %+v", info, spec.Info)
+			t.Fatalf("its dictionary alone differs: %+v, %+v", info, spec.Info)
 		}
 	})
 }
 
-// FuzzParseInfo takes each dictionary by both of its names.
-func FuzzParseInfo(f *testing.F) {
+// FuzzWithInfo takes each dictionary by both of its names.
+func FuzzWithInfo(f *testing.F) {
 	for _, b := range torrentSeeds(f) {
 		if _, info, ok := bytes.Cut(b, []byte("4:info")); ok && len(info) > 0 {
 			f.Add(info[:len(info)-1])
@@ -84,7 +84,7 @@ func FuzzParseInfo(f *testing.F) {
 		} else {
 			checkRefusal(t, err)
 		}
-		info, pieces, err := source.ParseInfo(infoHash(b), b)
+		info, pieces, err := parseInfo(infoHash(b), b)
 		if err != nil {
 			checkRefusal(t, err)
 			return
@@ -92,7 +92,7 @@ func FuzzParseInfo(f *testing.F) {
 		checkInfo(t, info, pieces)
 		wrong := infoHash(b)
 		wrong[0] ^= 1
-		if _, _, err := source.ParseInfo(wrong, b); !errors.Is(err, weir.ErrCorrupt) {
+		if _, _, err := parseInfo(wrong, b); !errors.Is(err, weir.ErrCorrupt) {
 			t.Fatalf("under another hash: error %v", err)
 		}
 	})
@@ -119,6 +119,11 @@ func FuzzParseMagnet(f *testing.F) {
 		for _, peer := range spec.Peers {
 			if again, err := source.ParsePeer(peer); err != nil || again != peer {
 				t.Fatalf("peer %q becomes %q, %v", peer, again, err)
+			}
+		}
+		for i, span := range spec.SelectOnly {
+			if span.First < 0 || span.Last < span.First || i > 0 && span.First <= spec.SelectOnly[i-1].Last+1 {
+				t.Fatalf("selection %v", spec.SelectOnly)
 			}
 		}
 		for _, tier := range spec.Trackers {

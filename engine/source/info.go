@@ -38,27 +38,14 @@ const (
 	_ uint = maxFiles - MaxMetainfoBytes/minTreeFileBytes
 )
 
-// ParseInfo reads an info dictionary that came from peers (BEP 9) or from our
-// own records, and judges it like ParseTorrent. It returns the torrent's shape and
-// its piece hashes as Spec.PieceHashes describes them, which share no memory with
-// infoBytes. The error wraps weir.ErrCorrupt when infoBytes is not what ih names,
-// otherwise weir.ErrInvalid or weir.ErrHostile. Here nothing may follow the
-// dictionary. Spec.WithInfo tells more, which v2 torrents need.
-func ParseInfo(ih weir.InfoHash, infoBytes []byte) (*weir.TorrentInfo, []byte, error) {
-	spec, err := (&Spec{InfoHash: ih}).WithInfo(infoBytes)
-	if err != nil {
-		return nil, nil, err
-	}
-	return spec.Info, spec.PieceHashes, nil
-}
-
 // WithInfo returns a copy of s, which has no metadata, with that of infoBytes, an
 // info dictionary that came from peers or from our own records. infoBytes must
 // hash to all that s says: InfoHash, which decides the half of a hybrid torrent
 // that is taken (v1 for its SHA-1, v2 for its SHA-256), and InfoHashV2 if that is
 // set. The copy keeps infoBytes, and shares the rest of s. The error wraps
 // weir.ErrCorrupt when a hash differs: then somebody may have better bytes.
-// Otherwise it wraps weir.ErrInvalid or weir.ErrHostile, and nobody has.
+// Otherwise it wraps weir.ErrInvalid or weir.ErrHostile, and nobody has. Here
+// nothing may follow the dictionary.
 func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 	if len(infoBytes) > MaxMetainfoBytes {
 		return nil, fmt.Errorf("torrent %s: metadata of %d bytes (limit %d): %w", s.InfoHash, len(infoBytes), MaxMetainfoBytes, weir.ErrInvalid)

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -233,6 +235,26 @@ func TestLoadURL(t *testing.T) {
 			t.Errorf("error %v, want connection refused", err)
 		}
 	})
+}
+
+// TestLoadMagnetFetchesNothing: xs and as are where anybody who makes a link could
+// send our requests.
+func TestLoadMagnetFetchesNothing(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer server.Close()
+	at := url.QueryEscape(server.URL + "/x.torrent")
+	spec, err := source.Load(t.Context(), plain+"&xs="+at+"&as="+at+"&xs.1="+at+"&tr="+at+"&ws="+at+"&mt="+at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Close() // waits for requests that are under way
+	if n := asked.Load(); n > 0 {
+		t.Errorf("reading a magnet sent %d requests", n)
+	}
+	if len(spec.Trackers) != 1 || len(spec.WebSeeds) != 1 {
+		t.Errorf("spec %+v: xs or as became a tracker or a web seed", spec)
+	}
 }
 
 func TestLoadURLContextCanceled(t *testing.T) {

@@ -9,11 +9,11 @@ import (
 )
 
 // ParseMagnet reads a magnet (BEP 9): xt with a v1 info hash in hexadecimal or
-// base32 (btih), a v2 one as a multihash in hexadecimal (btmh), or both; dn, tr (each a tier of its own), x.pe and ws. Numbered keys ("tr.1")
-// count like plain ones. Trackers and web seeds of schemes that we don't speak
+// base32 (btih), a v2 one as a multihash in hexadecimal (btmh), or both; dn, tr (each a tier of its own), x.pe, ws and so (BEP 53). Numbered
+// keys ("tr.1") count like plain ones. Trackers and web seeds of schemes that we don't speak
 // are left out. xs and as, URLs of metadata, are never fetched: a magnet from the
-// web must not make us send requests to any address. so (BEP 53) and the
-// rest are ignored. The Spec has no Info. The error wraps weir.ErrInvalid.
+// web must not make us send requests to any address. The rest is ignored. The Spec
+// has no Info. The error wraps weir.ErrInvalid.
 //
 // anacrolix's parser is not used: it panics on base32 with padding, refuses
 // lower-case base32, and lets one bad escape silently drop its parameter.
@@ -89,6 +89,8 @@ func (m *magnet) add(key, value string) error {
 		m.trackers.add(value)
 	case "ws":
 		m.seeds.add(value)
+	case "so":
+		m.spec.SelectOnly = addSelection(m.spec.SelectOnly, value)
 	case "x.pe":
 		peer, err := ParsePeer(value)
 		if err != nil {

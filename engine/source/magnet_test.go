@@ -52,7 +52,11 @@ var goodMagnets = []struct {
 	{"Peers", plain + "&x.pe=192.0.2.1:6881&x.pe=%5B2001:db8::1%5D:6881&x.pe=[2001:DB8:0::1]:6881&x.pe=seed.example.:1",
 		source.Spec{Peers: []string{"192.0.2.1:6881", "[2001:db8::1]:6881", "seed.example.:1"}}},
 	{"WebSeeds", plain + "&ws=https://s.example/a&ws=ftp://s.example", source.Spec{WebSeeds: []string{"https://s.example/a"}}},
-	{"Ignored", plain + "&so=0,2,4-6&xs=http://127.0.0.1/x.torrent&as=http://127.0.0.1/y&kt=word&xl=5&&=&a", source.Spec{}},
+	{"SelectOnly", plain + "&so=4-6,0,2,6-7", source.Spec{SelectOnly: []source.FileSpan{{0, 0}, {2, 2}, {4, 7}}}},
+	{"SelectOnlyTwice", plain + "&so=3&so.1=0-2%2C9", source.Spec{SelectOnly: []source.FileSpan{{0, 3}, {9, 9}}}},
+	{"SelectOnlyBad", plain + "&so=1&so=0,a&so=2-&so=-2&so=5-4&so=&so=0,16777215&so=1-99999999999999999999&so=%2B3", source.Spec{SelectOnly: []source.FileSpan{{1, 1}}}},
+	{"SelectOnlyMost", plain + "&so=0-16777213", source.Spec{SelectOnly: []source.FileSpan{{0, 16777213}}}},
+	{"Ignored", plain + "&xs=http://127.0.0.1/x.torrent&as=http://127.0.0.1/y&kt=word&xl=5&&=&a", source.Spec{}},
 	{"TrailingNewline", plain + "\n", source.Spec{}},
 }
 
@@ -127,6 +131,27 @@ func TestParseMagnetBounds(t *testing.T) {
 	}
 	if len(spec.Trackers) != 200 || len(spec.WebSeeds) != 200 || len(spec.Peers) != 1000 {
 		t.Errorf("%d trackers, %d web seeds, %d peers", len(spec.Trackers), len(spec.WebSeeds), len(spec.Peers))
+	}
+}
+
+func TestParseMagnetSelectionBounds(t *testing.T) {
+	items := make([]string, 10_000)
+	for i := range items {
+		items[i] = fmt.Sprint(2 * i)
+	}
+	for so, want := range map[string]int{
+		strings.Join(items, ","):                      10_000,
+		strings.Join(items, ",") + ",30000":           0,
+		strings.Join(items[:5], ",") + "&so=1,3,5,7":  1,
+		strings.Join(items, ",") + "&so=30000&so=1,3": 10_000,
+	} {
+		spec, err := source.ParseMagnet(plain + "&so=" + so)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(spec.SelectOnly) != want {
+			t.Errorf("%d spans of so=%.20s…%s, want %d", len(spec.SelectOnly), so, so[len(so)-8:], want)
+		}
 	}
 }
 

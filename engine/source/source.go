@@ -65,6 +65,11 @@ type Spec struct {
 	Trackers [][]string // announce URLs in tiers (BEP 12): http, https or udp
 	Peers    []string   // host:port of peers that the source itself named (x.pe)
 	WebSeeds []string   // http or https URLs (BEP 19)
+
+	// SelectOnly are the files that a magnet's so (BEP 53) names, by their index in
+	// the metadata: sorted, apart from each other, and not checked against the
+	// metadata. None means that nothing was selected, which is all files.
+	SelectOnly []FileSpan
 }
 
 // DisplayName returns the name, or the info hash while there is none.

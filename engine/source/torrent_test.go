@@ -238,11 +238,20 @@ func TestParseTorrentTolerates(t *testing.T) {
 	}
 }
 
-func TestParseInfo(t *testing.T) {
+// parseInfo judges an info dictionary by its hash alone, as that of a magnet.
+func parseInfo(ih weir.InfoHash, b []byte) (*weir.TorrentInfo, []byte, error) {
+	spec, err := (&source.Spec{InfoHash: ih}).WithInfo(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	return spec.Info, spec.PieceHashes, nil
+}
+
+func TestInfoAlone(t *testing.T) {
 	b := encode(t, multi(file(1, "a"), file(2, "b")))
 	ih := infoHash(b)
 	t.Run("OK", func(t *testing.T) {
-		info, pieces, err := source.ParseInfo(ih, b)
+		info, pieces, err := parseInfo(ih, b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,19 +266,19 @@ func TestParseInfo(t *testing.T) {
 	})
 	t.Run("WrongHash", func(t *testing.T) {
 		b := encode(t, single())
-		if _, _, err := source.ParseInfo(ih, b); !errors.Is(err, weir.ErrCorrupt) {
+		if _, _, err := parseInfo(ih, b); !errors.Is(err, weir.ErrCorrupt) {
 			t.Errorf("error %v, want ErrCorrupt", err)
 		}
 	})
 	t.Run("TrailingGarbage", func(t *testing.T) {
 		b := append(encode(t, single()), 'x')
-		if _, _, err := source.ParseInfo(infoHash(b), b); !errors.Is(err, weir.ErrInvalid) || !strings.Contains(err.Error(), "too many") {
+		if _, _, err := parseInfo(infoHash(b), b); !errors.Is(err, weir.ErrInvalid) || !strings.Contains(err.Error(), "too many") {
 			t.Errorf("error %v, want one about too many bytes", err)
 		}
 	})
 	t.Run("TooLarge", func(t *testing.T) {
 		b := make([]byte, source.MaxMetainfoBytes+1)
-		if _, _, err := source.ParseInfo(weir.InfoHash{1}, b); !errors.Is(err, weir.ErrInvalid) {
+		if _, _, err := parseInfo(weir.InfoHash{1}, b); !errors.Is(err, weir.ErrInvalid) {
 			t.Errorf("error %v, want ErrInvalid", err)
 		}
 		b[0] = 'd'
@@ -284,7 +293,7 @@ func TestParseInfo(t *testing.T) {
 				continue // not around an info dictionary, or slow
 			}
 			info = info[:len(info)-1]
-			if _, _, err := source.ParseInfo(infoHash(info), info); err == nil {
+			if _, _, err := parseInfo(infoHash(info), info); err == nil {
 				t.Errorf("%s was taken", c.name)
 			}
 		}

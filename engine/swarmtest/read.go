@@ -38,8 +38,8 @@ func (c *conn) handle(id byte, body []byte) error {
 	}
 	pieces := id == msgBitfield || id == msgHaveAll || id == msgHaveNone
 	switch {
-	case pieces && !first:
-		return fmt.Errorf("comes after other messages")
+	case pieces && !first: // aria2 does so, and others bear with it
+		c.violation("message %d, of the pieces, comes after other messages", id)
 	case first && c.fast && !pieces:
 		c.violation("message %d comes before the pieces (BEP 6)", id)
 	}

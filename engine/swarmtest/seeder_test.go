@@ -213,7 +213,7 @@ func TestSeederViolations(t *testing.T) {
 		ends bool
 	}{
 		"OddBitfield":       {be(2) + "\x05\x00", true},
-		"SecondBitfield":    {be(1) + "\x0f" + be(1) + "\x0f", true},
+		"SecondBitfield":    {be(1) + "\x0f" + be(1) + "\x0f", false},
 		"PiecesMissing":     {be(1) + "\x02", false},
 		"BeyondTheEnd":      {be(1) + "\x0f" + be(13) + "\x06" + be(15, 0, 65536), false},
 		"NoSuchPiece":       {be(1) + "\x0f" + be(13) + "\x06" + be(16, 0, 1), false},

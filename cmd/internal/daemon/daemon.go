@@ -1,49 +1,58 @@
 // Package daemon is the application around weir's packages: it opens the cache,
-// the engine and the mount, joins them, and takes them down again in the order
-// in which they need each other.
+// the engine and the mount, joins them, keeps the catalogue of torrents, and takes
+// all down again in the order in which they need each other.
 //
 //	kernel ─► fs ─► torrent.OpenFile ─► reader ─► cache, and engine for what it lacks
 //	                                    engine ─► cache: verified pieces
 //	                                    cache ─► fs: what is held has changed
+//	fs (Host), control (Mount), watched folders, command line ─► add, remove, move
 //
-// What must not live here: policy of any kind, and the command line.
+// What must not live here: decisions about peers, pieces and windows, and the
+// command line.
 package daemon
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache"
+	"github.com/weirfs/weir/cmd/internal/control"
+	"github.com/weirfs/weir/cmd/internal/metrics"
 	"github.com/weirfs/weir/engine"
-	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/reader"
 )
 
-// maxWarm is how many torrents are warmed when they are added, so that the
-// first read finds peers connected. With more than that, most are only looked
-// at in a listing, and each is warmed by its first use.
+// maxWarm is how many torrents of the command line are warmed when they are
+// added, so that the first read finds peers connected. With more than that, most
+// are only looked at in a listing, and each is warmed by its first use. Those of
+// the catalogue are cold.
 const maxWarm = 32
 
-// Options say what to mount, where and how. Mountpoint, Sources and CacheDir
-// are required.
+// Options say what to mount, where and how. Mountpoint and CacheDir are required.
 type Options struct {
 	Mountpoint    string
 	Sources       []string // as source.Load takes them
+	ListedAs      string   // the mount's source in lists of mounts; "": weir
 	CacheDir      string
 	CacheBytes    int64             // bound of the cache; 0: the cache's default
+	MinFree       MinFree           // of the cache's disk
+	Ephemeral     bool              // neither show what was added before, nor keep what is added
+	Control       string            // path of the control socket; "": none
+	ByHash        bool              // by-hash/<info hash> in the mount opens any torrent
+	Watch         []string          // folders whose .torrent and .magnet files are added
+	Metrics       string            // address of HTTP for Prometheus and pprof; "": none
 	Peers         []string          // host:port, asked about every torrent
 	Listen        string            // address for incoming peers; "": any free port, "off": none
 	DHT           bool              // find peers of public torrents there too, from the public routers on
 	Encryption    engine.Encryption // of connections to peers
 	UploadLimit   int64             // of blocks, over all torrents, bytes per second; 0: none
 	DownloadLimit int64             // the same
+	Quiet         *reader.Quiet     // programs that may not read all; nil: none
 	ReadTimeout   time.Duration     // of one read; 0: fs.DefaultReadTimeout
 	UID, GID      uint32            // who owns what is shown
 	AllowOther    bool              // users other than ours may look in
@@ -52,26 +61,52 @@ type Options struct {
 	Log           *slog.Logger      // nil: no log
 }
 
+// MinFree is how much of a disk stays free: what cache.Options say of it.
+type MinFree struct {
+	Bytes   int64
+	Percent float64
+}
+
 // Daemon is one mount with all that it needs. Open and Close are for one
-// goroutine; the rest is safe for concurrent use.
+// goroutine; the rest is safe for concurrent use once Open has returned nil.
 type Daemon struct {
-	opt Options
-	log *slog.Logger
-	fs  *fs.FS
+	opt     Options
+	log     *slog.Logger
+	started time.Time
+	fs      *fs.FS
+	readers *readers
+	events  // told to whoever listens
 
 	// Set by Open, nil before; Close goes by that.
-	cache  *cache.Cache
-	engine *engine.Engine
-	served chan struct{} // closed when the mount is gone
-	leave  context.CancelCauseFunc
+	store   *lateStore
+	cache   *cache.Cache
+	engine  *engine.Engine
+	control *control.Server
+	metrics *metrics.Server
+	served  chan struct{} // closed when the mount is gone
+	leave   context.CancelCauseFunc
 
 	serveErr error // of Serve; valid once served is closed
 	closing  sync.Once
 	closeErr error
 
-	mu    sync.Mutex
-	names []string // as shown, in the order of the sources
-	known map[weir.InfoHash]*engine.Torrent
+	// ctx ends with the daemon; behind counts what runs beside it.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	behind sync.WaitGroup
+
+	// changing and recording hold one token each. Who has the first may change
+	// which torrents are shown and where; who has the second may write or delete
+	// records. changing is taken before recording, and recording before mu.
+	changing  turn
+	recording turn
+
+	limits limits
+
+	mu      sync.RWMutex
+	names   []string // of the command line's torrents, as shown
+	entries entries
+	removed totals // of torrents that are not shown any more
 }
 
 // New returns a Daemon that has touched nothing yet.
@@ -79,147 +114,34 @@ func New(o Options) *Daemon {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{opt: o, log: o.Log, known: map[weir.InfoHash]*engine.Torrent{}}
+	d := &Daemon{
+		opt: o, log: o.Log, started: time.Now(), entries: newEntries(), changing: newTurn(), recording: newTurn(),
+		limits:  limits{upload: o.UploadLimit, download: o.DownloadLimit},
+		readers: newReaders(o.CacheBytes, o.Quiet),
+	}
+	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	d.fs = fs.New(fs.Options{
-		Mountpoint: o.Mountpoint, UID: o.UID, GID: o.GID,
+		Mountpoint: o.Mountpoint, Source: o.ListedAs, UID: o.UID, GID: o.GID,
 		AllowOther: o.AllowOther, AllowNonEmpty: o.AllowNonEmpty,
 		ReadTimeout: o.ReadTimeout, Version: o.Version, Log: o.Log,
+		Control: o.Control, Host: host{d}, ByHash: o.ByHash,
 	})
 	return d
 }
 
-// Open mounts and serves; it returns when all sources are shown. Sources on this
-// machine are checked before anything is mounted, those at a URL are fetched
-// beside all other work and join when they are there. The first thing that goes
-// wrong ends Open with its error; ctx ends it too. Close is needed in any case.
-func (d *Daemon) Open(ctx context.Context) error {
-	if err := fs.CheckHost(); err != nil {
-		return err
-	}
-	peers, err := parsePeers(d.opt.Peers)
-	if err != nil {
-		return err
-	}
-	fetching, stopFetching := context.WithCancel(ctx)
-	local, remote := split(d.opt.Sources)
-	fetched := make(chan loaded, 1)
-	var fetchers sync.WaitGroup
-	defer fetchers.Wait()
-	defer stopFetching()
-	fetchers.Go(func() { fetched <- load(fetching, remote) })
-	here := load(ctx, local)
-	if here.err != nil {
-		return here.err
-	}
-
-	var opening errgroup.Group
-	opening.Go(func() error { return d.openStore(ctx, peers) })
-	opening.Go(d.fs.Mount)
-	if err := opening.Wait(); err != nil {
-		return err
-	}
-	// Until the first answer, programs that look in wait: so nobody sees the
-	// root before the local torrents are in it.
-	if err := d.add(here.specs); err != nil {
-		return err
-	}
-	d.serve()
-	there := <-fetched
-	if there.err != nil {
-		return there.err
-	}
-	return d.add(there.specs)
-}
-
-// openStore opens the cache and the engine on it.
-func (d *Daemon) openStore(ctx context.Context, peers []string) error {
-	c, err := openCache(ctx, cache.Options{
-		Dir: d.opt.CacheDir, LimitBytes: d.opt.CacheBytes, Mountpoint: d.opt.Mountpoint, Log: d.log, Changed: d.heldChanged,
-	})
-	if err != nil {
-		return err
-	}
-	d.cache = c
-	var routers []string
-	if d.opt.DHT {
-		routers = engine.PublicRouters()
-	}
-	e := engine.New(engine.Options{
-		DHT: d.opt.DHT, DHTBootstrap: routers,
-		Store: c, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: peers, UserAgent: userAgent(d.opt.Version),
-		UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
-	})
-	if err := e.Open(); err != nil {
-		return errors.Join(err, e.Close())
-	}
-	d.engine = e
-	d.log.Debug("engine is open", "port", e.Port(), "cache", d.opt.CacheDir)
-	return nil
-}
-
-// add shows torrents. One that is named twice is shown once.
-func (d *Daemon) add(specs []*source.Spec) error {
-	for _, spec := range specs {
-		t, err := d.engine.Add(spec)
-		if errors.Is(err, weir.ErrExists) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		d.mu.Lock()
-		d.known[spec.InfoHash] = t
-		d.mu.Unlock()
-		name, err := d.fs.Add(spec.DisplayName(), torrent{t, d.cache})
-		if err != nil {
-			return fmt.Errorf("show %s: %w", spec.DisplayName(), err)
-		}
-		d.mu.Lock()
-		d.names = append(d.names, name)
-		d.mu.Unlock()
-		if len(d.opt.Sources) <= maxWarm {
-			if err := t.Warm(); err != nil {
-				return err
-			}
-		}
-		d.log.Debug("torrent added", "torrent", spec.InfoHash, "name", name)
-	}
-	return nil
-}
-
-// serve answers the kernel from now on.
-func (d *Daemon) serve() {
-	var ctx context.Context
-	ctx, d.leave = context.WithCancelCause(context.Background())
-	d.served = make(chan struct{})
-	go func() {
-		defer close(d.served)
-		d.serveErr = d.fs.Serve(ctx)
-	}()
-}
-
-// heldChanged tells the mount that a piece came or went, and the swarm that one
-// went.
-func (d *Daemon) heldChanged(id weir.PieceID, held bool) {
-	d.mu.Lock()
-	t := d.known[id.Torrent]
-	d.mu.Unlock()
-	if t == nil {
-		return // of a torrent that is not mounted now
-	}
-	if !held {
-		t.Evicted(id.Index)
-	}
-	if info := t.Info(); info != nil {
-		d.fs.HeldChanged(id.Torrent, info.PieceRange(id.Index))
-	}
-}
-
-// Names returns the names of the torrents' folders, in the order of the sources,
-// those from URLs last.
+// Names returns the paths of the torrents that the command line named, in its
+// order, those from URLs last.
 func (d *Daemon) Names() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	return append([]string(nil), d.names...)
+}
+
+// Count returns how many torrents are shown.
+func (d *Daemon) Count() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.entries.byHash)
 }
 
 // Done returns a channel that is closed when the mount is gone. It is valid
@@ -235,14 +157,26 @@ func (d *Daemon) Close() error {
 }
 
 func (d *Daemon) close() error {
-	// From the reader's side to the disk: each needs what is closed after it.
+	// From who asks to the disk: each needs what is closed after it.
 	var errs []error
+	d.cancel(weir.ErrClosed)
+	d.events.close()
+	if d.control != nil {
+		errs = append(errs, d.control.Close())
+	}
+	if d.metrics != nil {
+		errs = append(errs, d.metrics.Close())
+	}
 	if d.served != nil {
 		d.leave(weir.ErrClosed)
 		<-d.served
 		errs = append(errs, d.serveErr)
 	}
 	errs = append(errs, d.fs.Close())
+	d.behind.Wait()
+	if d.store != nil {
+		d.store.fail(weir.ErrClosed) // nobody waits for a cache that never opened
+	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
 	}
@@ -251,3 +185,24 @@ func (d *Daemon) close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// turn holds one token.
+type turn chan struct{}
+
+func newTurn() turn {
+	t := make(turn, 1)
+	t <- struct{}{}
+	return t
+}
+
+// take waits for the token, or returns why ctx ended.
+func (t turn) take(ctx context.Context) error {
+	select {
+	case <-t:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turn) give() { t <- struct{}{} }

@@ -90,3 +90,20 @@ func load(ctx context.Context, args []string) loaded {
 
 // userAgent is what trackers and peers are told.
 func userAgent(version string) string { return "weir/" + cmp.Or(version, "devel") }
+
+// loadNamed is source.Load for what another process names: a magnet, a URL or an
+// info hash, and never a file.
+func loadNamed(ctx context.Context, arg string) (*source.Spec, error) {
+	arg = strings.TrimSpace(arg)
+	scheme, _, ok := strings.Cut(arg, ":")
+	switch scheme = strings.ToLower(scheme); {
+	case ok && (scheme == "magnet" || scheme == "http" || scheme == "https"):
+		return source.Load(ctx, arg)
+	case len(arg) == 2*len(source.Spec{}.InfoHashV2):
+		return source.ParseMagnet("magnet:?xt=urn:btmh:1220" + arg)
+	}
+	if _, err := weir.ParseInfoHash(arg); err != nil {
+		return nil, fmt.Errorf("%.80q is neither a magnet, a URL nor an info hash; send a .torrent file as the body of the request: %w", arg, weir.ErrInvalid)
+	}
+	return source.ParseMagnet("magnet:?xt=urn:btih:" + arg)
+}

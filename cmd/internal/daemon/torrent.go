@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"fmt"
+	"sync/atomic"
+
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/engine"
@@ -12,12 +15,66 @@ import (
 // to say, and files are read through reader.
 type torrent struct {
 	*engine.Torrent
-	cache *cache.Cache
+	cache   *cache.Cache
+	readers *readers
+	files   *reader.Torrent // that are open
+	// shape is what is told without loading the metadata; nil while that is unknown.
+	shape atomic.Pointer[shape]
 }
 
-var _ fs.Torrent = torrent{}
+var _ fs.Torrent = (*torrent)(nil)
 
-func (t torrent) HeldBytes(r weir.Range) int64 {
+func newTorrent(t *engine.Torrent, c *cache.Cache, r *readers) *torrent {
+	return &torrent{Torrent: t, cache: c, readers: r, files: reader.NewTorrent(c, swarm{t}, r.budget)}
+}
+
+// shape is the outline of a torrent.
+type shape struct {
+	fs.Outline  // without Held
+	pieceLength int64
+	skeleton    *weir.TorrentInfo // pieces of equal length, no files
+}
+
+func newShape(o fs.Outline, pieceLength int64, ih weir.InfoHash) *shape {
+	return &shape{o, pieceLength, &weir.TorrentInfo{InfoHash: ih, PieceLength: pieceLength, Length: o.Length}}
+}
+
+// known returns the shape, and looks whether the metadata has arrived since.
+func (t *torrent) known() *shape {
+	if s := t.shape.Load(); s != nil {
+		return s
+	}
+	info := t.Info()
+	if info == nil {
+		return nil
+	}
+	o := fs.Outline{Length: info.Length, Files: len(info.Files), Created: info.Created}
+	t.shape.CompareAndSwap(nil, newShape(o, info.PieceLength, t.InfoHash()))
+	return t.shape.Load()
+}
+
+// Outline implements fs.Torrent.
+func (t *torrent) Outline() (fs.Outline, bool) {
+	s := t.known()
+	if s == nil {
+		return fs.Outline{}, false
+	}
+	o := s.Outline
+	o.Held = t.held(s)
+	return o, true
+}
+
+// held returns how many bytes are held, padding included; of a v2 torrent, whose
+// files end in short pieces, it is a little more.
+func (t *torrent) held(s *shape) int64 {
+	if s.Length == 0 {
+		return 0
+	}
+	return t.cache.HeldBytes(s.skeleton, weir.Range{End: s.Length})
+}
+
+// HeldBytes implements fs.Torrent.
+func (t *torrent) HeldBytes(r weir.Range) int64 {
 	info := t.Info()
 	if info == nil {
 		return 0
@@ -25,8 +82,19 @@ func (t torrent) HeldBytes(r weir.Range) int64 {
 	return t.cache.HeldBytes(info, r)
 }
 
-func (t torrent) OpenFile(index int) (fs.File, error) {
-	return reader.Open(reader.Options{Info: t.Info(), File: index, Cache: t.cache, Swarm: swarm{t.Torrent}}), nil
+// Status implements fs.Torrent.
+func (t *torrent) Status(weir.Range) fs.Status {
+	s := t.Stats()
+	return fs.Status{Peers: s.Peers, Seeds: s.Seeds, Availability: s.Availability, State: string(t.state(s)), Wait: s.Why}
+}
+
+// OpenFile implements fs.Torrent.
+func (t *torrent) OpenFile(index int, by fs.Opener) (fs.File, error) {
+	info := t.Info()
+	if info == nil {
+		return nil, fmt.Errorf("open file %d: metadata: %w", index, weir.ErrNotFound)
+	}
+	return t.readers.open(t.files, info, index, by)
 }
 
 // swarm shows the same torrent to reader.

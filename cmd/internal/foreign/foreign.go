@@ -89,6 +89,12 @@ type Client struct {
 	Start func(tb testing.TB, job Job) *Peer
 	// Cannot says why, for each property that the client lacks.
 	Cannot map[Property]string
+	// NeverTells says why others don't hear of peers through it, though it hears of
+	// them: no PEX in one direction.
+	NeverTells string
+	// TellsNewOnly says that it tells by PEX only of peers that it met within the
+	// last minute.
+	TellsNewOnly bool
 	// MustBeDialed says that it takes nobody's loopback address for a peer's: it
 	// is found, but finds nobody.
 	MustBeDialed bool
@@ -142,6 +148,7 @@ const SkipEnv = "WEIR_SKIP_PEERS"
 const (
 	noV2        = "it knows no BitTorrent v2"
 	noTolerance = "it always accepts encrypted peers"
+	neverTells  = "it takes what others tell by PEX and tells nothing itself: it never starts its own messages"
 	brokenMSE   = "its encryption ends the program (bittorrent-protocol: padCBuffer.copy is not a function)"
 )
 
@@ -155,18 +162,16 @@ var clients = []Client{
 		TheyRefuse: noTolerance,
 		ByPEX:      "it takes no loopback address for a peer's, so that it neither finds nor tells anybody here",
 	}},
-	{Name: "aria2", Version: aria2Version, Start: aria2, Cannot: map[Property]string{
+	{Name: "aria2", Version: aria2Version, Start: aria2, TellsNewOnly: true, Cannot: map[Property]string{
 		Hybrid:       "it computes another info hash of a hybrid torrent than everybody else",
 		V2:           noV2,
 		TheyRefuse:   noTolerance,
 		ByUDPTracker: "it asks UDP trackers only while its DHT is on",
-		ByPEX:        "its PEX comes and goes by minutes, and it leaves idle peers meanwhile: a test of it is a matter of luck",
 	}},
-	{Name: "WebTorrent", Version: webTorrentVersion, Start: webTorrent, NoPadding: true, Cannot: map[Property]string{
+	{Name: "WebTorrent", Version: webTorrentVersion, Start: webTorrent, NoPadding: true, NeverTells: neverTells, Cannot: map[Property]string{
 		V2:           noV2,
 		TheyRequire:  brokenMSE,
 		WeirRequires: brokenMSE,
-		ByPEX:        "weir heard nothing of it by PEX within 100 s, and why is not known yet",
 	}},
 	{Name: "anacrolix", Version: anacrolixVersion, Start: anacrolix, NoPadding: true, Cannot: map[Property]string{
 		Hybrid: "it seeds no padding files, and looks for the one file of a hybrid torrent in a folder of its name",

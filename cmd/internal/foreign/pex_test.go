@@ -91,28 +91,54 @@ func toldByWeir(t *testing.T, c foreign.Client, seen *seen) {
 }
 
 // toldByClient: the client knows the seeder, and has not got everything from it,
-// so that it stays; weir knows the client alone, and joins the seeder.
+// so that it stays; weir knows the client alone, and joins the seeder. A client
+// that tells of new peers only hears of the seeder after weir has come.
 func toldByClient(t *testing.T, c foreign.Client, seen *seen) {
 	h := openHop(t, func(c *swarmtest.Content, piece int) bool { return piece == c.Info().NumPieces()-1 })
-	h.tracker.SetPeers(h.seeder.Addr())
+	if !c.TellsNewOnly {
+		h.tracker.SetPeers(h.seeder.Addr())
+	}
 	client := c.Start(t, foreign.Job{Source: h.torrent, Dir: t.TempDir(), IP: foreign.NextIP(), PEX: true})
 	ctx, cancel := context.WithTimeout(t.Context(), pexTimeout)
 	defer cancel()
-	if err := h.seeder.WaitFor(ctx, func(n swarmtest.Counters) bool { return n.ConnsOpen > 0 }); err != nil {
-		t.Fatalf("the client has not connected to the seeder: %v", err)
+	met := func() {
+		if err := h.seeder.WaitFor(ctx, func(n swarmtest.Counters) bool { return n.ConnsOpen > 0 }); err != nil {
+			t.Fatalf("the client has not connected to the seeder: %v", err)
+		}
+	}
+	if !c.TellsNewOnly {
+		met()
 	}
 	m := start(t, "--peer="+client.Addr, h.write(t))
 	// weir alone knows with whom it speaks: some clients have its address too.
-	joined := fmt.Sprintf("msg=\"peer joined\" torrent=%s peer=%s ", h.content.InfoHash(), h.seeder.Addr())
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !strings.Contains(m.Log(), joined) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("weir has not heard of the seeder")
+	joins := func(addr string) {
+		joined := fmt.Sprintf("msg=\"peer joined\" torrent=%s peer=%s ", h.content.InfoHash(), addr)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for !strings.Contains(m.Log(), joined) {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				t.Fatalf("weir has not joined %s", addr)
+			}
 		}
 	}
+	if c.TellsNewOnly {
+		joins(client.Addr)
+		h.tracker.SetPeers(h.seeder.Addr())
+		met()
+		// It hangs up on whom it exchanges nothing with for a minute, just before it
+		// would send its message.
+		f, err := os.Open(m.Path("hop", "file.bin"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.ReadAt(make([]byte, 1), 0); err != nil {
+			t.Error(err)
+		}
+		f.Close()
+	}
+	joins(h.seeder.Addr())
 	m.Unmount(t)
 	if !t.Failed() {
 		seen.add(c, weirDownloads, foreign.ByPEX)

@@ -155,6 +155,29 @@ func anacrolix(tb testing.TB, job Job) *Peer {
 	return scripted(tb, job, os.Getenv(anacrolixEnv))
 }
 
+// Measured is what a program took to read a torrent.
+type Measured struct {
+	Seconds float64 `json:"seconds"` // of wall time
+	CPU     float64 `json:"cpu"`     // seconds of the program alone
+}
+
+// MeasureAnacrolix has anacrolix's Client read a whole torrent into memory, from
+// its begin to its end and from peers (host:port) alone, in a process of its own.
+func MeasureAnacrolix(tb testing.TB, torrent string, peers []string) (m Measured) {
+	tb.Helper()
+	arg, err := json.Marshal(struct {
+		Job
+		Peers []string
+	}{Job{Source: torrent, IP: NextIP(), Encryption: Off}, peers})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(run(tb, os.Getenv(anacrolixEnv), string(arg))), &m); err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
 func anacrolixVersion(tb testing.TB) string {
 	tb.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", "anacrolix", "go.mod"))

@@ -19,7 +19,8 @@ import (
 // Times and limits of our DHT node.
 const (
 	dhtRenew       = 30 * time.Minute // a server's life, see dhtNode
-	dhtLookups     = 4                // at once, of all torrents
+	dhtLookups     = 8                // at once, of all torrents
+	dhtRepeats     = 4                // of them, for torrents that were looked up before
 	dhtPacketsASec = 100              // sent, answers included
 	dhtHints       = 64               // nodes that peers named
 	dhtEnough      = 8                // known nodes that make bootstrapping unnecessary
@@ -36,6 +37,9 @@ const (
 type dhtNode struct {
 	opt     Options
 	looking chan struct{} // holds a token per lookup under way
+	// repeats holds one more for each that is not its torrent's first: a crowd of
+	// dead magnets must not keep a new torrent waiting.
+	repeats chan struct{}
 	peers   *peerStore
 
 	recording sync.Mutex // held while RecordNodes is called
@@ -59,6 +63,7 @@ func newDHTNode(opt Options) *dhtNode {
 	n := &dhtNode{
 		opt:     opt,
 		looking: make(chan struct{}, dhtLookups),
+		repeats: make(chan struct{}, dhtRepeats),
 		peers:   newPeerStore(),
 		book:    newNodeBook(),
 	}

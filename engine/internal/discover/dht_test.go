@@ -15,6 +15,8 @@ import (
 	"github.com/anacrolix/dht/v2/krpc"
 	"github.com/anacrolix/log"
 	"golang.org/x/time/rate"
+
+	"github.com/weirfs/weir"
 )
 
 // wireTap opens sockets and remembers to whom they send.
@@ -304,7 +306,7 @@ func TestDHTRenews(t *testing.T) {
 	}
 	defer n.leave()
 	found := func([]netip.AddrPort) {}
-	if answers, err := n.lookup(testContext(t), testHash, 4001, found); err != nil || answers == 0 {
+	if answers, err := n.lookup(testContext(t), testHash, 4001, false, found); err != nil || answers == 0 {
 		t.Fatal(answers, err)
 	}
 	n.mu.Lock()
@@ -312,7 +314,7 @@ func TestDHTRenews(t *testing.T) {
 	old, addr := n.server, n.guard.LocalAddr().String()
 	n.mu.Unlock()
 	var peers []netip.AddrPort
-	answers, err := n.lookup(testContext(t), testHash, 0, func(a []netip.AddrPort) { peers = append(peers, a...) })
+	answers, err := n.lookup(testContext(t), testHash, 0, false, func(a []netip.AddrPort) { peers = append(peers, a...) })
 	if err != nil || answers == 0 || !slices.Contains(peers, ap("127.0.0.1:4001")) {
 		t.Errorf("after renewal: %d answers, peers %v, %v", answers, peers, err)
 	}
@@ -342,10 +344,37 @@ func TestDHTLookupEndsWithContext(t *testing.T) {
 		cancel()
 	}()
 	before := time.Now()
-	if answers, err := n.lookup(ctx, testHash, 0, func([]netip.AddrPort) {}); answers != 0 || err == nil {
+	if answers, err := n.lookup(ctx, testHash, 0, false, func([]netip.AddrPort) {}); answers != 0 || err == nil {
 		t.Error(answers, err)
 	}
 	if took := time.Since(before); took > 1500*time.Millisecond { // the library waits 2 s for an answer
 		t.Errorf("ended after %v", took)
 	}
+}
+
+// TestDHTNewTorrentPassesRepeats: torrents that are looked up again and again, of
+// whom nobody knows anything, leave room for a new one.
+func TestDHTNewTorrentPassesRepeats(t *testing.T) {
+	mute, err := net.ListenPacket("udp", "127.0.0.1:0") // never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	a, _ := addrPort(mute.LocalAddr())
+	n := newDHTNode(Options{Port: port(0), DHTAddr: "127.0.0.1:0", ListenPacket: net.ListenPacket})
+	n.hint(a)
+	if err := n.join(); err != nil {
+		t.Fatal(err)
+	}
+	defer n.leave()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for i := range 50 {
+		wg.Go(func() { _, _ = n.lookup(ctx, weir.InfoHash{byte(i)}, 0, true, func([]netip.AddrPort) {}) })
+	}
+	eventually(t, "repeats are under way", func() bool { return len(n.looking) == dhtRepeats })
+	wg.Go(func() { _, _ = n.lookup(ctx, testHash, 0, false, func([]netip.AddrPort) {}) })
+	eventually(t, "the new torrent is looked up", func() bool { return len(n.looking) == dhtRepeats+1 })
 }

@@ -14,13 +14,20 @@ import (
 )
 
 // lookup finds the peers of hash, hands them to found as they come, and announces
-// us with port unless that is 0. It returns how many nodes answered.
-func (n *dhtNode) lookup(ctx context.Context, hash weir.InfoHash, port int, found func([]netip.AddrPort)) (int, error) {
-	select {
-	case n.looking <- struct{}{}:
-		defer func() { <-n.looking }()
-	case <-ctx.Done():
-		return 0, ctx.Err()
+// us with port unless that is 0. repeat says that the torrent was looked up
+// before. It returns how many nodes answered.
+func (n *dhtNode) lookup(ctx context.Context, hash weir.InfoHash, port int, repeat bool, found func([]netip.AddrPort)) (int, error) {
+	tokens := []chan struct{}{n.looking}
+	if repeat {
+		tokens = []chan struct{}{n.repeats, n.looking}
+	}
+	for _, token := range tokens {
+		select {
+		case token <- struct{}{}:
+			defer func() { <-token }()
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
 	}
 	server, done, err := n.use()
 	if err != nil {

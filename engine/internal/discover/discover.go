@@ -66,6 +66,8 @@ type Discoverer struct {
 	log      *slog.Logger
 	key      uint32 // tells trackers that it is us after our address changed
 	announce func(ctx context.Context, url string, req announceRequest) (announceAnswer, error)
+	networks func(ctx context.Context, url string) []string
+	scrape   func(ctx context.Context, url string, hashes []weir.InfoHash) ([]scrapeCount, error)
 	trackers *trackers
 	asking   chan struct{} // holds a token per announce under way
 	dht      *dhtNode      // nil when off
@@ -102,7 +104,7 @@ func Open(opt Options) (*Discoverer, error) {
 		trackers: newTrackers(opt.UserAgent),
 		asking:   make(chan struct{}, announcesAtOnce),
 	}
-	d.announce = d.trackers.announce
+	d.announce, d.networks, d.scrape = d.trackers.announce, d.trackers.networks, d.trackers.scrape
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if opt.DHT {
 		d.dht = newDHTNode(opt)
@@ -135,16 +137,6 @@ func (d *Discoverer) enter() bool {
 	}
 	d.runs.Add(1)
 	return true
-}
-
-// Scrape asks a tracker about torrents without announcing them (BEP 48), and
-// returns the counts in the order of hashes. Errors hold no secret of the URL.
-func (d *Discoverer) Scrape(ctx context.Context, tracker string, hashes ...weir.InfoHash) ([]ScrapeCount, error) {
-	counts, err := d.trackers.scrape(ctx, tracker, hashes)
-	if err != nil {
-		return nil, fmt.Errorf("scrape %s: %w", trackerName(tracker), err)
-	}
-	return counts, nil
 }
 
 // AddNode tells of a DHT node that a peer named (the port message of BEP 5).

@@ -16,7 +16,7 @@ import (
 )
 
 func (t *trackers) announceHTTP(ctx context.Context, u *url.URL, req announceRequest) (announceAnswer, error) {
-	body, status, err := t.get(ctx, u, req.query())
+	body, status, err := t.get(ctx, req.network, u, req.query())
 	if err != nil {
 		return announceAnswer{}, err
 	}
@@ -30,7 +30,7 @@ func (t *trackers) announceHTTP(ctx context.Context, u *url.URL, req announceReq
 
 // get fetches u with more query parameters. Some trackers send a failure reason
 // with a status that isn't 200, so the body counts in any case.
-func (t *trackers) get(ctx context.Context, u *url.URL, query string) (body []byte, status int, err error) {
+func (t *trackers) get(ctx context.Context, network string, u *url.URL, query string) (body []byte, status int, err error) {
 	with := *u
 	if with.RawQuery != "" {
 		with.RawQuery += "&" // what the URL had goes first: some trackers insist
@@ -42,7 +42,7 @@ func (t *trackers) get(ctx context.Context, u *url.URL, query string) (body []by
 		return nil, 0, err
 	}
 	r.Header.Set("User-Agent", t.userAgent)
-	res, err := t.http.Do(r)
+	res, err := t.http[network].Do(r)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -159,7 +159,7 @@ func count(v value) int {
 	return -1
 }
 
-func (t *trackers) scrapeHTTP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]ScrapeCount, error) {
+func (t *trackers) scrapeHTTP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]scrapeCount, error) {
 	at := strings.LastIndexByte(u.Path, '/') + 1
 	rest, ok := strings.CutPrefix(u.Path[at:], "announce")
 	if !ok { // BEP 48: such a tracker has no scrape
@@ -171,7 +171,7 @@ func (t *trackers) scrapeHTTP(ctx context.Context, u *url.URL, hashes []weir.Inf
 	for _, h := range hashes {
 		query = append(query, "info_hash="+escapeBytes(h[:]))
 	}
-	body, status, err := t.get(ctx, &to, strings.Join(query, "&"))
+	body, status, err := t.get(ctx, "", &to, strings.Join(query, "&"))
 	if err != nil {
 		return nil, err
 	}
@@ -184,10 +184,10 @@ func (t *trackers) scrapeHTTP(ctx context.Context, u *url.URL, hashes []weir.Inf
 	if err != nil {
 		return nil, err
 	}
-	counts := make([]ScrapeCount, len(hashes))
+	counts := make([]scrapeCount, len(hashes))
 	for i, h := range hashes {
 		f := d.get("files").get(string(h[:]))
-		counts[i] = ScrapeCount{Seeds: count(f.get("complete")), Leeches: count(f.get("incomplete")), Completed: count(f.get("downloaded"))}
+		counts[i] = scrapeCount{Seeds: count(f.get("complete")), Leeches: count(f.get("incomplete")), Completed: count(f.get("downloaded"))}
 	}
 	return counts, nil
 }

@@ -12,6 +12,7 @@ import (
 // lan is a multicast group on loopback: what is sent to the group goes to all
 // its members, the sender included.
 type lan struct {
+	group   netip.AddrPort
 	members []net.PacketConn
 	outside net.PacketConn // for what strangers say
 	sent    atomic.Int32
@@ -24,7 +25,7 @@ type lanSender struct {
 }
 
 func (s lanSender) WriteTo(b []byte, to net.Addr) (int, error) {
-	if a, _ := addrPort(to); a != lsdGroup4 {
+	if a, _ := addrPort(to); a != s.lan.group {
 		return 0, fmt.Errorf("test: sent to %v", to)
 	}
 	s.lan.sent.Add(1)
@@ -36,12 +37,13 @@ func (s lanSender) WriteTo(b []byte, to net.Addr) (int, error) {
 	return len(b), nil
 }
 
-// openLAN makes a lan of n members, which take a Discoverer each.
-func openLAN(t *testing.T, n int) *lan {
+// openLAN makes a lan of n members, which take a Discoverer each. Over IPv6 all of
+// them have the same address.
+func openLAN(t *testing.T, group netip.AddrPort, n int) *lan {
 	t.Helper()
-	l := &lan{}
+	l := &lan{group: group}
 	for i := range n + 1 {
-		conn, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.%d:0", 41+i))
+		conn, err := net.ListenPacket("udp", net.JoinHostPort(l.ip(i), "0"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,12 +57,19 @@ func openLAN(t *testing.T, n int) *lan {
 	return l
 }
 
+func (l *lan) ip(i int) string {
+	if l.group.Addr().Is6() {
+		return "::1"
+	}
+	return fmt.Sprintf("127.0.0.%d", 41+i)
+}
+
 // options returns those of member i.
 func (l *lan) options(i, port int) Options {
 	return Options{
 		LSD: true, Port: func() int { return port },
 		ListenGroup: func(group netip.AddrPort) (net.PacketConn, net.PacketConn, error) {
-			if group != lsdGroup4 {
+			if group != l.group {
 				return nil, nil, fmt.Errorf("no such network")
 			}
 			ip, _ := addrPort(l.members[i].LocalAddr())
@@ -89,25 +98,33 @@ func findLSD(t *testing.T, opt Options, tor Torrent) *finder {
 }
 
 func TestLSD(t *testing.T) {
-	l := openLAN(t, 3)
+	for _, group := range []netip.AddrPort{lsdGroup4, lsdGroup6} {
+		t.Run(group.Addr().String(), func(t *testing.T) { testLSD(t, openLAN(t, group, 3)) })
+	}
+}
+
+func testLSD(t *testing.T, l *lan) {
+	at := func(i, port int) string {
+		return "lsd " + netip.AddrPortFrom(netip.MustParseAddr(l.ip(i)), uint16(port)).String()
+	}
 	// The first listens before the second speaks. The third has another torrent.
 	a := findLSD(t, l.options(0, 4001), Torrent{InfoHash: testHash})
 	eventually(t, "the first has spoken", func() bool { return l.sent.Load() == 1 })
 	c := findLSD(t, l.options(2, 4003), Torrent{InfoHash: [20]byte{9}})
 	b := findLSD(t, l.options(1, 4002), Torrent{InfoHash: testHash})
-	a.wait(t, "lsd 127.0.0.42:4002")
+	a.wait(t, at(1, 4002))
 	eventually(t, "all have spoken", func() bool { return l.sent.Load() == 3 })
 	// A stranger's word is the last: what came before it was heard.
 	m := lsdMessage{port: 7, hashes: b.s.hashes, cookie: "stranger"}
 	m.hashes = append(m.hashes, c.s.hashes...)
 	for _, to := range l.members {
 		l.outside.WriteTo([]byte("BT-SEARCH * HTTP/1.1\r\nnonsense"), to.LocalAddr())
-		l.outside.WriteTo(m.append(nil, lsdGroup4), to.LocalAddr())
+		l.outside.WriteTo(m.append(nil, l.group), to.LocalAddr())
 	}
 	for _, f := range []*finder{a, b, c} {
 		select {
 		case got := <-f.found: // not itself, and of no other torrent
-			if got != "lsd 127.0.0.44:7" && !(f == b && got == "lsd 127.0.0.41:4001") {
+			if got != at(3, 7) && !(f == b && got == at(0, 4001)) {
 				t.Errorf("found %q", got)
 			}
 		case <-time.After(10 * time.Second):
@@ -120,7 +137,7 @@ func TestLSD(t *testing.T) {
 }
 
 func TestLSDPrivate(t *testing.T) {
-	l := openLAN(t, 2)
+	l := openLAN(t, lsdGroup4, 2)
 	f := findLSD(t, l.options(0, 4001), Torrent{InfoHash: testHash, Private: func() (bool, bool) { return true, true }})
 	listener := findLSD(t, l.options(1, 0), Torrent{InfoHash: testHash}) // can't be reached: only listens
 	m := lsdMessage{port: 7, hashes: f.s.hashes, cookie: "stranger"}
@@ -131,7 +148,7 @@ func TestLSDPrivate(t *testing.T) {
 			return len(listener.d.lsd.joined) == 1
 		}
 		eventually(t, "the listener has joined", eventuallyJoined)
-		l.outside.WriteTo(m.append(nil, lsdGroup4), to.LocalAddr())
+		l.outside.WriteTo(m.append(nil, l.group), to.LocalAddr())
 	}
 	listener.wait(t, "lsd 127.0.0.43:7")
 	f.stop()

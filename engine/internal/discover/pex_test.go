@@ -76,7 +76,7 @@ func TestPexOut(t *testing.T) {
 	peers := pexPeers(121)
 	total := 0
 	for i, want := range []int{50, 50, 20} {
-		now := start.Add(time.Duration(i) * time.Minute)
+		now := start.Add(time.Duration(i) * pexPause)
 		m, ok := o.Next(now, to, peers)
 		if !ok || len(m.Added) != want || len(m.Dropped) != 0 {
 			t.Fatalf("message %d: %v, %d added, %d dropped", i, ok, len(m.Added), len(m.Dropped))
@@ -90,8 +90,8 @@ func TestPexOut(t *testing.T) {
 			}
 		}
 		total += len(m.Added)
-		if _, ok := o.Next(now.Add(59*time.Second), to, append(peers, pexPeers(200)...)); ok {
-			t.Fatal("a second message within the minute")
+		if _, ok := o.Next(now.Add(64*time.Second), to, append(peers, pexPeers(200)...)); ok {
+			t.Fatal("a second message too early")
 		}
 	}
 	now := start.Add(time.Hour)
@@ -105,7 +105,7 @@ func TestPexOut(t *testing.T) {
 		t.Errorf("%v, added %v, %d dropped", ok, m.Added, len(m.Dropped))
 	}
 	// Dropped ones that come back are told again.
-	m, _ = o.Next(now.Add(time.Minute), to, peers)
+	m, _ = o.Next(now.Add(pexPause), to, peers)
 	if len(m.Added) != 50 || len(m.Dropped) != 1 {
 		t.Errorf("%d added, %d dropped", len(m.Added), len(m.Dropped))
 	}

@@ -11,7 +11,9 @@ import (
 // Limits of peer exchange (BEP 11).
 const (
 	pexInterval = time.Minute
-	pexPerKind  = 50 // added or dropped in one message
+	// WebTorrent hangs up on whoever comes a moment before the minute is over.
+	pexPause   = pexInterval + 5*time.Second
+	pexPerKind = 50 // added or dropped in one message
 	// Clocks and queues differ: a message a little early is no offence.
 	pexEarly    = 15 * time.Second
 	pexForgiven = 5   // messages that came too early before the peer is at fault
@@ -28,11 +30,11 @@ type PexOut struct {
 
 // Next returns the message that is due now, given all peers that we are
 // connected with and that can be dialed, and whether there is one. A message
-// goes out at most once a minute and holds at most 50 peers of each kind; the
+// goes out a little less than once a minute and holds at most 50 peers of each kind; the
 // rest follows in the next. to, the peer itself, is left out.
 func (o *PexOut) Next(now time.Time, to netip.AddrPort, connected []PexPeer) (PexMessage, bool) {
 	var m PexMessage
-	if !o.last.IsZero() && now.Sub(o.last) < pexInterval {
+	if !o.last.IsZero() && now.Sub(o.last) < pexPause {
 		return m, false
 	}
 	here := make(map[netip.AddrPort]struct{}, len(connected))

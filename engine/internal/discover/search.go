@@ -2,7 +2,6 @@ package discover
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -67,6 +66,9 @@ type Torrent struct {
 	// WantMore reports whether more peers are of use; without, we are just listed.
 	// nil: true.
 	WantMore func() bool
+	// Alone reports whether there is no peer at all: then a tracker that is slow to
+	// answer is not waited for before the next of its tier is asked. nil: false.
+	Alone func() bool
 }
 
 func (t *Torrent) fill() {
@@ -88,6 +90,9 @@ func (t *Torrent) fill() {
 	}
 	if t.WantMore == nil {
 		t.WantMore = func() bool { return true }
+	}
+	if t.Alone == nil {
+		t.Alone = func() bool { return false }
 	}
 }
 
@@ -114,7 +119,7 @@ type TrackerStatus struct {
 	Tier     int       // from 0
 	Err      string    // why the last announce failed; empty when it didn't
 	Answered time.Time // the last answer; zero when there was none
-	Next     time.Time // the next announce of its tier; zero when there will be none
+	Next     time.Time // the next announce of its tier; zero when there will be none, or one is under way
 	Seeds    int       // -1 when not told
 	Leeches  int       // -1 when not told
 	Peers    int       // addresses in the last answer
@@ -198,7 +203,7 @@ func (s *Search) Status() []TrackerStatus {
 				Tracker: e.name, InfoHash: t.hash, Tier: t.index, Err: e.lastErr, Answered: e.answered,
 				Next: t.next, Seeds: e.seeds, Leeches: e.leeches, Peers: e.got,
 			}
-			if t.off || e.never {
+			if t.off || e.never || t.asking > 0 {
 				st.Next = time.Time{}
 			}
 			out = append(out, st)
@@ -295,104 +300,16 @@ func (s *Search) step(ctx context.Context, now time.Time) time.Time {
 	} else {
 		s.closeOthers()
 	}
+	alone := s.t.Alone()
 	for _, t := range s.tiers {
-		if t.due(now) {
-			s.ask(ctx, t)
+		at, ok := t.due(alone)
+		if ok && !at.After(now) {
+			s.ask(ctx, t, now)
+			at, ok = t.due(alone)
 		}
-		if !t.busy && !t.off && t.next.Before(next) {
-			next = t.next
+		if ok && at.Before(next) {
+			next = at
 		}
 	}
 	return next
-}
-
-// ask announces to the tier's tracker whose turn it is.
-func (s *Search) ask(ctx context.Context, t *tier) {
-	left := s.t.Left()
-	s.mu.Lock()
-	e, event := t.begin(left)
-	s.mu.Unlock()
-	req := s.request(t.hash, e, event, left)
-	if s.t.WantMore() {
-		req.numWant = wantedPeers
-	}
-	s.spawn(ctx, func() func() {
-		select {
-		case s.d.asking <- struct{}{}:
-			defer func() { <-s.d.asking }()
-		case <-ctx.Done():
-			return func() {}
-		}
-		a, err := s.d.announce(ctx, e.url, req)
-		return func() { s.asked(ctx, t, e, req, a, err) }
-	})
-}
-
-func (s *Search) request(hash weir.InfoHash, e *entry, event string, left int64) announceRequest {
-	return announceRequest{
-		hash: hash, peerID: s.d.opt.PeerID, port: s.d.opt.Port(), key: s.d.key, trackerID: e.id,
-		uploaded: s.t.Uploaded(), downloaded: s.t.Downloaded(), left: left, event: event,
-	}
-}
-
-// asked takes a tracker's answer.
-func (s *Search) asked(ctx context.Context, t *tier, e *entry, req announceRequest, a announceAnswer, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	now, before := time.Now(), e.lastErr
-	s.mu.Lock()
-	if err != nil {
-		t.failed(now, err, rand.Float64())
-	} else {
-		t.answered(now, req.event, req.left, a)
-	}
-	s.mu.Unlock()
-	var refused *refusal
-	switch {
-	case err == nil:
-		if a.warning != "" {
-			s.log.Debug("tracker warns", "tracker", e.name, "warning", a.warning)
-		}
-	case errors.As(err, &refused) && before != err.Error(): // once, not at every try
-		s.log.Warn("tracker refuses", "tracker", e.name, "err", err)
-	default:
-		s.log.Debug("tracker did not answer", "tracker", e.name, "err", err)
-	}
-	if err == nil && len(a.peers) > 0 {
-		s.t.Found(hostPorts(a.peers), Via{Source: FromTracker, Tracker: e.name, InfoHash: t.hash})
-	}
-	if err == nil && s.t.Left() == 0 { // it may have completed while we asked
-		s.mu.Lock()
-		t.completed(now)
-		s.mu.Unlock()
-	}
-}
-
-// goodbye tells the trackers that know of us that we leave.
-func (s *Search) goodbye(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
-	defer cancel()
-	left := s.t.Left()
-	var wg sync.WaitGroup
-	for _, t := range s.tiers {
-		for _, e := range t.entries {
-			if !e.started {
-				continue
-			}
-			req := s.request(t.hash, e, eventStopped, left)
-			wg.Go(func() {
-				select {
-				case s.d.asking <- struct{}{}:
-					defer func() { <-s.d.asking }()
-				case <-ctx.Done():
-					return
-				}
-				if _, err := s.d.announce(ctx, e.url, req); err != nil {
-					s.log.Debug("tracker did not hear that we leave", "tracker", e.name, "err", err)
-				}
-			})
-		}
-	}
-	wg.Wait()
 }

@@ -65,6 +65,8 @@ func newSearch(t *testing.T, opt Options, tor Torrent, answer func(context.Conte
 	t.Cleanup(func() { d.Close() })
 	f := &fakeTrackers{begin: time.Now(), answer: answer}
 	d.announce = f.announce
+	d.networks = func(context.Context, string) []string { return []string{""} }
+	d.scrape = func(context.Context, string, []weir.InfoHash) ([]scrapeCount, error) { return nil, weir.ErrNotFound }
 	return d.Search(tor), f
 }
 

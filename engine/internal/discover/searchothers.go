@@ -44,6 +44,7 @@ func (s *Search) lookup(ctx context.Context, now time.Time) {
 		}
 		s.dht.joined = true
 	}
+	repeat := !s.dht.last.IsZero()
 	s.dht.last = now
 	inner, cancel := context.WithCancel(ctx)
 	s.dht.cancel = cancel
@@ -58,7 +59,7 @@ func (s *Search) lookup(ctx context.Context, now time.Time) {
 					}
 				})
 			}
-			n, err := s.d.dht.lookup(inner, h, port, found)
+			n, err := s.d.dht.lookup(inner, h, port, repeat, found)
 			answers += n
 			if err != nil {
 				s.log.Debug("DHT lookup", "err", err)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +42,7 @@ type announceRequest struct {
 	event                      string
 	numWant                    int
 	key                        uint32 // tells us apart when our address changes
+	network                    string // "4" or "6" to ask over that one only
 	trackerID                  string // what the tracker gave us to say
 }
 
@@ -54,9 +57,9 @@ type announceAnswer struct {
 	warning     string
 }
 
-// ScrapeCount is what a tracker says about a torrent (BEP 48). Unknown numbers
+// scrapeCount is what a tracker says about a torrent (BEP 48). Unknown numbers
 // are -1.
-type ScrapeCount struct {
+type scrapeCount struct {
 	Seeds     int
 	Leeches   int
 	Completed int // times that it was downloaded
@@ -73,14 +76,26 @@ func (r *refusal) Error() string { return "tracker refuses: " + r.reason }
 
 // trackers talks to trackers. It is safe for concurrent use.
 type trackers struct {
-	http      *http.Client
+	http      map[string]*http.Client // by announceRequest.network
+	lookup    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	userAgent string
 }
 
 func newTrackers(userAgent string) *trackers {
-	return &trackers{userAgent: userAgent, http: &http.Client{
+	t := &trackers{userAgent: userAgent, http: map[string]*http.Client{}, lookup: net.DefaultResolver.LookupNetIP}
+	for _, network := range []string{"", "4", "6"} {
+		t.http[network] = newHTTP(network)
+	}
+	return t
+}
+
+func newHTTP(network string) *http.Client {
+	return &http.Client{
 		Transport: &http.Transport{
 			Proxy: nil, // on purpose: see the package's comment
+			DialContext: func(ctx context.Context, tcp, addr string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, tcp+network, addr)
+			},
 			// Trackers are asked every half hour: a connection kept would only cost
 			// both of us.
 			DisableKeepAlives:      true,
@@ -95,7 +110,30 @@ func newTrackers(userAgent string) *trackers {
 			}
 			return nil
 		},
-	}}
+	}
+}
+
+// networks returns over what a tracker is to be told of us: one that is reached
+// over IPv4 and IPv6 hears of us at both of our addresses, and tells over each
+// of peers that can be reached there (BEP 7). "" is whatever there is.
+func (t *trackers) networks(ctx context.Context, rawURL string) []string {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	one := []string{""}
+	u, err := parseTrackerURL(rawURL)
+	if err != nil || u.Scheme == "udp4" || u.Scheme == "udp6" {
+		return one
+	}
+	addrs, err := t.lookup(ctx, "ip", u.Hostname())
+	if err != nil {
+		return one // asking it gives the same error
+	}
+	four := slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap().Is4() })
+	six := slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap().Is6() })
+	if four && six {
+		return []string{"4", "6"}
+	}
+	return one
 }
 
 // announce tells one tracker that we are here. Its errors name no part of the
@@ -117,14 +155,14 @@ func (t *trackers) announce(ctx context.Context, rawURL string, req announceRequ
 }
 
 // scrape asks one tracker for the counts of torrents, in their order.
-func (t *trackers) scrape(ctx context.Context, rawURL string, hashes []weir.InfoHash) ([]ScrapeCount, error) {
+func (t *trackers) scrape(ctx context.Context, rawURL string, hashes []weir.InfoHash) ([]scrapeCount, error) {
 	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
 	defer cancel()
 	u, err := parseTrackerURL(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	var counts []ScrapeCount
+	var counts []scrapeCount
 	if u.Scheme == "http" || u.Scheme == "https" {
 		counts, err = t.scrapeHTTP(ctx, u, hashes)
 	} else {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -84,9 +85,62 @@ func TestHTTPTrackerNotCompact(t *testing.T) {
 	}
 }
 
+// TestTrackerNetworks: who is reached over IPv4 and IPv6 is asked over both.
+func TestTrackerNetworks(t *testing.T) {
+	ts := newTrackers("")
+	ts.lookup = func(_ context.Context, _, host string) (out []netip.Addr, err error) {
+		switch host {
+		case "both.example":
+			return []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1")}, nil
+		case "four.example":
+			return []netip.Addr{netip.MustParseAddr("::ffff:192.0.2.1")}, nil
+		case "six.example":
+			return []netip.Addr{netip.MustParseAddr("2001:db8::1")}, nil
+		}
+		return nil, errors.New("no such host")
+	}
+	for url, want := range map[string]string{
+		"http://both.example/announce":  "[4 6]",
+		"udp://both.example:80":         "[4 6]",
+		"udp4://both.example:80":        "[]",
+		"https://four.example/announce": "[]",
+		"https://six.example/announce":  "[]",
+		"https://no.example/announce":   "[]",
+		"nonsense":                      "[]",
+	} {
+		if got := fmt.Sprint(ts.networks(t.Context(), url)); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+}
+
+// TestTrackerNetworkIsKept: asking over one network uses no other.
+func TestTrackerNetworkIsKept(t *testing.T) {
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		tr, err := swarmtest.OpenTracker(swarmtest.TrackerOptions{Addr: net.JoinHostPort(ip, "0")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.Close()
+		udp := openUDPTracker(t, net.JoinHostPort(ip, "0"))
+		for _, url := range []string{tr.URL(), "udp://" + udp.conn.LocalAddr().String() + "/announce"} {
+			for _, network := range []string{"4", "6"} {
+				req := testRequest
+				req.network = network
+				_, err := newTrackers("").announce(testContext(t), url, req)
+				if (err == nil) != (network == "6" == strings.Contains(ip, ":")) {
+					t.Errorf("%s over IPv%s: %v", url, network, err)
+				}
+			}
+		}
+	}
+}
+
 func TestHTTPTrackerIgnoresProxies(t *testing.T) {
-	if newTrackers("").http.Transport.(*http.Transport).Proxy != nil {
-		t.Error("a proxy of the environment would be used")
+	for network, client := range newTrackers("").http {
+		if client.Transport.(*http.Transport).Proxy != nil {
+			t.Errorf("a proxy of the environment would be used over network %q", network)
+		}
 	}
 }
 
@@ -137,16 +191,11 @@ func TestScrapeHTTP(t *testing.T) {
 		fmt.Fprintf(w, "d5:filesd20:%sd8:completei5e10:downloadedi50e10:incompletei7eeee", r.URL.Query()["info_hash"][1])
 	}))
 	defer srv.Close()
-	d, err := Open(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	got, err := d.Scrape(testContext(t), srv.URL+"/x/announce.php?k=v", weir.InfoHash{1}, testHash)
+	got, err := newTrackers("").scrape(testContext(t), srv.URL+"/x/announce.php?k=v", []weir.InfoHash{{1}, testHash})
 	if err != nil || fmt.Sprint(got) != "[{-1 -1 -1} {5 7 50}]" {
 		t.Errorf("%v, %v", got, err)
 	}
-	if _, err := d.Scrape(testContext(t), srv.URL+"/x/other", testHash); !errors.Is(err, weir.ErrNotFound) {
+	if _, err := newTrackers("").scrape(testContext(t), srv.URL+"/x/other", []weir.InfoHash{testHash}); !errors.Is(err, weir.ErrNotFound) {
 		t.Errorf("a tracker without scrape: %v", err)
 	}
 }

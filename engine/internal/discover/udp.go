@@ -45,8 +45,8 @@ type udpTalk struct {
 
 // dialUDP connects to the tracker at u and gets a connection id. The caller
 // calls stop, which also ends what ctx does to the conversation.
-func dialUDP(ctx context.Context, u *url.URL) (t *udpTalk, stop func(), err error) {
-	conn, err := new(net.Dialer).DialContext(ctx, u.Scheme, u.Host)
+func dialUDP(ctx context.Context, network string, u *url.URL) (t *udpTalk, stop func(), err error) {
+	conn, err := new(net.Dialer).DialContext(ctx, u.Scheme+network, u.Host)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,7 +124,7 @@ func parseUDP(packet []byte, action, transaction uint32, least int) (body []byte
 }
 
 func announceUDP(ctx context.Context, u *url.URL, req announceRequest) (announceAnswer, error) {
-	t, stop, err := dialUDP(ctx, u)
+	t, stop, err := dialUDP(ctx, req.network, u)
 	if err != nil {
 		return announceAnswer{}, err
 	}
@@ -182,11 +182,11 @@ func parseUDPAnnounce(body []byte, from netip.Addr) announceAnswer {
 // udpCount reads a count; a negative one is unknown.
 func udpCount(b []byte) int { return max(-1, int(int32(binary.BigEndian.Uint32(b)))) }
 
-func scrapeUDP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]ScrapeCount, error) {
+func scrapeUDP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]scrapeCount, error) {
 	if len(hashes) > maxScraped {
 		return nil, fmt.Errorf("scrape of %d torrents, at most %d: %w", len(hashes), maxScraped, weir.ErrInvalid)
 	}
-	t, stop, err := dialUDP(ctx, u)
+	t, stop, err := dialUDP(ctx, "", u)
 	if err != nil {
 		return nil, err
 	}
@@ -199,10 +199,10 @@ func scrapeUDP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]Scrap
 	if err != nil {
 		return nil, err
 	}
-	counts := make([]ScrapeCount, len(hashes))
+	counts := make([]scrapeCount, len(hashes))
 	for i := range counts {
 		b := answer[12*i:]
-		counts[i] = ScrapeCount{Seeds: udpCount(b), Completed: udpCount(b[4:]), Leeches: udpCount(b[8:])}
+		counts[i] = scrapeCount{Seeds: udpCount(b), Completed: udpCount(b[4:]), Leeches: udpCount(b[8:])}
 	}
 	return counts, nil
 }

@@ -10,6 +10,7 @@ import (
 func (k *Picker) check() error {
 	var begun int64
 	live := map[*Peer]int{}
+	var all []*piece
 	for i, p := range k.pieces {
 		if p.index != i {
 			return fmt.Errorf("piece %d is filed under %d", p.index, i)
@@ -17,6 +18,13 @@ func (k *Picker) check() error {
 		if k.held[i] {
 			return fmt.Errorf("piece %d is held and being fetched", i)
 		}
+		if p.parole() && p.begun() {
+			return fmt.Errorf("piece %d is on parole and fetched from anybody", i)
+		}
+		all = append(append(all, p), p.trials...)
+	}
+	for _, p := range all {
+		i := p.index
 		left, free, n := 0, 0, 0
 		if p.blocks == nil {
 			left, free = p.count, p.count

@@ -15,23 +15,35 @@ type meter struct {
 	rate float64       // bytes per second; a guess until measured
 	sure bool          // rate was measured over a busy interval
 
-	busySince time.Time // when requests went to an idle peer; zero while idle
-	last      time.Time // latest arrival
-	mark      time.Time // begin of the running sample
-	bytes     int64     // since mark
-	total     int64     // since busySince
-	ever      int64     // since the peer joined
-	short     bool      // the peer had fewer requests than its window during the sample
+	busySince time.Time     // when requests went to an idle peer; zero while idle
+	last      time.Time     // latest arrival
+	jitter    time.Duration // the longest pause between arrivals while busy; what is longer ago counts less
+	mark      time.Time     // begin of the running sample
+	bytes     int64         // since mark
+	total     int64         // since busySince
+	ever      int64         // since the peer joined
+	short     bool          // the peer had fewer requests than its window during the sample
 }
 
 const (
 	guessRate  = 4 << 20 // bytes per second, of a peer that was never measured
 	coldBlocks = 16      // asked at first of a peer that was never measured; doubles with each round trip, as TCP's slow start does
 	minBlocks  = 2       // asked of the slowest: one on the way and one queued
-	sampleTime = 50 * time.Millisecond
+	// A sample takes so long at least; the longer one counts once the peer has
+	// delivered youngBytes, because then a burst (what waited in a router, or for
+	// us) is a larger mistake than a slow ramp.
+	sampleTime     = 50 * time.Millisecond
+	longSampleTime = 200 * time.Millisecond
+	youngBytes     = 8 << 20
 	// After a pause TCP starts slowly again: samples below the known rate count
 	// only when the peer has been busy for so long.
 	settleTime = 300 * time.Millisecond
+	// A pause counts for so long.
+	jitterTime = 5 * time.Second
+	// What is added to the round trip before silence means something, at least and
+	// at most.
+	minSilence = 50 * time.Millisecond
+	maxSilence = 200 * time.Millisecond
 )
 
 func newMeter(rtt time.Duration) meter {
@@ -48,6 +60,11 @@ func (m *meter) begin(now time.Time) {
 
 // arrived says that a block of n bytes came.
 func (m *meter) arrived(now time.Time, n int64) {
+	if m.last.After(m.busySince) && m.total > 0 {
+		gap := now.Sub(m.last)
+		m.jitter -= time.Duration(float64(m.jitter) * min(1, gap.Seconds()/jitterTime.Seconds()))
+		m.jitter = max(m.jitter, gap)
+	}
 	m.last = now
 	m.total += n
 	m.ever += n
@@ -59,7 +76,11 @@ func (m *meter) arrived(now time.Time, n int64) {
 	}
 	m.bytes += n
 	d := now.Sub(m.mark)
-	if d < max(sampleTime, m.rtt/2) || m.bytes < 4*weir.BlockBytes && d < time.Second {
+	least, gain := sampleTime, 0.5
+	if m.ever > youngBytes {
+		least, gain = longSampleTime, 0.25
+	}
+	if d < max(least, m.rtt/2) || m.bytes < 4*weir.BlockBytes && d < time.Second {
 		return
 	}
 	sample := float64(m.bytes) / d.Seconds()
@@ -68,7 +89,7 @@ func (m *meter) arrived(now time.Time, n int64) {
 		m.rate, m.sure = sample, true
 	case !m.sure:
 	case sample > m.rate:
-		m.rate += (sample - m.rate) / 2
+		m.rate += (sample - m.rate) * gain
 	case !m.short && now.Sub(m.busySince) > max(settleTime, 4*m.rtt):
 		m.rate += (sample - m.rate) / 4
 	}
@@ -108,11 +129,14 @@ func (m *meter) eta(queued int64) time.Duration {
 }
 
 // patience returns for how long the peer may be silent, while asked, before an
-// urgent block is asked of somebody else as well.
+// urgent block is asked of somebody else as well: a round trip and the time of some
+// blocks, by its own rate, and twice the longest pause that it has made lately.
 func (m *meter) patience() time.Duration {
-	d := m.rtt + 150*time.Millisecond + time.Duration(16*weir.BlockBytes/m.rate*float64(time.Second))
+	d := m.rtt + time.Duration(16*weir.BlockBytes/m.rate*float64(time.Second))
 	if !m.sure {
-		d += 500 * time.Millisecond
+		return min(d+650*time.Millisecond, mostPatience)
 	}
-	return min(d, 4*time.Second)
+	return min(d+min(max(2*m.jitter, minSilence), maxSilence), mostPatience)
 }
+
+const mostPatience = 4 * time.Second

@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -74,6 +75,9 @@ func (k *Picker) Leave(p *Peer) {
 		if pc.solo == p {
 			pc.solo = nil
 		}
+		if t := pc.trial(p); t != nil {
+			k.forgetTrial(t)
+		}
 	}
 }
 
@@ -114,6 +118,9 @@ func (k *Picker) HasAll(p *Peer) {
 // HasThese replaces what the peer has. It keeps have.
 func (k *Picker) HasThese(p *Peer, have []bool) {
 	p.all, p.pieces = false, have
+	if !slices.Contains(have, false) {
+		p.all, p.pieces = true, nil
+	}
 	k.rewind()
 }
 
@@ -132,11 +139,11 @@ func (k *Picker) HasNot(p *Peer, index int) {
 	}
 	p.pieces[index] = false
 	delete(p.allowed, index)
-	pc := k.pieces[index]
+	pc := k.copyOf(index, p)
 	if pc == nil {
 		return
 	}
-	if pc.solo == p {
+	if pc.of == nil && pc.solo == p {
 		pc.solo = nil
 	}
 	for i := range pc.blocks {
@@ -205,6 +212,46 @@ func (k *Picker) Allowed(p *Peer, index int) {
 	p.allowed[index] = true
 	k.rewindTo(index)
 }
+
+// Copies returns how many whole copies the peers have between them, and as its
+// fraction the share of the pieces of which there is at least one copy more. It
+// takes a step for each piece and peer.
+func (k *Picker) Copies() float64 {
+	seeds := 0
+	var rest []*Peer
+	for p := range k.peers {
+		if p.all {
+			seeds++
+		} else if p.pieces != nil {
+			rest = append(rest, p)
+		}
+	}
+	fewest, more := len(rest), 0 // over the pieces
+	for i := range k.held {
+		n := 0
+		for _, p := range rest {
+			if p.pieces[i] {
+				n++
+			}
+		}
+		switch {
+		case n < fewest:
+			fewest, more = n, i // all before had more
+		case n > fewest:
+			more++
+		}
+	}
+	if len(k.held) == 0 {
+		return float64(seeds)
+	}
+	return float64(seeds+fewest) + float64(more)/float64(len(k.held))
+}
+
+// HasPiece reports whether the peer has the piece.
+func (p *Peer) HasPiece(index int) bool { return index >= 0 && p.has(index) }
+
+// HasEverything reports whether the peer has said that it is a seed.
+func (p *Peer) HasEverything() bool { return p.all }
 
 func (p *Peer) has(index int) bool { return p.all || p.pieces != nil && p.pieces[index] }
 

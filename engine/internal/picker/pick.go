@@ -24,17 +24,22 @@ const (
 // Pick returns what to do now, in order. The slice is valid until the next
 // call; so are the cancels that the calls since the last Pick gave rise to.
 func (k *Picker) Pick(now time.Time) []Action {
+	k.queue = k.opts.QueueTime
+	hurried := now.Sub(k.jumped) < hurriedFor && !k.jumped.IsZero()
+	if hurried {
+		k.queue = min(k.queue, hurriedQueue)
+	}
 	k.stalls(now)
 	k.blocked(now)
-	k.recall(now)
 	if now.Sub(k.lastHedge) >= hedgeEvery {
 		k.lastHedge = now
 		k.hedge(now)
 	}
+	k.recall(now)
 	k.windows(now)
 	k.background(now)
 	for p := range k.peers {
-		if p.room(k.opts.QueueTime) > 0 {
+		if hurried || p.room(k.queue) > 0 {
 			p.meter.short = true
 		}
 	}
@@ -42,6 +47,15 @@ func (k *Picker) Pick(now time.Time) []Action {
 	k.actions, k.spare = k.spare[:0], out
 	return out
 }
+
+// What is queued at a peer beyond its round trip lies in its send buffer and in the
+// routers between, where no cancel reaches it, and every read that comes out of
+// the blue waits behind it. So for a while after such a read the queues are kept
+// short. A peer's rate is then measured upwards only: it may lack requests.
+const (
+	hurriedFor   = 3 * time.Second
+	hurriedQueue = 30 * time.Millisecond
+)
 
 // stalls takes everything back from peers that fell silent; they are asked for
 // one block at a time until they speak again. From a peer that speaks it takes
@@ -77,7 +91,7 @@ func (k *Picker) giveUp(r *request) {
 	if !r.cancelled {
 		k.actions = append(k.actions, Action{Cancel, r.peer, Block{pc.index, r.index}})
 	}
-	if pc.solo == r.peer {
+	if pc.of == nil && pc.solo == r.peer {
 		pc.solo = nil
 	}
 	k.retire(r)
@@ -102,12 +116,15 @@ func (k *Picker) blocked(now time.Time) {
 	weighed := false
 	for _, w := range k.wants[weir.Blocked] {
 		k.open(w, func(p *piece) bool {
-			if !p.begun() && begun > 0 && !k.fits(p) {
+			if !p.started() && begun > 0 && !k.fits(p) {
 				return false
 			}
 			if !weighed {
 				weighed = true
 				k.weigh(now)
+			}
+			if !p.started() && p.wanted[weir.Window] == 0 && len(k.wants[weir.Window]) > 0 {
+				k.jumped = now
 			}
 			k.assign(now, p, weir.Blocked, p.count)
 			begun += p.bytes
@@ -133,7 +150,7 @@ func (k *Picker) windows(now time.Time) {
 		for i := range wants {
 			left := turnBlocks
 			k.open(wants[(k.turn+i)%len(wants)], func(p *piece) bool {
-				if !p.begun() && !k.fits(p) {
+				if !p.started() && !k.fits(p) {
 					return false
 				}
 				left -= k.assign(now, p, weir.Window, left)
@@ -154,7 +171,7 @@ func (k *Picker) background(now time.Time) {
 	asked := 0
 	for _, w := range k.wants[weir.Background] {
 		k.open(w, func(p *piece) bool {
-			if full = !p.begun() && !k.fits(p); full {
+			if full = !p.started() && !k.fits(p); full {
 				return false
 			}
 			asked += k.assign(now, p, weir.Background, p.count)
@@ -173,7 +190,7 @@ const futileFor = time.Second
 
 func (k *Picker) anyRoom() bool {
 	for p := range k.peers {
-		if !p.choking && p.room(k.opts.QueueTime) > 0 {
+		if !p.choking && p.room(k.queue) > 0 {
 			return true
 		}
 	}
@@ -183,6 +200,9 @@ func (k *Picker) anyRoom() bool {
 // assign asks for up to most free blocks of the piece, each of the peer that
 // will deliver it soonest, and returns how many it found a peer for.
 func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (n int) {
+	if p.parole() {
+		return k.try(now, p, prio)
+	}
 	for i := range p.count {
 		if n == most || p.free == 0 {
 			break
@@ -208,7 +228,7 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 	if p.solo != nil && !p.solo.usable(p.index) {
 		p.solo = nil
 	}
-	alone := p.solo != nil && (prio < weir.Blocked || len(p.fails) > 0)
+	alone := p.solo != nil && prio < weir.Blocked
 	var best *Peer
 	var bestETA, soonest time.Duration
 	for c := range k.peers {
@@ -229,7 +249,7 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 	if best == nil || bestETA > soonest+slack[prio] {
 		return nil
 	}
-	if p.solo == nil && (len(p.fails) > 0 || prio == weir.Background || prio == weir.Window && !best.proven) {
+	if p.solo == nil && (prio == weir.Background || prio == weir.Window && !best.proven) {
 		p.solo = best
 	}
 	return best
@@ -238,18 +258,21 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 // roomFor lets urgent requests pass a window that read-ahead has filled.
 func (k *Picker) roomFor(p *Peer, prio weir.Priority) int {
 	if prio == weir.Blocked && p.meter.sure && !p.stalled && !p.quiet {
-		return min(p.most, 2*p.meter.window(k.opts.QueueTime)) - p.out
+		return min(p.most, 2*p.meter.window(k.queue)) - p.out
 	}
-	return p.room(k.opts.QueueTime)
+	return p.room(k.queue)
 }
 
 // hedge asks a second peer for blocks that a read waits for and that are late
 // by the first one's own measure.
 func (k *Picker) hedge(now time.Time) {
+	if len(k.wants[weir.Blocked]) > 0 {
+		k.weigh(now)
+	}
 	for _, w := range k.wants[weir.Blocked] {
 		for _, s := range w.spans {
 			for i := s.First; i < s.End; i++ {
-				if p := k.pieces[i]; p != nil && p.live > 0 && len(p.fails) == 0 {
+				if p := k.pieces[i]; p != nil && p.live > 0 {
 					k.hedgePiece(now, p)
 				}
 			}
@@ -280,6 +303,7 @@ func (k *Picker) hedgePiece(now time.Time, p *piece) {
 		}
 		k.stats.Hedged++
 		k.link(now, second, p, i)
+		second.pressed = true
 	}
 }
 

@@ -117,21 +117,62 @@ func TestFrozenPeer(t *testing.T) {
 }
 
 func TestCorruptPeers(t *testing.T) {
-	s := newSim(t, 64, 1<<20, Options{})
-	for i := range 4 {
-		s.join(20*ms, 10*mb).corrupt = i < 3
-	}
-	if d := s.read(0, 10*time.Second); d > 2*time.Second {
-		t.Errorf("the first read took %v", d)
-	}
-	s.stream(0, 32, 8, 10*time.Second, nil)
-	for i, p := range s.peers {
-		if p.gone != p.corrupt {
-			t.Errorf("peer %d: corrupt %v, banned %v", i, p.corrupt, p.gone)
+	for good := range 4 {
+		s := newSim(t, 64, 4<<20, Options{})
+		for i := range 4 {
+			s.join(50*ms, 12.5*mb).corrupt = i != good
+		}
+		// All four at once, then two at a time: 134 ms and at most twice 302 ms.
+		if d := s.read(0, 10*time.Second); d > 800*ms {
+			t.Errorf("peer %d is good: the first read took %v", good, d)
+		}
+		if sent := s.sent(); sent > 4*4<<20+1<<20 {
+			t.Errorf("peer %d is good: %d bytes sent for the first piece", good, sent)
+		}
+		s.stream(1, 16, 8, 10*time.Second, nil)
+		for i, p := range s.peers {
+			if p.gone != p.corrupt {
+				t.Errorf("peer %d: corrupt %v, banned %v", i, p.corrupt, p.gone)
+			}
+		}
+		if sent := s.sent(); sent > 2*16*4<<20 {
+			t.Errorf("%d bytes sent for %d", sent, 16*4<<20)
 		}
 	}
-	if sent := s.sent(); sent > 3*32<<20 {
-		t.Errorf("%d bytes sent for %d", sent, 32<<20)
+}
+
+// TestTrialPeerLeaves: the only other peer leaves during its trial.
+func TestTrialPeerLeaves(t *testing.T) {
+	s := newSim(t, 4, 1<<20, Options{})
+	s.join(20*ms, 10*mb).corrupt = true
+	honest := s.join(20*ms, 10*mb)
+	w := s.k.NewWant(weir.Blocked)
+	s.k.Set(w, []Span{{0, 1}})
+	s.run(5*time.Second, func() bool { return s.k.Suspicious(0) })
+	honest.gone = true
+	s.k.Leave(honest.p)
+	late := s.join(20*ms, 10*mb)
+	s.run(5*time.Second, func() bool { return s.k.Held(0) })
+	if !s.peers[0].gone || late.gone {
+		t.Error("the wrong peer was banned")
+	}
+}
+
+// TestUnwantedTrialIsDropped: a reader goes away while a piece is on parole.
+func TestUnwantedTrialIsDropped(t *testing.T) {
+	s := newSim(t, 4, 4<<20, Options{})
+	s.join(20*ms, 10*mb).corrupt = true
+	s.join(20*ms, 10*mb)
+	w := s.k.NewWant(weir.Blocked)
+	s.k.Set(w, []Span{{0, 1}})
+	s.run(5*time.Second, func() bool { return s.k.Suspicious(0) })
+	s.k.Close(w)
+	s.run(5*time.Second, func() bool { return !s.k.Busy() })
+	if s.k.Begun() == 0 || !s.k.Drop(0) || s.k.Begun() != 0 {
+		t.Errorf("%d bytes begun after the drop", s.k.Begun())
+	}
+	if d := s.read(0, 5*time.Second); d > 2*time.Second {
+		t.Errorf("the next read took %v", d)
 	}
 }
 
@@ -225,6 +266,37 @@ func TestBackgroundUsesOnePeerAPiece(t *testing.T) {
 	}
 }
 
+func TestCopies(t *testing.T) {
+	for _, test := range []struct {
+		have []string
+		want float64
+	}{
+		{nil, 0},
+		{[]string{"1111"}, 1},
+		{[]string{"1100"}, 0.5},
+		{[]string{"1100", "0011"}, 1},
+		{[]string{"1111", "1100", "1000"}, 1.5},
+		{[]string{"0111", "1110", "1111"}, 2.5},
+		{[]string{"0000", "0000"}, 0},
+	} {
+		s := newSim(t, 4, weir.BlockBytes, Options{})
+		for _, have := range test.have {
+			var bits []bool
+			for _, c := range have {
+				bits = append(bits, c == '1')
+			}
+			p := s.k.Join(PeerOptions{})
+			s.k.HasThese(p, bits)
+			if p.HasEverything() != (have == "1111") {
+				t.Errorf("%s: a seed: %v", have, p.HasEverything())
+			}
+		}
+		if got := s.k.Copies(); got != test.want {
+			t.Errorf("%v: %v copies, want %v", test.have, got, test.want)
+		}
+	}
+}
+
 func TestLostPieceIsFetchedAgain(t *testing.T) {
 	s := fourPeers(t, Options{})
 	s.read(3, time.Second)
@@ -232,6 +304,19 @@ func TestLostPieceIsFetchedAgain(t *testing.T) {
 	s.read(3, time.Second)
 	if s.asked[Block{3, 0}] != 2 {
 		t.Errorf("block asked for %d times, want 2", s.asked[Block{3, 0}])
+	}
+}
+
+func TestFoundPieceIsNotFetched(t *testing.T) {
+	s := fourPeers(t, Options{})
+	w := s.k.NewWant(weir.Window)
+	s.k.Set(w, []Span{{0, 3}})
+	if !s.k.Found(1) || s.k.Found(1) {
+		t.Error("a piece is found once")
+	}
+	s.run(2*time.Second, func() bool { return s.k.HeldCount() == 3 })
+	if n := s.asked[Block{1, 0}]; n != 0 {
+		t.Errorf("a block of a found piece was asked for %d times", n)
 	}
 }
 
@@ -283,7 +368,11 @@ func FuzzPicker(f *testing.F) {
 		now := time.Unix(0, 0)
 		var peers []*Peer
 		var wants []*Want
-		verifying := map[int]bool{}
+		type verdict struct {
+			index int
+			by    *Peer
+		}
+		verifying := map[verdict]bool{}
 		next := func() int {
 			if len(data) == 0 {
 				return 0
@@ -293,7 +382,7 @@ func FuzzPicker(f *testing.F) {
 			return int(b)
 		}
 		for len(data) > 0 {
-			op := next() % 17
+			op := next() % 18
 			if op > 2 && len(peers) == 0 {
 				op = 0
 			}
@@ -327,8 +416,12 @@ func FuzzPicker(f *testing.F) {
 				if p.oldest != nil {
 					b = Block{p.oldest.piece.index, p.oldest.index}
 				}
-				if _, complete := k.Received(now, p, b); complete {
-					verifying[b.Piece] = true
+				if d := k.Received(now, p, b); d.Complete {
+					v := verdict{index: b.Piece}
+					if d.Own {
+						v.by = p
+					}
+					verifying[v] = true
 				}
 			case 8:
 				k.Rejected(p, b)
@@ -344,15 +437,22 @@ func FuzzPicker(f *testing.F) {
 			case 13:
 				k.Drop(b.Piece)
 			case 14:
-				for i := range verifying {
-					delete(verifying, i)
+				for v := range verifying {
+					delete(verifying, v)
+					if k.Held(v.index) {
+						continue // another copy was right before
+					}
 					sums := []uint64{uint64(next()), 1, 2, 3, 4}
 					if next()%2 == 0 {
-						k.Verified(i, sums)
-						k.Committed(i)
+						k.Verified(v.index, v.by, sums)
+						k.Committed(v.index)
 					} else {
-						k.Failed(i, sums)
+						k.Failed(now, v.index, v.by, sums)
 					}
+				}
+			case 17:
+				if k.Found(b.Piece) && !k.Held(b.Piece) {
+					t.Fatal("found and not held")
 				}
 			case 16:
 				k.HasNot(p, b.Piece)

@@ -9,6 +9,7 @@
 package picker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -88,6 +89,8 @@ type Picker struct {
 	wants  [weir.Blocked + 1][]*Want // by priority, in order of arrival
 	turn   int                       // whose window goes first at the next Pick
 	futile time.Time                 // until then there is nothing to do in the background
+	queue  time.Duration             // Options.QueueTime, or less: see hurriedFor
+	jumped time.Time                 // the last read of what no window had
 	delay  time.Duration             // for which we keep the peers' blocks waiting ourselves
 
 	stats Stats
@@ -118,6 +121,7 @@ func New(geo Geometry, held []bool, opts Options) *Picker {
 		held:   held,
 		pieces: map[int]*piece{},
 		peers:  map[*Peer]struct{}{},
+		queue:  opts.QueueTime,
 	}
 	for _, h := range held {
 		if h {
@@ -167,6 +171,18 @@ func (k *Picker) Lost(index int) {
 	k.rewindTo(index)
 }
 
+// Found says that a piece is verified without having been fetched: another torrent
+// had the same. It reports false, and does nothing, if the piece is held or begun.
+func (k *Picker) Found(index int) bool {
+	if p := k.pieces[index]; k.held[index] || p != nil && (p.begun() || p.parole()) {
+		return false
+	}
+	k.held[index] = true
+	k.heldCount++
+	delete(k.pieces, index)
+	return true
+}
+
 // Wanted reports at which priority the piece is wanted.
 func (k *Picker) Wanted(index int) weir.Priority {
 	if p := k.pieces[index]; p != nil {
@@ -179,7 +195,7 @@ func (k *Picker) Wanted(index int) weir.Priority {
 // (a peer that falls silent) may call for a decision.
 func (k *Picker) Busy() bool {
 	for _, p := range k.pieces {
-		if p.priority() > weir.Unwanted || p.live > 0 {
+		if p.priority() > weir.Unwanted || p.live > 0 || slices.ContainsFunc(p.trials, func(t *piece) bool { return t.live > 0 }) {
 			return true
 		}
 	}
@@ -196,6 +212,19 @@ func (k *Picker) Drop(index int) bool {
 	if p == nil || p.priority() > weir.Unwanted || p.left == 0 {
 		return false
 	}
+	if slices.ContainsFunc(p.trials, func(t *piece) bool { return t.left == 0 }) {
+		return false
+	}
+	for _, t := range slices.Clone(p.trials) {
+		k.forgetTrial(t)
+	}
+	k.forgetBlocks(p)
+	k.settle(p)
+	return true
+}
+
+// forgetBlocks takes back that blocks were received.
+func (k *Picker) forgetBlocks(p *piece) {
 	k.track(p, func() {
 		for i := range p.blocks {
 			if p.blocks[i].from != nil {
@@ -210,19 +239,26 @@ func (k *Picker) Drop(index int) bool {
 	if !p.begun() {
 		p.blocks = nil
 	}
-	k.settle(p)
-	return true
 }
 
-// Received says that peer delivered a block. keep tells whether its bytes are
-// of use, complete whether the piece can be verified now.
-func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bool) {
+// Delivery says what a block is good for.
+type Delivery struct {
+	Keep     bool // its bytes are of use
+	Complete bool // what they belong to can be verified now
+	// Own tells that they belong to a copy of the piece that this peer gives alone,
+	// because the piece is on parole.
+	Own bool
+}
+
+// Received says that peer delivered a block.
+func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 	peer.stalled, peer.quiet, peer.owes = false, false, false
-	p := k.pieces[b.Piece]
+	p := k.copyOf(b.Piece, peer)
 	if p == nil || b.Index >= p.count {
 		k.stats.Wasted++
-		return false, false
+		return Delivery{}
 	}
+	d.Own = p.of != nil
 	peer.meter.arrived(now, p.blockBytes(b.Index))
 	bl := p.block(b.Index)
 	k.track(p, func() {
@@ -238,7 +274,7 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bo
 		if bl.from != nil || r == nil && !late {
 			return // twice, or never asked for: a lie to make us hold memory
 		}
-		keep = true
+		d.Keep = true
 		if r == nil && !bl.asked() {
 			p.free--
 		}
@@ -256,22 +292,22 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (keep, complete bo
 				k.unlink(o)
 			}
 		}
-		complete = p.left == 0
+		d.Complete = p.left == 0
 	})
-	if keep {
+	if d.Keep {
 		k.stats.Received++
 	} else {
 		k.stats.Wasted++
 	}
 	k.settle(p)
-	return keep, complete
+	return d
 }
 
 // Rejected says that the peer will not deliver the block (BEP 6).
 func (k *Picker) Rejected(peer *Peer, b Block) {
 	delete(peer.late, b)
 	peer.owes = false // it speaks
-	p := k.pieces[b.Piece]
+	p := k.copyOf(b.Piece, peer)
 	if p == nil || b.Index >= len(p.blocks) {
 		return
 	}

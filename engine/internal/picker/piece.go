@@ -1,6 +1,11 @@
 package picker
 
-import "github.com/weirfs/weir"
+import (
+	"slices"
+	"time"
+
+	"github.com/weirfs/weir"
+)
 
 // piece is a piece that is wanted or begun, and not verified.
 type piece struct {
@@ -13,7 +18,14 @@ type piece struct {
 	live   int                   // requests that were sent and not answered
 	wanted [weir.Blocked + 1]int // how many wants at each priority
 	solo   *Peer                 // if set, only it is asked
-	fails  []attempt             // failed verifications, the latest last
+	failed *attempt              // with blocks of several peers: on parole since
+
+	// On parole:
+	trials []*piece
+	since  time.Time // of the failure
+	// Of a trial:
+	of     *piece // the piece on parole
+	chosen bool   // its peer is asked for what lacks
 }
 
 // block is what is known of one block of a piece.
@@ -25,6 +37,9 @@ type block struct {
 func (b *block) asked() bool { return b.reqs[0] != nil || b.reqs[1] != nil }
 
 func (p *piece) priority() weir.Priority {
+	if p.of != nil {
+		p = p.of
+	}
 	for prio := weir.Blocked; prio > weir.Unwanted; prio-- {
 		if p.wanted[prio] > 0 {
 			return prio
@@ -34,6 +49,11 @@ func (p *piece) priority() weir.Priority {
 }
 
 func (p *piece) begun() bool { return p.left < p.count || p.live > 0 }
+
+// started reports whether the piece, or a trial of it, is begun.
+func (p *piece) started() bool {
+	return p.begun() || slices.ContainsFunc(p.trials, (*piece).begun)
+}
 
 func (p *piece) blockBytes(i int) int64 {
 	return min(weir.BlockBytes, p.bytes-int64(i)*weir.BlockBytes)
@@ -60,7 +80,7 @@ func (k *Picker) piece(index int) *piece {
 
 // settle forgets a piece that nobody wants and nothing has arrived of.
 func (k *Picker) settle(p *piece) {
-	if p.priority() == weir.Unwanted && !p.begun() && len(p.fails) == 0 {
+	if p.of == nil && p.priority() == weir.Unwanted && !p.begun() && p.failed == nil {
 		delete(k.pieces, p.index)
 	}
 }

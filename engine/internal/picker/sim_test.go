@@ -143,11 +143,15 @@ func (s *sim) arrive(p *simPeer, b Block) {
 	if p.gone {
 		return
 	}
-	_, complete := s.k.Received(s.now, p.p, b)
-	if !complete {
+	d := s.k.Received(s.now, p.p, b)
+	if !d.Complete {
 		return
 	}
-	pc := s.k.pieces[b.Piece]
+	var by *Peer
+	if d.Own {
+		by = p.p
+	}
+	pc := s.k.copyOf(b.Piece, p.p)
 	sums, right := make([]uint64, len(pc.blocks)), true
 	for i := range pc.blocks {
 		if pc.blocks[i].from.Ref.(*simPeer).corrupt {
@@ -156,13 +160,13 @@ func (s *sim) arrive(p *simPeer, b Block) {
 	}
 	var guilty []*Peer
 	if right {
-		guilty = s.k.Verified(b.Piece, sums)
+		guilty = s.k.Verified(b.Piece, by, sums)
 		s.k.Committed(b.Piece)
 		if s.onPiece != nil {
 			s.onPiece(b.Piece)
 		}
 	} else {
-		guilty = s.k.Failed(b.Piece, sums)
+		guilty, _ = s.k.Failed(s.now, b.Piece, by, sums)
 	}
 	for _, g := range guilty {
 		g.Ref.(*simPeer).gone = true

@@ -1,5 +1,10 @@
 package picker
 
+import (
+	"slices"
+	"time"
+)
+
 // attempt is one failed verification of a piece: who sent which block and the
 // digests of the blocks, so that the guilty can be told once it succeeds.
 type attempt struct {
@@ -7,31 +12,34 @@ type attempt struct {
 	sums []uint64
 }
 
-// Verified says that the complete piece is right. It returns the peers which
-// are proven to have sent something else for it before. sums are the digests of
-// its blocks; they may be nil if Suspicious is false.
+// Verified says that a complete piece is right; by is the peer that gave the copy
+// alone, nil if it was no trial. It returns the peers which are proven to have
+// sent something else for it before. sums are the digests of its blocks; they may
+// be nil if Suspicious is false.
 //
 // The piece's memory counts as in use until Committed.
-func (k *Picker) Verified(index int, sums []uint64) (guilty []*Peer) {
+func (k *Picker) Verified(index int, by *Peer, sums []uint64) (guilty []*Peer) {
 	p := k.pieces[index]
 	if p == nil {
 		return nil
+	}
+	if by != nil {
+		by.proven = true
 	}
 	for i := range p.blocks {
 		if from := p.blocks[i].from; from != nil {
 			from.proven = true
 		}
 	}
-	seen := map[*Peer]bool{}
-	for _, a := range p.fails {
+	if a := p.failed; a != nil {
 		for i, from := range a.from {
-			if from != nil && a.sums[i] != sums[i] && !seen[from] {
-				seen[from] = true
+			if from != nil && a.sums[i] != sums[i] && !slices.Contains(guilty, from) {
 				from.proven = false
 				guilty = append(guilty, from)
 			}
 		}
 	}
+	k.endTrials(p)
 	if p.begun() {
 		k.begun -= p.bytes
 	}
@@ -51,44 +59,55 @@ func (k *Picker) Committed(index int) {
 // the digests.
 func (k *Picker) Suspicious(index int) bool {
 	p := k.pieces[index]
-	return p != nil && len(p.fails) > 0
+	return p != nil && p.failed != nil
 }
 
-// mostAttempts bounds what is remembered of a piece that keeps failing.
-const mostAttempts = 8
-
-// Failed says that the complete piece is wrong. It is on parole: it is fetched
-// again from one peer at a time, so that the next failure has one suspect. The
-// guilty are returned when only one peer contributed.
-func (k *Picker) Failed(index int, sums []uint64) (guilty []*Peer) {
+// Failed says that a complete piece is wrong; by as in Verified. The guilty are
+// returned when only one peer contributed. Otherwise the piece is on parole, and
+// from tells who gave which block: what each gave is kept as the beginning of its
+// own copy.
+func (k *Picker) Failed(now time.Time, index int, by *Peer, sums []uint64) (guilty, from []*Peer) {
 	p := k.pieces[index]
 	if p == nil {
-		return nil
+		return nil, nil
 	}
-	a := attempt{from: make([]*Peer, len(p.blocks)), sums: sums}
-	only := p.blocks[0].from
-	k.track(p, func() {
-		for i := range p.blocks {
-			b := &p.blocks[i]
-			a.from[i] = b.from
-			if b.from != nil {
-				b.from.proven = false
-			}
-			if b.from != only {
-				only = nil
-			}
-			b.from = nil
+	k.rewindTo(index)
+	if by != nil {
+		if t := p.trial(by); t != nil {
+			k.forgetTrial(t)
 		}
-		p.left, p.free = len(p.blocks), len(p.blocks)
-	})
+		by.proven = false
+		return []*Peer{by}, nil
+	}
+	from = make([]*Peer, p.count)
+	only := p.blocks[0].from
+	for i := range p.blocks {
+		if from[i] = p.blocks[i].from; from[i] != only {
+			only = nil
+		}
+		if from[i] != nil {
+			from[i].proven = false
+		}
+	}
+	k.forgetBlocks(p)
 	p.solo = nil
-	p.fails = append(p.fails, a)
-	if len(p.fails) > mostAttempts {
-		p.fails = p.fails[1:]
-	}
-	k.rewind()
 	if only != nil {
-		return []*Peer{only}
+		return []*Peer{only}, nil
 	}
-	return nil
+	p.failed, p.since = &attempt{from, sums}, now
+	for i, c := range from {
+		if _, here := k.peers[c]; !here {
+			continue // it has left
+		}
+		t := p.trial(c)
+		if t == nil {
+			t = p.newTrial(c)
+		}
+		k.track(t, func() {
+			t.block(i).from = c
+			t.left--
+			t.free--
+		})
+	}
+	return nil, from
 }

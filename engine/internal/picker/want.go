@@ -60,10 +60,12 @@ func (k *Picker) unwant(index int, prio weir.Priority) {
 	if p.priority() > weir.Unwanted {
 		return
 	}
-	for i := range p.blocks {
-		for _, r := range p.blocks[i].reqs {
-			if r != nil {
-				k.cancel(r)
+	for _, c := range append([]*piece{p}, p.trials...) {
+		for i := range c.blocks {
+			for _, r := range c.blocks[i].reqs {
+				if r != nil {
+					k.cancel(r)
+				}
 			}
 		}
 	}

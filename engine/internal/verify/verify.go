@@ -94,6 +94,19 @@ func (h *Hashes) Check(index int, blocks [][]byte) bool {
 	return treeRoot(blocks, h.depth(index, n)) == want
 }
 
+// Hash returns the hash of piece index: the SHA-1 of its bytes, 20 bytes, or with
+// TorrentInfo.V2 the root of its hash tree, 32 bytes; nil while it is not Known.
+func (h *Hashes) Hash(index int) []byte {
+	if !h.Known(index) {
+		return nil
+	}
+	if !h.info.V2 {
+		return h.flat[index*sha1.Size:][:sha1.Size:sha1.Size]
+	}
+	want, _ := h.expected(index)
+	return want[:]
+}
+
 // expected returns the hash of a piece of a v2 torrent.
 func (h *Hashes) expected(index int) (want [merkle.Size]byte, ok bool) {
 	if h.flat != nil {

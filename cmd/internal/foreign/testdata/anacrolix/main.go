@@ -22,6 +22,10 @@ type job struct {
 	Source, Dir, IP, Encryption string
 	Port                        int
 	PEX                         bool
+
+	// Peers to read everything from once, from its begin to its end and into
+	// memory, instead of the above.
+	Peers []string
 }
 
 type state struct {
@@ -40,6 +44,9 @@ func run(arg string) error {
 	var j job
 	if err := json.Unmarshal([]byte(arg), &j); err != nil {
 		return err
+	}
+	if len(j.Peers) > 0 {
+		return measure(j)
 	}
 	c, err := torrent.NewClient(config(j))
 	if err != nil {

@@ -1,0 +1,15 @@
+// Package api is weir's control API as those see it who use it: the types of
+// version 1 (documented for everybody in docs/api.md), a client that speaks HTTP
+// and JSON over a mount's unix socket, and the way from any path inside a mount to
+// that socket.
+//
+// What must not live here: the server (package control), and whatever prints.
+package api
+
+// Prefix begins the path of every resource of this version. Fields may be added to
+// a version; one that goes or changes its meaning makes a new one.
+const Prefix = "/v1"
+
+// ControlAttr is the extended attribute of a mount's root that holds the path of
+// its control socket.
+const ControlAttr = "user.weir.control"

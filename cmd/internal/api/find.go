@@ -1,0 +1,82 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weirfs/weir"
+)
+
+// Place is a path inside a mount.
+type Place struct {
+	Root   string // of the mount
+	Path   string // beneath Root, with slashes; "" is the root itself
+	Socket string // the mount's control socket
+}
+
+// Find returns where path lies in a mount of weir. Only the part of it that is
+// the mount's root must exist; links on the way there are followed, and ones
+// beneath can't be. It never waits for the network. The error wraps
+// weir.ErrNotFound when path is in no mount that can be controlled, and
+// syscall.ENOTCONN when the mount's weir has died.
+func Find(path string) (Place, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return Place{}, err
+	}
+	p, ok, err := findUp(abs)
+	if err != nil || ok {
+		return p, err
+	}
+	// Not by its name: perhaps by where its links lead.
+	if real, err := filepath.EvalSymlinks(abs); err == nil && real != abs {
+		if p, ok, err := findUp(real); err != nil || ok {
+			return p, err
+		}
+	}
+	return Place{}, fmt.Errorf("%s is not in a mount of weir: name a path inside one (weir mount DIR makes one): %w", path, weir.ErrNotFound)
+}
+
+// findUp looks at abs and every folder above it.
+func findUp(abs string) (Place, bool, error) {
+	for at := abs; ; at = filepath.Dir(at) {
+		socket, err := control(at)
+		switch {
+		case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
+			return Place{}, false, fmt.Errorf("the weir that was mounted at %s has died: clean up with: weir umount %q, then mount again: %w", mountpoint(at), mountpoint(at), syscall.ENOTCONN)
+		case err == nil && socket != "":
+			rel := strings.TrimPrefix(strings.TrimPrefix(abs, at), "/")
+			return Place{Root: at, Path: rel, Socket: socket}, true, nil
+		}
+		if at == filepath.Dir(at) {
+			return Place{}, false, nil
+		}
+	}
+}
+
+// mountpoint returns the dead mount that a path lies in: the highest folder that
+// says so.
+func mountpoint(dead string) string {
+	for {
+		above := filepath.Dir(dead)
+		if _, err := control(above); above == dead || !errors.Is(err, syscall.ENOTCONN) {
+			return dead
+		}
+		dead = above
+	}
+}
+
+// control returns the value of ControlAttr at a path.
+func control(path string) (string, error) {
+	buf := make([]byte, 4096)
+	n, err := unix.Getxattr(path, ControlAttr, buf)
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}

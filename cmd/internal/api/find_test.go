@@ -1,0 +1,53 @@
+package api_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/api"
+)
+
+// TestFind looks from many places for a folder that says where its socket is. Any
+// file system that knows extended attributes stands in for a mount.
+func TestFind(t *testing.T) {
+	dir := t.TempDir()
+	root := filepath.Join(dir, "mnt")
+	if err := os.MkdirAll(filepath.Join(root, "a/b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setxattr(root, api.ControlAttr, []byte("/run/s"), 0); err != nil {
+		t.Fatalf("this test needs a temporary folder with extended attributes: %v", err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(root, "a"), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ path, in string }{
+		{root, ""},
+		{root + "/", ""},
+		{root + "/a/b", "a/b"},
+		{root + "/a/../a/b/", "a/b"},
+		{root + "/new/name", "new/name"}, // need not be there
+	} {
+		p, err := api.Find(c.path)
+		if err != nil || p != (api.Place{Root: root, Path: c.in, Socket: "/run/s"}) {
+			t.Errorf("Find(%q) = %+v, %v; want %q", c.path, p, err, c.in)
+		}
+	}
+	if p, err := api.Find(filepath.Join(link, "b")); err != nil || p.Path != "a/b" {
+		t.Errorf("through a link: %+v, %v", p, err)
+	}
+	t.Chdir(filepath.Join(root, "a"))
+	if p, err := api.Find("b"); err != nil || p.Path != "a/b" {
+		t.Errorf("from inside: %+v, %v", p, err)
+	}
+	if p, err := api.Find(dir); !errors.Is(err, weir.ErrNotFound) || !strings.Contains(err.Error(), "weir mount") {
+		t.Errorf("outside: %+v, %v; want ErrNotFound and what to do", p, err)
+	}
+}

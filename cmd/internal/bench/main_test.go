@@ -1,0 +1,183 @@
+package main_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/weirfs/weir/cmd/internal/weirtest"
+)
+
+// bench is the path of the built program.
+var bench string
+
+func TestMain(m *testing.M) { os.Exit(built(m)) }
+
+func built(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "weir-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	bench = filepath.Join(dir, "bench")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bench, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the benchmark: %v\n%s", err, out)
+		return 1
+	}
+	return weirtest.Main(m)
+}
+
+type report struct {
+	Rows []struct {
+		Case, Figure string
+		Verdict      string
+		Weir, Limit  *struct {
+			Median float64
+			Values []float64
+		}
+		Errors []string
+	}
+}
+
+// TestQuick runs the small cases for real and looks at what must be so on any
+// machine: that everything was read, rightly, and nothing fetched in vain.
+func TestQuick(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "report.json")
+	cmd := exec.Command(bench, "--quick", "--systems", "weir,raw,http,zeros", "--weir", weirtest.Binary(), "--json", file)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	var progress strings.Builder
+	cmd.Stderr = &progress
+	table, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, progress.String(), table)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	value := map[string]float64{}
+	limit := map[string]float64{}
+	for _, row := range r.Rows {
+		name := row.Case + ", " + row.Figure
+		if row.Weir == nil || len(row.Errors) > 0 {
+			t.Errorf("%s: %+v", name, row)
+			continue
+		}
+		value[name] = row.Weir.Median
+		if row.Limit != nil {
+			limit[name] = row.Limit.Median
+		}
+		if row.Verdict != "" {
+			t.Errorf("%s is judged %s in a quick run", name, row.Verdict)
+		}
+	}
+	for _, c := range []struct {
+		name        string
+		least, most float64
+	}{
+		// Two round trips at least, and the piece's time on the line.
+		{"first-byte/rtt50/torrent, first 4 KiB", 0.1, 20},
+		{"random/64k, p50", 0.05, 10},
+		{"random/64k, fetched by pieces touched", 0.99, 1.2},
+		{"sequential/loopback/4, fetched by read", 0.99, 1.2},
+		{"sequential/loopback/4, rate", 1e6, 1e10},
+		{"corrupt, fetched by needed", 1, 4},
+		{"warm, rate", 1e6, 1e11},
+		{"metadata, find, first", 0.0001, 10},
+	} {
+		if v, ok := value[c.name]; !ok || v < c.least || v > c.most {
+			t.Errorf("%s is %v, want %v … %v", c.name, v, c.least, c.most)
+		}
+	}
+	for _, name := range []string{"first-byte/rtt50/torrent, first 4 KiB", "random/64k, p50", "sequential/loopback/4, rate", "warm, rate"} {
+		if limit[name] <= 0 {
+			t.Errorf("%s has no limit beside it", name)
+		}
+	}
+	if !strings.Contains(string(table), "| random/64k") {
+		t.Errorf("the table lacks a case:\n%s", table)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "weir-bench-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestUsage looks at exit codes, and at the list of cases.
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"--list", 0, "many-readers "},
+		{"--list --only video", 0, "video/mkv "},
+		{"--only nothing-of-the-kind", 2, "nothing to run"},
+		{"--repeat -1", 2, "nothing to run"},
+		{"--nonsense", 2, "not defined"},
+		{"--weir /nowhere --only metadata --own", 1, "make builds one"},
+	} {
+		cmd := exec.Command(bench, strings.Fields(c.args)...)
+		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+		out, err := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.says) {
+			t.Errorf("bench %s: exit code %d, %v\n%s", c.args, code, err, out)
+		}
+	}
+	if out, err := exec.Command(bench, "--list", "--only", "sequential").Output(); err != nil || strings.Contains(string(out), "random") {
+		t.Error(fmt.Sprint(err), string(out))
+	}
+}
+
+// TestKilled kills a run as it stands, and looks for what it has left: no
+// process, no mount, and a folder that the next run removes.
+func TestKilled(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(bench, "--only", "hanging", "--own", "--weir", weirtest.Binary())
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	progress, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(progress)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "made ") {
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	// Whoever is left has the other end of this pipe.
+	for lines.Scan() {
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("it had ended before it was killed")
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "weir-bench-*"))
+	if err != nil || len(old) != 1 {
+		t.Fatalf("folders %v, %v", old, err)
+	}
+	if b, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(b), dir) {
+		t.Errorf("a mount is left in %s, %v", dir, err)
+	}
+	again := exec.Command(bench, "--quick", "--only", "metadata", "--own", "--weir", weirtest.Binary())
+	again.Env = cmd.Env
+	if out, err := again.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(old[0]); err == nil {
+		t.Errorf("%s is still there", old[0])
+	}
+}

@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine"
+)
+
+// entry is one torrent of the mount. What it points to may be used without a
+// lock; the rest is guarded by Daemon.mu.
+type entry struct {
+	*torrent
+	rec  record
+	pins *engine.Want // fetches what is pinned and missing; nil when nothing is
+
+	haveChanged atomic.Bool // pieces came or went since the last look
+	pinsChanged atomic.Bool // what is pinned did, or a pinned piece went
+	stuck       string      // what listeners were told; belongs to observe
+}
+
+// path returns where the torrent's folder is in the mount.
+func (e *entry) path() string { return path.Join(string(e.rec.Dir), string(e.rec.Shown)) }
+
+// entries are all torrents and sorting folders, guarded by Daemon.mu.
+type entries struct {
+	byHash  map[weir.InfoHash]*entry
+	byPath  map[string]*entry
+	folders map[string]struct{} // sorting folders, without the root
+	lastSeq uint64
+}
+
+func newEntries() entries {
+	return entries{byHash: map[weir.InfoHash]*entry{}, byPath: map[string]*entry{}, folders: map[string]struct{}{}}
+}
+
+func (es *entries) add(e *entry) {
+	if e.rec.Seq == 0 {
+		e.rec.Seq = es.lastSeq + 1
+	}
+	es.lastSeq = max(es.lastSeq, e.rec.Seq)
+	es.byHash[e.InfoHash()] = e
+	es.byPath[e.path()] = e
+}
+
+func (es *entries) remove(e *entry) {
+	delete(es.byHash, e.InfoHash())
+	delete(es.byPath, e.path())
+}
+
+// place notes that a torrent is shown elsewhere.
+func (es *entries) place(e *entry, dir, shown string) {
+	delete(es.byPath, e.path())
+	e.rec.Dir, e.rec.Shown = []byte(dir), []byte(shown)
+	es.byPath[e.path()] = e
+}
+
+// under returns the torrents in and beneath a sorting folder, in the order in
+// which they were added; all of them for "".
+func (es *entries) under(dir string) []*entry {
+	var list []*entry
+	for p, e := range es.byPath {
+		if within(p, dir) {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b *entry) int { return cmp.Compare(a.rec.Seq, b.rec.Seq) })
+	return list
+}
+
+// within reports whether a path is dir or lies beneath it.
+func within(p, dir string) bool {
+	return dir == "" || p == dir || strings.HasPrefix(p, dir) && p[len(dir)] == '/'
+}
+
+// list returns all torrents, in the order in which they were added.
+func (d *Daemon) list() []*entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.entries.under("")
+}
+
+// byHash returns nil if there is no such torrent.
+func (d *Daemon) byHash(ih weir.InfoHash) *entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.entries.byHash[ih]
+}
+
+// named returns the torrent with an info hash or the path of a folder. A folder
+// wins over an info hash.
+func (d *Daemon) named(id string) (*entry, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if e := d.entries.byPath[id]; e != nil {
+		return e, nil
+	}
+	if ih, err := weir.ParseInfoHash(id); err == nil {
+		if e := d.entries.byHash[ih]; e != nil {
+			return e, nil
+		}
+	}
+	switch _, folder := d.entries.folders[id]; {
+	case folder, id == "":
+		return nil, fmt.Errorf("%q is a folder of torrents, not a torrent: %w", id, weir.ErrInvalid)
+	case d.entries.around(id) != nil:
+		return nil, fmt.Errorf("%q is inside a torrent: name the torrent's folder: %w", id, weir.ErrInvalid)
+	}
+	return nil, fmt.Errorf("no torrent %q: weir ls shows which there are: %w", id, weir.ErrNotFound)
+}
+
+// around returns the torrent that a path lies in or is, nil if it lies in none.
+func (es *entries) around(p string) *entry {
+	for ; p != "." && p != "/"; p = path.Dir(p) {
+		if e := es.byPath[p]; e != nil {
+			return e
+		}
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source"
+	"github.com/weirfs/weir/fs"
+)
+
+// host lets programs change the set of torrents through the mount.
+type host struct{ *Daemon }
+
+var _ fs.Host = host{}
+
+// AddFile implements fs.Host.
+func (h host) AddFile(ctx context.Context, dir, name string, content []byte) error {
+	specs, urls, err := readDropped(content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	var errs []error
+	for _, spec := range specs {
+		e, known, err := h.show(ctx, spec, dir, true)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+			continue
+		case known:
+			errs = append(errs, fmt.Errorf("%s: %w", e.path(), weir.ErrExists))
+		}
+		h.aside("keep a torrent in the catalogue", func() error { return h.record(spec.InfoHash) })
+	}
+	for _, url := range urls {
+		// Not while a program waits in close(2).
+		h.aside("add the torrent at a URL", func() error {
+			spec, err := source.Load(h.ctx, url)
+			if err == nil {
+				_, err = h.addSpec(h.ctx, spec, dir)
+			}
+			return err
+		})
+	}
+	return errors.Join(errs...)
+}
+
+// readDropped reads a file that is to be added: a .torrent, or a text with
+// magnets, info hashes and URLs, one a line, empty lines and ones that begin with #
+// aside. Errors wrap what source's do.
+func readDropped(content []byte) (specs []*source.Spec, urls []string, err error) {
+	if len(content) > 0 && content[0] == 'd' {
+		spec, err := source.ParseTorrent(content)
+		if err != nil {
+			return nil, nil, err
+		}
+		return []*source.Spec{spec}, nil, nil
+	}
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	lines.Buffer(nil, source.MaxMagnetBytes)
+	var errs []error
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		scheme, _, _ := strings.Cut(strings.ToLower(line), ":")
+		switch {
+		case line == "", line[0] == '#':
+		case scheme == "http", scheme == "https":
+			urls = append(urls, line)
+		default:
+			spec, err := loadNamed(context.Background(), line) // makes no traffic
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			specs = append(specs, spec)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		errs = append(errs, fmt.Errorf("%v: %w", err, weir.ErrInvalid))
+	}
+	if len(errs) == 0 && len(specs)+len(urls) == 0 {
+		errs = append(errs, fmt.Errorf("neither a .torrent nor a text with magnets, info hashes or URLs: %w", weir.ErrInvalid))
+	}
+	return specs, urls, errors.Join(errs...)
+}
+
+// RemoveTorrent implements fs.Host. What was held goes behind the caller's back:
+// rm doesn't wait for it.
+func (h host) RemoveTorrent(ctx context.Context, ih weir.InfoHash) error {
+	e := h.byHash(ih)
+	if e == nil {
+		return fmt.Errorf("torrent %s: %w", ih, weir.ErrNotFound)
+	}
+	if err := h.hide(ctx, ih); err != nil {
+		return err
+	}
+	h.aside("drop what was held of a removed torrent", func() error { return h.forget(e, false) })
+	return nil
+}
+
+// MoveTorrent implements fs.Host.
+func (h host) MoveTorrent(ctx context.Context, ih weir.InfoHash, dir, name string) error {
+	_, err := h.move(ctx, ih, dir, name)
+	return err
+}
+
+// MakeFolder implements fs.Host.
+func (h host) MakeFolder(ctx context.Context, dir string) error { return h.makeFolder(ctx, dir) }
+
+// RemoveFolder implements fs.Host.
+func (h host) RemoveFolder(ctx context.Context, dir string) error { return h.removeFolder(ctx, dir) }
+
+// MoveFolder implements fs.Host.
+func (h host) MoveFolder(ctx context.Context, from, to string) error {
+	return h.moveFolder(ctx, from, to)
+}
+
+// ByHash implements fs.Host.
+func (h host) ByHash(ctx context.Context, ih weir.InfoHash) error {
+	_, _, err := h.show(ctx, &source.Spec{InfoHash: ih}, "", true)
+	if err == nil {
+		h.aside("keep a torrent in the catalogue", func() error { return h.record(ih) })
+	}
+	return err
+}
+
+// aside does something beside the rest; Close waits for it. An error goes to the
+// log, unless everything is ending.
+func (d *Daemon) aside(what string, do func() error) {
+	d.behind.Go(func() {
+		if err := do(); err != nil && d.ctx.Err() == nil {
+			d.log.Error(what, "err", err)
+		}
+	})
+}

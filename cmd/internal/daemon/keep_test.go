@@ -1,0 +1,190 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/api"
+	"github.com/weirfs/weir/cmd/internal/daemon"
+	"github.com/weirfs/weir/engine/swarmtest"
+)
+
+func newContentOf(tb testing.TB, name string, seed uint64) *swarmtest.Content {
+	tb.Helper()
+	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
+		Name: name, PieceLength: pieceBytes,
+		Files: []swarmtest.File{
+			{Path: []string{"one.bin"}, Length: 4 * pieceBytes, Seed: seed},
+			{Path: []string{"sub", "two.bin"}, Length: 3*pieceBytes + 5, Seed: seed + 1},
+		},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+func pin(tb testing.TB, d *daemon.Daemon, path string) error {
+	tb.Helper()
+	_, err := d.Pin(tb.Context(), path)
+	return err
+}
+
+// TestFetch brings in one file and then all, and tells how far it is.
+func TestFetch(t *testing.T) {
+	c := newContentOf(t, "fetched", 1)
+	o := options(t)
+	o.Peers = []string{openSeeder(t, c).Addr()}
+	d := open(t, o)
+	if _, err := d.Add(t.Context(), c.Magnet(swarmtest.Hints{}), "in"); err != nil {
+		t.Fatal(err)
+	}
+	var last api.Progress
+	if err := d.Fetch(t.Context(), "in/fetched/sub/two.bin", func(p api.Progress) { last = p }); err != nil {
+		t.Fatal(err)
+	}
+	if last.HaveBytes != 3*pieceBytes+5 || last.TotalBytes != last.HaveBytes {
+		t.Errorf("one file: %+v", last)
+	}
+	if err := d.Fetch(t.Context(), "in", func(p api.Progress) { last = p }); err != nil {
+		t.Fatal(err)
+	}
+	if last.HaveBytes != 7*pieceBytes+5 || last.TotalBytes != last.HaveBytes {
+		t.Errorf("all: %+v", last)
+	}
+	s, err := d.Status(t.Context(), "in/fetched/one.bin")
+	if err != nil || s.Held != 4 || s.Pieces != 4 || s.Torrent.State != api.StateComplete || s.Pinned {
+		t.Errorf("status: %+v, %v", s, err)
+	}
+	freed, err := d.Evict(t.Context(), "in/fetched/sub")
+	if err != nil || freed != 3*pieceBytes+5 {
+		t.Errorf("evicted %d bytes, %v", freed, err)
+	}
+	if s, err = d.Status(t.Context(), "in/fetched"); err != nil || s.Held != 4 || s.Pieces != 8 {
+		t.Errorf("status after evict: %+v, %v", s, err)
+	}
+	for _, path := range []string{"in/nothing", "in/fetched/three.bin", "nothing"} {
+		if err := d.Fetch(t.Context(), path, func(api.Progress) {}); !errors.Is(err, weir.ErrNotFound) {
+			t.Errorf("fetch %q: %v, want ErrNotFound", path, err)
+		}
+	}
+}
+
+// TestFetchEnds with its caller, and with the torrent.
+func TestFetchEnds(t *testing.T) {
+	c := newContentOf(t, "never", 1)
+	d := open(t, options(t))
+	addFile(t, d, c, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := d.Fetch(ctx, "never", func(api.Progress) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+	begun := make(chan struct{}, 1)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- d.Fetch(t.Context(), "never", func(api.Progress) {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	<-begun
+	if err := d.Remove(t.Context(), "never", false); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, weir.ErrRemoved) {
+			t.Errorf("removed: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the fetch goes on though the torrent was removed")
+	}
+}
+
+// TestPinOffline pins a whole torrent, which is then fetched by itself, and reads
+// it after a restart where nobody has it.
+func TestPinOffline(t *testing.T) {
+	c := newContentOf(t, "pinned", 1)
+	s := openSeeder(t, c)
+	o := options(t)
+	o.Peers = []string{s.Addr()}
+	d := open(t, o)
+	addFile(t, d, c, "")
+	n, err := d.Pin(t.Context(), "pinned")
+	if err != nil || n < 7*pieceBytes+5 {
+		t.Errorf("pinned %d bytes, %v", n, err)
+	}
+	eventually(t, "all of it is held", func() bool { return d.Torrents()[0].State == api.StateComplete })
+	if freed, err := d.Evict(t.Context(), "pinned"); err != nil || freed != 0 {
+		t.Errorf("evicted %d bytes of what is pinned, %v", freed, err)
+	}
+	closeDaemon(t, d)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.Peers, o.ReadTimeout = nil, time.Second
+	d = open(t, o)
+	for i, name := range []string{"one.bin", "sub/two.bin"} {
+		b, err := os.ReadFile(filepath.Join(o.Mountpoint, "pinned", name))
+		if err != nil || int64(len(b)) != c.Info().Files[i].Length {
+			t.Errorf("%s offline: %d bytes, %v", name, len(b), err)
+		}
+	}
+	if st, err := d.Status(t.Context(), "pinned"); err != nil || !st.Pinned {
+		t.Errorf("after a restart it is not pinned: %+v, %v", st, err)
+	}
+	if n, err := d.Unpin(t.Context(), "pinned/one.bin"); err != nil || n != 4*pieceBytes {
+		t.Errorf("unpinned %d bytes, %v", n, err)
+	}
+	if freed, err := d.Evict(t.Context(), "pinned"); err != nil || freed != 4*pieceBytes {
+		t.Errorf("evicted %d bytes of what is not pinned, %v", freed, err)
+	}
+}
+
+// TestPinResumes fetches after a restart what was pinned and missing.
+func TestPinResumes(t *testing.T) {
+	c := newContentOf(t, "resumed", 1)
+	o := options(t)
+	d := open(t, o)
+	addFile(t, d, c, "")
+	if err := pin(t, d, "resumed/one.bin"); err != nil {
+		t.Fatal(err)
+	}
+	closeDaemon(t, d)
+	o.Peers = []string{openSeeder(t, c).Addr()}
+	d = open(t, o)
+	eventually(t, "what is pinned is held", func() bool { return d.Torrents()[0].HaveBytes >= 4*pieceBytes })
+	if have := d.Torrents()[0].HaveBytes; have != 4*pieceBytes {
+		t.Errorf("%d bytes are held, which nobody asked for", have)
+	}
+}
+
+// TestTooLarge is refused before anything is fetched.
+func TestTooLarge(t *testing.T) {
+	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
+		Name: "large", PieceLength: 1 << 20, Files: []swarmtest.File{{Path: []string{"file"}, Length: 40 << 20, Seed: 1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(t)
+	o.CacheBytes = 16 << 20
+	d := open(t, o)
+	addFile(t, d, c, "")
+	if err := d.Fetch(t.Context(), "large", func(api.Progress) {}); !errors.Is(err, weir.ErrNoSpace) {
+		t.Errorf("fetch: %v, want ErrNoSpace", err)
+	}
+	if err := pin(t, d, "large"); !errors.Is(err, weir.ErrNoSpace) {
+		t.Errorf("pin: %v, want ErrNoSpace", err)
+	}
+	if got := d.Torrents()[0].PinnedBytes; got != 0 {
+		t.Errorf("%d bytes are pinned", got)
+	}
+}

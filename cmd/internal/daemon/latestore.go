@@ -1,0 +1,104 @@
+package daemon
+
+import (
+	"sync"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache"
+	"github.com/weirfs/weir/engine"
+)
+
+// lateStore is the cache before it is open: the engine is opened beside it, and
+// whoever asks for something waits those milliseconds.
+type lateStore struct {
+	once  sync.Once
+	ready chan struct{} // closed when cache or err is set
+	cache *cache.Cache
+	err   error
+}
+
+var _ engine.Store = (*lateStore)(nil)
+
+func newLateStore() *lateStore { return &lateStore{ready: make(chan struct{})} }
+
+// open lets those who wait go on.
+func (s *lateStore) open(c *cache.Cache) {
+	s.once.Do(func() {
+		s.cache = c
+		close(s.ready)
+	})
+}
+
+// fail does so when there will be no cache; it does nothing after open.
+func (s *lateStore) fail(err error) {
+	s.once.Do(func() {
+		s.err = err
+		close(s.ready)
+	})
+}
+
+func (s *lateStore) wait() (*cache.Cache, error) {
+	<-s.ready
+	return s.cache, s.err
+}
+
+func (s *lateStore) Put(id weir.PieceID, blocks [][]byte) error {
+	c, err := s.wait()
+	if err != nil {
+		return err
+	}
+	return c.Put(id, blocks)
+}
+
+func (s *lateStore) ReadAt(id weir.PieceID, p []byte, off int64) (bool, error) {
+	c, err := s.wait()
+	if err != nil {
+		return false, err
+	}
+	return c.ReadAt(id, p, off)
+}
+
+func (s *lateStore) Has(id weir.PieceID) bool {
+	c, err := s.wait()
+	return err == nil && c.Has(id)
+}
+
+func (s *lateStore) Held(ih weir.InfoHash, n int) []bool {
+	c, err := s.wait()
+	if err != nil {
+		return make([]bool, n)
+	}
+	return c.Held(ih, n)
+}
+
+func (s *lateStore) PutRecord(bucket string, key, value []byte) error {
+	c, err := s.wait()
+	if err != nil {
+		return err
+	}
+	return c.PutRecord(bucket, key, value)
+}
+
+func (s *lateStore) Record(bucket string, key []byte) ([]byte, error) {
+	c, err := s.wait()
+	if err != nil {
+		return nil, err
+	}
+	return c.Record(bucket, key)
+}
+
+// PutHashed and Adopt share pieces between torrents; the engine looks whether its
+// store has them.
+
+func (s *lateStore) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) error {
+	c, err := s.wait()
+	if err != nil {
+		return err
+	}
+	return c.PutHashed(id, hash, blocks)
+}
+
+func (s *lateStore) Adopt(id weir.PieceID, hash []byte, n int64) bool {
+	c, err := s.wait()
+	return err == nil && c.Adopt(id, hash, n)
+}

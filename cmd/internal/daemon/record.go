@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source"
+)
+
+// The buckets of the catalogue. The metadata of torrents is the engine's, in
+// engine.MetadataBucket.
+const (
+	torrentsBucket = "torrents" // by info hash: a record
+	foldersBucket  = "folders"  // by path in the mount: nothing; folders to sort torrents into
+)
+
+// recordVersion is that of the records that this weir writes and reads.
+const recordVersion = 1
+
+// record is what the catalogue keeps of a torrent: how it is shown, and all that
+// its source said and the metadata doesn't. Names are bytes, because they may be
+// anything.
+type record struct {
+	Version  int        `json:"v"`
+	Seq      uint64     `json:"seq"` // torrents are listed in its order
+	Added    time.Time  `json:"added"`
+	Dir      []byte     `json:"dir,omitempty"` // path of the folder it is sorted into; none: the root
+	Shown    []byte     `json:"shown"`         // name of its folder
+	Name     []byte     `json:"name,omitempty"`
+	HashV2   []byte     `json:"hash_v2,omitempty"`
+	Trackers [][]string `json:"trackers,omitempty"`
+	Peers    []string   `json:"peers,omitempty"`
+	WebSeeds []string   `json:"web_seeds,omitempty"`
+	Shape    *recShape  `json:"shape,omitempty"` // none while the metadata is unknown
+}
+
+// recShape is what can be told of a torrent without its metadata. That it is there
+// says that the metadata is kept too.
+type recShape struct {
+	Size        int64     `json:"size"`   // bytes of its files
+	Length      int64     `json:"length"` // the same with padding
+	PieceLength int64     `json:"piece_length"`
+	Files       int       `json:"files"` // padding included
+	Created     time.Time `json:"created,omitzero"`
+}
+
+// newRecShape returns nil for nil.
+func newRecShape(info *weir.TorrentInfo) *recShape {
+	if info == nil {
+		return nil
+	}
+	return &recShape{contentBytes(info), info.Length, info.PieceLength, len(info.Files), info.Created}
+}
+
+// size returns the bytes of the files, 0 while they are unknown.
+func (r *record) size() int64 {
+	if r.Shape == nil {
+		return 0
+	}
+	return r.Shape.Size
+}
+
+// newRecord takes what is to be kept of a source.
+func newRecord(spec *source.Spec) record {
+	r := record{
+		Version: recordVersion, Added: time.Now().UTC().Truncate(time.Second), Name: []byte(spec.Name),
+		Trackers: spec.Trackers, Peers: spec.Peers, WebSeeds: spec.WebSeeds, Shape: newRecShape(spec.Info),
+	}
+	if spec.InfoHashV2 != [32]byte{} {
+		r.HashV2 = spec.InfoHashV2[:]
+	}
+	return r
+}
+
+// learn adds what another source of the same torrent knows.
+func (r *record) learn(spec *source.Spec) {
+	var tiers [][]string
+	for _, tier := range append(r.Trackers[:len(r.Trackers):len(r.Trackers)], spec.Trackers...) {
+		if tier = missing(tier, tiers...); len(tier) > 0 {
+			tiers = append(tiers, tier)
+		}
+	}
+	r.Trackers = tiers
+	r.Peers = append(r.Peers[:len(r.Peers):len(r.Peers)], missing(spec.Peers, r.Peers)...)
+	r.WebSeeds = append(r.WebSeeds[:len(r.WebSeeds):len(r.WebSeeds)], missing(spec.WebSeeds, r.WebSeeds)...)
+	if len(r.HashV2) == 0 && spec.InfoHashV2 != [32]byte{} {
+		r.HashV2 = spec.InfoHashV2[:]
+	}
+	if len(r.Name) == 0 {
+		r.Name = []byte(spec.Name)
+	}
+	if r.Shape == nil {
+		r.Shape = newRecShape(spec.Info)
+	}
+}
+
+// missing returns what of add none of the lists has.
+func missing(add []string, lists ...[]string) []string {
+	known := map[string]bool{}
+	for _, list := range lists {
+		for _, s := range list {
+			known[s] = true
+		}
+	}
+	var out []string
+	for _, s := range add {
+		if !known[s] {
+			known[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// spec returns the source again, without metadata.
+func (r *record) spec(ih weir.InfoHash) *source.Spec {
+	s := &source.Spec{InfoHash: ih, Name: string(r.Name), Trackers: r.Trackers, Peers: r.Peers, WebSeeds: r.WebSeeds}
+	copy(s.InfoHashV2[:], r.HashV2)
+	return s
+}
+
+func (r *record) encode() ([]byte, error) { return json.Marshal(r) }
+
+// parseRecord reads what encode made. The error wraps weir.ErrCorrupt.
+func parseRecord(key, value []byte) (ih weir.InfoHash, r record, err error) {
+	if len(key) != len(ih) {
+		return ih, r, fmt.Errorf("record of a torrent: key of %d bytes: %w", len(key), weir.ErrCorrupt)
+	}
+	copy(ih[:], key)
+	if err := json.Unmarshal(value, &r); err != nil {
+		return ih, r, fmt.Errorf("record of torrent %s: %v: %w", ih, err, weir.ErrCorrupt)
+	}
+	switch {
+	case ih.IsZero(), len(r.Shown) == 0, len(r.HashV2) != 0 && len(r.HashV2) != 32:
+		return ih, r, fmt.Errorf("record of torrent %s makes no sense: %w", ih, weir.ErrCorrupt)
+	case r.Version != recordVersion:
+		return ih, r, fmt.Errorf("record of torrent %s is of version %d, this weir reads %d: %w", ih, r.Version, recordVersion, weir.ErrCorrupt)
+	}
+	if s := r.Shape; s != nil && (s.Size < 0 || s.Length < s.Size || s.PieceLength <= 0 || s.Files < 0) {
+		return ih, r, fmt.Errorf("record of torrent %s: sizes make no sense: %w", ih, weir.ErrCorrupt)
+	}
+	return ih, r, nil
+}
+
+// contentBytes returns the size of a torrent's files without padding.
+func contentBytes(info *weir.TorrentInfo) int64 {
+	sum := int64(0)
+	for i := range info.Files {
+		if f := &info.Files[i]; !f.Padding {
+			sum += f.Length
+		}
+	}
+	return sum
+}

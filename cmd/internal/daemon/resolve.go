@@ -1,0 +1,124 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs"
+)
+
+// target is what a path names of one torrent.
+type target struct {
+	*entry
+	info   *weir.TorrentInfo
+	ranges []weir.Range // of files, in torrent order, neighbours joined
+	bytes  int64        // in them, padding between them included
+}
+
+// held returns how many of the bytes are held.
+func (t *target) held() int64 {
+	sum := int64(0)
+	for _, r := range t.ranges {
+		sum += t.cache.HeldBytes(t.info, r)
+	}
+	return sum
+}
+
+// runs returns the pieces that the ranges touch, as first … end-1, in order and
+// apart from each other.
+func (t *target) runs() [][2]int {
+	var runs [][2]int
+	for _, r := range t.ranges {
+		first, end := t.info.Pieces(r)
+		switch n := len(runs); {
+		case first == end:
+		case n > 0 && first <= runs[n-1][1]:
+			runs[n-1][1] = max(runs[n-1][1], end)
+		default:
+			runs = append(runs, [2]int{first, end})
+		}
+	}
+	return runs
+}
+
+// find returns the torrents that a path names, and the rest of the path when it
+// goes on inside of one.
+func (d *Daemon) find(p string) (list []*entry, inside string, err error) {
+	p = strings.Trim(p, "/")
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if e := d.entries.around(p); e != nil {
+		return []*entry{e}, strings.Trim(strings.TrimPrefix(p, e.path()), "/"), nil
+	}
+	if _, ok := d.entries.folders[p]; ok || p == "" {
+		return d.entries.under(p), "", nil
+	}
+	if ih, err := weir.ParseInfoHash(p); err == nil && d.entries.byHash[ih] != nil {
+		return []*entry{d.entries.byHash[ih]}, "", nil
+	}
+	return nil, "", fmt.Errorf("nothing in the mount is called %q: %w", p, weir.ErrNotFound)
+}
+
+// resolve returns what a path names, waiting for the metadata of those torrents.
+func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([]*target, error) {
+	list, inside, err := d.find(p)
+	if err != nil {
+		return nil, err
+	}
+	var targets []*target
+	for _, e := range list {
+		if e.Info() == nil {
+			waiting(e)
+		}
+		info, err := e.WaitInfo(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t := newTarget(e, info, inside)
+		if t == nil {
+			return nil, fmt.Errorf("nothing in %q is called %q: %w", e.path(), inside, weir.ErrNotFound)
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+// newTarget returns nil if a torrent has nothing at a path.
+func newTarget(e *entry, info *weir.TorrentInfo, inside string) *target {
+	t := &target{entry: e, info: info}
+	var names []string
+	if inside != "" {
+		names = strings.Split(inside, "/")
+	}
+	found := inside == ""
+	for i := range info.Files {
+		f := &info.Files[i]
+		if f.Padding || !leadsTo(f.Path, names) {
+			continue
+		}
+		found = true
+		r := f.Range()
+		switch n := len(t.ranges); {
+		case r.Empty():
+		case n > 0 && t.ranges[n-1].End == r.Off:
+			t.ranges[n-1].End = r.End
+		default:
+			t.ranges = append(t.ranges, r)
+		}
+		t.bytes += r.Len()
+	}
+	if !found {
+		return nil
+	}
+	return t
+}
+
+// leadsTo reports whether a file's raw path begins with names as they are shown.
+func leadsTo(raw, names []string) bool {
+	return len(raw) >= len(names) && slices.EqualFunc(raw[:len(names)], names, func(raw, name string) bool {
+		return raw == name || fs.SafeName(raw) == name
+	})
+}

@@ -1,0 +1,87 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/weirfs/weir/cmd/internal/metrics"
+)
+
+// openMetrics serves figures over TCP, if somebody asked for that.
+func (d *Daemon) openMetrics() error {
+	if d.opt.Metrics == "" {
+		return nil
+	}
+	s := metrics.New(metrics.Options{Addr: d.opt.Metrics, Version: d.opt.Version, Samples: d.samples, Log: d.log})
+	if err := s.Open(); err != nil {
+		return err
+	}
+	d.metrics = s
+	d.log.Info("metrics are served", "address", s.Addr())
+	return nil
+}
+
+// totals are what torrents that were removed have counted: a counter never
+// shrinks.
+type totals struct {
+	downloaded, uploaded, wasted, hedged, verified, failed int64
+}
+
+func (t *totals) add(e *entry) {
+	s := e.Stats()
+	t.downloaded += s.Downloaded
+	t.uploaded += s.Uploaded
+	t.wasted += s.Wasted
+	t.hedged += s.Hedged
+	t.verified += s.Verified
+	t.failed += s.Failed
+}
+
+// samples are the figures of the whole mount.
+func (d *Daemon) samples() []metrics.Sample {
+	list := d.list()
+	d.mu.RLock()
+	sum := d.removed
+	d.mu.RUnlock()
+	states := map[string]float64{}
+	peers := 0
+	for _, e := range list {
+		s := e.Stats()
+		states[string(e.state(s))]++
+		peers += s.Peers
+		sum.add(e)
+	}
+	waits := d.fs.Waiting()
+	longest := time.Duration(0)
+	for _, w := range waits {
+		longest = max(longest, time.Since(w.Since))
+	}
+	c := d.cache.Stat()
+	count := func(name, help string, v int64) metrics.Sample {
+		return metrics.Sample{Name: name, Help: help, Counter: true, Value: float64(v)}
+	}
+	gauge := func(name, help string, v float64) metrics.Sample {
+		return metrics.Sample{Name: name, Help: help, Value: v}
+	}
+	return []metrics.Sample{
+		{Name: "torrents", Help: "Torrents in the mount, by what they do.", Label: "state", By: states},
+		gauge("peers", "Connected peers of all torrents.", float64(peers)),
+		count("downloaded_bytes_total", "Bytes of blocks received from peers.", sum.downloaded),
+		count("uploaded_bytes_total", "Bytes of blocks sent to peers.", sum.uploaded),
+		count("wasted_bytes_total", "Bytes of blocks received twice or never asked for.", sum.wasted),
+		count("hedged_blocks_total", "Blocks asked of a second peer.", sum.hedged),
+		count("verified_pieces_total", "Pieces that were right.", sum.verified),
+		count("failed_pieces_total", "Pieces that were wrong.", sum.failed),
+		gauge("open_files", "Files of the mount that programs have open.", float64(len(d.fs.Handles()))),
+		gauge("waiting_requests", "Requests of programs that wait.", float64(len(waits))),
+		gauge("longest_wait_seconds", "How long the oldest of them has waited.", longest.Seconds()),
+		gauge("cache_pieces", "Verified pieces in the cache.", float64(c.Pieces)),
+		gauge("cache_bytes", "Bytes in these pieces.", float64(c.Bytes)),
+		gauge("cache_disk_bytes", "Bytes that the cache takes on the disk.", float64(c.DiskBytes)),
+		gauge("cache_limit_bytes", "Bytes that it may take.", float64(c.LimitBytes)),
+		gauge("cache_pinned_bytes", "Bytes that pins reserve.", float64(c.PinnedBytes)),
+		count("cache_hits_total", "Reads that the cache answered.", c.Hits),
+		count("cache_misses_total", "Reads that it did not.", c.Misses),
+		count("cache_evicted_pieces_total", "Pieces dropped to make room.", c.Evictions),
+		count("cache_damaged_pieces_total", "Pieces found damaged on the disk, and dropped.", c.Damaged),
+	}
+}

@@ -1,0 +1,170 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/source"
+)
+
+const (
+	// settle is how long a file of a watched folder must stay unchanged before it
+	// is read: browsers and shares write in pieces.
+	settle = 200 * time.Millisecond
+	// patience is how long a file that makes no sense yet may still be being
+	// written.
+	patience = 30 * time.Second
+)
+
+// watchedFile is a file of a watched folder that has changed and is not read yet.
+type watchedFile struct {
+	due   time.Time // when it is read, unless it changes before
+	since time.Time // of the last change
+}
+
+// watch adds the .torrent and .magnet files of the watched folders, those that are
+// there and those that come. One that is removed changes nothing.
+func (d *Daemon) watch() error {
+	if len(d.opt.Watch) == 0 {
+		return nil
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch folders: %w", err)
+	}
+	pending := map[string]watchedFile{}
+	for _, dir := range d.opt.Watch {
+		// First watched, then listed: nothing falls between.
+		err := w.Add(dir)
+		var there []os.DirEntry
+		if err == nil {
+			there, err = os.ReadDir(dir)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("watch folder %s: %w: name a folder that you may read", dir, err), w.Close())
+		}
+		for _, f := range there {
+			if path := filepath.Join(dir, f.Name()); watched(path) {
+				pending[path] = watchedFile{due: time.Now(), since: time.Now()}
+			}
+		}
+	}
+	d.behind.Go(func() {
+		defer func() { _ = w.Close() }() // nothing was written
+		d.followFolders(w, pending)
+	})
+	return nil
+}
+
+// watched reports whether a file of this name is added. Hidden ones are on their
+// way to another name.
+func watched(path string) bool {
+	name := filepath.Base(path)
+	ext := strings.ToLower(filepath.Ext(name))
+	return !strings.HasPrefix(name, ".") && (ext == ".torrent" || ext == ".magnet")
+}
+
+// followFolders adds files once nobody has written to them for a moment.
+func (d *Daemon) followFolders(w *fsnotify.Watcher, pending map[string]watchedFile) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case err := <-w.Errors:
+			d.log.Warn("watched folders", "err", err)
+		case ev := <-w.Events:
+			if now := time.Now(); watched(ev.Name) && ev.Op&(fsnotify.Create|fsnotify.Write|fsnotify.Rename) != 0 {
+				pending[ev.Name] = watchedFile{due: now.Add(settle), since: now}
+			}
+		case <-timer.C:
+			now := time.Now()
+			for path, f := range pending {
+				if now.Before(f.due) {
+					continue
+				}
+				if d.addWatched(path, now.Sub(f.since) > patience) {
+					delete(pending, path)
+				} else {
+					f.due = now.Add(10 * settle)
+					pending[path] = f
+				}
+			}
+		}
+		if next, ok := nextDue(pending); ok {
+			timer.Reset(max(time.Until(next), 0))
+		}
+	}
+}
+
+func nextDue(pending map[string]watchedFile) (next time.Time, ok bool) {
+	for _, f := range pending {
+		if !ok || f.due.Before(next) {
+			next, ok = f.due, true
+		}
+	}
+	return next, ok
+}
+
+// addWatched adds what a file names, and reports whether it is done with. With last
+// it gives up on a file that makes no sense.
+func (d *Daemon) addWatched(path string, last bool) bool {
+	b, err := readWhole(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true // gone again
+	}
+	var specs []*source.Spec
+	var urls []string
+	if err == nil {
+		specs, urls, err = readDropped(b)
+	}
+	if err != nil {
+		if last {
+			d.log.Error("a file of a watched folder is not added: replace it, or remove it", "file", path, "err", err)
+		} else {
+			d.log.Debug("a file of a watched folder makes no sense yet", "file", path, "err", err)
+		}
+		return last
+	}
+	for _, url := range urls {
+		d.aside("add the torrent at a URL of a watched folder", func() error {
+			spec, err := source.Load(d.ctx, url)
+			if err == nil {
+				_, err = d.addSpec(d.ctx, spec, "")
+			}
+			return err
+		})
+	}
+	for _, spec := range specs {
+		switch added, err := d.addSpec(d.ctx, spec, ""); {
+		case err != nil && d.ctx.Err() == nil:
+			d.log.Error("a torrent of a watched folder is not added", "file", path, "err", err)
+		case err == nil && !added.Known:
+			d.log.Info("added from a watched folder", "file", path, "torrent", added.InfoHash, "path", added.Path)
+		}
+	}
+	return true
+}
+
+// readWhole reads a regular file that may be a torrent.
+func readWhole(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file: %w", path, weir.ErrInvalid)
+	case info.Size() > source.MaxMetainfoBytes:
+		return nil, fmt.Errorf("%s is larger than any .torrent: %w", path, weir.ErrInvalid)
+	}
+	return os.ReadFile(path)
+}

@@ -1,0 +1,134 @@
+// Package metrics serves, on a TCP address that the user names, what Prometheus
+// collects (/metrics) and Go's profiles (/debug/pprof/). Neither tells the names
+// of torrents or files.
+//
+// What must not live here: anything that counts. The figures are asked for when
+// somebody looks.
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Sample is one value. Names and labels follow Prometheus' conventions.
+type Sample struct {
+	Name    string // without the prefix "weir_"
+	Help    string
+	Counter bool // it only grows; else it is a gauge
+	Label   string
+	By      map[string]float64 // by the label's value
+	Value   float64            // where there is no label
+}
+
+// Options of a Server. Addr and Samples are required.
+type Options struct {
+	Addr    string // host:port
+	Version string
+	Samples func() []Sample // safe for concurrent use
+	Log     *slog.Logger    // nil: no log
+}
+
+// Server answers between Open and Close.
+type Server struct {
+	opt    Options
+	http   *http.Server
+	addr   net.Addr
+	served chan struct{} // nil before Open
+}
+
+// New returns a server that listens to nothing yet.
+func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	registry := prometheus.NewRegistry()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "weir_build_info", Help: "Always 1; the label has the version.", ConstLabels: prometheus.Labels{"version": o.Version},
+	})
+	build.Set(1)
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, collector{o.Samples},
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return &Server{opt: o, http: &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}}
+}
+
+// Open listens and begins to answer.
+func (s *Server) Open() error {
+	l, err := net.Listen("tcp", s.opt.Addr)
+	if err != nil {
+		return fmt.Errorf("metrics on %s: %w: name another address with --metrics HOST:PORT", s.opt.Addr, err)
+	}
+	s.addr, s.served = l.Addr(), make(chan struct{})
+	if tcp, ok := s.addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		s.opt.Log.Warn("metrics and profiles can be read by other machines", "address", s.addr)
+	}
+	go func() {
+		defer close(s.served)
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.opt.Log.Error("metrics are not served any more", "err", err)
+		}
+	}()
+	return nil
+}
+
+// Addr returns where it listens, once Open has returned nil.
+func (s *Server) Addr() net.Addr { return s.addr }
+
+// Close ends it, with a second for answers that are under way. It may be called
+// more than once, and without Open.
+func (s *Server) Close() error {
+	if s.served == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.http.Close() // a profile takes half a minute
+	}
+	<-s.served
+	return err
+}
+
+// collector turns samples into metrics. It describes nothing beforehand, so that
+// the names stand in one place, with the figures.
+type collector struct{ samples func() []Sample }
+
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	for _, s := range c.samples() {
+		kind := prometheus.GaugeValue
+		if s.Counter {
+			kind = prometheus.CounterValue
+		}
+		if s.Label == "" {
+			out <- prometheus.MustNewConstMetric(prometheus.NewDesc("weir_"+s.Name, s.Help, nil, nil), kind, s.Value)
+			continue
+		}
+		desc := prometheus.NewDesc("weir_"+s.Name, s.Help, []string{s.Label}, nil)
+		for label, v := range s.By {
+			out <- prometheus.MustNewConstMetric(desc, kind, v, label)
+		}
+	}
+}

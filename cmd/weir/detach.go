@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/weirfs/weir/cmd/internal/background"
+	"github.com/weirfs/weir/cmd/internal/config"
+)
+
+// life is how a mount lives as a process: in the foreground or not, and who is
+// told and who tidies up.
+type life struct {
+	detach      bool
+	logFile     string
+	autoUnmount bool
+	configFile  string
+	readyFD     int // where a detached weir says that it is ready; 0: this one isn't
+
+	helper  helperSettings
+	as      *syscall.Credential // whose process a detached weir is; nil: ours
+	environ []string            // of a detached weir; nil: ours
+}
+
+// readyFlag is how a weir tells the one that it starts in the background where
+// to say that it is ready.
+const readyFlag = "ready-fd"
+
+// register adds the flags.
+func (l *life) register(f *pflag.FlagSet) {
+	f.StringVar(&l.configFile, config.FileFlag, "", "read settings from `FILE` (default ~/.config/weir/config.yaml, else /etc/weir/config.yaml)")
+	f.BoolVarP(&l.detach, "detach", "d", false, "return when the mount is ready, and serve it in the background")
+	f.StringVar(&l.logFile, "log-file", "", "with --detach, write the log to `FILE` (default in ~/.local/state/weir)")
+	f.BoolVar(&l.autoUnmount, "auto-unmount", true, "clear the mount away when weir is killed; a second, idle process sees to that")
+	f.IntVar(&l.readyFD, readyFlag, 0, "")
+	if err := f.MarkHidden(readyFlag); err != nil {
+		panic(err)
+	}
+	l.helper.register(f)
+	config.CommandLineOnly(f, "detach", readyFlag, helperFlag, setuidFlag, fsnameFlag)
+}
+
+// start runs the same command in the background and says what became of it.
+func (l *life) start(cmd *cobra.Command, args []string) error {
+	point, err := filepath.Abs(args[0])
+	if err != nil {
+		return err
+	}
+	if err := l.helper.settle(cmd, l, point); err != nil {
+		return err
+	}
+	if l.logFile == "" {
+		if l.logFile, err = stateFile(background.PointName(point) + ".log"); err != nil {
+			return err
+		}
+	}
+	d, err := background.Detach(cmd.Context(), background.DetachOptions{
+		Args: l.again(commandLine(cmd.Context())), LogFile: l.logFile, As: l.as, Environ: l.environ,
+	})
+	var usage background.UsageError
+	if errors.As(err, &usage) {
+		return usageError{err, cmd.CommandPath()}
+	}
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "mounted on %s by process %d, log in %s; weir umount ends it:\n", args[0], d.PID, l.logFile)
+	for _, name := range d.Names {
+		fmt.Fprintf(out, "  %s\n", name)
+	}
+	return nil
+}
+
+// again returns the arguments for the same command in another process, which
+// finds the same settings by itself.
+func (l *life) again(args []string) []string {
+	list := []string{args[0], fmt.Sprintf("--%s=%d", readyFlag, background.ReadyFD)}
+	list = append(list, l.helper.defaults...)
+	return append(list, args[1:]...)
+}
+
+// stateFile is where weir keeps a file that nobody needs but who looks for a
+// mistake, as the XDG specification has it.
+func stateFile(name string) (string, error) {
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "weir", name), nil
+	}
+	home, err := os.UserHomeDir()
+	switch {
+	case err == nil:
+		return filepath.Join(home, ".local", "state", "weir", name), nil
+	case os.Geteuid() == 0: // at boot there is no HOME
+		return filepath.Join("/var/log/weir", name), nil
+	}
+	return "", fmt.Errorf("no place for the log, name one with --log-file FILE: %w", err)
+}
+
+// attendance is who looks after one mount while it lives.
+type attendance struct {
+	detached bool
+	herald   *background.Herald
+	guard    *background.Guard // nil: nobody asked for one
+	log      *slog.Logger
+}
+
+// attend begins to look after a mount that is about to be made.
+func (l *life) attend(ctx context.Context, mountpoint string, log *slog.Logger) *attendance {
+	point, err := filepath.Abs(mountpoint)
+	if err != nil {
+		point = mountpoint
+	}
+	a := &attendance{detached: l.readyFD > 0, herald: background.NewHerald(l.readyFD, point, log), log: log}
+	if l.autoUnmount {
+		a.guard, err = background.StartGuard(ctx, point, log)
+		if err != nil {
+			// What is wrong with the mountpoint is reported by who mounts on it.
+			log.Debug("no guard for the mount", "err", err)
+		}
+	}
+	return a
+}
+
+// ready says that the mount can be used.
+func (a *attendance) ready(names []string) {
+	a.guard.Mounted()
+	if a.detached {
+		// What was named by a relative path has been read. In the background weir
+		// must not keep a disk busy just because it was called there.
+		if err := os.Chdir("/"); err != nil {
+			a.log.Debug("leave the working folder", "err", err)
+		}
+	}
+	a.herald.Ready(names)
+}
+
+// end says how the mount ended, once it is gone.
+func (a *attendance) end(err error) {
+	if err != nil {
+		var u usageError
+		a.herald.Failed(err, errors.As(err, &u))
+	}
+	a.herald.Close()
+	if err != nil {
+		// The guard looks, once this process is gone, whether it has left a mount.
+		a.guard.Mounted()
+		return
+	}
+	a.guard.Dismiss()
+}
+
+// newGuard is the process beside weir that outlives it: see background.Guard.
+func newGuard() *cobra.Command {
+	return &cobra.Command{
+		Use:    background.GuardCommand + " DIR",
+		Hidden: true,
+		Args:   usage(cobra.ExactArgs(1), "one folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			under := os.NewFile(background.GuardFD, "mountpoint")
+			if _, err := under.Stat(); err != nil {
+				return errors.New("guard is for weir itself: weir mount starts it")
+			}
+			var pipe io.Reader = os.Stdin
+			return background.RunGuard(pipe, under, args[0])
+		},
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/weirfs/weir/cmd/internal/api"
+)
+
+// fetchLines is how often fetch says how far it is where the output is no terminal.
+const fetchLines = 5 * time.Second
+
+func newFetch() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "fetch [flags] PATH…",
+		Short: "bring files in now",
+		Long: `fetch brings what is missing of files or folders of a mount into the cache, and
+returns when all of it is there. Reads go first. Ctrl-C ends it; what came stays.
+weir pin keeps it there.
+
+` + exitCodes,
+		Example: `  weir fetch ~/t/dataset/part-0007.csv
+  weir fetch ~/t/film && weir pin ~/t/film`,
+		Args: usage(cobra.MinimumNArgs(1), "at least one path"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return eachPlace(args, func(l *live) error {
+				return fetch(cmd.Context(), l, screenOf(cmd.OutOrStdout()), asJSON)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line, as docs/api.md describes it")
+	return cmd
+}
+
+func fetch(ctx context.Context, l *live, out screen, asJSON bool) error {
+	name := l.full(l.Path)
+	var show func(api.Progress)
+	end := func() {}
+	switch {
+	case asJSON:
+		show = func(p api.Progress) { _ = printJSONLine(out, p) } // a closed pipe ends us by its signal
+	case out.fd >= 0:
+		show, end = barProgress(out, path.Base(name))
+	default:
+		show, end = lineProgress(out, name)
+	}
+	err := l.Fetch(ctx, l.Path, show)
+	if err == nil {
+		end()
+	}
+	if err != nil {
+		return fmt.Errorf("fetch %s: %w", name, err)
+	}
+	return nil
+}
+
+// barProgress draws a bar with rate and time left. The words for why nothing comes
+// stand in the place of the name.
+func barProgress(w io.Writer, name string) (show func(api.Progress), end func()) {
+	var bar *progressbar.ProgressBar
+	show = func(p api.Progress) {
+		if bar == nil {
+			if p.TotalBytes == 0 && p.Wait != "" {
+				fmt.Fprintf(w, "\r\x1b[K%s", printable(p.Wait))
+				return
+			}
+			fmt.Fprint(w, "\r\x1b[K")
+			bar = progressbar.NewOptions64(max(p.TotalBytes, 1), progressbar.OptionSetWriter(w), progressbar.OptionShowBytes(true),
+				progressbar.OptionUseIECUnits(true), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true),
+				progressbar.OptionShowCount(), progressbar.OptionSetDescription(cut(printable(name), 30)))
+		}
+		what := name
+		if p.Wait != "" && p.Rate == 0 {
+			what = p.Wait
+		}
+		bar.Describe(cut(printable(what), 30))
+		_ = bar.Set64(p.HaveBytes) // of a terminal that is gone
+	}
+	end = func() {
+		if bar != nil {
+			_ = bar.Finish()
+		}
+		fmt.Fprintln(w)
+	}
+	return show, end
+}
+
+// lineProgress prints a line now and then.
+func lineProgress(w io.Writer, name string) (show func(api.Progress), end func()) {
+	var told time.Time
+	var last api.Progress
+	show = func(p api.Progress) {
+		last = p
+		if time.Since(told) < fetchLines || p.HaveBytes == p.TotalBytes && p.TotalBytes > 0 {
+			return
+		}
+		told = time.Now()
+		fmt.Fprintf(w, "%s: %s of %s (%s), %s", printable(name), sizeText(p.HaveBytes), sizeText(p.TotalBytes), shareText(p.HaveBytes, p.TotalBytes), rateText(p.Rate))
+		if p.Rate > 0 {
+			left := time.Duration(float64(p.TotalBytes-p.HaveBytes) / float64(p.Rate) * float64(time.Second))
+			fmt.Fprintf(w, ", %s left", left.Round(time.Second))
+		}
+		if p.Wait != "" {
+			fmt.Fprintf(w, ": %s", printable(p.Wait))
+		}
+		fmt.Fprintln(w)
+	}
+	end = func() { fmt.Fprintf(w, "%s: all %s are here\n", printable(name), sizeText(last.TotalBytes)) }
+	return show, end
+}

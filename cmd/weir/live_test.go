@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/weirfs/weir/cmd/internal/api"
+	"github.com/weirfs/weir/cmd/internal/weirtest"
+	"github.com/weirfs/weir/engine/swarmtest"
+)
+
+// weirOut runs a command line as its user would, and returns what it printed.
+func weirOut(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	err := run(t.Context(), args, &stdout, &stderr)
+	return stdout.String() + stderr.String(), err
+}
+
+// TestKeeping fetches, pins and evicts on a mount that is in use.
+func TestKeeping(t *testing.T) {
+	p := publish(t, 2<<20, swarmtest.Link{})
+	dir := t.TempDir()
+	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, "--peer="+p.seeder.Addr(), p.torrent)...)
+	for _, step := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"fetch", m.Path("sample", "sub", "one.bin")}, "one.bin: all 768 KiB are here"},
+		{[]string{"ls", m.Dir}, "sample"},
+		{[]string{"status", m.Path("sample", "sub", "one.bin")}, "768 KiB of 768 KiB (100%), 4 of 4 pieces"},
+		{[]string{"pin", m.Path("sample", "big.bin")}, "big.bin: 2.0 MiB more are kept"},
+		{[]string{"fetch", "--json", m.Path("sample")}, `"done":true`},
+		{[]string{"ls", m.Dir}, "complete, pinned"},
+		{[]string{"evict", m.Path("sample", "sub")}, "dropped 3.3 MiB"},
+		{[]string{"unpin", m.Path("sample")}, "2.0 MiB are kept no longer"},
+		{[]string{"top", "--count", "1", m.Dir}, "1 torrents"},
+	} {
+		out, err := weirOut(t, step.args...)
+		if err != nil || !strings.Contains(out, step.want) {
+			t.Errorf("weir %s: %v, and %q lacks %q", strings.Join(step.args, " "), err, out, step.want)
+		}
+	}
+	wantSum(t, m.Path("sample", "sub", "one.bin"), p.sum(t, 1))
+	m.Unmount(t)
+}
+
+// TestFetchInterrupted ends with the signal, and says that it was not all.
+func TestFetchInterrupted(t *testing.T) {
+	p := publish(t, 2<<20, swarmtest.Link{})
+	dir := t.TempDir()
+	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
+	cmd := exec.Command(weirtest.Binary(), "fetch", m.Path("sample"))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil { // it has begun
+		t.Error(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Error(err)
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitFailure {
+		t.Errorf("weir fetch ended with %v, want exit code %d", err, exitFailure)
+	}
+	m.Unmount(t)
+}
+
+// TestStatusSaysWhy has a read that nobody can answer, and asks about it.
+func TestStatusSaysWhy(t *testing.T) {
+	p := publish(t, 2<<20, swarmtest.Link{})
+	dir := t.TempDir()
+	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
+	cmd := exec.Command("cat", m.Path("sample", "big.bin"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	waitBlocked(t, cmd.Process.Pid, ended)
+	for _, args := range [][]string{{"status", m.Path("sample", "big.bin")}, {"top", "-n", "1", m.Dir}} {
+		out, err := weirOut(t, args...)
+		for _, want := range []string{"cat (process ", "sample/big.bin"} {
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("weir %s: %v, and it lacks %q:\n%s", args[0], err, want, out)
+			}
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	<-ended
+	m.Unmount(t)
+}
+
+func TestTexts(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{shareText(0, 0), "-"},
+		{shareText(0, 9), "0%"},
+		{shareText(999, 1000), "99%"},
+		{shareText(1000, 1000), "100%"},
+		{rateText(0), "-"},
+		{rateText(2 << 20), "2.0 MiB/s"},
+		{cut("abcdef", 4), "abc…"},
+		{cut("äöüß", 4), "äöüß"},
+		{cut("abc", 0), "abc"},
+		{printable("a\x1b[2Jb\nc\u0085"), "a�[2Jb�c�"},
+		{printable("ü 字"), "ü 字"},
+		{programText("", 7), "a program that has ended (process 7)"},
+		{programText("", 0), "the kernel"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%q, want %q", c.got, c.want)
+		}
+	}
+}
+
+// TestLineProgress says now and then how far it is, and at the end that all came.
+func TestLineProgress(t *testing.T) {
+	var b bytes.Buffer
+	show, end := lineProgress(&b, "x")
+	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 1 << 20, Rate: 1 << 20})
+	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 2 << 20}) // too soon
+	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 4 << 20})
+	end()
+	want := "x: 1.0 MiB of 4.0 MiB (25%), 1.0 MiB/s, 3s left\nx: all 4.0 MiB are here\n"
+	if b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
+// TestBarProgress draws without a terminal's help, also when there is nothing to do.
+func TestBarProgress(t *testing.T) {
+	var b bytes.Buffer
+	show, end := barProgress(&b, "film.mkv")
+	show(api.Progress{Wait: "waiting for the metadata of x"})
+	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 1 << 20, Wait: "no peer is connected"})
+	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 4 << 20, Rate: 5})
+	end()
+	for _, want := range []string{"waiting for the metadata", "no peer is connected", "film.mkv", "100%"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q lacks %q", b.String(), want)
+		}
+	}
+}

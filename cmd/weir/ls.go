@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirfs/weir/cmd/internal/api"
+)
+
+func newLs() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ls [flags] [DIR]",
+		Short: "list the torrents of a mount and how they do",
+		Long: `ls lists the torrents in and beneath DIR, a folder of a mount (by default the
+working folder): name, size, how much of it is held, peers, rates and state.
+
+States: cold (nobody uses it), metadata (a magnet that looks for its metadata),
+idle (connected, nothing is wanted), fetching, reading, stuck (weir status says
+why), complete (all of it is held).
+
+` + exitCodes,
+		Example: `  weir ls ~/t
+  weir ls --json ~/t/linux`,
+		Args: usage(cobra.MaximumNArgs(1), "at most one folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := connect(append(args, ".")[0])
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			all, err := l.Torrents(cmd.Context())
+			if err != nil {
+				return err
+			}
+			list := []api.Torrent{}
+			for _, t := range all {
+				if l.Path == "" || t.Path == l.Path || strings.HasPrefix(t.Path, l.Path+"/") {
+					list = append(list, t)
+				}
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), list)
+			}
+			return printTorrents(cmd.OutOrStdout(), list, 0)
+		},
+	}
+	jsonFlag(cmd, &asJSON)
+	return cmd
+}
+
+// printTorrents prints a table; names are cut to width characters, 0: not at all.
+func printTorrents(w io.Writer, list []api.Torrent, width int) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "NAME\tSIZE\tHAVE\tPEERS\tDOWN\tUP\tSTATE")
+	for _, t := range list {
+		size := "?"
+		if t.SizeBytes > 0 || t.State == api.StateComplete {
+			size = sizeText(t.SizeBytes)
+		}
+		state := string(t.State)
+		if t.PinnedBytes > 0 {
+			state += ", pinned"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", cut(printable(t.Path), width), size, shareText(t.HaveBytes, t.SizeBytes),
+			t.Peers, rateText(t.DownloadRate), rateText(t.UploadRate), state)
+	}
+	return tw.Flush()
+}
+
+// cut shortens text to n characters, 0: not at all.
+func cut(s string, n int) string {
+	if r := []rune(s); n > 0 && len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// printable replaces what would move a terminal's cursor: names come from
+// strangers.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 {
+			return '�'
+		}
+		return r
+	}, s)
+}

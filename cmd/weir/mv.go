@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirfs/weir"
+)
+
+func newMv() *cobra.Command {
+	return &cobra.Command{
+		Use:   "mv FROM TO",
+		Short: "give a torrent another name or sort it into a folder",
+		Long: `mv gives the folder of a torrent, or a folder of torrents, another place in its
+mount. When TO is a folder of torrents or ends in a slash, FROM goes into it;
+folders on the way are made. Programs that have files open go on. Inside of a
+torrent nothing can be moved. mv(1) does the same.
+
+` + exitCodes,
+		Example: `  weir mv ~/t/debian-12.iso ~/t/linux/debian/
+  weir mv ~/t/0123456789abcdef0123456789abcdef01234567 ~/t/film`,
+		Args: usage(cobra.ExactArgs(2), "two paths"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			from, err := connect(args[0])
+			if err != nil {
+				return err
+			}
+			defer from.Close()
+			to, err := connect(args[1])
+			if err != nil {
+				return err
+			}
+			defer to.Close()
+			if from.Root != to.Root {
+				return fmt.Errorf("%s and %s are two mounts: add the torrent there with weir add, and remove it here with weir rm: %w", from.Root, to.Root, weir.ErrInvalid)
+			}
+			target := to.Path
+			if strings.HasSuffix(args[1], "/") {
+				target = path.Join(target, path.Base(from.Path))
+			}
+			at, err := from.Move(cmd.Context(), from.Path, target)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), from.full(at))
+			return err
+		},
+	}
+}

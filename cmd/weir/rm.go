@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirfs/weir"
+)
+
+func newRm() *cobra.Command {
+	var keepCache bool
+	cmd := &cobra.Command{
+		Use:   "rm [flags] DIR NAME…",
+		Short: "remove torrents from a mount that is in use",
+		Long: `rm takes torrents out of the mount at DIR, and what is held of them out of the
+cache. A NAME is a torrent's folder in DIR, or its info hash. Programs that have
+a file of it open get ESTALE. The path of one torrent's folder is enough, too,
+and so is rmdir or rm -r of that folder.
+
+` + exitCodes,
+		Example: `  weir rm ~/t debian-12.iso linux/old
+  weir rm ~/t/debian-12.iso
+  weir rm --keep-cache ~/t 0123456789abcdef0123456789abcdef01234567`,
+		Args: usage(cobra.MinimumNArgs(1), "a folder and at least one torrent's name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := connect(args[0])
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			names := args[1:]
+			if len(names) == 0 {
+				if l.Path == "" {
+					return usageError{errors.New("want a folder and at least one torrent's name, got 1 arguments"), cmd.CommandPath()}
+				}
+				return l.Remove(cmd.Context(), l.Path, keepCache)
+			}
+			var errs []error
+			for _, name := range names {
+				err := l.Remove(cmd.Context(), path.Join(l.Path, strings.Trim(name, "/")), keepCache)
+				if _, hashErr := weir.ParseInfoHash(name); errors.Is(err, weir.ErrNotFound) && hashErr == nil {
+					err = l.Remove(cmd.Context(), name, keepCache)
+				}
+				if err != nil {
+					errs = append(errs, fmt.Errorf("remove %s: %w", name, err))
+				}
+			}
+			return errors.Join(errs...)
+		},
+	}
+	cmd.Flags().BoolVar(&keepCache, "keep-cache", false, "keep what is held: adding the torrent again finds it")
+	return cmd
+}

@@ -1,0 +1,141 @@
+package picker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// A piece that failed although several peers gave blocks for it is on parole: it
+// is fetched again from single peers, each of which completes a copy of its own (a
+// trial), so that every further failure has one guilty. What a peer gave before
+// the failure is a beginning of its copy. While a read waits there are two trials
+// at a time, and one more every few seconds.
+
+// trialEvery is how long the trials of a piece may take before there is one more.
+const trialEvery = 2 * time.Second
+
+// parole reports whether blocks for the piece are taken for trials only.
+func (p *piece) parole() bool { return p.failed != nil }
+
+// trial returns the copy that the peer gives, nil if there is none.
+func (p *piece) trial(peer *Peer) *piece {
+	for _, t := range p.trials {
+		if t.solo == peer {
+			return t
+		}
+	}
+	return nil
+}
+
+// copyOf returns what a block from the peer belongs to: the piece, or on parole
+// the peer's copy; nil if there is none.
+func (k *Picker) copyOf(index int, peer *Peer) *piece {
+	p := k.pieces[index]
+	if p != nil && p.parole() {
+		return p.trial(peer)
+	}
+	return p
+}
+
+// newTrial begins a copy.
+func (p *piece) newTrial(peer *Peer) *piece {
+	t := &piece{index: p.index, bytes: p.bytes, count: p.count, left: p.count, free: p.count, of: p, solo: peer}
+	p.trials = append(p.trials, t)
+	return t
+}
+
+// try asks for blocks of a piece on parole.
+func (k *Picker) try(now time.Time, p *piece, prio weir.Priority) (n int) {
+	most := 1 + int(now.Sub(p.since)/trialEvery)
+	if prio == weir.Blocked {
+		most++
+	}
+	running := 0
+	for _, t := range p.trials {
+		if t.chosen && (t.left == 0 || t.solo.usable(p.index) && !t.solo.stalled && !t.solo.quiet) {
+			running++
+		}
+	}
+	for ; running < most; running++ {
+		t := k.suspect(p, prio)
+		if t == nil {
+			break
+		}
+		t.chosen = true
+	}
+	for _, t := range p.trials {
+		if !t.chosen || !t.solo.usable(p.index) {
+			continue
+		}
+		for i := 0; i < t.count && t.free > 0 && k.roomFor(t.solo, prio) > 0; i++ {
+			if t.blocks != nil && (t.blocks[i].from != nil || t.blocks[i].asked()) {
+				continue
+			}
+			k.track(t, func() { k.link(now, t.solo, t, i) })
+			t.solo.pressed = t.solo.pressed || prio == weir.Blocked
+			t.free--
+			n++
+		}
+	}
+	return n
+}
+
+// suspect returns the trial to run next: of a peer with a good name if there is
+// one, and among such that which is done first. It is nil if nobody is left.
+func (k *Picker) suspect(p *piece, prio weir.Priority) *piece {
+	var best *Peer
+	var bestTime time.Duration
+	for c := range k.peers {
+		if !c.usable(p.index) || c.stalled || c.quiet {
+			continue
+		}
+		lacks := p.count
+		if t := p.trial(c); t != nil {
+			if t.chosen {
+				continue
+			}
+			lacks = t.left
+		}
+		d := c.eta(prio) + time.Duration(float64(lacks)*weir.BlockBytes/c.meter.rate*float64(time.Second))
+		if best == nil || c.proven && !best.proven || c.proven == best.proven && d < bestTime {
+			best, bestTime = c, d
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	if t := p.trial(best); t != nil {
+		return t
+	}
+	return p.newTrial(best)
+}
+
+// forgetTrial drops what the trial has received, and the trial unless answers to
+// requests of it are to come.
+func (k *Picker) forgetTrial(t *piece) {
+	k.forgetBlocks(t)
+	if t.live == 0 {
+		t.of.trials = slices.DeleteFunc(t.of.trials, func(o *piece) bool { return o == t })
+	}
+}
+
+// endTrials takes back what is asked for the trials of a piece that is right now.
+func (k *Picker) endTrials(p *piece) {
+	for _, t := range p.trials {
+		for i := range t.blocks {
+			for _, r := range t.blocks[i].reqs {
+				if r == nil {
+					continue
+				}
+				if !r.cancelled {
+					k.actions = append(k.actions, Action{Cancel, r.peer, Block{t.index, r.index}})
+				}
+				k.retire(r)
+			}
+		}
+		k.forgetBlocks(t)
+	}
+	p.trials = nil
+}

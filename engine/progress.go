@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// progress is what there is to know about why reads wait. What follows from it is
+// pure.
+type progress struct {
+	metadata bool // it is known
+	wanted   bool // something is
+	arrived  bool // blocks came since the last report
+
+	waiting int           // reads
+	waited  time.Duration // the longest
+	piece   int           // that this one lacks; -1 when none waits
+
+	peers        int // connected
+	withMetadata int // of these, who offer the metadata
+	having       int // of these, who have the piece
+	serving      int // of these, who serve us
+	known        int // addresses
+	dialing      int // of these, being dialed
+	lastDial     error
+	trackers     []string // a line for each
+}
+
+func (f *progress) state() State {
+	switch {
+	case !f.metadata:
+		return StateMetadata
+	case f.waiting > 0 && !f.arrived && f.waited > reportEvery:
+		return StateStuck
+	case f.waiting > 0:
+		return StateReading
+	case f.wanted:
+		return StateFetching
+	}
+	return StateIdle
+}
+
+// why returns a sentence that says what is missing, for a torrent that makes no
+// progress.
+func (f *progress) why() string {
+	switch {
+	case f.peers == 0 && f.known == 0:
+		if len(f.trackers) > 0 {
+			return "no peer is known; " + strings.Join(f.trackers, "; ")
+		}
+		return "no peer is known, and there is no tracker to ask"
+	case f.peers == 0 && f.dialing > 0 && f.lastDial == nil:
+		return fmt.Sprintf("connecting to %s", count(f.known, "peer"))
+	case f.peers == 0:
+		s := fmt.Sprintf("%s known, none connected", count(f.known, "peer"))
+		if f.lastDial != nil {
+			s += ": the last one " + dialTrouble(f.lastDial)
+		}
+		return s
+	case !f.metadata && f.withMetadata == 0:
+		return fmt.Sprintf("%s connected, none has the metadata", count(f.peers, "peer"))
+	case !f.metadata:
+		return fmt.Sprintf("the metadata is on its way from %s", count(f.withMetadata, "peer"))
+	case f.having == 0:
+		return fmt.Sprintf("%s connected, none has piece %d", count(f.peers, "peer"), f.piece)
+	case f.serving == 0:
+		return fmt.Sprintf("%s with piece %d connected, waiting for a turn (choked)", count(f.having, "peer"), f.piece)
+	}
+	return fmt.Sprintf("%s with piece %d connected, none has sent anything lately", count(f.serving, "peer"), f.piece)
+}
+
+// dialTrouble says in words what came of dialing a peer.
+func dialTrouble(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused the connection"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "can't be reached (no route)"
+	case errors.Is(err, errHungUp):
+		return "hung up in the handshake"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "did not answer"
+	}
+	return "failed: " + err.Error()
+}
+
+// count returns "no peers", "1 peer", "2 peers".
+func count(n int, what string) string {
+	switch n {
+	case 0:
+		return "no " + what + "s"
+	case 1:
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,50 @@
+package source
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// FileSpan is a row of files by their indexes, the last one included.
+type FileSpan struct{ First, Last int }
+
+// maxSelected bounds the spans of one source, before those that touch are made
+// one.
+const maxSelected = 10_000
+
+// addSelection adds the files that text names, as in "0,2,4-6" (BEP 53), to
+// spans, and returns them sorted and apart from each other. A text with anything
+// else in it says nothing that can be relied on: it adds nothing.
+func addSelection(spans []FileSpan, text string) []FileSpan {
+	added := slices.Clone(spans)
+	for item := range strings.SplitSeq(text, ",") {
+		from, to, isRange := strings.Cut(strings.TrimSpace(item), "-")
+		if !isRange {
+			to = from
+		}
+		first, ok1 := fileIndex(from)
+		last, ok2 := fileIndex(to)
+		if !ok1 || !ok2 || last < first || len(added) == maxSelected {
+			return spans
+		}
+		added = append(added, FileSpan{first, last})
+	}
+	slices.SortFunc(added, func(a, b FileSpan) int { return cmp.Compare(a.First, b.First) })
+	out := added[:1]
+	for _, s := range added[1:] {
+		if last := &out[len(out)-1]; s.First <= last.Last+1 {
+			last.Last = max(last.Last, s.Last)
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// fileIndex reads an index that a torrent of ours can have.
+func fileIndex(s string) (int, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return int(n), err == nil && n < maxFiles
+}

@@ -1,0 +1,228 @@
+package engine
+
+import "time"
+
+// Stats describe a torrent at a moment. Bytes are payload, rates are bytes per
+// second over the last seconds. Of a cold torrent only the totals are set.
+type Stats struct {
+	State State
+
+	Peers   int // connected
+	Seeds   int // of these, how many have everything
+	Serving int // of these, how many give us blocks
+	Known   int // addresses of peers, connected or not
+
+	// SwarmSeeds and SwarmLeeches are the counts that trackers tell, -1 when none
+	// does.
+	SwarmSeeds, SwarmLeeches int
+
+	// Availability is how many whole copies the connected peers have between them;
+	// the fraction is the share of pieces of which there is one copy more.
+	Availability float64
+
+	DownRate, UpRate float64
+
+	Downloaded int64 // blocks received, of use or not
+	Uploaded   int64
+	Wasted     int64 // blocks received twice or never asked for
+	Hedged     int64 // blocks asked of two peers
+	Recalled   int64 // requests of read-ahead that gave way to a read
+	Verified   int64 // pieces that were right
+	Failed     int64 // pieces that were wrong
+
+	Waiting int           // reads that wait for pieces
+	Waited  time.Duration // the longest of them
+	// Why says in a sentence what keeps the reads waiting; empty when none waits,
+	// or when blocks arrive.
+	Why string
+	// Trackers have one line each: their name and what they said last.
+	Trackers []string
+}
+
+// State is what a torrent does.
+type State string
+
+// The states.
+const (
+	StateCold     State = "cold"     // nothing runs
+	StateMetadata State = "metadata" // looks for the metadata
+	StateIdle     State = "idle"     // warm, and nothing is wanted
+	StateFetching State = "fetching" // something is wanted, nobody waits for it
+	StateReading  State = "reading"  // reads wait, and blocks arrive
+	StateStuck    State = "stuck"    // reads wait, and nothing arrives: see Why
+)
+
+// Stats never waits for the network. It is a second old at most while the
+// torrent is warm.
+func (t *Torrent) Stats() Stats {
+	t.mu.Lock()
+	sw := t.sw
+	t.mu.Unlock()
+	s := Stats{State: StateCold, SwarmSeeds: -1, SwarmLeeches: -1}
+	if sw != nil {
+		sw.asked.Store(true)
+		if r := sw.report.Load(); r != nil {
+			s = *r
+		}
+		s.Peers = int(sw.connected.Load())
+	}
+	s.Downloaded = t.counts.downloaded.Load()
+	s.Uploaded = t.counts.uploaded.Load()
+	s.Wasted = t.counts.wasted.Load()
+	s.Hedged = t.counts.hedged.Load()
+	s.Recalled = t.counts.recalled.Load()
+	s.Verified = t.counts.verified.Load()
+	s.Failed = t.counts.failed.Load()
+	return s
+}
+
+// gauge measures what Stats tells of a warm torrent. It belongs to the owner.
+type gauge struct {
+	at       time.Time // of the last report
+	down, up int64     // totals then
+	hedged   int64     // of the picker, counted already; so recalled
+	recalled int64
+	share    time.Time // when the availability was counted
+	stuck    bool      // the log was told
+}
+
+const (
+	reportEvery = time.Second
+	// availabilityEvery is how often copies are counted while somebody looks: it
+	// takes a step for each piece and peer.
+	availabilityEvery = 5 * time.Second
+)
+
+// tellStats makes a new report once a second, and tells the log when a read makes
+// no progress, and when it does again.
+func (s *swarm) tellStats(now time.Time) {
+	g := &s.gauge
+	passed := now.Sub(g.at)
+	if passed < reportEvery {
+		return
+	}
+	r := Stats{SwarmSeeds: -1, SwarmLeeches: -1}
+	if last := s.report.Load(); last != nil {
+		r = *last
+	}
+	down, up := s.t.counts.downloaded.Load(), s.t.counts.uploaded.Load()
+	if !g.at.IsZero() {
+		r.DownRate += (float64(down-g.down)/passed.Seconds() - r.DownRate) / 2
+		r.UpRate += (float64(up-g.up)/passed.Seconds() - r.UpRate) / 2
+		if r.DownRate < 1 {
+			r.DownRate = 0
+		}
+		if r.UpRate < 1 {
+			r.UpRate = 0
+		}
+	}
+	s.tellCounts()
+	arrived := down > g.down
+	g.at, g.down, g.up = now, down, up
+
+	r.Peers, r.Known = len(s.peers), len(s.candidates.known)
+	r.Seeds, r.Serving = 0, 0
+	for p := range s.peers {
+		if p.all || p.pk != nil && p.pk.HasEverything() {
+			r.Seeds++
+		}
+		if p.unchoked {
+			r.Serving++
+		}
+	}
+	if s.pick != nil && s.asked.Swap(false) && now.Sub(g.share) >= availabilityEvery {
+		g.share = now
+		r.Availability = s.pick.Copies()
+	}
+	if s.search != nil {
+		r.SwarmSeeds, r.SwarmLeeches, r.Trackers = s.trackerReport()
+	}
+	f := s.facts(now, arrived)
+	r.State, r.Waiting, r.Waited = f.state(), f.waiting, f.waited
+	r.Why = ""
+	if r.State == StateStuck || r.State == StateMetadata {
+		r.Why = f.why()
+	}
+	s.report.Store(&r)
+
+	switch {
+	case r.Why != "" && f.waited > tellAfter && !g.stuck:
+		g.stuck = true
+		s.log.Warn("no progress", "why", r.Why)
+	case g.stuck && (r.Why == "" || f.waiting == 0):
+		g.stuck = false
+		if f.waiting > 0 {
+			s.log.Info("progress again")
+		}
+	}
+}
+
+// tellCounts adds what the picker has counted to the torrent's totals.
+func (s *swarm) tellCounts() {
+	if s.pick == nil {
+		return
+	}
+	st, g := s.pick.Stats(), &s.gauge
+	s.t.counts.hedged.Add(st.Hedged - g.hedged)
+	s.t.counts.recalled.Add(st.Recalled - g.recalled)
+	g.hedged, g.recalled = st.Hedged, st.Recalled
+}
+
+// tellAfter is how long a read may wait without progress before the log says so.
+const tellAfter = 10 * time.Second
+
+// facts gathers what there is to say about progress.
+func (s *swarm) facts(now time.Time, arrived bool) progress {
+	f := progress{
+		metadata: s.pick != nil, arrived: arrived, peers: len(s.peers), known: len(s.candidates.known),
+		dialing: s.candidates.dialing, lastDial: s.lastDial, piece: -1,
+	}
+	if s.pick == nil {
+		f.waiting = s.box.uses()
+		f.waited = now.Sub(s.born)
+	} else {
+		f.wanted = s.pick.Busy()
+	}
+	for index, list := range s.waiters {
+		for _, w := range list {
+			f.waiting++
+			if d := now.Sub(w.since); f.piece < 0 || d > f.waited {
+				f.waited, f.piece = d, index
+			}
+		}
+	}
+	for p := range s.peers {
+		if p.metadataID != 0 && p.metadataSize > 0 {
+			f.withMetadata++
+		}
+		if f.piece >= 0 && p.pk != nil && p.pk.HasPiece(f.piece) {
+			f.having++
+			if p.unchoked {
+				f.serving++
+			}
+		}
+	}
+	if s.search != nil {
+		_, _, lines := s.trackerReport()
+		f.trackers = lines
+	}
+	return f
+}
+
+// trackerReport returns the swarm's size by the trackers, -1 when not told, and a
+// line for each tracker.
+func (s *swarm) trackerReport() (seeds, leeches int, lines []string) {
+	seeds, leeches = -1, -1
+	for _, st := range s.search.Status() {
+		seeds, leeches = max(seeds, st.Seeds), max(leeches, st.Leeches)
+		switch {
+		case st.Err != "":
+			lines = append(lines, st.Tracker+": "+st.Err)
+		case st.Answered.IsZero():
+			lines = append(lines, st.Tracker+": no answer yet")
+		default:
+			lines = append(lines, st.Tracker+": "+count(st.Peers, "peer"))
+		}
+	}
+	return seeds, leeches, lines
+}

@@ -1,0 +1,362 @@
+package fs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"bazil.org/fuse"
+
+	"github.com/weirfs/weir"
+)
+
+// byHashName is the folder in the root that leads to torrents by info hash.
+const byHashName = "by-hash"
+
+// pathBytes is the longest path of a sorting folder.
+const pathBytes = 1024
+
+// root holds what is above the torrents' own trees: the sorting folders, and in
+// them the torrents' folders and the files that are being copied in. It is small,
+// and everything in it is under one lock.
+type root struct {
+	mu       sync.RWMutex
+	next     uint64 // place of the next slot
+	top      *folder
+	torrents []*torrent // as added, by number
+	byPrefix map[uint64]owner
+	byHash   map[weir.InfoHash]*torrent
+	drafts   map[fuse.NodeID]*draft
+	draftID  fuse.NodeID // of the last one
+}
+
+// owner is what the nodes with one prefix belong to: one of the two.
+type owner struct {
+	t   *torrent
+	dir *folder
+}
+
+// folder is a sorting folder, or the root itself. It is listed in the order in
+// which things came: the place of one never changes, so a listing that is under
+// way neither repeats nor loses what stays.
+type folder struct {
+	id      fuse.NodeID
+	slot    *slot // nil: the root
+	changed time.Time
+	order   []*slot
+	byName  map[string]*slot
+	subdirs int
+}
+
+// slot is a name in a folder: of a torrent's folder, a sorting folder, a draft,
+// or of by-hash. A slot never changes; what is moved gets another one.
+type slot struct {
+	in    *folder
+	name  string
+	place uint64
+	t     *torrent
+	dir   *folder
+	draft *draft
+}
+
+func (s *slot) isDir() bool { return s.draft == nil }
+
+// node returns the id of what has the slot, which is also its inode.
+func (s *slot) node() fuse.NodeID {
+	switch {
+	case s.t != nil:
+		return makeNode(s.t.prefix, 0)
+	case s.dir != nil:
+		return s.dir.id
+	case s.draft != nil:
+		return s.draft.id
+	}
+	return byHashNode
+}
+
+func newRoot(now time.Time, byHash bool) *root {
+	r := &root{
+		top:      &folder{id: fuse.RootID, changed: now, byName: make(map[string]*slot)},
+		byPrefix: make(map[uint64]owner),
+		byHash:   make(map[weir.InfoHash]*torrent),
+		drafts:   make(map[fuse.NodeID]*draft),
+		draftID:  firstDraft,
+	}
+	if byHash {
+		r.put(&slot{in: r.top, name: byHashName})
+	}
+	return r
+}
+
+// put enters a slot at the end of its folder.
+func (r *root) put(s *slot) {
+	s.place = r.next
+	r.next++
+	s.in.order = append(s.in.order, s)
+	s.in.byName[s.name] = s
+	s.in.changed = time.Now()
+	if s.isDir() {
+		s.in.subdirs++
+	}
+}
+
+// drop takes a slot out of its folder.
+func (r *root) drop(s *slot) {
+	i, _ := slices.BinarySearchFunc(s.in.order, s.place, func(s *slot, place uint64) int { return cmp.Compare(s.place, place) })
+	s.in.order = slices.Delete(s.in.order, i, i+1)
+	delete(s.in.byName, s.name)
+	s.in.changed = time.Now()
+	if s.isDir() {
+		s.in.subdirs--
+	}
+}
+
+// splitDir returns the names in the path of a sorting folder, none for the root.
+func splitDir(dir string) ([]string, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	names := strings.Split(dir, "/")
+	for _, name := range names {
+		if !folderName(name) || len(dir) > pathBytes {
+			return nil, fmt.Errorf("folder %q: want names that don't begin with a dot, joined by '/', of %d bytes at most: %w", dir, pathBytes, weir.ErrInvalid)
+		}
+	}
+	return names, nil
+}
+
+// folderName reports whether a sorting folder may have this name. Names with a
+// dot in front are what programs make for themselves, wastebaskets among them.
+func folderName(name string) bool {
+	return name != "" && name[0] != '.' && len(name) <= NameBytes && !strings.ContainsAny(name, "/\x00")
+}
+
+// find returns the sorting folder at dir.
+func (r *root) find(dir string) (*folder, error) {
+	names, err := splitDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	at := r.top
+	for _, name := range names {
+		s := at.byName[name]
+		if s == nil || s.dir == nil {
+			return nil, fmt.Errorf("folder %q: %w", dir, weir.ErrNotFound)
+		}
+		at = s.dir
+	}
+	return at, nil
+}
+
+// need returns the sorting folder at dir. It makes it, and those above it, if
+// they are new, and returns in which folders that happened.
+func (r *root) need(dir string) (at *folder, grew []fuse.NodeID, err error) {
+	names, err := splitDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	at = r.top
+	for i, name := range names {
+		s := at.byName[name]
+		if s == nil {
+			sub := &folder{id: r.freeNode(strings.Join(names[:i+1], "/")), byName: make(map[string]*slot), changed: time.Now()}
+			s = &slot{in: at, name: name, dir: sub}
+			sub.slot = s
+			prefix, _ := splitNode(sub.id)
+			r.byPrefix[prefix] = owner{dir: sub}
+			r.put(s)
+			grew = append(grew, at.id)
+		}
+		if s.dir == nil {
+			return nil, grew, fmt.Errorf("folder %q: %q is something else: %w", dir, name, weir.ErrExists)
+		}
+		at = s.dir
+	}
+	return at, grew, nil
+}
+
+// freeNode returns the node id of a new sorting folder.
+func (r *root) freeNode(dir string) fuse.NodeID {
+	for n := uint32(0); ; n++ {
+		prefix := folderPrefix(dir, n)
+		if _, taken := r.byPrefix[prefix]; !taken {
+			return makeNode(prefix, 0)
+		}
+	}
+}
+
+// path returns where a folder is, "" for the root.
+func (r *root) path(d *folder) string {
+	if d.slot == nil {
+		return ""
+	}
+	p := d.slot.name
+	for d = d.slot.in; d.slot != nil; d = d.slot.in {
+		p = d.slot.name + "/" + p
+	}
+	return p
+}
+
+func (r *root) makeFolder(dir string) (grew []fuse.NodeID, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.find(dir); err == nil {
+		return nil, fmt.Errorf("folder %q: %w", dir, weir.ErrExists)
+	}
+	_, grew, err = r.need(dir)
+	return grew, err
+}
+
+func (r *root) removeFolder(dir string) (*slot, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d, err := r.find(dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case d == r.top:
+		return nil, fmt.Errorf("remove the root: %w", weir.ErrInvalid)
+	case len(d.order) > 0:
+		return nil, fmt.Errorf("remove folder %q: there is something in it, %q for one: %w", dir, d.order[0].name, weir.ErrInUse)
+	}
+	prefix, _ := splitNode(d.id)
+	delete(r.byPrefix, prefix)
+	r.drop(d.slot)
+	return d.slot, nil
+}
+
+func (r *root) moveFolder(from, to string) (old *slot, grew []fuse.NodeID, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d, err := r.find(from)
+	if err != nil {
+		return nil, nil, err
+	}
+	if from == "" || to == "" || to == from || strings.HasPrefix(to, from+"/") {
+		return nil, nil, fmt.Errorf("move folder %q to %q: into itself: %w", from, to, weir.ErrInvalid)
+	}
+	above, name := "", to
+	if i := strings.LastIndexByte(to, '/'); i >= 0 {
+		above, name = to[:i], to[i+1:]
+	}
+	if !folderName(name) {
+		return nil, nil, fmt.Errorf("move folder %q to %q: no name for a folder: %w", from, to, weir.ErrInvalid)
+	}
+	at, grew, err := r.need(above)
+	if err != nil {
+		return nil, grew, err
+	}
+	if at.byName[name] != nil {
+		return nil, grew, fmt.Errorf("move folder %q to %q: %w", from, to, weir.ErrExists)
+	}
+	old = d.slot
+	r.drop(old)
+	d.slot = &slot{in: at, name: name, dir: d}
+	r.put(d.slot)
+	return old, append(grew, at.id), nil
+}
+
+// folder returns the sorting folder that a node is, nil if it is none.
+func (r *root) folder(id fuse.NodeID) *folder {
+	if id == fuse.RootID {
+		return r.top
+	}
+	prefix, e := splitNode(id)
+	if e != 0 {
+		return nil
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byPrefix[prefix].dir
+}
+
+// named returns what has a name in a sorting folder, nil if nothing has.
+func (r *root) named(in *folder, name string) *slot {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return in.byName[name]
+}
+
+// isThere reports whether a name is in its folder, again.
+func (f *FS) isThere(g goneName) bool {
+	d := f.root.folder(g.parent)
+	return d != nil && f.root.named(d, g.name) != nil
+}
+
+// describe returns what attributes need of a folder.
+func (r *root) describe(d *folder) (subdirs int, changed time.Time) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return d.subdirs, d.changed
+}
+
+// parent returns the folder that d is in; the root is in itself.
+func (r *root) parent(d *folder) fuse.NodeID {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if d.slot == nil {
+		return d.id
+	}
+	return d.slot.in.id
+}
+
+// folderOf returns the folder that a torrent's folder is in.
+func (r *root) folderOf(t *torrent) fuse.NodeID {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return t.slot.in.id
+}
+
+func (r *root) empty(d *folder) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(d.order) == 0
+}
+
+// pathOf is path for those who don't hold the lock.
+func (r *root) pathOf(d *folder) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.path(d)
+}
+
+// beneath returns the torrents in a folder and in those below it.
+func (r *root) beneath(d *folder) []*torrent {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if d == r.top {
+		return slices.Clone(r.torrents)
+	}
+	var all []*torrent
+	var walk func(d *folder)
+	walk = func(d *folder) {
+		for _, s := range d.order {
+			if s.t != nil {
+				all = append(all, s.t)
+			} else if s.dir != nil {
+				walk(s.dir)
+			}
+		}
+	}
+	walk(d)
+	return all
+}
+
+// list appends what is in folder d, from place on.
+func (r *root) list(l *listing, d *folder, place uint64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	i, _ := slices.BinarySearchFunc(d.order, place, func(s *slot, place uint64) int { return cmp.Compare(s.place, place) })
+	for _, s := range d.order[i:] {
+		typ := fuse.DT_Dir
+		if !s.isDir() {
+			typ = fuse.DT_File
+		}
+		if !l.add(s.node(), s.place+dotEntries+1, typ, s.name) {
+			return
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bazil.org/fuse"
+
+	"github.com/weirfs/weir"
+)
+
+func addAtT(tb testing.TB, f *FS, dir, name string) (weir.InfoHash, string) {
+	tb.Helper()
+	tor := NewFakeTorrent(FakeInfo(name, FakeFile{Path: "d/f", Length: 1000}))
+	shown, err := f.AddAt(dir, name, tor)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tor.ih, shown
+}
+
+// namesIn lists a folder, without the dots.
+func namesIn(tb testing.TB, f *FS, id fuse.NodeID) []string {
+	tb.Helper()
+	var names []string
+	for _, d := range listAll(tb, f, id, 200)[2:] {
+		names = append(names, d.name)
+	}
+	return names
+}
+
+func TestFolders(t *testing.T) {
+	f := New(Options{ByHash: true})
+	one, _ := addAtT(t, f, "linux/debian", "one")
+	addAtT(t, f, "", "linux")
+	if _, shown := addAtT(t, f, "", "by-hash"); !strings.HasPrefix(shown, "by-hash [") {
+		t.Errorf("by-hash is taken: %q", shown)
+	}
+	if err := f.MakeFolder("tags"); err != nil {
+		t.Fatal(err)
+	}
+	if shown, err := f.Move(one, "tags", "a/b"); shown != "a%2Fb" || err != nil {
+		t.Errorf("move: %q, %v", shown, err)
+	}
+	if shown, err := f.Move(one, "linux/debian", ""); shown != "a%2Fb" || err != nil {
+		t.Errorf("move back: %q, %v", shown, err)
+	}
+	if err := f.MoveFolder("linux", "tags/os"); err != nil {
+		t.Fatal(err)
+	}
+	id := walkTo(t, f, "tags/os/debian/a%2Fb/d/f")
+	if got := f.root.where(f.root.byInfoHash(one)); got != "tags/os/debian/a%2Fb" {
+		t.Errorf("where: %q", got)
+	}
+	if prefix, _ := splitNode(id); prefix != nodePrefix(one, 0) {
+		t.Errorf("node %v has another prefix", id)
+	}
+	for what, tt := range map[string]struct {
+		err  error
+		want error
+	}{
+		"MakeExisting":    {f.MakeFolder("tags/os"), weir.ErrExists},
+		"MakeBelowOther":  {f.MakeFolder("tags/os/debian/a%2Fb/x"), weir.ErrExists},
+		"MakeDot":         {f.MakeFolder("tags/.x"), weir.ErrInvalid},
+		"MakeDotDot":      {f.MakeFolder(".."), weir.ErrInvalid},
+		"MakeEmpty":       {f.MakeFolder("a//b"), weir.ErrInvalid},
+		"MakeNUL":         {f.MakeFolder("a\x00"), weir.ErrInvalid},
+		"MakeLongName":    {f.MakeFolder(strings.Repeat("x", 256)), weir.ErrInvalid},
+		"MakeLongPath":    {f.MakeFolder(strings.Repeat("x/", 512) + "x"), weir.ErrInvalid},
+		"MakeRoot":        {f.MakeFolder(""), weir.ErrExists},
+		"RemoveFull":      {f.RemoveFolder("tags"), weir.ErrInUse},
+		"RemoveMissing":   {f.RemoveFolder("nothing"), weir.ErrNotFound},
+		"RemoveRoot":      {f.RemoveFolder(""), weir.ErrInvalid},
+		"RemoveByHash":    {f.RemoveFolder("by-hash"), weir.ErrNotFound},
+		"MoveIntoItself":  {f.MoveFolder("tags", "tags/os/x"), weir.ErrInvalid},
+		"MoveMissing":     {f.MoveFolder("nothing", "x"), weir.ErrNotFound},
+		"MoveToTaken":     {f.MoveFolder("tags/os", "by-hash"), weir.ErrExists},
+		"MoveToBadName":   {f.MoveFolder("tags/os", "tags/.os"), weir.ErrInvalid},
+		"TorrentMissing":  {second(f.Move(weir.InfoHash{1}, "", "")), weir.ErrNotFound},
+		"TorrentBelowOne": {second(f.Move(one, "linux [x]/..", "")), weir.ErrInvalid},
+	} {
+		if !errors.Is(tt.err, tt.want) {
+			t.Errorf("%s: %v, want %v", what, tt.err, tt.want)
+		}
+	}
+	if got := namesIn(t, f, walkTo(t, f, "tags")); !slices.Equal(got, []string{"os"}) {
+		t.Errorf("tags holds %q", got)
+	}
+	if got := namesIn(t, f, byHashNode); len(got) != 3 || got[0] != one.String() {
+		t.Errorf("by-hash holds %q", got)
+	}
+	if err := f.Remove(one); err != nil {
+		t.Fatal(err)
+	}
+	old := walkTo(t, f, "tags/os/debian")
+	if err := errors.Join(f.RemoveFolder("tags/os/debian"), f.RemoveFolder("tags/os"), f.RemoveFolder("tags")); err != nil {
+		t.Error(err)
+	}
+	var a fuse.Attr
+	if err := f.getattr(noWait, old, &a); err != syscall.ESTALE {
+		t.Errorf("a folder that was removed: %v", err)
+	}
+}
+
+func second(_ string, err error) error { return err }
+
+func TestFolderInodesAreStable(t *testing.T) {
+	var ids [2]fuse.NodeID
+	for i := range ids {
+		f := New(Options{})
+		for n := range i {
+			addAtT(t, f, fmt.Sprint("other", n), "x")
+		}
+		addAtT(t, f, "linux/debian", "one")
+		ids[i] = walkTo(t, f, "linux/debian")
+	}
+	if ids[0] != ids[1] || ids[0]>>entryBits == 0 {
+		t.Errorf("inodes %v and %v", ids[0], ids[1])
+	}
+}
+
+func TestTreesAreForgotten(t *testing.T) {
+	f := New(Options{})
+	names := []string{"a", "b", "c"}
+	ids := make(map[string]fuse.NodeID)
+	for _, name := range names {
+		addAtT(t, f, "", name)
+		ids[name] = walkTo(t, f, name+"/d/f")
+	}
+	tor := func(name string) *torrent { return f.root.named(f.root.top, name).t }
+	now := time.Now()
+	for i, name := range names {
+		tor(name).used.Store(now.Add(time.Duration(i) * time.Minute).Unix())
+	}
+	if idle, next := f.trees.due(now.Add(5*time.Minute), 100); len(idle) != 0 || next != treeEvery {
+		t.Errorf("too early: %d, next %v", len(idle), next)
+	}
+	if idle, next := f.trees.due(now.Add(2*time.Minute), 3); len(idle) != 2 || idle[0] != tor("a") || next == 0 {
+		t.Errorf("too many: %d, next %v", len(idle), next)
+	}
+	for _, name := range names[:2] {
+		f.trees.add(tor(name), 3)
+	}
+	if next := f.forgetTrees(now.Add(treeIdle + 90*time.Second)); next != treeEvery || tor("a").grown.Load() != nil || tor("c").grown.Load() == nil {
+		t.Errorf("idle: next %v", next)
+	}
+	var a fuse.Attr
+	if err := f.getattr(noWait, ids["a"], &a); err != (errMustWait{}) {
+		t.Errorf("inline: %v", err)
+	}
+	if err := f.getattr(context.Background(), ids["a"], &a); err != nil || a.Size != 1000 || a.Inode != uint64(ids["a"]) {
+		t.Errorf("looked at again: %+v, %v", a, err)
+	}
+	if again := walkTo(t, f, "a/d/f"); again != ids["a"] {
+		t.Errorf("node %v, was %v", again, ids["a"])
+	}
+	for _, name := range names {
+		if err := f.Remove(tor(name).ih); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if next := f.forgetTrees(now); next != 0 {
+		t.Errorf("all removed: next %v", next)
+	}
+}
+
+// Listing thousands of torrents, and looking at them from outside, loads nothing.
+func TestListingLoadsNothing(t *testing.T) {
+	f := New(Options{})
+	tors := make([]*FakeTorrent, 100)
+	for i := range tors {
+		tors[i] = NewFakeTorrent(FakeInfo(fmt.Sprint("t", i), FakeFile{Path: "f", Length: 1}))
+		addT(t, f, tors[i])
+	}
+	for _, name := range namesIn(t, f, fuse.RootID) {
+		var resp fuse.LookupResponse
+		if err := f.lookup(noWait, fuse.RootID, name, &resp); err != nil || !resp.Attr.Mtime.Equal(FakeCreated) {
+			t.Fatalf("%s: %+v, %v", name, resp.Attr, err)
+		}
+		if _, err := f.listxattr(resp.Node, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.count()
+	for _, tor := range tors {
+		if n := tor.Infos.Load(); n != 0 {
+			t.Fatalf("metadata was asked for %d times", n)
+		}
+	}
+}
+
+func TestHidden(t *testing.T) {
+	var h hidden
+	at := time.Unix(1000, 0)
+	h.hide(3, 1, at.Add(time.Second))
+	h.hide(4, 1, at.Add(2*time.Second))
+	if !h.has(3) || h.has(5) || h.hasAll(span{first: 3, count: 3}) || !h.hasAll(span{first: 3, count: 2}) {
+		t.Error("mixed up")
+	}
+	if shown, left := h.showDue(at.Add(time.Second)); shown != nil || left != time.Second {
+		t.Errorf("too early: %v, %v", shown, left)
+	}
+	if shown, left := h.showDue(at.Add(2 * time.Second)); len(shown) != 2 || left != 0 || h.has(3) {
+		t.Errorf("due: %v, %v", shown, left)
+	}
+}
+
+func TestDraftName(t *testing.T) {
+	for name, want := range map[string][2]bool{
+		"a.torrent": {true, true}, "A.TORRENT": {true, true}, "a.magnet": {true, true}, "a.txt": {true, true}, "a.url": {true, true},
+		"a.torrent.part": {false, true}, ".a.torrent.Xy12": {false, true}, ".torrent": {false, false}, "a.mkv": {false, false},
+		"torrent": {false, false}, ".hidden.txt": {false, false}, "a.txt.torrent": {true, true},
+	} {
+		complete, ok := draftName(name)
+		if complete != want[0] || ok != want[1] {
+			t.Errorf("%s: %v, %v", name, complete, ok)
+		}
+	}
+}
+
+func TestDraftsAreForgotten(t *testing.T) {
+	f := New(Options{Host: noHost{}})
+	var resp fuse.CreateResponse
+	if err := f.create(fuse.RootID, "a.torrent.part", Opener{}, &resp); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.writeDraft(resp.Handle, make([]byte, 100), 1000); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(2 * draftIdle)
+	if f.forgetDrafts(later); f.draftSum.Load() != 1100 {
+		t.Errorf("%d bytes while it is open", f.draftSum.Load())
+	}
+	f.release(resp.Handle)
+	if next := f.forgetDrafts(time.Now()); next == 0 || len(namesIn(t, f, fuse.RootID)) != 1 {
+		t.Error("forgotten too early")
+	}
+	if next := f.forgetDrafts(later); next != 0 || len(namesIn(t, f, fuse.RootID)) != 0 || f.draftSum.Load() != 0 || len(f.root.drafts) != 0 {
+		t.Errorf("not forgotten: %d bytes", f.draftSum.Load())
+	}
+	for i := range draftFiles {
+		if err := f.create(fuse.RootID, fmt.Sprint(i, ".txt"), Opener{}, &resp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.create(fuse.RootID, "more.txt", Opener{}, &resp); err != syscall.ENOSPC {
+		t.Errorf("too many: %v, want ENOSPC", err)
+	}
+}
+
+// noHost refuses everything that is not an embedded nil.
+type noHost struct{ Host }
+
+func TestHostError(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want syscall.Errno
+	}{
+		{nil, 0},
+		{fmt.Errorf("x: %w", weir.ErrInvalid), syscall.EINVAL},
+		{weir.ErrHostile, syscall.EINVAL},
+		{weir.ErrExists, syscall.EEXIST},
+		{weir.ErrInUse, syscall.EBUSY},
+		{weir.ErrNoSpace, syscall.ENOSPC},
+		{weir.ErrNotFound, syscall.ENOENT},
+		{weir.ErrRefused, syscall.EACCES},
+		{context.Canceled, syscall.EINTR},
+		{errors.New("x"), syscall.EIO},
+	} {
+		if got := toErrno(hostError(tt.err)); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package fs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"bazil.org/fuse"
+
+	"github.com/weirfs/weir"
+)
+
+// The torrents of the root: coming, moving, going.
+
+// add enters a torrent into folder dir, which is made if it is not there.
+func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, grew []fuse.NodeID, err error) {
+	ih := src.InfoHash()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old := r.byHash[ih]; old != nil {
+		return nil, nil, nil, fmt.Errorf("add torrent %s, shown as %q: %w", ih, old.slot.name, weir.ErrExists)
+	}
+	in, grew, err := r.need(dir)
+	if err != nil {
+		return nil, nil, grew, fmt.Errorf("add torrent %s: %w", ih, err)
+	}
+	t = &torrent{src: src, ih: ih, raw: name, number: r.next}
+	t.slot = &slot{in: in, name: in.freeName(name, ih), t: t}
+	for n := uint32(0); ; n++ {
+		t.prefix = nodePrefix(ih, n)
+		if _, taken := r.byPrefix[t.prefix]; !taken {
+			break
+		}
+	}
+	r.put(t.slot)
+	r.torrents = append(r.torrents, t)
+	r.byPrefix[t.prefix] = owner{t: t}
+	r.byHash[ih] = t
+	return t, t.slot, append(grew, in.id), nil
+}
+
+// freeName returns the name for a torrent's folder: the safe form of raw, with
+// as much of the info hash as it takes when something else has the same.
+func (d *folder) freeName(raw string, ih weir.InfoHash) string {
+	if raw == "" {
+		raw = ih.String()
+	}
+	name := SafeName(raw)
+	shown := name
+	for digits := 8; d.byName[shown] != nil; digits += 8 {
+		if digits > 2*len(ih) { // only by names chosen to provoke it
+			for n := 2; d.byName[shown] != nil; n++ {
+				shown = numberedName(name, n)
+			}
+			break
+		}
+		mark := " [" + ih.String()[:digits] + "]"
+		shown = cutBytes(name, NameBytes-len(mark)) + mark
+	}
+	return shown
+}
+
+// move gives a torrent another folder and name; an empty name leaves it the one
+// that it was added under.
+func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, grew []fuse.NodeID, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.byHash[ih]
+	if t == nil {
+		return nil, nil, nil, fmt.Errorf("move torrent %s: %w", ih, weir.ErrNotFound)
+	}
+	in, grew, err := r.need(dir)
+	if err != nil {
+		return nil, nil, grew, fmt.Errorf("move torrent %s: %w", ih, err)
+	}
+	if name != "" {
+		t.raw = name
+	}
+	old = t.slot
+	r.drop(old)
+	t.slot = &slot{in: in, name: in.freeName(t.raw, ih), t: t}
+	r.put(t.slot)
+	return old, t.slot, append(grew, in.id), nil
+}
+
+func (r *root) remove(ih weir.InfoHash) (*torrent, *slot, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.byHash[ih]
+	if t == nil {
+		return nil, nil, fmt.Errorf("remove torrent %s: %w", ih, weir.ErrNotFound)
+	}
+	// Before anybody can look for waits of it: see FS.later.
+	t.removed.Store(true)
+	delete(r.byHash, ih)
+	delete(r.byPrefix, t.prefix)
+	r.drop(t.slot)
+	i := r.numbered(t.number)
+	r.torrents = slices.Delete(r.torrents, i, i+1)
+	return t, t.slot, nil
+}
+
+// numbered returns the index in torrents of the first one with this number or a
+// higher one.
+func (r *root) numbered(number uint64) int {
+	i, _ := slices.BinarySearchFunc(r.torrents, number, func(t *torrent, n uint64) int { return cmp.Compare(t.number, n) })
+	return i
+}
+
+func (r *root) byInfoHash(ih weir.InfoHash) *torrent {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byHash[ih]
+}
+
+// of returns the torrent that a node belongs to, nil if there is none or it was
+// removed.
+func (r *root) of(id fuse.NodeID) (*torrent, uint32) {
+	prefix, entry := splitNode(id)
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byPrefix[prefix].t, entry
+}
+
+// where returns the path of a torrent's folder beneath the mount.
+func (r *root) where(t *torrent) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if above := r.path(t.slot.in); above != "" {
+		return above + "/" + t.slot.name
+	}
+	return t.slot.name
+}
+
+// all returns the torrents in the order in which they were added.
+func (r *root) all() []*torrent {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clone(r.torrents)
+}

@@ -1,0 +1,79 @@
+package reader
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+func TestBudget(t *testing.T) {
+	t.Run("OneTakesAllThenGivesWay", func(t *testing.T) {
+		b := NewBudget(1000)
+		first, second := share{b: b}, share{b: b}
+		if got := first.claim(5000); got != 1000 {
+			t.Errorf("alone: %d of 1000", got)
+		}
+		if got := second.claim(300); got != 0 {
+			t.Errorf("the second got %d, and nothing was left", got)
+		}
+		if got := first.claim(5000); got != 500 {
+			t.Errorf("the first kept %d beside a hungry second, want its half", got)
+		}
+		if got := second.claim(300); got != 300 {
+			t.Errorf("the second got %d, want all that it wants", got)
+		}
+		if got := first.claim(5000); got != 500 {
+			t.Errorf("the first has %d, want at most half beside another", got)
+		}
+		second.claim(0)
+		if got := first.claim(5000); got != 1000 {
+			t.Errorf("alone again: %d", got)
+		}
+		first.claim(0)
+		if b.Used() != 0 || b.claimants != 0 || b.hungry != 0 {
+			t.Errorf("left: %d used, %d claimants, %d hungry", b.used, b.claimants, b.hungry)
+		}
+	})
+	t.Run("ManyAreEqual", func(t *testing.T) {
+		b := NewBudget(1 << 20)
+		shares := make([]share, 64)
+		for range 4 { // each moves now and then
+			for i := range shares {
+				shares[i].b = b
+				shares[i].claim(1 << 20)
+			}
+		}
+		for i := range shares {
+			if shares[i].held != 1<<14 {
+				t.Errorf("share %d has %d, want a 64th", i, shares[i].held)
+			}
+		}
+	})
+	t.Run("NeverMoreThanAll", func(t *testing.T) {
+		b := NewBudget(1000)
+		rng := rand.New(rand.NewPCG(1, 1))
+		shares := make([]share, 9)
+		for range 20_000 {
+			s := &shares[rng.IntN(len(shares))]
+			s.b = b
+			if got := s.claim(rng.Int64N(3) * rng.Int64N(900)); got < 0 || got > s.demand {
+				t.Fatalf("got %d of %d", got, s.demand)
+			}
+			s.shrink(s.held - rng.Int64N(s.held+1))
+			var sum int64
+			for i := range shares {
+				sum += shares[i].held
+			}
+			if sum != b.used || sum > 1000 {
+				t.Fatalf("%d are held, %d counted", sum, b.used)
+			}
+		}
+		for i := range shares {
+			if shares[i].b != nil {
+				shares[i].claim(0)
+			}
+		}
+		if b.used != 0 || b.claimants != 0 || b.hungry != 0 {
+			t.Errorf("left: %d used, %d claimants, %d hungry", b.used, b.claimants, b.hungry)
+		}
+	})
+}

@@ -1,0 +1,141 @@
+package reader
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// files makes a torrent of 64 KiB files with these names.
+func files(names ...string) *weir.TorrentInfo {
+	info := &weir.TorrentInfo{PieceLength: 256 * kib}
+	for _, name := range names {
+		info.Files = append(info.Files, weir.FileInfo{Path: []string{name}, Offset: info.Length, Length: 64 * kib})
+		info.Length += 64 * kib
+	}
+	return info
+}
+
+func numbered(n int) *weir.TorrentInfo {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("f%04d", i))
+	}
+	return files(names...)
+}
+
+// step reads n bytes of a file of the walk, and closes it.
+func (w *walk) step(now time.Time, file int, n int64) bool {
+	if !w.enter(file) {
+		return false
+	}
+	w.read(now, file, n, n)
+	w.leave(n, w.order.info.Files[file].Length)
+	return true
+}
+
+func begin(o *order, n int64) *walk {
+	w := newWalk(o, 0)
+	w.read(time.Unix(1, 0), 0, n, n)
+	w.leave(n, o.info.Files[0].Length)
+	return w
+}
+
+func TestWalk(t *testing.T) {
+	now := time.Unix(1, 0)
+	info := numbered(1000)
+	t.Run("ThirdFileOpens", func(t *testing.T) {
+		w := begin(torrentOrder(info), 64*kib)
+		if !w.step(now, 1, 64*kib) || len(w.windows(nil)) != 0 {
+			t.Error("the second file opened a window, or did not continue")
+		}
+		if !w.step(now, 2, 64*kib) {
+			t.Fatal("the third file did not continue")
+		}
+		if got := w.windows(nil); len(got) != 1 || got[0] != (weir.Range{Off: 192 * kib, End: 192*kib + info.PieceLength}) {
+			t.Errorf("windows %v, want a piece behind the third file", got)
+		}
+	})
+	t.Run("GrowsAndEnds", func(t *testing.T) {
+		w := begin(torrentOrder(info), 64*kib)
+		for i := 1; i < 200; i++ {
+			w.step(now.Add(time.Duration(i)*2*time.Millisecond), i, 64*kib)
+		}
+		if got := w.windows(nil); len(got) != 1 || got[0].Len() < 8*mib {
+			t.Errorf("windows %v", got)
+		}
+		for i := 200; i < 1000; i++ {
+			w.step(now.Add(time.Duration(i)*2*time.Millisecond), i, 64*kib)
+		}
+		if got := w.windows(nil); len(got) > 0 && !got[0].Empty() {
+			t.Errorf("windows %v behind the last file", got)
+		}
+	})
+	t.Run("OutOfOrderAndSkips", func(t *testing.T) {
+		w := begin(torrentOrder(info), 64*kib)
+		for _, i := range []int{2, 1, 4, 8, 6, 20} {
+			if !w.step(now, i, 64*kib) {
+				t.Errorf("file %d did not continue", i)
+			}
+		}
+		for _, i := range []int{100, 20, 1} {
+			if w.enter(i) {
+				t.Errorf("file %d continues behind file 20", i)
+			}
+		}
+	})
+	t.Run("OnlyHeads", func(t *testing.T) {
+		w := begin(torrentOrder(info), 4*kib)
+		for i := 1; i < 100; i++ {
+			w.step(now, i, 4*kib)
+		}
+		got := w.windows(nil)
+		for _, r := range got {
+			if r.Len() > 4*kib || r.Off%(64*kib) != 0 {
+				t.Errorf("window %v, want heads of 4 KiB", r)
+			}
+		}
+		if len(got) == 0 || len(got) > 2 {
+			t.Errorf("windows %v, want the heads in a piece or two", got)
+		}
+	})
+	t.Run("Unread", func(t *testing.T) {
+		w := begin(torrentOrder(info), 0)
+		for i := 1; i < 100; i++ {
+			w.step(now, i, 0)
+		}
+		if got := w.windows(nil); len(got) != 0 {
+			t.Errorf("windows %v for files of which nothing is read", got)
+		}
+	})
+}
+
+func TestListedOrder(t *testing.T) {
+	info := files("c", "a", "b0", "b", "d")
+	info.Files[2].Path = []string{"b", "z"} // b/z, then b0, as a listing has them
+	info.Files[3].Path = []string{"b0"}
+	info.Files[4].Padding = true
+	o := listedOrder(info)
+	var got []int
+	for at := int(o.file[0]); at >= 0; at = o.next(at) {
+		got = append(got, at)
+	}
+	if want := []int{1, 2, 3, 0, 4}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("order %v, want %v", got, want)
+	}
+	if !o.continues(1, 2) || o.continues(1, 1) {
+		t.Error("continues")
+	}
+	w := newWalk(torrentOrder(info), 0)
+	rising := 0
+	for _, i := range []int{1, 2, 3, 0} {
+		if w.rises(info, i); w.rise > rising {
+			rising = w.rise
+		}
+	}
+	if rising != 3 {
+		t.Errorf("%d files in a row rise, want 3", rising)
+	}
+}

@@ -10,7 +10,7 @@ import (
 func TestSearchPrints(t *testing.T) {
 	const top = 1<<32 - 1
 	r := rand.New(rand.NewPCG(1, 2))
-	spread := make([]uint32, 3000)
+	spread := make([]uint32, 700)
 	for i := range spread {
 		spread[i] = r.Uint32()
 	}

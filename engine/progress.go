@@ -55,23 +55,23 @@ func (f *progress) why() string {
 		}
 		return "no peer is known, and there is no tracker to ask"
 	case f.peers == 0 && f.dialing > 0 && f.lastDial == nil:
-		return fmt.Sprintf("connecting to %s", count(f.known, "peer"))
+		return fmt.Sprintf("connecting to %s", count(f.known))
 	case f.peers == 0:
-		s := fmt.Sprintf("%s known, none connected", count(f.known, "peer"))
+		s := fmt.Sprintf("%s known, none connected", count(f.known))
 		if f.lastDial != nil {
 			s += ": the last one " + dialTrouble(f.lastDial)
 		}
 		return s
 	case !f.metadata && f.withMetadata == 0:
-		return fmt.Sprintf("%s connected, none has the metadata", count(f.peers, "peer"))
+		return fmt.Sprintf("%s connected, none has the metadata", count(f.peers))
 	case !f.metadata:
-		return fmt.Sprintf("the metadata is on its way from %s", count(f.withMetadata, "peer"))
+		return fmt.Sprintf("the metadata is on its way from %s", count(f.withMetadata))
 	case f.having == 0:
-		return fmt.Sprintf("%s connected, none has piece %d", count(f.peers, "peer"), f.piece)
+		return fmt.Sprintf("%s connected, none has piece %d", count(f.peers), f.piece)
 	case f.serving == 0:
-		return fmt.Sprintf("%s with piece %d connected, waiting for a turn (choked)", count(f.having, "peer"), f.piece)
+		return fmt.Sprintf("%s with piece %d connected, waiting for a turn (choked)", count(f.having), f.piece)
 	}
-	return fmt.Sprintf("%s with piece %d connected, none has sent anything lately", count(f.serving, "peer"), f.piece)
+	return fmt.Sprintf("%s with piece %d connected, none has sent anything lately", count(f.serving), f.piece)
 }
 
 // dialTrouble says in words what came of dialing a peer.
@@ -91,12 +91,12 @@ func dialTrouble(err error) string {
 }
 
 // count returns "no peers", "1 peer", "2 peers".
-func count(n int, what string) string {
+func count(n int) string {
 	switch n {
 	case 0:
-		return "no " + what + "s"
+		return "no peers"
 	case 1:
-		return "1 " + what
+		return "1 peer"
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d peers", n)
 }

@@ -146,7 +146,7 @@ func (s *swarm) tellStats(now time.Time) {
 	s.report.Store(&r)
 
 	switch {
-	case r.Why != "" && f.waited > tellAfter && !g.stuck:
+	case r.Why != "" && f.waiting > 0 && f.waited > tellAfter && !g.stuck:
 		g.stuck = true
 		s.log.Warn("no progress", "why", r.Why)
 	case g.stuck && (r.Why == "" || f.waiting == 0):
@@ -221,7 +221,7 @@ func (s *swarm) trackerReport() (seeds, leeches int, lines []string) {
 		case st.Answered.IsZero():
 			lines = append(lines, st.Tracker+": no answer yet")
 		default:
-			lines = append(lines, st.Tracker+": "+count(st.Peers, "peer"))
+			lines = append(lines, st.Tracker+": "+count(st.Peers))
 		}
 	}
 	return seeds, leeches, lines

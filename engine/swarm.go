@@ -232,7 +232,11 @@ func (s *swarm) housekeep(now time.Time) bool {
 	if busy {
 		s.lastUse = now
 	}
-	return now.Sub(s.lastUse) > s.eng.opts.Idle && s.t.cool(s)
+	if now.Sub(s.lastUse) <= s.eng.opts.Idle {
+		return false
+	}
+	s.keepPeers(now) // the next swarm may begin, and ask for them, before this one has ended
+	return s.t.cool(s)
 }
 
 // end lets go of everything. Verified pieces are committed before it returns.

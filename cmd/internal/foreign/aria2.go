@@ -16,7 +16,7 @@ import (
 // aria2 runs aria2c, asked through its RPC.
 func aria2(tb testing.TB, job Job) *Peer {
 	tb.Helper()
-	port, rpcPort := freePort(tb, job.IP), freePort(tb, "127.0.0.1")
+	port, rpcPort := freePort(tb), freePort(tb)
 	args := []string{"--no-conf",
 		"--dir", job.Dir, "--interface", job.IP, "--listen-port", strconv.Itoa(port),
 		"--check-integrity=true", "--seed-ratio=0.0", "--allow-overwrite=true",

@@ -2,11 +2,13 @@ package foreign
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -94,16 +96,35 @@ func (p *process) poll(tb testing.TB, what string, ready func() error) {
 	}
 }
 
-// freePort returns a port that nobody listens on at ip. Somebody else may take
-// it before it is used; that does not happen in practice.
-func freePort(tb testing.TB, ip string) int {
+// Ports for clients lie beneath those that the system gives to whoever asks for
+// any: between freePort and the client's listening, nobody comes upon one by chance.
+const firstPort, portsInAll = 12000, 20000
+
+var lastPort atomic.Int64
+
+func init() { lastPort.Store(rand.Int64N(portsInAll)) }
+
+// freePort returns a port that nobody listens on, at any address, over TCP or UDP.
+// It is given once.
+func freePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-	if err != nil {
-		tb.Fatal(err)
+	for range portsInAll {
+		port := firstPort + int(lastPort.Add(1)%portsInAll)
+		addr := hostPort("", port)
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		u, err := net.ListenPacket("udp", addr)
+		_ = l.Close()
+		if err != nil {
+			continue
+		}
+		_ = u.Close()
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	tb.Fatal("no free port")
+	return 0
 }
 
 // accepts reports whether somebody listens at addr.

@@ -20,7 +20,7 @@ import (
 // its web API, which asks nobody on loopback for a password.
 func qBittorrent(tb testing.TB, job Job) *Peer {
 	tb.Helper()
-	port, webPort := freePort(tb, job.IP), freePort(tb, "127.0.0.1")
+	port, webPort := freePort(tb), freePort(tb)
 	profile := tb.TempDir()
 	config := filepath.Join(profile, "qBittorrent", "config")
 	encryption := map[Encryption]int{"": 0, Allowed: 0, Required: 1, Off: 2}[job.Encryption]

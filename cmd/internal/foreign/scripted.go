@@ -31,7 +31,7 @@ var (
 // State in JSON.
 func scripted(tb testing.TB, job Job, program string, args ...string) *Peer {
 	tb.Helper()
-	port := freePort(tb, job.IP)
+	port := freePort(tb)
 	arg, err := json.Marshal(struct {
 		Job
 		Port int

@@ -22,7 +22,7 @@ const seeding = 6
 // transmission runs transmission-daemon, steered through its RPC.
 func transmission(tb testing.TB, job Job) *Peer {
 	tb.Helper()
-	port, rpcPort := freePort(tb, job.IP), freePort(tb, "127.0.0.1")
+	port, rpcPort := freePort(tb), freePort(tb)
 	config := filepath.Join(tb.TempDir(), "transmission")
 	settings, err := json.Marshal(map[string]any{"pex-enabled": job.PEX, "speed-limit-up-enabled": false})
 	if err != nil {

@@ -3,9 +3,11 @@ package swarmtest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +20,7 @@ import sys, time, libtorrent as lt
 what, folder, ip, port = sys.argv[1:]
 s = lt.session({"listen_interfaces": "127.0.0.1:0", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
     "enable_natpmp": False, "out_enc_policy": 2, "in_enc_policy": 2, "enable_outgoing_utp": False,
-    "enable_incoming_utp": False, "allow_multiple_connections_per_ip": True, "alert_mask": lt.alert.category_t.all_categories})
+    "enable_incoming_utp": False, "allow_multiple_connections_per_ip": True, "alert_mask": lt.alert.category_t.error_notification | lt.alert.category_t.status_notification})
 if what.startswith("magnet:"):
     p = lt.parse_magnet_uri(what)
 else:
@@ -61,8 +63,15 @@ func TestLibtorrentLeechV2(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 				defer cancel()
-				cmd := exec.CommandContext(ctx, "/usr/bin/python3", "-c", leechScript, what, dir, "127.0.0.2", s.Addr()[len("127.0.0.2:"):])
-				out, err := cmd.CombinedOutput()
+				leech := func() ([]byte, error) {
+					return exec.CommandContext(ctx, "/usr/bin/python3", "-c", leechScript, what, dir, "127.0.0.2", s.Addr()[len("127.0.0.2:"):]).CombinedOutput()
+				}
+				out, err := leech()
+				// One of some 130 runs ended like this (libtorrent 2.0.8), before a block was asked for.
+				if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGSEGV {
+					t.Logf("libtorrent crashed and is started again\n%s", out)
+					out, err = leech()
+				}
 				if err != nil {
 					t.Fatalf("libtorrent: %v\n%s\n%+v\n%q", err, out, s.Counters(), s.Violations())
 				}

@@ -43,7 +43,7 @@ const (
 	// What is added to the round trip before silence means something, at least and
 	// at most.
 	minSilence = 50 * time.Millisecond
-	maxSilence = 200 * time.Millisecond
+	maxSilence = 150 * time.Millisecond
 )
 
 func newMeter(rtt time.Duration) meter {
@@ -130,13 +130,13 @@ func (m *meter) eta(queued int64) time.Duration {
 
 // patience returns for how long the peer may be silent, while asked, before an
 // urgent block is asked of somebody else as well: a round trip and the time of some
-// blocks, by its own rate, and twice the longest pause that it has made lately.
+// blocks, by its own rate, and half as much again as the longest pause that it has made lately.
 func (m *meter) patience() time.Duration {
 	d := m.rtt + time.Duration(16*weir.BlockBytes/m.rate*float64(time.Second))
 	if !m.sure {
 		return min(d+650*time.Millisecond, mostPatience)
 	}
-	return min(d+min(max(2*m.jitter, minSilence), maxSilence), mostPatience)
+	return min(d+min(max(m.jitter*3/2, minSilence), maxSilence), mostPatience)
 }
 
 const mostPatience = 4 * time.Second

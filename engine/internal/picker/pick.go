@@ -264,47 +264,64 @@ func (k *Picker) roomFor(p *Peer, prio weir.Priority) int {
 }
 
 // hedge asks a second peer for blocks that a read waits for and that are late
-// by the first one's own measure.
+// by the first one's own measure. Of a peer that fell silent it does so for the
+// read-ahead too, while there is a read that waits: it will come to that next, and
+// would wait for the same silence piece by piece.
 func (k *Picker) hedge(now time.Time) {
-	if len(k.wants[weir.Blocked]) > 0 {
-		k.weigh(now)
+	if len(k.wants[weir.Blocked]) == 0 {
+		return
 	}
+	k.weigh(now)
 	for _, w := range k.wants[weir.Blocked] {
 		for _, s := range w.spans {
 			for i := s.First; i < s.End; i++ {
-				if p := k.pieces[i]; p != nil && p.live > 0 {
-					k.hedgePiece(now, p)
+				p := k.pieces[i]
+				if p == nil || p.live == 0 {
+					continue
 				}
+				for i := range p.blocks {
+					if first := p.blocks[i].only(); first != nil && first.late(now, k.delay) && !k.askAgain(now, first) {
+						return
+					}
+				}
+			}
+		}
+	}
+	for p := range k.peers {
+		if !p.quiet {
+			continue
+		}
+		for r := p.oldest; r != nil; r = r.after {
+			first := r.piece.blocks[r.index].only() == r && !r.cancelled && r.piece.of == nil
+			if first && r.piece.priority() == weir.Window && !k.askAgain(now, r) {
+				return
 			}
 		}
 	}
 }
 
-func (k *Picker) hedgePiece(now time.Time, p *piece) {
-	for i := range p.blocks {
-		first := p.blocks[i].only()
-		if first == nil || !first.late(now, k.delay) {
+// askAgain asks another peer for a block that is late. It reports false when
+// nobody can be asked for more.
+func (k *Picker) askAgain(now time.Time, first *request) bool {
+	if float64(k.stats.Hedged) >= float64(k.opts.HedgeBurst)+k.opts.HedgeShare*float64(k.stats.Received) {
+		return false
+	}
+	var second *Peer
+	for c := range k.peers {
+		if c == first.peer || !c.usable(first.piece.index) || k.roomFor(c, weir.Blocked) <= 0 {
 			continue
 		}
-		if float64(k.stats.Hedged) >= float64(k.opts.HedgeBurst)+k.opts.HedgeShare*float64(k.stats.Received) {
-			return
+		if second == nil || c.eta(weir.Blocked) < second.eta(weir.Blocked) {
+			second = c
 		}
-		var second *Peer
-		for c := range k.peers {
-			if c == first.peer || !c.usable(p.index) || k.roomFor(c, weir.Blocked) <= 0 {
-				continue
-			}
-			if second == nil || c.eta(weir.Blocked) < second.eta(weir.Blocked) {
-				second = c
-			}
-		}
-		if second == nil {
-			return
-		}
-		k.stats.Hedged++
-		k.link(now, second, p, i)
-		second.pressed = true
 	}
+	if second == nil {
+		return false
+	}
+	k.stats.Hedged++
+	k.link(now, second, first.piece, first.index)
+	second.pressed = true
+	return true
 }
 
 // only returns the block's request if it has exactly one.

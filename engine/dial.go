@@ -11,6 +11,7 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -67,24 +68,45 @@ func (s *swarm) dial(now time.Time) {
 		}
 		c.busy = true
 		s.candidates.dialing++
-		var early []bool
-		if s.pick != nil && c.manner != plainLate {
-			early = slices.Clone(s.pick.HeldPieces())
-		}
-		s.spawn(func() { s.connect(addr, pl, c.manner, early) })
+		s.spawn(func() { s.connect(addr, pl, c.manner) })
 	}
 }
 
-// connect dials and shakes hands, beside the owner. If early is there, what it
-// says we have and our interest go out with the handshake, before the other side
-// has answered: its answer then comes with an unchoke, a round trip earlier.
-func (s *swarm) connect(addr string, pl *place, m manner, early []bool) {
+// opening is what goes out with the handshake, before the other side has answered:
+// its answer then comes with an unchoke, a round trip earlier, and with the first
+// blocks, another one.
+type opening struct {
+	have   []bool         // the pieces that we say we have; our interest goes with them
+	blocks []picker.Block // what we ask for, guessing that it is there and that we will be served
+	sent   time.Time
+}
+
+// speakEarly returns what to say to a peer that was just connected with, nil if
+// nothing. Nobody else that is being connected with is asked for the same.
+func (s *swarm) speakEarly() *opening {
+	if s.pick == nil {
+		return nil
+	}
+	o := &opening{have: slices.Clone(s.pick.HeldPieces()), blocks: s.pick.Guess(picker.GuessBlocks, s.guessed), sent: time.Now()}
+	for _, b := range o.blocks {
+		s.guessed[b] = true
+	}
+	return o
+}
+
+// connect dials and shakes hands, beside the owner.
+func (s *swarm) connect(addr string, pl *place, m manner) {
 	ctx, cancel := context.WithTimeout(s.ctx, pl.timeout)
 	defer cancel()
 	begin := time.Now()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	rtt := time.Since(begin)
 	var hello wire.Hello
+	var early *opening
+	if err == nil && m != plainLate && !s.hand(func() { early = s.speakEarly() }) {
+		err = errCooled
+		_ = conn.Close()
+	}
 	if err == nil {
 		plain := conn
 		if conn, hello, err = s.shake(ctx, conn, m, early); err != nil {
@@ -94,6 +116,11 @@ func (s *swarm) connect(addr string, pl *place, m manner, early []bool) {
 	pl.connected()
 	joined := s.hand(func() {
 		s.candidates.dialing--
+		if early != nil {
+			for _, b := range early.blocks {
+				delete(s.guessed, b)
+			}
+		}
 		if err == nil {
 			if err = s.join(conn, pl, addr, hello, rtt, true, early); err != nil {
 				_ = conn.Close()
@@ -116,15 +143,21 @@ func (s *swarm) connect(addr string, pl *place, m manner, early []bool) {
 	}
 }
 
-func (s *swarm) shake(ctx context.Context, conn net.Conn, m manner, early []bool) (net.Conn, wire.Hello, error) {
+func (s *swarm) shake(ctx context.Context, conn net.Conn, m manner, early *opening) (net.Conn, wire.Hello, error) {
 	raw := conn // conn changes below, while this may run
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	out := s.eng.hello(s.t.ih).Append(nil)
 	if early != nil {
 		// A bitfield is right whether or not the peer turns out to speak BEP 6.
-		out = wire.AppendBitfield(out, early)
+		out = wire.AppendBitfield(out, early.have)
 		out = wire.AppendBare(out, pp.Interested)
+		info := s.t.Info()
+		for _, b := range early.blocks {
+			off := int64(b.Index) * weir.BlockBytes
+			n := min(weir.BlockBytes, info.PieceRange(b.Piece).Len()-off)
+			out = wire.AppendRequest(out, pp.Request, b.Piece, int(off), int(n))
+		}
 	}
 	var err error
 	if m == encryptedEarly {

@@ -73,9 +73,8 @@ func (p *peer) fast() bool     { return p.hello.Bits.SupportsFast() }
 func (p *peer) extended() bool { return p.hello.Bits.SupportsExtended() }
 
 // join makes a connection whose handshakes are done part of the swarm.
-// early is what the handshake said already of our pieces and our interest, nil
-// if nothing.
-func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rtt time.Duration, dialed bool, early []bool) error {
+// early is what went out with the handshake already, nil if nothing.
+func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rtt time.Duration, dialed bool, early *opening) error {
 	if hello.PeerID == s.eng.peerID {
 		return errSelf
 	}
@@ -98,6 +97,14 @@ func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rt
 	s.greet(p, early)
 	if s.pick != nil {
 		s.introduce(p)
+	} else {
+		// Whatever the torrent is, we will want something of it: the peer can unchoke
+		// us while it sends the metadata.
+		p.interested = true
+		p.out.bare(pp.Interested)
+	}
+	if early != nil {
+		s.pick.Guessed(p.pk, early.blocks, early.sent)
 	}
 	s.spawn(func() { p.read() })
 	s.spawn(func() { p.write() })
@@ -106,14 +113,14 @@ func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rt
 
 // greet sends what each connection begins with: what we have (BEP 3, 6) and the
 // extension handshake (BEP 10).
-func (s *swarm) greet(p *peer, early []bool) {
+func (s *swarm) greet(p *peer, early *opening) {
 	switch {
 	case early != nil:
 		for i, have := range s.pick.HeldPieces() {
 			switch {
-			case have && !early[i]:
+			case have && !early.have[i]:
 				p.out.control(func(b []byte) []byte { return wire.AppendHave(b, i) })
-			case !have && early[i]:
+			case !have && early.have[i]:
 				p.lost(i)
 			}
 		}
@@ -154,7 +161,7 @@ func (s *swarm) introduce(p *peer) {
 		s.pick.Allowed(p.pk, i)
 	}
 	if p.unchoked {
-		s.pick.Unchoked(p.pk)
+		s.pick.Unchoked(time.Now(), p.pk)
 	}
 	for i := range p.dontHave.theirs {
 		s.pick.HasNot(p.pk, i)
@@ -265,7 +272,7 @@ func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
 	case pp.Unchoke:
 		p.unchoked = true
 		if p.pk != nil {
-			s.pick.Unchoked(p.pk)
+			s.pick.Unchoked(at, p.pk)
 		}
 	case pp.Reject:
 		if p.pk != nil && m.Begin%weir.BlockBytes == 0 {

@@ -47,7 +47,8 @@ type swarm struct {
 	pieces     map[copyID]*assembly
 	waiters    map[int][]*waiter
 	hashAsks   map[verify.HashRequest]*hashAsk
-	fetch      *infoFetch // while the metadata is unknown
+	guessed    map[picker.Block]bool // asked of peers that are in the handshake
+	fetch      *infoFetch            // while the metadata is unknown
 	slots      slots
 	squeezed   time.Time // when another torrent was asked for a connection last
 	yielded    time.Time // when this one gave another torrent a connection last
@@ -74,6 +75,7 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		pieces:     map[copyID]*assembly{},
 		waiters:    map[int][]*waiter{},
 		hashAsks:   map[verify.HashRequest]*hashAsk{},
+		guessed:    map[picker.Block]bool{},
 		lastUse:    time.Now(),
 		born:       time.Now(),
 		recorded:   time.Now().Add(recordFirst - recordEvery),

@@ -18,13 +18,13 @@ func TestDelay(t *testing.T) {
 			now := time.Unix(1000, 0)
 			a := k.Join(PeerOptions{Fast: true, RTT: 10 * time.Millisecond})
 			k.HasAll(a)
-			k.Unchoked(a)
+			k.Unchoked(time.Time{}, a)
 			w := k.NewWant(weir.Blocked)
 			k.Set(w, []Span{{0, 1}})
 			k.Pick(now)
 			b := k.Join(PeerOptions{Fast: true, RTT: 10 * time.Millisecond})
 			k.HasAll(b)
-			k.Unchoked(b)
+			k.Unchoked(time.Time{}, b)
 			k.SetDelay(c.delay)
 			again := false
 			for range 50 {

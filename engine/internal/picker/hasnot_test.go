@@ -16,7 +16,7 @@ func TestHasNot(t *testing.T) {
 			now := time.Unix(1000, 0)
 			a := k.Join(PeerOptions{Fast: fast})
 			k.HasAll(a)
-			k.Unchoked(a)
+			k.Unchoked(time.Time{}, a)
 			w := k.NewWant(weir.Blocked)
 			k.Set(w, []Span{{0, 2}})
 			if n := len(k.Pick(now)); n != 8 {
@@ -43,7 +43,7 @@ func TestHasNot(t *testing.T) {
 			}
 			b := k.Join(PeerOptions{Fast: fast})
 			k.HasThese(b, []bool{true, false, false, false})
-			k.Unchoked(b)
+			k.Unchoked(time.Time{}, b)
 			asked := 0
 			for _, act := range k.Pick(now) {
 				if act.Kind == Request && act.Peer == b && act.Block.Piece == 0 {

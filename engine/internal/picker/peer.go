@@ -31,6 +31,7 @@ type Peer struct {
 
 	proven  bool        // a piece with a block of it was verified, and none failed since
 	refused map[int]int // requests that it refused, by piece
+	guessed bool        // asked before it said that it serves us
 	owes    bool        // others delivered what it was asked for, and it has not spoken since
 	quiet   bool        // silent beyond its patience: asked for nothing more for now
 	stalled bool        // silent for good: everything was taken back
@@ -121,6 +122,13 @@ func (k *Picker) HasThese(p *Peer, have []bool) {
 	if !slices.Contains(have, false) {
 		p.all, p.pieces = true, nil
 	}
+	for r := p.oldest; r != nil; {
+		next := r.after
+		if !p.has(r.piece.index) {
+			k.retire(r)
+		}
+		r = next
+	}
 	k.rewind()
 }
 
@@ -187,8 +195,12 @@ func (k *Picker) Availability(index int) int {
 }
 
 // Unchoked says that the peer serves us.
-func (k *Picker) Unchoked(p *Peer) {
+func (k *Picker) Unchoked(now time.Time, p *Peer) {
 	p.choking = false
+	if !p.fast { // one with BEP 6 says which it does not answer
+		k.unguess(now, p)
+	}
+	p.guessed = false
 	k.rewind()
 }
 

@@ -67,6 +67,10 @@ func (k *Picker) stalls(now time.Time) {
 		if p.out == 0 {
 			continue
 		}
+		if p.guessed && p.choking {
+			k.unguess(now, p)
+			continue
+		}
 		if silence >= 3*patience {
 			p.stalled = true
 			for p.oldest != nil {

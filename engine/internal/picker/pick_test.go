@@ -382,7 +382,7 @@ func FuzzPicker(f *testing.F) {
 			return int(b)
 		}
 		for len(data) > 0 {
-			op := next() % 18
+			op := next() % 19
 			if op > 2 && len(peers) == 0 {
 				op = 0
 			}
@@ -396,7 +396,7 @@ func FuzzPicker(f *testing.F) {
 				if len(peers) < 4 {
 					p := k.Join(PeerOptions{Fast: next()%2 == 0, MaxRequests: next() % 16})
 					k.HasAll(p)
-					k.Unchoked(p)
+					k.Unchoked(time.Time{}, p)
 					peers = append(peers, p)
 				}
 			case 1:
@@ -428,7 +428,7 @@ func FuzzPicker(f *testing.F) {
 			case 9:
 				k.Choked(p)
 			case 10:
-				k.Unchoked(p)
+				k.Unchoked(time.Time{}, p)
 			case 11:
 				k.Leave(p)
 				peers = slices.DeleteFunc(peers, func(o *Peer) bool { return o == p })
@@ -449,6 +449,13 @@ func FuzzPicker(f *testing.F) {
 					} else {
 						k.Failed(now, v.index, v.by, sums)
 					}
+				}
+			case 18:
+				if len(peers) < 4 {
+					guess := k.Guess(next()%5, nil)
+					p := k.Join(PeerOptions{Fast: next()%2 == 0})
+					k.Guessed(p, guess, now)
+					peers = append(peers, p)
 				}
 			case 17:
 				if k.Found(b.Piece) && !k.Held(b.Piece) {

@@ -315,7 +315,7 @@ func (k *Picker) Rejected(peer *Peer, b Block) {
 	if r == nil {
 		return
 	}
-	if !r.cancelled {
+	if !r.cancelled && !peer.guessed {
 		peer.refuse(b.Piece)
 	}
 	k.track(p, func() { k.release(r) })

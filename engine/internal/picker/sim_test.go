@@ -80,7 +80,7 @@ func (s *sim) join(rtt time.Duration, rate float64) *simPeer {
 	p := &simPeer{s: s, rtt: rtt, rate: rate}
 	p.p = s.k.Join(PeerOptions{Ref: p, RTT: rtt, MaxRequests: 2000, Fast: true})
 	s.k.HasAll(p.p)
-	s.k.Unchoked(p.p)
+	s.k.Unchoked(time.Time{}, p.p)
 	s.peers = append(s.peers, p)
 	return p
 }

@@ -1,0 +1,71 @@
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// A peer that has just been dialed can be asked for blocks before it has said
+// anything, together with the handshake. If it unchokes us at once, as most do that
+// have a slot to spare, the blocks come a round trip earlier; if not, a few
+// requests were in vain.
+
+// Guess returns up to most blocks that reads wait for and that nobody is asked
+// for, without those that are in taken. It returns none when somebody serves us:
+// then it is better to ask him.
+func (k *Picker) Guess(most int, taken map[Block]bool) (list []Block) {
+	for p := range k.peers {
+		if !p.choking {
+			return nil
+		}
+	}
+	for _, w := range k.wants[weir.Blocked] {
+		k.open(w, func(p *piece) bool {
+			if p.parole() || !p.started() && !k.fits(p) {
+				return true
+			}
+			for i := range p.count {
+				b := Block{p.index, i}
+				if len(list) < most && (p.blocks == nil || p.blocks[i].from == nil && !p.blocks[i].asked()) && !taken[b] {
+					list = append(list, b)
+				}
+			}
+			return len(list) < most
+		})
+	}
+	return list
+}
+
+// GuessBlocks is how many blocks to ask of a peer that has not spoken yet: what is
+// asked at first of any.
+const GuessBlocks = coldBlocks
+
+// Guessed says that the peer was asked for blocks, at sent, before it said
+// anything. What it turns out not to have, or not to give, is free again.
+func (k *Picker) Guessed(peer *Peer, blocks []Block, sent time.Time) {
+	for _, b := range blocks {
+		p := k.pieces[b.Piece]
+		if p == nil || p.parole() || p.free == 0 || p.blocks != nil && (p.blocks[b.Index].from != nil || p.blocks[b.Index].asked()) {
+			peer.expectLate(b)
+			continue
+		}
+		k.track(p, func() { k.link(sent, peer, p, b.Index) })
+		k.actions = k.actions[:len(k.actions)-1] // it has gone out
+		p.free--
+		peer.guessed = true
+	}
+}
+
+// unguess takes back what a peer was asked for too early, when it has had the time
+// to answer.
+func (k *Picker) unguess(now time.Time, p *Peer) {
+	if p.guessed && p.oldest != nil && now.Sub(p.oldest.sent) > 2*p.meter.rtt+guessTime {
+		k.releaseAll(p, true)
+	}
+	p.guessed = p.guessed && p.oldest != nil
+}
+
+// guessTime is what a peer is given beyond two round trips, the handshake's and
+// its own, to answer what it was asked for before it had unchoked us.
+const guessTime = 50 * time.Millisecond

@@ -24,7 +24,8 @@ type policy struct {
 	meter  meter
 	runs   [maxRuns]run // the one that was read last first
 	nRuns  int
-	begun  int // runs ever begun
+	begun  int  // runs ever begun
+	looked bool // somebody has looked at the head of the file before: it is held
 	stride strides
 
 	// openBytes is how long a run must be before it opens a window. What windows
@@ -61,6 +62,10 @@ const (
 	// tailBytes is what of the end of a file is wanted at once when a reader
 	// jumps there from the beginning.
 	tailBytes = 2 << 20
+	// landBytes is how much is wanted after the place to which a reader goes from
+	// there: the kernel reads ahead by as much as soon as the program goes on, and
+	// then one request for both sides of a border of pieces waits for both.
+	landBytes = 1 << 20
 )
 
 // run is one place at which the file is read.
@@ -76,6 +81,7 @@ type run struct {
 
 	mode   mode
 	opened int64      // bytes when it was opened
+	land   int64      // where the window ends, while landing
 	window weir.Range // as wanted last
 }
 
@@ -86,7 +92,8 @@ const (
 	closed mode = iota
 	forward
 	backward
-	tail // the end of the file, once
+	tail    // the end of the file, once
+	landing // a little, where the index at the tail has sent the reader
 )
 
 func newPolicy(size, pieceBytes, mostBytes int64) policy {
@@ -154,14 +161,22 @@ func (p *policy) begin(off, n int64) {
 	// on to the end of the file.
 	atTail := p.begun == 1 && p.runs[0].bottom < requestBytes && p.runs[0].mode == closed &&
 		off > requestBytes && off >= p.size-tailBytes
+	// The end of a file that was looked at before, and then the middle: sent there
+	// by the index. Who goes to the end first (archives, Parquet) has an index
+	// of many places.
+	lands := p.begun == 1 && p.looked && p.runs[0].bottom >= p.size-tailBytes &&
+		off > requestBytes && off+n < p.size-tailBytes
 	copy(p.runs[1:], p.runs[:p.nRuns-1])
 	p.begun++
 	p.runs[0] = run{lo: off, hi: off + n, bottom: off, covered: n, bytes: n}
 	if p.begun == 1 {
 		p.runs[0].bytes += p.credit
 	}
-	if atTail {
+	switch {
+	case atTail:
 		p.runs[0].mode = tail
+	case lands:
+		p.runs[0].mode, p.runs[0].land = landing, off+n+landBytes
 	}
 }
 
@@ -203,7 +218,7 @@ func (p *policy) judge(r *run) {
 		}
 	case r.mode == backward && r.down == 0, r.mode == tail && r.bytes >= p.openBytes:
 		r.mode = closed
-	case r.mode == closed && r.bytes >= p.openBytes && r.down == 0:
+	case (r.mode == closed || r.mode == landing) && r.bytes >= p.openBytes && r.down == 0:
 		r.mode, r.opened = forward, r.bytes
 	}
 }
@@ -256,6 +271,8 @@ func (p *policy) next(r *run) weir.Range {
 		return weir.Range{Off: max(0, r.lo-reach), End: r.lo}
 	case tail:
 		return weir.Range{Off: r.hi, End: p.size}
+	case landing:
+		return weir.Range{Off: min(r.hi, r.land), End: min(p.size, r.land)}
 	}
 	return weir.Range{}
 }
@@ -267,7 +284,7 @@ func (p *policy) moved(r *run) bool {
 	if next.Empty() != r.window.Empty() {
 		return true
 	}
-	if next.Empty() || r.mode == tail {
+	if next.Empty() || r.mode == tail || r.mode == landing {
 		return false
 	}
 	step := max(p.pieceBytes, next.Len()/8)

@@ -2,6 +2,7 @@ package reader
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +57,19 @@ func TestPolicy(t *testing.T) {
 	}
 	t.Run("FirstReadsOpenNothing", func(t *testing.T) {
 		none(t, newSubject(size, mib).reads(time.Millisecond, 128*kib, sequence(0, mib, 128*kib)...))
+	})
+	t.Run("IndexThenMiddle", func(t *testing.T) {
+		// As a player does with a film that was probed: its head is in the page cache.
+		const at = 800*mib + 600*kib
+		for looked, want := range map[bool][]weir.Range{true: {{Off: at + 128*kib, End: at + 128*kib + mib}}, false: nil} {
+			s := newSubject(size, mib)
+			s.looked = looked
+			s.reads(time.Millisecond, 128*kib, size-300*kib)
+			if w := s.reads(time.Millisecond, 128*kib, at); !slices.Equal(w, want) {
+				t.Errorf("looked at before %v: windows %v, want %v", looked, w, want)
+			}
+			none(t, s.reads(time.Millisecond, 128*kib, 300*mib))
+		}
 	})
 	t.Run("GrowsFromAPiece", func(t *testing.T) {
 		s := newSubject(size, 4*mib)

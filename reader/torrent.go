@@ -120,7 +120,10 @@ func (t *Torrent) Open(info *weir.TorrentInfo, file int, access Access) (*Handle
 }
 
 func (t *Torrent) follow(f *weir.FileInfo, onIdle func()) follower {
-	return follower{policy: newPolicy(f.Length, t.info.PieceLength, t.budget.total), stream: t.newStream(), base: f.Offset, onIdle: onIdle}
+	p := newPolicy(f.Length, t.info.PieceLength, t.budget.total)
+	head, _ := t.info.Pieces(weir.Range{Off: f.Offset, End: f.Offset + f.Length})
+	p.looked = f.Length > 0 && t.cache.Has(weir.PieceID{Torrent: t.info.InfoHash, Index: head})
+	return follower{policy: p, stream: t.newStream(), base: f.Offset, onIdle: onIdle}
 }
 
 func (t *Torrent) newStream() stream {

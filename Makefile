@@ -82,7 +82,7 @@ interop:
 # How fast weir is, beside what is possible on the same line: docs/performance.md
 # explains it. As root, or it does without delays that real TCP sees.
 bench: build
-	@.ci/need run
+	@.ci/need bench
 	go run ./cmd/internal/bench $(BENCHARGS)
 
 check: fmt vet lint static test

@@ -18,6 +18,7 @@ type candidates struct {
 	dialing  int
 	vain     int  // dials that failed since one succeeded
 	fresh    bool // something was added since the last look
+	hurry    bool // reads wait, and nobody is connected
 	changed  bool // acquaintances were made or lost since they were written
 	reached  bool // somebody was connected since the swarm began
 }
@@ -27,6 +28,7 @@ type candidate struct {
 	origin   origin
 	busy     bool // dialing or connected
 	failures int
+	ended    time.Time // the last dial or connection
 	next     time.Time // not to be dialed before
 	manner   manner    // how to speak to it first
 
@@ -92,7 +94,7 @@ func (c *candidates) next(now time.Time) (string, *candidate) {
 		return "", nil
 	}
 	for a, k := range c.known {
-		if k.busy || now.Before(k.next) || c.banned(a, now) {
+		if k.busy || now.Before(k.next) && !(c.hurry && now.Sub(k.ended) >= hurriedBackoff) || c.banned(a, now) {
 			continue
 		}
 		if best == nil || c.better(k, best) {
@@ -184,7 +186,7 @@ func (c *candidates) gone(addr string, dialed, useful bool, why error, now time.
 	default:
 		k.failures++
 	}
-	k.next = now.Add(backoff(k.failures))
+	k.ended, k.next = now, now.Add(backoff(k.failures))
 }
 
 // refused says that an address could not be joined. Who hung up is tried in
@@ -212,6 +214,10 @@ func (c *candidates) tooEarly(addr string) {
 		k.manner, k.busy, c.fresh = plainLate, false, true
 	}
 }
+
+// hurriedBackoff is the longest that a candidate is left alone while reads wait and
+// nobody is connected: it may be the only one that there is, and come back.
+const hurriedBackoff = 5 * time.Second
 
 // backoff doubles from a second to five minutes.
 func backoff(failures int) time.Duration {

@@ -35,6 +35,24 @@ func TestCandidates(t *testing.T) {
 			}
 		}
 	})
+	t.Run("TheOnlyPeerIsTriedOftenWhileReadsWait", func(t *testing.T) {
+		c := newCandidates(plainEarly, noPriority)
+		c.add(fromTracker, "1.2.3.4:5")
+		addr, k := c.next(now)
+		k.failures = 8
+		c.gone(addr, true, false, errors.New("refused"), now)
+		later := now.Add(hurriedBackoff)
+		if _, again := c.next(later); again != nil {
+			t.Error("tried again although nobody waits")
+		}
+		c.hurry = true
+		if _, again := c.next(later.Add(-time.Second)); again != nil {
+			t.Error("tried again too early")
+		}
+		if _, again := c.next(later); again == nil {
+			t.Errorf("not tried again after %v", hurriedBackoff)
+		}
+	})
 	t.Run("AUsefulPeerIsTriedSoon", func(t *testing.T) {
 		c := newCandidates(plainEarly, noPriority)
 		c.add(fromTracker, "1.2.3.4:5")

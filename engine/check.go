@@ -8,12 +8,6 @@ import (
 	"github.com/weirfs/weir/engine/source"
 )
 
-// Records are what a Checker reads of a Store.
-type Records interface {
-	// Record returns an error that wraps weir.ErrNotFound if there is none.
-	Record(bucket string, key []byte) ([]byte, error)
-}
-
 // Checker compares pieces with the metadata that an engine left in its Store's
 // records. It needs no engine. It keeps one torrent in memory at a time: ask for
 // pieces torrent by torrent. It is for one goroutine.
@@ -52,7 +46,7 @@ func (c *Checker) Check(id weir.PieceID, data []byte) error {
 // recallMetainfo reads the metadata of a torrent and all that is known of its
 // hashes. Every error wraps weir.ErrNotFound.
 func recallMetainfo(records Records, ih weir.InfoHash) (*metainfo, error) {
-	b, err := records.Record(MetadataBucket, ih[:])
+	b, err := readDictionary(records, ih)
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w: %v", ih, weir.ErrNotFound, err)
 	}

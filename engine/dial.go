@@ -51,6 +51,7 @@ func firstManner(e Encryption) manner {
 // dial connects to as many candidates as the bounds allow.
 func (s *swarm) dial(now time.Time) {
 	s.candidates.fresh = false
+	s.candidates.hurry = len(s.peers) == 0 && (len(s.waiters) > 0 || s.pick == nil && s.box.uses() > 0)
 	if now.Sub(s.yielded) < yieldFor {
 		return
 	}

@@ -37,6 +37,10 @@ func (t *Torrent) Keep() error {
 	if m == nil || t.kept.Load() {
 		return nil
 	}
+	b := m.dict.held()
+	if b == nil {
+		return nil // only what is in the Store is left there
+	}
 	for f := range m.info.Files {
 		if layer := m.hashes.Layer(f); layer != nil {
 			if err := t.eng.opts.Store.PutRecord(LayersBucket, layerKey(t.ih, f), layer); err != nil {
@@ -44,10 +48,15 @@ func (t *Torrent) Keep() error {
 			}
 		}
 	}
-	if err := t.eng.opts.Store.PutRecord(MetadataBucket, t.ih[:], m.bytes); err != nil {
+	b, err := packDictionary(b)
+	if err == nil {
+		err = t.eng.opts.Store.PutRecord(MetadataBucket, t.ih[:], b)
+	}
+	if err != nil {
 		return fmt.Errorf("keep metadata of %s: %w", t.ih, err)
 	}
 	t.kept.Store(true)
+	m.dict.leave()
 	return nil
 }
 
@@ -80,7 +89,7 @@ func (t *Torrent) metainfo() *metainfo {
 // recall reads the metadata that was left in the Store, nil if there is none
 // that is right.
 func (t *Torrent) recall() *metainfo {
-	b, err := t.eng.opts.Store.Record(MetadataBucket, t.ih[:])
+	b, err := readDictionary(t.eng.opts.Store, t.ih)
 	if err != nil {
 		if !errors.Is(err, weir.ErrNotFound) {
 			t.eng.log.Warn("metadata not read from the cache", "torrent", t.ih, "err", err)
@@ -93,6 +102,7 @@ func (t *Torrent) recall() *metainfo {
 		return nil
 	}
 	t.recallLayers(m)
+	m.dict.leave()
 	return m
 }
 
@@ -115,7 +125,7 @@ func (t *Torrent) expect(kept bool) {
 // size estimates the memory that the metadata takes.
 func (m *metainfo) size() int64 {
 	const perFile = 150
-	return 2*int64(len(m.bytes)) + int64(len(m.info.Files))*perFile
+	return int64(len(m.dict.held())) + int64(m.dict.size) + int64(len(m.info.Files))*perFile
 }
 
 // setMeta makes the metadata known, once.

@@ -36,7 +36,7 @@ func (s *swarm) extensionHandshake(p *peer) []byte {
 		h.YourIp = pp.CompactIp(ip.AsSlice())
 	}
 	if m := s.t.meta.Load(); m != nil {
-		h.MetadataSize = len(m.bytes)
+		h.MetadataSize = m.dict.size
 	}
 	return bencode.MustMarshal(h)
 }
@@ -123,12 +123,29 @@ func (s *swarm) serveMetadata(p *peer, piece int64) {
 	if p.metadataID == 0 {
 		return
 	}
+	m := s.t.meta.Load()
+	if m == nil || piece < 0 || piece >= int64(metadataPieces(m.dict.size)) {
+		s.answerMetadata(p, piece, nil)
+		return
+	}
+	b, read := m.dict.ask(dictionaryAsk{p, piece})
+	if b != nil {
+		s.answerMetadata(p, piece, b)
+	}
+	if read {
+		s.readDictionary(m)
+	}
+}
+
+// answerMetadata sends a piece of the info dictionary b, which has it, or if that is
+// nil refuses to.
+func (s *swarm) answerMetadata(p *peer, piece int64, b []byte) {
 	answer := metadataMessage{Type: int64(pp.RejectMetadataExtensionMsgType), Piece: piece}
 	var data []byte
-	if m := s.t.meta.Load(); m != nil && piece >= 0 && piece < int64(metadataPieces(len(m.bytes))) {
-		answer.Type, answer.Total = int64(pp.DataMetadataExtensionMsgType), int64(len(m.bytes))
+	if b != nil {
+		answer.Type, answer.Total = int64(pp.DataMetadataExtensionMsgType), int64(len(b))
 		off := int(piece) * metadataPieceBytes
-		data = m.bytes[off:min(off+metadataPieceBytes, len(m.bytes))]
+		data = b[off:min(off+metadataPieceBytes, len(b))]
 	}
 	payload := append(bencode.MustMarshal(answer), data...)
 	p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, payload) })

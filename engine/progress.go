@@ -13,17 +13,18 @@ import (
 // progress is what there is to know about why reads wait. What follows from it is
 // pure.
 type progress struct {
-	metadata bool // it is known
-	wanted   bool // something is
-	arrived  bool // blocks came since the last report
+	metadata bool          // it is known
+	wanted   bool          // something is
+	silent   time.Duration // since something is wanted and the last block came
 
 	waiting int           // reads
 	waited  time.Duration // the longest
 	piece   int           // that this one lacks; -1 when none waits
+	arrived bool          // blocks came since the last report
 
 	peers        int // connected
 	withMetadata int // of these, who offer the metadata
-	having       int // of these, who have the piece
+	having       int // of these, who have the piece, or something that is wanted
 	serving      int // of these, who serve us
 	known        int // addresses
 	dialing      int // of these, being dialed
@@ -35,7 +36,7 @@ func (f *progress) state() State {
 	switch {
 	case !f.metadata:
 		return StateMetadata
-	case f.waiting > 0 && !f.arrived && f.waited > reportEvery:
+	case f.waiting > 0 && !f.arrived && f.waited > reportEvery, f.wanted && f.silent > tellAfter:
 		return StateStuck
 	case f.waiting > 0:
 		return StateReading
@@ -48,6 +49,10 @@ func (f *progress) state() State {
 // why returns a sentence that says what is missing, for a torrent that makes no
 // progress.
 func (f *progress) why() string {
+	what := "what is wanted"
+	if f.piece >= 0 {
+		what = fmt.Sprintf("piece %d", f.piece)
+	}
 	switch {
 	case f.peers == 0 && f.known == 0:
 		if len(f.trackers) > 0 {
@@ -67,11 +72,11 @@ func (f *progress) why() string {
 	case !f.metadata:
 		return fmt.Sprintf("the metadata is on its way from %s", count(f.withMetadata))
 	case f.having == 0:
-		return fmt.Sprintf("%s connected, none has piece %d", count(f.peers), f.piece)
+		return fmt.Sprintf("%s connected, none has %s", count(f.peers), what)
 	case f.serving == 0:
-		return fmt.Sprintf("%s with piece %d connected, waiting for a turn (choked)", count(f.having), f.piece)
+		return fmt.Sprintf("%s with %s connected, waiting for a turn (choked)", count(f.having), what)
 	}
-	return fmt.Sprintf("%s with piece %d connected, none has sent anything lately", count(f.serving), f.piece)
+	return fmt.Sprintf("%s with %s connected, none has sent anything lately", count(f.serving), what)
 }
 
 // dialTrouble says in words what came of dialing a peer.

@@ -45,6 +45,10 @@ func TestProgress(t *testing.T) {
 		{"Reading", with(func(f *progress) { f.arrived = true }), StateReading, ""},
 		{"JustBegun", with(func(f *progress) { f.waited = time.Millisecond }), StateReading, ""},
 		{"Fetching", progress{metadata: true, wanted: true}, StateFetching, ""},
+		{"FetchingNothing", progress{metadata: true, wanted: true, silent: time.Minute, piece: -1, peers: 2, having: 1}, StateStuck,
+			"1 peer with what is wanted connected, waiting for a turn (choked)"},
+		{"NobodyToFetchFrom", progress{metadata: true, wanted: true, silent: time.Minute, piece: -1}, StateStuck,
+			"no peer is known, and there is no tracker to ask"},
 		{"Idle", progress{metadata: true}, StateIdle, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -32,11 +32,20 @@ type Stats struct {
 
 	Waiting int           // reads that wait for pieces
 	Waited  time.Duration // the longest of them
-	// Why says in a sentence what keeps the reads waiting; empty when none waits,
-	// or when blocks arrive.
+	// Why says in a sentence what keeps the reads, or what is wanted, waiting; empty
+	// when nothing is, or when blocks arrive.
 	Why string
+	// Missed is the last read that was given up at its deadline, nil when there was
+	// none since the start.
+	Missed *Missed
 	// Trackers have one line each: their name and what they said last.
 	Trackers []string
+}
+
+// Missed is a read, or a look for metadata, that ended at its deadline.
+type Missed struct {
+	At  time.Time
+	Why string // a sentence
 }
 
 // State is what a torrent does.
@@ -49,7 +58,7 @@ const (
 	StateIdle     State = "idle"     // warm, and nothing is wanted
 	StateFetching State = "fetching" // something is wanted, nobody waits for it
 	StateReading  State = "reading"  // reads wait, and blocks arrive
-	StateStuck    State = "stuck"    // reads wait, and nothing arrives: see Why
+	StateStuck    State = "stuck"    // reads wait or something is wanted, and nothing arrives: see Why
 )
 
 // Stats never waits for the network. It is a second old at most while the
@@ -73,6 +82,7 @@ func (t *Torrent) Stats() Stats {
 	s.Recalled = t.counts.recalled.Load()
 	s.Verified = t.counts.verified.Load()
 	s.Failed = t.counts.failed.Load()
+	s.Missed = t.missed.Load()
 	return s
 }
 
@@ -84,6 +94,7 @@ type gauge struct {
 	recalled int64
 	share    time.Time // when the availability was counted
 	stuck    bool      // the log was told
+	heard    time.Time // when nothing was wanted, or a block came
 }
 
 const (
@@ -146,12 +157,12 @@ func (s *swarm) tellStats(now time.Time) {
 	s.report.Store(&r)
 
 	switch {
-	case r.Why != "" && f.waiting > 0 && f.waited > tellAfter && !g.stuck:
+	case r.Why != "" && (f.waiting > 0 && f.waited > tellAfter || f.silent > tellAfter) && !g.stuck:
 		g.stuck = true
 		s.log.Warn("no progress", "why", r.Why)
-	case g.stuck && (r.Why == "" || f.waiting == 0):
+	case g.stuck && (r.Why == "" || f.waiting == 0 && !f.wanted):
 		g.stuck = false
-		if f.waiting > 0 {
+		if f.waiting > 0 || f.wanted {
 			s.log.Info("progress again")
 		}
 	}
@@ -168,7 +179,8 @@ func (s *swarm) tellCounts() {
 	g.hedged, g.recalled = st.Hedged, st.Recalled
 }
 
-// tellAfter is how long a read may wait without progress before the log says so.
+// tellAfter is how long a read may wait, or what is wanted may not come, before the
+// log says so.
 const tellAfter = 10 * time.Second
 
 // facts gathers what there is to say about progress.
@@ -183,6 +195,11 @@ func (s *swarm) facts(now time.Time, arrived bool) progress {
 	} else {
 		f.wanted = s.pick.Busy()
 	}
+	if g := &s.gauge; arrived || !f.wanted || g.heard.IsZero() {
+		g.heard = now
+	} else {
+		f.silent = now.Sub(g.heard)
+	}
 	for index, list := range s.waiters {
 		for _, w := range list {
 			f.waiting++
@@ -195,7 +212,7 @@ func (s *swarm) facts(now time.Time, arrived bool) progress {
 		if p.metadataID != 0 && p.metadataSize > 0 {
 			f.withMetadata++
 		}
-		if f.piece >= 0 && p.pk != nil && p.pk.HasPiece(f.piece) {
+		if p.pk != nil && (f.piece >= 0 && p.pk.HasPiece(f.piece) || f.piece < 0 && p.interested) {
 			f.having++
 			if p.unchoked {
 				f.serving++
@@ -225,4 +242,11 @@ func (s *swarm) trackerReport() (seeds, leeches int, lines []string) {
 		}
 	}
 	return seeds, leeches, lines
+}
+
+// missed notes that a read is given up at its deadline, and why.
+func (s *swarm) missed() {
+	now := time.Now()
+	f := s.facts(now, false)
+	s.t.missed.Store(&Missed{At: now, Why: f.why()})
 }

@@ -312,7 +312,12 @@ func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) 
 	case <-w.done:
 		return nil
 	case <-ctx.Done():
-		s.do(func() { s.leave(w, picker.Span{First: first, End: end}) })
+		s.do(func() {
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				s.missed()
+			}
+			s.leave(w, picker.Span{First: first, End: end})
+		})
 		return ctx.Err()
 	case <-s.ended:
 		if s.t.done.Err() != nil {

@@ -16,7 +16,7 @@ import (
 // metainfo is what is known of a torrent once its metadata is there.
 type metainfo struct {
 	info   *weir.TorrentInfo
-	bytes  []byte // the info dictionary, for peers that ask
+	dict   dictionary // for peers that ask
 	hashes *verify.Hashes
 }
 
@@ -26,7 +26,7 @@ func newMetainfo(spec *source.Spec) (*metainfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metainfo{info: spec.Info, bytes: spec.InfoBytes, hashes: hashes}, nil
+	return &metainfo{info: spec.Info, dict: newDictionary(spec.InfoBytes), hashes: hashes}, nil
 }
 
 // Torrent is one torrent of an Engine. It is safe for concurrent use.
@@ -41,6 +41,7 @@ type Torrent struct {
 	endWith context.CancelCauseFunc
 
 	counts counters
+	missed atomic.Pointer[Missed]
 
 	mu       sync.Mutex
 	known    bool          // the metadata is
@@ -133,6 +134,9 @@ func (t *Torrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
 		case <-metaCh:
 			sw.use(-1)
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				sw.do(sw.missed)
+			}
 			sw.use(-1)
 			return nil, ctx.Err()
 		case <-t.done.Done():

@@ -3,6 +3,7 @@ package fs
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,11 +11,17 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// sprout is an entry while its tree is being built.
+// sprout is an entry while its tree is being built. There is one for each of a
+// million files, so it has no name: that is in the metadata.
 type sprout struct {
+	dir uint32 // of the builder's folders, the one that holds it
+	ref uint32 // as in node, but the number of a folder is the builder's
+}
+
+// kid is an entry while its folder is being sorted.
+type kid struct {
 	name string // raw at first, then safe
-	dir  uint32 // of the builder's folders, the one that holds it
-	ref  uint32 // as in node
+	ref  uint32 // as in sprout
 }
 
 // dirKey names a folder of the builder by its parent and its raw name.
@@ -28,8 +35,9 @@ type builder struct {
 	info  *weir.TorrentInfo
 	limit int // entries, the torrent's folder included
 	byKey map[dirKey]uint32
-	dirs  int
+	dirs  []string // raw names of folders
 	all   []sprout
+	text  int // bytes of all names
 	// The folders of the path that was added last: files mostly come grouped, so
 	// that most look-ups are a comparison and not a map access.
 	lastNames []string
@@ -44,7 +52,8 @@ func newTree(info *weir.TorrentInfo) (*tree, error) {
 }
 
 func buildTree(info *weir.TorrentInfo, limit int) (*tree, error) {
-	b := &builder{info: info, limit: limit, byKey: make(map[dirKey]uint32), dirs: 1, all: make([]sprout, 0, len(info.Files))}
+	// With some room for folders: to grow is to copy all.
+	b := &builder{info: info, limit: limit, byKey: make(map[dirKey]uint32), dirs: make([]string, 1), all: make([]sprout, 0, len(info.Files)+len(info.Files)/16)}
 	for i := range info.Files {
 		if info.Files[i].Padding {
 			continue
@@ -63,11 +72,27 @@ func (b *builder) add(file int) error {
 	}
 	last := len(path) - 1
 	dir := b.folder(path[:last])
-	b.all = append(b.all, sprout{name: path[last], dir: dir, ref: uint32(file)})
+	b.put(sprout{dir, uint32(file)}, path[last])
 	if len(b.all) >= b.limit {
 		return fmt.Errorf("torrent %s: more than %d files and folders: %w", b.info.InfoHash, b.limit-1, weir.ErrInvalid)
 	}
 	return nil
+}
+
+func (b *builder) put(s sprout, name string) {
+	b.all = append(b.all, s)
+	b.text += len(name)
+}
+
+// name returns the raw name of an entry.
+func (b *builder) name(s sprout) string {
+	if s.ref&dirBit != 0 {
+		return b.dirs[s.ref&^dirBit]
+	}
+	if path := b.info.Files[s.ref].Path; len(path) > 0 {
+		return path[len(path)-1]
+	}
+	return ""
 }
 
 // folder returns the folder at path, and makes it and those above it if they
@@ -86,10 +111,10 @@ func (b *builder) folder(path []string) uint32 {
 		key := dirKey{dir, name}
 		sub, ok := b.byKey[key]
 		if !ok {
-			sub = uint32(b.dirs)
-			b.dirs++
+			sub = uint32(len(b.dirs))
+			b.dirs = append(b.dirs, name)
 			b.byKey[key] = sub
-			b.all = append(b.all, sprout{name: name, dir: dir, ref: dirBit | sub})
+			b.put(sprout{dir, dirBit | sub}, name)
 		}
 		dir = sub
 		b.lastDirs = append(b.lastDirs, dir)
@@ -101,11 +126,11 @@ func (b *builder) folder(path []string) uint32 {
 // group sorts the sprouts by the folder that holds them and returns where each
 // folder's begin.
 func (b *builder) group() (sorted []sprout, begin []uint32) {
-	begin = make([]uint32, b.dirs+1)
+	begin = make([]uint32, len(b.dirs)+1)
 	for i := range b.all {
 		begin[b.all[i].dir+1]++
 	}
-	for d := range b.dirs {
+	for d := range len(b.dirs) {
 		begin[d+1] += begin[d]
 	}
 	next := slices.Clone(begin)
@@ -126,18 +151,24 @@ func (b *builder) grow() (*tree, error) {
 	t := &tree{
 		info:   b.info,
 		nodes:  make([]node, 1, n+1),
-		dirs:   make([]span, 1, b.dirs),
+		dirs:   make([]span, 1, len(b.dirs)),
 		nodeOf: make([]uint32, len(b.info.Files)),
 		seen:   make([]atomic.Uint32, (n+31)/32),
 	}
 	t.nodes[0].ref = dirBit
-	names := make([]string, 1, n)
+	var names strings.Builder
+	names.Grow(b.text)
+	var kids []kid
 	// queue[i] is the builder's number of folder i, at its entry's number.
 	type place struct{ dir, node uint32 }
-	queue := make([]place, 1, b.dirs)
+	queue := make([]place, 1, len(b.dirs))
 	for i := 0; i < len(queue); i++ {
 		at := queue[i]
-		kids := sorted[begin[at.dir]:begin[at.dir+1]]
+		here := sorted[begin[at.dir]:begin[at.dir+1]]
+		kids = slices.Grow(kids[:0], len(here))
+		for _, s := range here {
+			kids = append(kids, kid{b.name(s), s.ref})
+		}
 		nameKids(kids)
 		s := span{first: uint32(len(t.nodes)), count: uint32(len(kids))}
 		for _, kid := range kids {
@@ -151,15 +182,16 @@ func (b *builder) grow() (*tree, error) {
 			} else {
 				t.nodeOf[ref] = number
 			}
-			t.nodes = append(t.nodes, node{parent: at.node, ref: ref})
-			names = append(names, kid.name)
+			t.nodes = append(t.nodes, node{name: uint32(names.Len()), parent: at.node, ref: ref})
+			names.WriteString(kid.name)
 		}
 		t.dirs[i] = s
+		if names.Len() > math.MaxUint32 {
+			return nil, fmt.Errorf("torrent %s: more than 4 GiB of names: %w", b.info.InfoHash, weir.ErrInvalid)
+		}
 	}
-	t.nodes = append(t.nodes, node{})
-	if !t.intern(names) {
-		return nil, fmt.Errorf("torrent %s: more than 4 GiB of names: %w", b.info.InfoHash, weir.ErrInvalid)
-	}
+	t.nodes = append(t.nodes, node{name: uint32(names.Len())})
+	t.names = names.String()
 	return t, nil
 }
 
@@ -167,12 +199,16 @@ func (b *builder) grow() (*tree, error) {
 // Equal names, which validation should have refused, and a name that is equal to
 // another one's cut form get numbers: folders before files, then in torrent
 // order, the first keeps the name.
-func nameKids(kids []sprout) {
+func nameKids(kids []kid) {
 	for i := range kids {
 		kids[i].name = SafeName(kids[i].name)
 	}
-	slices.SortFunc(kids, func(a, b sprout) int {
-		return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(b.ref&dirBit, a.ref&dirBit), cmp.Compare(a.ref, b.ref))
+	slices.SortFunc(kids, func(a, b kid) int {
+		// Nearly always the names decide; cmp.Or would look at all the rest, too.
+		if c := strings.Compare(a.name, b.name); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(b.ref&dirBit, a.ref&dirBit), cmp.Compare(a.ref, b.ref))
 	})
 	equal := false
 	for i := 1; i < len(kids) && !equal; i++ {
@@ -184,7 +220,7 @@ func nameKids(kids []sprout) {
 }
 
 // numberKids gives sorted kids with equal names numbers, and sorts them again.
-func numberKids(kids []sprout) {
+func numberKids(kids []kid) {
 	taken := make(map[string]bool, len(kids))
 	for i := range kids {
 		taken[kids[i].name] = true
@@ -205,5 +241,5 @@ func numberKids(kids []sprout) {
 			}
 		}
 	}
-	slices.SortFunc(kids, func(a, b sprout) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(kids, func(a, b kid) int { return strings.Compare(a.name, b.name) })
 }

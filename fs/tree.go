@@ -1,9 +1,7 @@
 package fs
 
 import (
-	"math"
 	"sort"
-	"strings"
 	"sync/atomic"
 
 	"github.com/weirfs/weir"
@@ -124,24 +122,4 @@ func (t *tree) markSeen(n uint32) {
 func (t *tree) takeSeen(n uint32) bool {
 	word, bit := &t.seen[n/32], uint32(1)<<(n%32)
 	return word.Load()&bit != 0 && word.And(^bit)&bit != 0
-}
-
-// intern joins the names of all nodes, which are given in entry order.
-func (t *tree) intern(names []string) bool {
-	total := 0
-	for _, name := range names {
-		total += len(name)
-	}
-	if total > math.MaxUint32 {
-		return false
-	}
-	var b strings.Builder
-	b.Grow(total)
-	for i, name := range names {
-		t.nodes[i].name = uint32(b.Len())
-		b.WriteString(name)
-	}
-	t.nodes[len(names)].name = uint32(b.Len())
-	t.names = b.String()
-	return true
 }

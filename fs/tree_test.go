@@ -194,6 +194,11 @@ func TestTreeMillion(t *testing.T) {
 	start := time.Now()
 	g := growT(t, info)
 	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	// What is thrown away on the way counts too: the process keeps the room for it.
+	if all := float64(after.TotalAlloc-before.TotalAlloc) / float64(g.len()); all > 64 {
+		t.Errorf("%.1f bytes allocated per entry", all)
+	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	perEntry := float64(after.HeapAlloc-before.HeapAlloc) / float64(g.len())

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -73,7 +75,9 @@ func addOne(ctx context.Context, l *live, arg, into string) (api.Added, error) {
 	info, err := os.Stat(arg)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrInvalid), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
-		// No file: a magnet, a URL or an info hash.
+		if !maySource(arg) {
+			return api.Added{}, fmt.Errorf("no such file, and neither a magnet, a URL nor an info hash: check the path: %w", weir.ErrNotFound)
+		}
 		return l.Add(ctx, arg, into)
 	case err != nil:
 		return api.Added{}, err
@@ -87,4 +91,16 @@ func addOne(ctx context.Context, l *live, arg, into string) (api.Added, error) {
 		return api.Added{}, err
 	}
 	return l.AddFile(ctx, content, into)
+}
+
+// maySource reports whether an argument that names no file may be a source all the
+// same: a magnet, a URL, or an info hash by its length.
+func maySource(arg string) bool {
+	scheme, _, ok := strings.Cut(arg, ":")
+	switch n := len(strings.TrimSpace(arg)); {
+	case ok:
+		return slices.Contains([]string{"magnet", "http", "https"}, strings.ToLower(strings.TrimSpace(scheme)))
+	default:
+		return n == 32 || n == 40 || n == 64
+	}
 }

@@ -51,8 +51,12 @@ func newCache() *cobra.Command {
 		Example: `  weir cache stat
   weir cache verify --cache /big/weir
   weir cache resize 100GiB`,
-		Args: usage(cobra.NoArgs, "stat, verify, clear or resize"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{unknownCommand(cmd, args[0]), cmd.CommandPath()}
+			}
+			return cmd.Help()
+		},
 	}
 	for _, name := range []string{"cache", config.FileFlag} {
 		cmd.PersistentFlags().AddFlag(f.cmd.Flags().Lookup(name))
@@ -99,7 +103,7 @@ a mount has the cache, also how often it was of use since that began.
 ` + exitCodes,
 		Example: `  weir cache stat
   weir cache stat --json | jq .disk_bytes`,
-		Args: usage(cobra.NoArgs, "none"),
+		Args: usage(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(cmd.ErrOrStderr(), func(c openedCache, _ *cache.Cache) error {
 				s, err := c.CacheStat(cmd.Context())
@@ -129,7 +133,7 @@ Exit codes:
   2  the command line is wrong`,
 		Example: `  weir cache verify
   weir cache verify --json`,
-		Args: usage(cobra.NoArgs, "none"),
+		Args: usage(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(cmd.ErrOrStderr(), func(c openedCache, _ *cache.Cache) error {
 				return f.runVerify(cmd, c)
@@ -154,7 +158,7 @@ cache then.
 ` + exitCodes,
 		Example: `  weir cache clear
   weir cache clear --all --cache /big/weir`,
-		Args: usage(cobra.NoArgs, "none"),
+		Args: usage(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.with(cmd.ErrOrStderr(), func(c openedCache, here *cache.Cache) error {
 				if all && here == nil {

@@ -16,7 +16,7 @@ says what that took. It needs no network and leaves nothing behind.
 
 ` + exitCodes,
 		Example: "  weir demo",
-		Args:    usage(cobra.NoArgs, "none"),
+		Args:    usage(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo.Run(cmd.Context(), demo.Options{Out: cmd.OutOrStdout(), Version: weirVersion()})
 		},

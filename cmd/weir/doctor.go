@@ -34,7 +34,7 @@ func newDoctor() *cobra.Command {
 		Example: `  weir doctor
   weir doctor --listen :6881 --cache /mnt/nas/weir
   weir doctor --json`,
-		Args: usage(cobra.NoArgs, "none"),
+		Args: usage(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			settings, err := config.Settle(mount.Flags(), config.ThisHost())
 			var found []doctor.Finding

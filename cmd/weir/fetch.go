@@ -42,7 +42,7 @@ weir pin keeps it there.
 func fetch(ctx context.Context, l *live, out screen, asJSON bool) error {
 	name := l.full(l.Path)
 	var show func(api.Progress)
-	end := func() {}
+	end := func(bool) {}
 	switch {
 	case asJSON:
 		show = func(p api.Progress) { _ = printJSONLine(out, p) } // a closed pipe ends us by its signal
@@ -52,9 +52,7 @@ func fetch(ctx context.Context, l *live, out screen, asJSON bool) error {
 		show, end = lineProgress(out, name)
 	}
 	err := l.Fetch(ctx, l.Path, show)
-	if err == nil {
-		end()
-	}
+	end(err == nil)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", name, err)
 	}
@@ -62,10 +60,13 @@ func fetch(ctx context.Context, l *live, out screen, asJSON bool) error {
 }
 
 // barProgress draws a bar with rate and time left. The words for why nothing comes
-// stand in the place of the name.
-func barProgress(w io.Writer, name string) (show func(api.Progress), end func()) {
+// stand in the place of the name. end leaves the bar's line, and fills the bar if
+// all is there.
+func barProgress(w io.Writer, name string) (show func(api.Progress), end func(all bool)) {
 	var bar *progressbar.ProgressBar
+	drawn := false
 	show = func(p api.Progress) {
+		drawn = true
 		if bar == nil {
 			if p.TotalBytes == 0 && p.Wait != "" {
 				fmt.Fprintf(w, "\r\x1b[K%s", printable(p.Wait))
@@ -83,17 +84,19 @@ func barProgress(w io.Writer, name string) (show func(api.Progress), end func())
 		bar.Describe(cut(printable(what), 30))
 		_ = bar.Set64(p.HaveBytes) // of a terminal that is gone
 	}
-	end = func() {
-		if bar != nil {
+	end = func(all bool) {
+		if bar != nil && all {
 			_ = bar.Finish()
 		}
-		fmt.Fprintln(w)
+		if drawn {
+			fmt.Fprintln(w)
+		}
 	}
 	return show, end
 }
 
 // lineProgress prints a line now and then.
-func lineProgress(w io.Writer, name string) (show func(api.Progress), end func()) {
+func lineProgress(w io.Writer, name string) (show func(api.Progress), end func(all bool)) {
 	var told time.Time
 	var last api.Progress
 	show = func(p api.Progress) {
@@ -112,6 +115,10 @@ func lineProgress(w io.Writer, name string) (show func(api.Progress), end func()
 		}
 		fmt.Fprintln(w)
 	}
-	end = func() { fmt.Fprintf(w, "%s: all %s are here\n", printable(name), sizeText(last.TotalBytes)) }
+	end = func(all bool) {
+		if all {
+			fmt.Fprintf(w, "%s: all %s are here\n", printable(name), sizeText(last.TotalBytes))
+		}
+	}
 	return show, end
 }

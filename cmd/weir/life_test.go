@@ -291,3 +291,24 @@ func TestSecondSignal(t *testing.T) {
 	wantSum(t, m.Path("sample", "sub", "one.bin"), p.sum(t, 1))
 	m.Unmount(t)
 }
+
+// TestSignalEcho sends one signal twice at once, as timeout(1) does. It is taken
+// for one: programs that use the mount get their second, and nothing is forced.
+func TestSignalEcho(t *testing.T) {
+	p := publish(t, 1<<20, swarmtest.Link{})
+	dir := t.TempDir()
+	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
+	f, err := os.Open(m.Path("sample", "big.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m.Signal(t, syscall.SIGTERM)
+	m.Signal(t, syscall.SIGTERM)
+	if err := m.Wait(t); err != nil {
+		t.Errorf("weir ended with %v: %s", err, m.Log())
+	}
+	if isMounted(t, m.Dir) {
+		t.Error("it is still mounted")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,7 +37,7 @@ func TestKeeping(t *testing.T) {
 		{[]string{"status", m.Path("sample", "sub", "one.bin")}, "768 KiB of 768 KiB (100%), 4 of 4 pieces"},
 		{[]string{"pin", m.Path("sample", "big.bin")}, "big.bin: 2.0 MiB more are kept"},
 		{[]string{"fetch", "--json", m.Path("sample")}, `"done":true`},
-		{[]string{"ls", m.Dir}, "complete, pinned"},
+		{[]string{"ls", m.Dir}, "complete, partly pinned"},
 		{[]string{"evict", m.Path("sample", "sub")}, "dropped 3.3 MiB"},
 		{[]string{"unpin", m.Path("sample")}, "2.0 MiB are kept no longer"},
 		{[]string{"top", "--count", "1", m.Dir}, "1 torrents"},
@@ -126,6 +127,28 @@ func TestTexts(t *testing.T) {
 	}
 }
 
+// TestWaitTexts has a line for each program that waits, whatever the kernel makes of
+// its reads.
+func TestWaitTexts(t *testing.T) {
+	got := waitTexts([]api.Wait{
+		{Path: "film/a.mkv", Off: 2 << 20, Bytes: 128 << 10, PID: 7, Program: "mpv", Seconds: 2.04, For: "no peers"},
+		{Path: "later", PID: 9, Program: "ls", Seconds: 1, For: "its metadata"},
+		{Path: "film/a.mkv", Off: 1 << 20, Bytes: 128 << 10, PID: 7, Program: "mpv", Seconds: 1, For: "no peers"},
+		{Path: "film/a.mkv", Off: 0, Bytes: 4096, PID: 8, Program: "mpv", Seconds: 1, For: "no peers"},
+	})
+	want := []string{
+		"mpv (process 7), for 2s: 2 requests, 256 KiB at 1.0 MiB of film/a.mkv: no peers",
+		"ls (process 9), for 1s: a look into later: its metadata",
+		"mpv (process 8), for 1s: 4.0 KiB at 0 B of film/a.mkv: no peers",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := waitTexts(nil); len(got) > 0 {
+		t.Errorf("nobody waits: %q", got)
+	}
+}
+
 // TestLineProgress says now and then how far it is, and at the end that all came.
 func TestLineProgress(t *testing.T) {
 	var b bytes.Buffer
@@ -133,7 +156,7 @@ func TestLineProgress(t *testing.T) {
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 1 << 20, Rate: 1 << 20})
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 2 << 20}) // too soon
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 4 << 20})
-	end()
+	end(true)
 	want := "x: 1.0 MiB of 4.0 MiB (25%), 1.0 MiB/s, 3s left\nx: all 4.0 MiB are here\n"
 	if b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
@@ -147,10 +170,26 @@ func TestBarProgress(t *testing.T) {
 	show(api.Progress{Wait: "waiting for the metadata of x"})
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 1 << 20, Wait: "no peer is connected"})
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 4 << 20, Rate: 5})
-	end()
+	end(true)
 	for _, want := range []string{"waiting for the metadata", "no peer is connected", "film.mkv", "100%"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q lacks %q", b.String(), want)
 		}
+	}
+
+	// What ends in the middle leaves the bar as it is, and its line: an error follows.
+	b.Reset()
+	show, end = barProgress(&b, "film.mkv")
+	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 1 << 20})
+	end(false)
+	if got := b.String(); strings.Contains(got, "100%") || !strings.HasSuffix(got, "\n") {
+		t.Errorf("interrupted: %q", got)
+	}
+	b.Reset()
+	if _, end = barProgress(&b, "film.mkv"); b.Len() > 0 {
+		t.Error("there is a bar before there is progress")
+	}
+	if end(false); b.Len() > 0 {
+		t.Errorf("an error before there is progress follows %q", b.String())
 	}
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
 )
 
@@ -17,7 +19,8 @@ func newLs() *cobra.Command {
 		Use:   "ls [flags] [DIR]",
 		Short: "list the torrents of a mount and how they do",
 		Long: `ls lists the torrents in and beneath DIR, a folder of a mount (by default the
-working folder): name, size, how much of it is held, peers, rates and state.
+working folder), or the one that DIR lies in: name, size, how much of it is held,
+peers, rates and state.
 
 States: cold (nobody uses it), metadata (a magnet that looks for its metadata),
 idle (connected, nothing is wanted), fetching, reading, stuck (weir status says
@@ -39,8 +42,14 @@ why), complete (all of it is held).
 			}
 			list := []api.Torrent{}
 			for _, t := range all {
-				if l.Path == "" || t.Path == l.Path || strings.HasPrefix(t.Path, l.Path+"/") {
+				// Inside of a torrent it is that one.
+				if l.Path == "" || strings.HasPrefix(t.Path+"/", l.Path+"/") || strings.HasPrefix(l.Path+"/", t.Path+"/") {
 					list = append(list, t)
+				}
+			}
+			if len(list) == 0 && l.Path != "" {
+				if _, err := os.Lstat(l.full(l.Path)); err != nil {
+					return fmt.Errorf("nothing in the mount is called %q: %w", l.Path, weir.ErrNotFound)
 				}
 			}
 			if asJSON {
@@ -63,8 +72,11 @@ func printTorrents(w io.Writer, list []api.Torrent, width int) error {
 			size = sizeText(t.SizeBytes)
 		}
 		state := string(t.State)
-		if t.PinnedBytes > 0 {
+		switch {
+		case t.PinnedBytes > 0 && t.PinnedBytes >= t.SizeBytes:
 			state += ", pinned"
+		case t.PinnedBytes > 0:
+			state += ", partly pinned"
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", cut(printable(t.Path), width), size, shareText(t.HaveBytes, t.SizeBytes),
 			t.Peers, rateText(t.DownloadRate), rateText(t.UploadRate), state)

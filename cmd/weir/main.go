@@ -7,7 +7,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 )
 
@@ -15,20 +14,8 @@ import (
 // they come again.
 var stopSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 
-// gcPercent lets the heap grow further between collections than Go's default:
-// each answer to the kernel is a buffer of 128 KiB beside little that lives, and
-// at 100 a GiB read costs some 440 collections, at 400 some 85.
-// memoryBytes is where that ends: the engine's budget and as much again.
-const (
-	gcPercent   = 400
-	memoryBytes = 512 << 20
-)
-
 func main() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(gcPercent)
-		debug.SetMemoryLimit(memoryBytes)
-	}
+	collectSeldom()
 	ctx, stop := signal.NotifyContext(context.Background(), stopSignals...)
 	context.AfterFunc(ctx, stop) // the second signal has its usual effect, unless a command listens for it
 	if isHelperCall(os.Args[0], os.Args[1:]) {

@@ -11,12 +11,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/daemon"
-	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 	"github.com/weirfs/weir/reader"
 )
@@ -33,7 +31,7 @@ A SOURCE is one of
   a .torrent file           ./debian.torrent
   its http(s) address       https://example.org/debian.torrent
   a magnet                  'magnet:?xt=urn:btih:…'   (quoted, because of the &)
-  an info hash              40 hexadecimal digits; needs --peer
+  an info hash              40 hexadecimal digits; its peers come from the DHT or --peer
 
 Sources are all looked at at the same time. One that can't be read, or that is
 not safe to mount, ends the command: a file or a magnet before anything is
@@ -110,7 +108,8 @@ func newMount() *cobra.Command {
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget what is added at the end")
 	f.BoolVar(&o.ByHash, "by-hash", false, "let programs open any torrent as DIR/by-hash/INFOHASH")
 	f.StringArrayVar(&o.Watch, "watch", nil, "add the .torrent and .magnet files in `FOLDER`, also those that come later; may be repeated")
-	f.DurationVar(&o.ReadTimeout, "read-timeout", time.Minute, "a read that the swarm has not answered after this `TIME` fails with ETIMEDOUT")
+	o.ReadTimeout = time.Minute
+	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "a read that the swarm has not answered after this `TIME`, such as 30s or 5m, fails with ETIMEDOUT")
 	f.StringArrayVar(&o.Peers, "peer", nil, "ask the peer at `HOST:PORT` too, for every source; may be repeated")
 	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 is any free one, give a fixed one to forward it")
 	f.BoolVar(&o.DHT, "dht", true, "look for peers of public torrents in the DHT too")
@@ -121,10 +120,10 @@ func newMount() *cobra.Command {
 	f.Uint32Var(&o.GID, "gid", o.GID, "show files as owned by this group `ID`")
 	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users in; needs user_allow_other in /etc/fuse.conf when not root")
 	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty, and hide what it holds")
-	f.StringVar(&quiet, "quiet-readers", "", "keep these `PROGRAMS` (name,name:head,…) from making the swarm fetch: they may read what is held, with :head the ends of files too")
+	f.StringVar(&quiet, "quiet-readers", "", "let these `PROGRAMS` (name,name:head,…) open no files, or with :head read only the first and the last 8 MiB of each")
 	f.StringVar(&o.Metrics, "metrics", "", "serve metrics for Prometheus, and pprof, over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
 	f.BoolVar(&noControl, "no-control", false, "make no control socket: weir add, ls, status and the like don't work")
-	f.TextVar(&level, "log-level", slog.LevelInfo, "log what is at least this `LEVEL`: debug, info, warn or error")
+	f.Var((*logLevel)(&level), "log-level", "log what is at least this `LEVEL`: debug, info, warn or error")
 	f.BoolVarP(&verbose, "verbose", "v", false, "the same as --log-level debug")
 	life.register(f)
 	completeValues(cmd, "encryption", "allowed", "required", "off")
@@ -155,6 +154,9 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	if err := d.Open(ctx); err != nil {
 		return errors.Join(err, d.Close())
 	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, stopSignals...)
+	defer signal.Stop(again)
 	attended.ready(d.Names())
 	fmt.Fprintf(stdout, "mounted on %s, Ctrl-C unmounts:\n", o.Mountpoint)
 	for _, name := range d.Names() {
@@ -168,13 +170,17 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	case <-ctx.Done():
 	}
 	attended.herald.Stopping()
-	return leave(ctx, d, o)
+	return leave(ctx, d, o, again)
 }
+
+// echo is how long after the first signal another one is taken for the same: who
+// sends one to a process and to its group, as timeout(1) does, sends weir two.
+const echo = 200 * time.Millisecond
 
 // leave ends a mount cleanly: what was verified is stored before it returns. The
 // first signal asks for just that, also when somebody unmounted before; the next
 // one ends it at once.
-func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options) error {
+func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options, again <-chan os.Signal) error {
 	closed := make(chan error, 1)
 	go func() { closed <- d.Close() }()
 	select {
@@ -182,13 +188,20 @@ func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options) error {
 		return err
 	case <-ctx.Done():
 	}
-	forced, stop := signal.NotifyContext(context.Background(), stopSignals...)
-	defer stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(echo):
+	}
+	select {
+	case <-again: // the first, or its echo
+	default:
+	}
 	o.Log.Info("unmounting; a second signal ends weir at once", "mountpoint", o.Mountpoint)
 	select {
 	case err := <-closed:
 		return err
-	case <-forced.Done():
+	case <-again:
 		// What is not stored yet is lost, and only that: the cache survives a crash.
 		if err := fs.Unmount(o.Mountpoint, true); err != nil && !errors.Is(err, weir.ErrNotFound) {
 			return fmt.Errorf("ended by force: %w", err)
@@ -196,53 +209,3 @@ func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options) error {
 		return errors.New("ended by force")
 	}
 }
-
-// byteSize is a flag for a number of bytes with a unit.
-type byteSize int64
-
-func (b *byteSize) String() string {
-	if *b == 0 {
-		return ""
-	}
-	return humanize.IBytes(uint64(*b))
-}
-
-func (b *byteSize) Set(s string) error {
-	n, err := humanize.ParseBytes(s)
-	if err != nil || n == 0 || n > 1<<62 {
-		return fmt.Errorf("want a size such as 500MB or 20GiB, got %q", s)
-	}
-	*b = byteSize(n)
-	return nil
-}
-
-func (b *byteSize) Type() string { return "SIZE" }
-
-// encryption is a flag for when to encrypt connections.
-type encryption engine.Encryption
-
-var encryptions = map[string]encryption{
-	"allowed":  encryption(engine.EncryptionAllowed),
-	"required": encryption(engine.EncryptionRequired),
-	"off":      encryption(engine.EncryptionOff),
-}
-
-func (e *encryption) String() string {
-	for name, v := range encryptions {
-		if v == *e {
-			return name
-		}
-	}
-	return ""
-}
-
-func (e *encryption) Set(s string) error {
-	v, ok := encryptions[s]
-	if !ok {
-		return fmt.Errorf("want allowed, required or off, got %q", s)
-	}
-	*e = v
-	return nil
-}
-
-func (e *encryption) Type() string { return "WHEN" }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,6 +154,11 @@ func TestWithoutPeers(t *testing.T) {
 			}
 			if took := time.Since(begin); took < 500*time.Millisecond || took > 10*time.Second {
 				t.Errorf("the read failed after %v, want 500ms and not much more", took)
+			}
+			// The reason is there when the read is gone, too.
+			out, err := weirOut(t, "status", m.Path("sample", "big.bin"))
+			if err != nil || !regexp.MustCompile(`gave up +a read, .* ago: (no peer is known|1 peer known|connecting to 1 peer)`).MatchString(out) {
+				t.Errorf("weir status: %v\n%s", err, out)
 			}
 			m.Unmount(t)
 		})

@@ -35,7 +35,7 @@ and so is rmdir or rm -r of that folder.
 			names := args[1:]
 			if len(names) == 0 {
 				if l.Path == "" {
-					return usageError{errors.New("want a folder and at least one torrent's name, got 1 arguments"), cmd.CommandPath()}
+					return usageError{fmt.Errorf("want a folder and at least one torrent's name, got %s", argsText(args)), cmd.CommandPath()}
 				}
 				return l.Remove(cmd.Context(), l.Path, keepCache)
 			}

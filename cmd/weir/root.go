@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -65,13 +66,13 @@ the torrent stays where it is.
 		Args:          cobra.ArbitraryArgs, // so that unknown commands end up below
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q", args[0]), cmd.CommandPath()}
+				return usageError{unknownCommand(cmd, args[0]), cmd.CommandPath()}
 			}
 			return cmd.Help()
 		},
 	}
-	root.CompletionOptions.DisableDefaultCmd = true   // ours is documented like the others
-	root.SetHelpCommand(&cobra.Command{Hidden: true}) // --help is enough
+	root.CompletionOptions.DisableDefaultCmd = true // ours is documented like the others
+	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{err, cmd.CommandPath()}
 	})
@@ -80,15 +81,63 @@ the torrent stays where it is.
 	return root
 }
 
+// newHelp is for those who look for help here; the help texts name --help.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:    "help [COMMAND]",
+		Short:  "the same as --help",
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{unknownCommand(cmd.Root(), strings.Join(args, " ")), cmd.Root().CommandPath()}
+			}
+			of.InitDefaultHelpFlag() // as if it had been called
+			return of.Help()
+		},
+	}
+}
+
+// unknownCommand is the error for a name that cmd has no command of.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = min(2, max(1, len(name)/3)) // letters that may be wrong
+	if like := cmd.SuggestionsFor(name); len(like) > 0 {
+		return fmt.Errorf("unknown command %q, did you mean %q?", name, like[0])
+	}
+	return fmt.Errorf("unknown command %q", name)
+}
+
 // usage makes violations of a rule about positional arguments usage errors,
-// which name the arguments that are wanted.
+// which name the arguments that are wanted and those that came.
 func usage(rule cobra.PositionalArgs, want string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if rule(cmd, args) != nil {
-			return usageError{fmt.Errorf("want %s, got %d arguments", want, len(args)), cmd.CommandPath()}
+			return usageError{fmt.Errorf("want %s, got %s", want, argsText(args)), cmd.CommandPath()}
 		}
 		return nil
 	}
+}
+
+// maxArgsText is how many arguments an error repeats.
+const maxArgsText = 3
+
+// argsText names arguments in an error.
+func argsText(args []string) string {
+	if len(args) == 0 {
+		return "nothing"
+	}
+	var b strings.Builder
+	for i, arg := range args {
+		if i == maxArgsText {
+			fmt.Fprintf(&b, " and %d more", len(args)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%.80q", arg)
+	}
+	return b.String()
 }
 
 // report prints what went wrong and returns the exit code. What to do about it

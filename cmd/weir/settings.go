@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -76,7 +78,7 @@ func newConfig() *cobra.Command {
 		Example: `  weir config
   WEIR_CACHE_SIZE=1TB weir config
   weir config --config /etc/weir/config.yaml --json`,
-		Args: usage(cobra.NoArgs, "none"),
+		Args: usage(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := config.Settle(mount.Flags(), config.ThisHost())
 			if err != nil {
@@ -108,7 +110,12 @@ type settingRow struct {
 	Name  string   `json:"name"`
 	Value []string `json:"value"` // several where a flag may be repeated; empty: nothing is set
 	From  string   `json:"from"`
+
+	otherwise string // what holds when nothing is set, for people
 }
+
+// defaultText finds in a flag's help what holds when it is not set.
+var defaultText = regexp.MustCompile(`\(default (.*)\)$`)
 
 func settingRows(flags *pflag.FlagSet, s *config.Settings) []settingRow {
 	var rows []settingRow
@@ -117,6 +124,9 @@ func settingRows(flags *pflag.FlagSet, s *config.Settings) []settingRow {
 			return
 		}
 		r := settingRow{Name: f.Name, Value: []string{}, From: s.From[f.Name]}
+		if m := defaultText.FindStringSubmatch(f.Usage); m != nil {
+			r.otherwise = m[1]
+		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			r.Value = append(r.Value, list.GetSlice()...)
 		} else if v := f.Value.String(); v != "" {
@@ -148,7 +158,7 @@ func printSettings(cmd *cobra.Command, s *config.Settings, rows []settingRow) er
 		line("torrents", t, s.Path)
 	}
 	for _, r := range rows {
-		line(r.Name, strings.Join(r.Value, ","), r.From)
+		line(r.Name, cmp.Or(strings.Join(r.Value, ","), r.otherwise), r.From)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
 )
 
@@ -26,6 +27,9 @@ It never waits for the network.
 		Args: usage(cobra.MinimumNArgs(1), "at least one path"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return eachPlace(args, func(l *live) error {
+				if l.Path == "" {
+					return fmt.Errorf("%s is a whole mount: name a torrent, or a file or folder in one (weir ls lists torrents): %w", l.Root, weir.ErrInvalid)
+				}
 				s, err := l.Status(cmd.Context(), l.Path)
 				if err != nil {
 					return err
@@ -54,6 +58,9 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 	} else {
 		row("state", "%s", t.State)
 	}
+	if m := t.Missed; m != nil {
+		row("gave up", "a read, %s ago: %s", age(m.At), printable(m.Why))
+	}
 	if s.Pieces > 0 {
 		row("held", "%s of %s (%s), %d of %d pieces", sizeText(s.HaveBytes), sizeText(s.SizeBytes), shareText(s.HaveBytes, s.SizeBytes), s.Held, s.Pieces)
 	}
@@ -70,8 +77,8 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 	for _, h := range s.Handles {
 		row("open", "%s by %s, for %s", printable(h.Path), printable(programText(h.Program, h.PID)), age(h.Opened))
 	}
-	for _, wait := range s.Waits {
-		row("waits", "%s", waitText(wait))
+	for _, wait := range waitTexts(s.Waits) {
+		row("waits", "%s", wait)
 	}
 	if len(s.Waits) == 0 {
 		row("waits", "nobody")
@@ -79,11 +86,44 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 	return tw.Flush()
 }
 
-// waitText says who waits for what, and why.
-func waitText(w api.Wait) string {
+// waitTexts says who waits for what, and why, the longest waiting first as they
+// come. The kernel makes several requests of one read: they share a line.
+func waitTexts(waits []api.Wait) []string {
+	type waiter struct {
+		path, program, reason string
+		pid                   int
+		read                  bool
+	}
+	var order []waiter
+	all := map[waiter][]api.Wait{}
+	for _, w := range waits {
+		who := waiter{w.Path, w.Program, w.For, w.PID, w.Bytes > 0}
+		if all[who] == nil {
+			order = append(order, who)
+		}
+		all[who] = append(all[who], w)
+	}
+	var lines []string
+	for _, who := range order {
+		lines = append(lines, waitText(all[who]))
+	}
+	return lines
+}
+
+// waitText is about requests of one program for one file, the first of which has
+// waited longest.
+func waitText(waits []api.Wait) string {
+	w := waits[0]
 	what := "a look into " + printable(w.Path)
 	if w.Bytes > 0 {
-		what = fmt.Sprintf("%s at %s of %s", sizeText(w.Bytes), sizeText(w.Off), printable(w.Path))
+		first, bytes := w.Off, int64(0)
+		for _, w := range waits {
+			first, bytes = min(first, w.Off), bytes+w.Bytes
+		}
+		what = fmt.Sprintf("%s at %s of %s", sizeText(bytes), sizeText(first), printable(w.Path))
+	}
+	if len(waits) > 1 {
+		what = fmt.Sprintf("%d requests, %s", len(waits), what)
 	}
 	waited := time.Duration(w.Seconds * float64(time.Second)).Round(100 * time.Millisecond)
 	return fmt.Sprintf("%s, for %s: %s: %s", printable(programText(w.Program, w.PID)), waited, what, printable(w.For))

@@ -182,8 +182,8 @@ func printGlance(w io.Writer, l *live, g glance, width int) error {
 	}
 	if len(g.Waits) > 0 {
 		fmt.Fprintln(w, "\nWAITING")
-		for _, wait := range g.Waits {
-			fmt.Fprintln(w, waitText(wait))
+		for _, wait := range waitTexts(g.Waits) {
+			fmt.Fprintln(w, wait)
 		}
 	}
 	return nil

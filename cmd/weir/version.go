@@ -18,7 +18,7 @@ func newVersion() *cobra.Command {
 		Short:   "print weir's version",
 		Long:    "version prints weir's version, the Go release that built it, and the platform.\n\n" + exitCodes,
 		Example: "  weir version",
-		Args:    usage(cobra.NoArgs, "none"),
+		Args:    usage(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "weir %s %s %s/%s\n", weirVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

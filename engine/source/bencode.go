@@ -242,13 +242,16 @@ func (c *cursor) raw() ([]byte, error) {
 	return c.b[start:c.off:c.off], nil
 }
 
-// count returns how many elements the list at the cursor has, and does not move
-// the cursor.
-func (c *cursor) count() (int, error) {
-	ahead, n := *c, 0
-	err := ahead.list(func() error {
+// rawCounted is raw, and returns how many elements the value has if it is a list.
+func (c *cursor) rawCounted() (b []byte, n int, err error) {
+	if c.kind() != 'l' {
+		b, err = c.raw()
+		return b, 0, err
+	}
+	start := c.off
+	err = c.list(func() error {
 		n++
-		return ahead.skip()
+		return c.skip()
 	})
-	return n, err
+	return c.b[start:c.off:c.off], n, err
 }

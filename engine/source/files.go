@@ -11,11 +11,11 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// readFiles reads the list of files of a multi-file torrent into t and sets its
+// readFiles reads the list of n files of a multi-file torrent into t and sets its
 // length.
-func readFiles(t *weir.TorrentInfo, raw []byte) error {
+func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 	c := cursor{b: raw}
-	n, err := c.count()
+	err := c.want('l')
 	switch {
 	case err != nil:
 		return fmt.Errorf("files: %w", err)

@@ -93,6 +93,7 @@ type infoDict struct {
 	pieceLength    int64
 	length         []byte // raw values from here on
 	files          []byte
+	fileCount      int // elements of files
 	tree           []byte
 	attr           []byte
 	private        int64
@@ -160,7 +161,7 @@ func (d *infoDict) takeV1(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, err
 	if t.Single {
 		err = d.singleFile(t)
 	} else {
-		err = readFiles(t, d.files)
+		err = readFiles(t, d.files, d.fileCount)
 	}
 	if err != nil {
 		return nil, err
@@ -230,11 +231,24 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][
 	return hashes, l.roots, nil
 }
 
-// readInfoDict picks the known keys out of b. One that stands there twice is
-// refused, because programs differ in which of them they take.
+// readInfoDict reads an info dictionary that is all of b.
 func readInfoDict(b []byte) (*infoDict, error) {
-	d := &infoDict{}
 	c := cursor{b: b}
+	d, err := c.infoDict()
+	if err != nil {
+		return nil, fmt.Errorf("info dictionary: %w", err)
+	}
+	if c.off != len(b) {
+		return nil, fmt.Errorf("info dictionary: %d bytes too many: %w", len(b)-c.off, weir.ErrInvalid)
+	}
+	return d, nil
+}
+
+// infoDict picks the known keys out of the dictionary at the cursor. One that
+// stands there twice is refused, because programs differ in which of them they
+// take.
+func (c *cursor) infoDict() (*infoDict, error) {
+	d := &infoDict{}
 	seen := make(map[string]bool)
 	err := c.dict(func(key []byte) (err error) {
 		switch string(key) {
@@ -249,7 +263,7 @@ func readInfoDict(b []byte) (*infoDict, error) {
 		case "length":
 			d.length, err = c.raw()
 		case "files":
-			d.files, err = c.raw()
+			d.files, d.fileCount, err = c.rawCounted()
 		case "attr":
 			d.attr, err = c.str()
 		case "private":
@@ -270,13 +284,7 @@ func readInfoDict(b []byte) (*infoDict, error) {
 		seen[string(key)] = true
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("info dictionary: %w", err)
-	}
-	if c.off != len(b) {
-		return nil, fmt.Errorf("info dictionary: %d bytes too many: %w", len(b)-c.off, weir.ErrInvalid)
-	}
-	return d, nil
+	return d, err
 }
 
 // check judges what needs no look at the files.

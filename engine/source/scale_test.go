@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -95,6 +97,31 @@ func TestParseTorrentMemory(t *testing.T) {
 		t.Errorf("keeps %d bytes, more than %d", kept, limit)
 	}
 	runtime.KeepAlive(spec)
+}
+
+// TestLoadMemory: a large file is read once, into memory of its size.
+func TestLoadMemory(t *testing.T) {
+	const n = 200_000
+	raw := largeTorrent(n, false)
+	path := filepath.Join(t.TempDir(), "large.torrent")
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	spec, err := source.Load(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if len(spec.Info.Files) != n {
+		t.Fatalf("%d files", len(spec.Info.Files))
+	}
+	took, limit := after.TotalAlloc-before.TotalAlloc, uint64(len(raw)*11/10+120*n)
+	t.Logf("%d bytes allocated for %d of metainfo", took, len(raw))
+	if took > limit {
+		t.Errorf("%d bytes allocated for %d of metainfo, want at most %d", took, len(raw), limit)
+	}
 }
 
 func heapBytes() int64 {

@@ -10,6 +10,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -167,11 +168,12 @@ func loadFile(path string) (*Spec, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxMetainfoBytes+1)) // it may have grown
-	if err != nil {
+	// Room for all of it at once: growing by and by takes twice the memory.
+	b := bytes.NewBuffer(make([]byte, 0, fi.Size()+bytes.MinRead))
+	if _, err := b.ReadFrom(io.LimitReader(f, MaxMetainfoBytes+1)); err != nil { // it may have grown
 		return nil, err
 	}
-	spec, err := ParseTorrent(b)
+	spec, err := ParseTorrent(b.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -56,7 +56,10 @@ func ParseTorrent(b []byte) (*Spec, error) {
 func (top *topDict) spec() (*Spec, error) {
 	v2 := sha256.Sum256(top.info)
 	spec := &Spec{InfoHash: sha1.Sum(top.info)}
-	d, err := readInfoDict(top.info)
+	d, err := top.dict, error(nil)
+	if d == nil {
+		d, err = readInfoDict(top.info)
+	}
 	if err == nil && d.hasV2() && !d.hasV1() {
 		spec.InfoHash = Truncate(v2)
 	}
@@ -97,16 +100,34 @@ func sniff(b []byte) error {
 // topDict is what we use of the outermost dictionary.
 type topDict struct {
 	info     []byte
-	layers   []byte // the dictionary of piece layers (BEP 52), nil if there is none
+	dict     *infoDict // info, if it could be read in passing
+	layers   []byte    // the dictionary of piece layers (BEP 52), nil if there is none
 	announce trackerTiers
 	tiers    trackerTiers
 	seeds    webSeeds
 	created  time.Time
 }
 
+// readInfo reads the info dictionary at the cursor, which is nearly all of the
+// file, in one go. Where anything is wrong it returns false and moves nothing: to
+// find the words for it takes another look.
+func (top *topDict) readInfo(c *cursor) bool {
+	ahead := *c
+	d, err := ahead.infoDict()
+	if err != nil || top.info != nil {
+		return false
+	}
+	top.info, top.dict = c.b[c.off:ahead.off:ahead.off], d
+	c.off = ahead.off
+	return true
+}
+
 func parseTop(b []byte) (top topDict, err error) {
 	c := cursor{b: b}
 	err = c.dict(func(key []byte) error {
+		if string(key) == "info" && top.readInfo(&c) {
+			return nil
+		}
 		value, err := c.raw()
 		if err != nil {
 			return err

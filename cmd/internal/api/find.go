@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -20,8 +21,8 @@ type Place struct {
 }
 
 // Find returns where path lies in a mount of weir. Only the part of it that is
-// the mount's root must exist; links on the way there are followed, and ones
-// beneath can't be. It never waits for the network. The error wraps
+// the mount's root must exist; links on the way there are followed, and beneath it
+// those in by-hash. It never waits for the network. The error wraps
 // weir.ErrNotFound when path is in no mount that can be controlled, and
 // syscall.ENOTCONN when the mount's weir has died.
 func Find(path string) (Place, error) {
@@ -51,12 +52,27 @@ func findUp(abs string) (Place, bool, error) {
 			return Place{}, false, fmt.Errorf("the weir that was mounted at %s has died: clean up with: weir umount %q, then mount again: %w", mountpoint(at), mountpoint(at), syscall.ENOTCONN)
 		case err == nil && socket != "":
 			rel := strings.TrimPrefix(strings.TrimPrefix(abs, at), "/")
-			return Place{Root: at, Path: rel, Socket: socket}, true, nil
+			return Place{Root: at, Path: byHash(at, rel), Socket: socket}, true, nil
 		}
 		if at == filepath.Dir(at) {
 			return Place{}, false, nil
 		}
 	}
+}
+
+// byHash follows the link that a path beneath root begins with, if it is one of
+// those that stand for torrents by their info hashes.
+func byHash(root, rel string) string {
+	folder, rest, _ := strings.Cut(rel, "/")
+	hash, rest, _ := strings.Cut(rest, "/")
+	if folder != "by-hash" || hash == "" {
+		return rel
+	}
+	to, err := os.Readlink(filepath.Join(root, folder, hash))
+	if err != nil || filepath.IsAbs(to) {
+		return rel
+	}
+	return filepath.Join(folder, to, rest)
 }
 
 // mountpoint returns the dead mount that a path lies in: the highest folder that

@@ -21,6 +21,14 @@ func TestFind(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "a/b"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(filepath.Join(root, "by-hash"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"0123": "../a/b", "4567": "/etc"} {
+		if err := os.Symlink(to, filepath.Join(root, "by-hash", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := unix.Setxattr(root, api.ControlAttr, []byte("/run/s"), 0); err != nil {
 		t.Fatalf("this test needs a temporary folder with extended attributes: %v", err)
 	}
@@ -34,6 +42,11 @@ func TestFind(t *testing.T) {
 		{root + "/a/b", "a/b"},
 		{root + "/a/../a/b/", "a/b"},
 		{root + "/new/name", "new/name"}, // need not be there
+		{root + "/by-hash", "by-hash"},
+		{root + "/by-hash/0123", "a/b"},
+		{root + "/by-hash/0123/c/d", "a/b/c/d"},
+		{root + "/by-hash/89ab/c", "by-hash/89ab/c"},
+		{root + "/by-hash/4567/passwd", "by-hash/4567/passwd"}, // leads out
 	} {
 		p, err := api.Find(c.path)
 		if err != nil || p != (api.Place{Root: root, Path: c.in, Socket: "/run/s"}) {

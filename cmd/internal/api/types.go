@@ -29,9 +29,15 @@ const (
 	StateIdle     State = "idle"     // connected, or about to be; nothing is wanted
 	StateFetching State = "fetching" // something is wanted, nobody waits for it
 	StateReading  State = "reading"  // reads wait, and blocks arrive
-	StateStuck    State = "stuck"    // reads wait, and nothing arrives: see Wait
+	StateStuck    State = "stuck"    // reads wait or something is fetched, and nothing arrives: see Wait
 	StateComplete State = "complete" // all of it is held
 )
+
+// Missed is the last read that was given up at its deadline since the mount began.
+type Missed struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"why"` // in words
+}
 
 // Torrent describes one torrent. What needs the metadata is zero while it is
 // unknown; peers and rates are zero while it is cold.
@@ -40,6 +46,7 @@ type Torrent struct {
 	Path     string    `json:"path"`     // of its folder in the mount
 	State    State     `json:"state"`
 	Wait     string    `json:"wait,omitempty"` // in words, why nothing moves
+	Missed   *Missed   `json:"missed,omitempty"`
 	Added    time.Time `json:"added,omitzero"`
 
 	SizeBytes    int64   `json:"size_bytes"`

@@ -20,9 +20,10 @@ import (
 // there must be what it prints when it works on the original.
 type use struct {
 	name   string
-	needs  []string // programs
-	python string   // a module for python3
-	root   string   // a file system that is to be mounted, which needs root
+	needs  []string     // programs
+	able   func() error // looks for what else is needed; nil: nothing
+	root   bool         // only root can do it
+	kernel string       // a file system that the kernel must know; empty: none
 	// prepare makes the content at path.
 	prepare func(path string) error
 	// run returns what the program says of the content at path; scratch is a folder
@@ -48,11 +49,10 @@ func uses() []use {
 		{name: "SQLite", needs: []string{"sqlite3"}, prepare: makeSQLite, run: func(r *Run, path, _ string) ([]byte, error) {
 			return r.output("sqlite3", "file:"+path+"?immutable=1", "select count(*), sum(length(v)) from t where k between 90000 and 90200")
 		}},
-		{name: "DuckDB on Parquet", python: "duckdb", prepare: makeParquet, run: func(r *Run, path, _ string) ([]byte, error) {
-			return r.output("python3", "-c", duckdb, fmt.Sprintf("select count(*), sum(a) from '%s' where a between 1000 and 2000", path))
-		}},
-		{name: "mount -o loop, ISO", needs: []string{"genisoimage"}, root: "iso9660", prepare: makeISO, run: runLoop},
-		{name: "mount -o loop, ext4", needs: []string{"mkfs.ext4"}, root: "ext4", prepare: makeExt4, run: runLoop},
+		duckDB(),
+		{name: "mount -o loop, ISO", needs: []string{"genisoimage"}, root: true, kernel: "iso9660", prepare: makeISO, run: mountLoop},
+		{name: "isoinfo on a loop device, ISO", needs: []string{"genisoimage", "isoinfo", "losetup"}, root: true, prepare: makeISO, run: readLoop},
+		{name: "mount -o loop, ext4", needs: []string{"mkfs.ext4"}, root: true, kernel: "ext4", prepare: makeExt4, run: mountLoop},
 	}
 }
 
@@ -63,30 +63,36 @@ func (u use) possible() error {
 			return errAbsent(n + " is not installed")
 		}
 	}
-	if u.python != "" && exec.Command("python3", "-c", "import "+u.python).Run() != nil {
-		return errAbsent("python3 has no module " + u.python)
+	if u.able != nil {
+		if err := u.able(); err != nil {
+			return err
+		}
 	}
-	if u.root == "" {
-		return nil
-	}
-	if os.Geteuid() != 0 {
+	if u.root && os.Geteuid() != 0 {
 		return errAbsent("only root may mount images")
 	}
+	if u.kernel == "" {
+		return nil
+	}
 	b, err := os.ReadFile("/proc/filesystems")
-	if err == nil && !strings.Contains(string(b), "\t"+u.root+"\n") && exec.Command("modprobe", u.root).Run() != nil {
-		return errAbsent("this kernel knows no " + u.root)
+	if err == nil && !strings.Contains(string(b), "\t"+u.kernel+"\n") && exec.Command("modprobe", u.kernel).Run() != nil {
+		return errAbsent("this kernel knows no " + u.kernel)
 	}
 	return nil
 }
 
 // output runs a program in the run's time.
 func (r *Run) output(name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(r.ctx, name, args...)
+	return output(exec.CommandContext(r.ctx, name, args...))
+}
+
+// output runs a program; an error says what it had to say.
+func output(cmd *exec.Cmd) ([]byte, error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%s: %w: %s", name, err, stderr.Bytes())
+		err = fmt.Errorf("%s: %w: %s", cmd.Args[0], err, stderr.Bytes())
 	}
 	return out, err
 }
@@ -217,67 +223,4 @@ func makeSQLite(path string) error {
 		return fmt.Errorf("sqlite3: %w: %s", err, out)
 	}
 	return nil
-}
-
-// duckdb is DuckDB's command line as far as it is needed: its argument is a query.
-const duckdb = "import duckdb, sys; print(duckdb.sql(sys.argv[1]).fetchall() if not sys.argv[1].startswith('copy') else duckdb.execute(sys.argv[1]))"
-
-func makeParquet(path string) error {
-	out, err := exec.Command("python3", "-c", duckdb, fmt.Sprintf(
-		"copy (select i as a, random() as b, md5(i::varchar) as c from range(2000000) t(i)) to '%s' (format parquet, row_group_size 50000)", path)).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("duckdb: %w: %s", err, out)
-	}
-	return nil
-}
-
-// tree makes a folder of 40 MB for an image of a file system.
-func tree(dir string) error {
-	for i := range 40 {
-		sub := filepath.Join(dir, fmt.Sprintf("folder-%02d", i))
-		if err := os.MkdirAll(sub, 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(sub, "file"), noise(mib, uint64(i)), 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func makeISO(path string) error {
-	return makeImage(path, func(dir string) *exec.Cmd { return exec.Command("genisoimage", "-quiet", "-R", "-o", path, dir) })
-}
-
-func makeExt4(path string) error {
-	return makeImage(path, func(dir string) *exec.Cmd { return exec.Command("mkfs.ext4", "-q", "-d", dir, path, "64m") })
-}
-
-func makeImage(path string, cmd func(dir string) *exec.Cmd) error {
-	dir := path + ".tree"
-	defer os.RemoveAll(dir)
-	if err := tree(dir); err != nil {
-		return err
-	}
-	if out, err := cmd(dir).CombinedOutput(); err != nil {
-		return fmt.Errorf("make the image: %w: %s", err, out)
-	}
-	return nil
-}
-
-// runLoop mounts an image, lists it and sums one file.
-func runLoop(r *Run, path, scratch string) (out []byte, err error) {
-	if err := os.MkdirAll(scratch, 0o755); err != nil {
-		return nil, err
-	}
-	if out, err := r.output("mount", "-o", "loop,ro", path, scratch); err != nil {
-		return out, err
-	}
-	defer func() {
-		if _, failed := r.output("umount", scratch); err == nil {
-			err = failed
-		}
-	}()
-	list, err := r.output("sh", "-c", "cd \"$0\" && ls -R && sha256sum folder-17/file", scratch)
-	return list, err
 }

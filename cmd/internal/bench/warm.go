@@ -8,34 +8,48 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/weirfs/weir/cmd/internal/bench/ground"
 	"github.com/weirfs/weir/cmd/internal/bench/zeros"
+	"github.com/weirfs/weir/engine/swarmtest"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
-// zerosSystem is weir's file system with nothing behind it.
-const zerosSystem = "zeros"
+// The systems beside weir: its file system with nothing behind it, and a plain
+// file on the disk where weir has its cache.
+const (
+	zerosSystem = "zeros"
+	diskSystem  = "disk"
+)
 
 // zerosEnv makes this program that system: a folder and a size.
 const zerosEnv = "WEIR_BENCH_ZEROS"
 
 // warm reads what is all in the cache, after a mount of its own has brought it
-// there, with no seeders and nothing in the page cache. The limit is the same
-// file system serving zeros from memory.
+// there, with no seeders and nothing in the page cache; and then once more when
+// the kernel has dropped the mount's pages alone, so that the disk has no part in
+// it. The limits are the same file system serving zeros from memory, and a plain
+// file of as many bytes on the same disk.
 func warm() Case {
 	return Case{
 		Name: "warm", About: "one file, all of it in the cache, page cache dropped, no peers",
-		Systems: []string{weirSystem, zerosSystem}, Limit: 90 * time.Second,
+		Systems: []string{weirSystem, zerosSystem, diskSystem}, Limit: 90 * time.Second,
 		Figures: []Figure{
 			{Name: "rate", Unit: BytesPerSec, Reference: zerosSystem, Bar: Bar{LeastOf: 0.85}},
+			{Name: "rate without the disk", Unit: BytesPerSec, Reference: zerosSystem},
 			{Name: "processor time a GB", Unit: Seconds},
+			{Name: "read_ahead_kb", Unit: Count},
 		},
 		Run: func(r *Run) (Values, error) {
-			if r.system == zerosSystem {
+			switch r.system {
+			case zerosSystem:
 				return r.readZeros()
+			case diskSystem:
+				return r.readPlain()
 			}
 			sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: r.gigabyte(), Hosts: 2})
 			if err != nil {
@@ -70,11 +84,106 @@ func warm() Case {
 				return nil, err
 			}
 			defer f.Close()
-			cpu, begin := p.CPU(), time.Now()
-			n, err := readOn(f, sw.Info().Length, func(int) error { return nil })
-			return Values{"rate": float64(n) / time.Since(begin).Seconds(), "processor time a GB": (p.CPU() - cpu).Seconds() / float64(n) * 1e9}, err
+			before := p.CPU()
+			v, err := readWarm(f, sw.Info().Length)
+			v["processor time a GB"] = (p.CPU() - before).Seconds() / float64(2*sw.Info().Length) * 1e9
+			return v, err
 		},
 	}
+}
+
+// readWarm reads a mount's file twice; before the second time the kernel drops its
+// pages.
+func readWarm(f *os.File, size int64) (Values, error) {
+	v := Values{}
+	if kb, err := readAheadKB(f); err == nil { // some containers don't show it
+		v["read_ahead_kb"] = kb
+	}
+	for _, figure := range []string{"rate", "rate without the disk"} {
+		if err := dropFile(f); err != nil {
+			return v, err
+		}
+		n, err := rate(io.NewSectionReader(f, 0, size), size)
+		if err != nil {
+			return v, err
+		}
+		v[figure] = n
+	}
+	return v, nil
+}
+
+// rate reads so many bytes and returns how many it got a second.
+func rate(from io.Reader, size int64) (float64, error) {
+	begin := time.Now()
+	n, err := readOn(from, size, func(int) error { return nil })
+	if err == nil && n < size {
+		err = io.ErrUnexpectedEOF
+	}
+	return float64(n) / time.Since(begin).Seconds(), err
+}
+
+// readAheadKB returns how far the kernel reads ahead in the file system of a file,
+// in KiB.
+func readAheadKB(f *os.File) (kb float64, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, err
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if err != nil {
+		return 0, err
+	}
+	_, err = fmt.Sscan(string(b), &kb)
+	return kb, err
+}
+
+// plainReaders read a plain file at once, a piece each in turn: one alone leaves a
+// disk waiting, and a mount's read-ahead has several requests under way, too.
+const plainReaders = 4
+
+// readPlain reads a plain file that lies where weir's cache would and is as long.
+func (r *Run) readPlain() (Values, error) {
+	size := r.gigabyte().Files[0].Length
+	f, err := os.Create(filepath.Join(r.dir, "plain"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, mib)
+	for off := int64(0); off < size; off += mib {
+		swarmtest.Fill(b, 1, off)
+		if _, err := f.WriteAt(b[:min(mib, size-off)], off); err != nil {
+			return nil, err
+		}
+	}
+	if err := dropPages(r.dir); err != nil {
+		return nil, err
+	}
+	const piece = 4 * mib
+	var next atomic.Int64
+	var g errgroup.Group
+	begin := time.Now()
+	for range plainReaders {
+		g.Go(func() error {
+			f, err := os.Open(f.Name()) // for a read-ahead of its own
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			for {
+				off := next.Add(piece) - piece
+				if off >= size {
+					return nil
+				}
+				n := min(piece, size-off)
+				if _, err := rate(io.NewSectionReader(f, off, n), n); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	err = g.Wait()
+	return Values{"rate": float64(size) / time.Since(begin).Seconds()}, err
 }
 
 // dropPages makes the kernel forget what it holds of a folder's files: they are
@@ -135,9 +244,7 @@ func (r *Run) readZeros() (v Values, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	begin := time.Now()
-	n, err := readOn(f, size, func(int) error { return nil })
-	return Values{"rate": float64(n) / time.Since(begin).Seconds()}, err
+	return readWarm(f, size)
 }
 
 // serveZeros is the other process.

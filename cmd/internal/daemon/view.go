@@ -74,6 +74,9 @@ func (d *Daemon) view(e *entry, s engine.Stats) api.Torrent {
 	if t.State == api.StateComplete {
 		t.Wait = ""
 	}
+	if m := s.Missed; m != nil {
+		t.Missed = &api.Missed{At: m.At.UTC(), Why: m.Why}
+	}
 	if sh := e.known(); sh != nil {
 		if t.SizeBytes == 0 {
 			t.SizeBytes = sh.Length

@@ -198,10 +198,7 @@ func (g *Ground) closeChild(cmd *exec.Cmd, control io.Closer) {
 // and starts a site there. Network namespaces belong to threads: one that has
 // gone to the far end starts the process and is thrown away.
 func (g *Ground) startFar(o Options) (tun *os.File, conn io.ReadWriteCloser, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	onThread(func() {
 		if tun, err = openFar(); err != nil {
 			return
 		}
@@ -211,8 +208,7 @@ func (g *Ground) startFar(o Options) (tun *os.File, conn io.ReadWriteCloser, err
 			return
 		}
 		g.closeChild(cmd, conn)
-	}()
-	<-done
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("the far end: %w", err)
 	}
@@ -221,6 +217,24 @@ func (g *Ground) startFar(o Options) (tun *os.File, conn io.ReadWriteCloser, err
 		return nil, nil, err
 	}
 	return tun, conn, nil
+}
+
+// onThread runs fn on a thread of its own, which ends with it. That is never the
+// process's first thread: where that one is, the whole process is as others see it,
+// and it doesn't end.
+func onThread(fn func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			onThread(fn) // not on this one, which is held meanwhile
+			runtime.UnlockOSThread()
+			return
+		}
+		fn()
+	}()
+	<-done
 }
 
 // openFar moves the calling thread to a new network and prepares that.

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/weirfs/weir/engine"
+)
+
+// byteSize is a flag for a number of bytes with a unit.
+type byteSize int64
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return humanize.IBytes(uint64(*b))
+}
+
+func (b *byteSize) Set(s string) error {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > 1<<62 {
+		return fmt.Errorf("want a size such as 500MB or 20GiB, got %q", s)
+	}
+	*b = byteSize(n)
+	return nil
+}
+
+func (b *byteSize) Type() string { return "SIZE" }
+
+// encryption is a flag for when to encrypt connections.
+type encryption engine.Encryption
+
+var encryptions = map[string]encryption{
+	"allowed":  encryption(engine.EncryptionAllowed),
+	"required": encryption(engine.EncryptionRequired),
+	"off":      encryption(engine.EncryptionOff),
+}
+
+func (e *encryption) String() string {
+	for name, v := range encryptions {
+		if v == *e {
+			return name
+		}
+	}
+	return ""
+}
+
+func (e *encryption) Set(s string) error {
+	v, ok := encryptions[s]
+	if !ok {
+		return fmt.Errorf("want allowed, required or off, got %q", s)
+	}
+	*e = v
+	return nil
+}
+
+func (e *encryption) Type() string { return "WHEN" }
+
+// waitTime is a flag for how long something may take.
+type waitTime time.Duration
+
+func (d *waitTime) String() string { return time.Duration(*d).String() }
+
+func (d *waitTime) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil || v <= 0 {
+		return fmt.Errorf("want a time such as 500ms, 30s or 5m, got %q", s)
+	}
+	*d = waitTime(v)
+	return nil
+}
+
+// Type is the library's word, so that FlagSet.GetDuration knows it.
+func (d *waitTime) Type() string { return "duration" }
+
+// logLevel is a flag for what is logged.
+type logLevel slog.Level
+
+var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+
+func (l *logLevel) String() string {
+	for name, v := range logLevels {
+		if v == slog.Level(*l) {
+			return name
+		}
+	}
+	return ""
+}
+
+func (l *logLevel) Set(s string) error {
+	v, ok := logLevels[strings.ToLower(s)]
+	if !ok {
+		return fmt.Errorf("want debug, info, warn or error, got %q", s)
+	}
+	*l = logLevel(v)
+	return nil
+}
+
+func (l *logLevel) Type() string { return "LEVEL" }

@@ -131,8 +131,11 @@ func (s *swarm) recallPeers(now time.Time) {
 		list, err = parseAcquaintances(b)
 	}
 	if err != nil {
-		if !errors.Is(err, weir.ErrNotFound) {
+		switch {
+		case errors.Is(err, weir.ErrInvalid), errors.Is(err, weir.ErrCorrupt):
 			s.log.Warn("known peers not read from the cache", "err", err)
+		case !errors.Is(err, weir.ErrNotFound):
+			s.log.Debug("known peers not read from the cache", "err", err) // the cache can't be opened: whoever opens it says so
 		}
 		return
 	}

@@ -61,7 +61,7 @@ func unmount(point string, lazy bool) error {
 		return nil // somebody was quicker
 	}
 	if who := usersOf(point); len(who) > 0 {
-		return fmt.Errorf("unmount %s: used by %s; end them, or unmount lazily: %w", point, strings.Join(who, ", "), weir.ErrInUse)
+		return fmt.Errorf("unmount %s: used by %s; end them, or see weir umount --lazy: %w", point, strings.Join(who, ", "), weir.ErrInUse)
 	}
 	return fmt.Errorf("unmount %s: %s", point, bytes.TrimSpace(out))
 }
@@ -72,8 +72,8 @@ func usersOf(point string) []string {
 	var who []string
 	procs, _ := os.ReadDir("/proc")
 	for _, p := range procs {
-		if _, err := strconv.Atoi(p.Name()); err != nil {
-			continue
+		if pid, err := strconv.Atoi(p.Name()); err != nil || pid == os.Getpid() {
+			continue // what we have open is inherited from a shell, which is named itself
 		}
 		dir := filepath.Join("/proc", p.Name())
 		links, _ := filepath.Glob(filepath.Join(dir, "fd", "*"))

@@ -187,6 +187,7 @@ func TestMove(t *testing.T) {
 		{"a/b/one", "c/d/uno", "c/d/uno", nil},
 		{"c/d/uno", "a", "a/uno", nil}, // into a folder that is there
 		{"a", "e/f", "e/f", nil},
+		{"e/f/uno", "e/f/two", "", weir.ErrExists},
 		{"e", "e/f/g", "", weir.ErrInvalid},
 		{"e/f/two", "e/f/two/x/y", "", weir.ErrInvalid},
 		{"nothing", "x", "", weir.ErrNotFound},

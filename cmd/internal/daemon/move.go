@@ -36,6 +36,13 @@ func (d *Daemon) Move(ctx context.Context, from, to string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	to = path.Join(dir, name)
+	d.mu.RLock()
+	there := d.entries.byPath[to]
+	d.mu.RUnlock()
+	if there != nil && there != e {
+		return "", fmt.Errorf("move %q: the torrent %q is there: %w", from, to, weir.ErrExists)
+	}
 	return d.move(ctx, e.InfoHash(), dir, fs.RawName(name))
 }
 

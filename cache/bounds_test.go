@@ -55,7 +55,7 @@ func TestChurnStaysInTheBudget(t *testing.T) {
 		limit, total int64
 		size         int
 	}{
-		{"SmallPieces", 24 * mib, 240 * mib, 16 * kib},
+		{"SmallPieces", 24 * mib, long(240*mib, 72*mib), 16 * kib},
 		{"MiddlePieces", 32 * mib, long(320*mib, 96*mib), mib},
 		{"LargePieces", 64 * mib, long(640*mib, 128*mib), 16 * mib},
 		{"HugePieces", 160 * mib, long(1600*mib, 256*mib), 64 * mib},

@@ -39,6 +39,7 @@ type generation struct {
 	cap         int64      // bytes that the log may have
 	entries     int        // rows
 	lastVersion uint64
+	ahead       ahead
 	maxEntries  int // rows that fit into badger's memtable, so that it never flushes on its own
 
 	// Guarded by Cache.mu.
@@ -111,6 +112,9 @@ func (g *generation) create(firstBytes, memory int64, log *slog.Logger) error {
 	if err := g.reserve(firstBytes); err != nil {
 		return err
 	}
+	if err := g.beginAhead(); err != nil {
+		return err
+	}
 	wal, err := os.OpenFile(filepath.Join(g.dir, "00001.mem"), os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -131,7 +135,8 @@ func generationOptions(dir string, capacity, memory int64, log *slog.Logger) bad
 		WithValueThreshold(minValueBytes / 2).
 		WithValueLogFileSize(capacity + (1 << 20)). // never reached: one file a generation
 		WithValueLogMaxEntries(1 << 31).
-		WithNumCompactors(0). // nothing is ever overwritten
+		WithBaseTableSize(256 << 10). // the buffer for its one table, which is far smaller
+		WithNumCompactors(0).         // nothing is ever overwritten
 		WithNumLevelZeroTables(1000).
 		WithNumLevelZeroTablesStall(2000).
 		WithCompactL0OnClose(false).
@@ -201,6 +206,7 @@ func (g *generation) reserve(end int64) error {
 		return err
 	}
 	g.alloc = end
+	g.handOver(g.next &^ (stepBytes - 1))
 	return nil
 }
 
@@ -233,6 +239,8 @@ func (g *generation) close() error {
 	if g.db == nil {
 		return nil
 	}
+	_ = g.awaitAhead() // nothing is going to be written there
+	g.handOver(g.next)
 	err := guard(g.db.Close)
 	g.db = nil
 	if g.file != nil {

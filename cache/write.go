@@ -54,6 +54,7 @@ func (b *batch) add(w *incoming, g *generation) {
 	}
 	b.pieces = append(b.pieces, w)
 	b.bytes += w.n
+	b.err = errors.Join(b.err, g.zeroed(g.next+pieceSpan(w.n)))
 	g.next += pieceSpan(w.n)
 	g.entries += slabCount(w.n)
 	seed := pieceSeed(w.id, w.n)

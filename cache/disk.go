@@ -118,6 +118,14 @@ func populate(m []byte, off, end int64) error {
 	}
 }
 
+// announce tells the kernel that off … end of the mapping will be read soon. It
+// does not wait for the disk, and nothing depends on it.
+func announce(m []byte, off, end int64) {
+	if off &^= pageBytes - 1; off < end {
+		_ = unix.Madvise(m[off:end], unix.MADV_WILLNEED)
+	}
+}
+
 // guard runs f, which reads or writes mapped memory, and turns the fault that a
 // broken disk or a shortened file makes there into an error instead of the end
 // of the process. Other panics pass through.

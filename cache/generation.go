@@ -196,9 +196,21 @@ func (g *generation) populate(off, end, lo, hi int64) error {
 			return err
 		}
 		g.warm[i].Store(now)
+		if i%announceEvery == 0 && i >= announceEvery/2 && now-g.warm[i-announceEvery/2].Load() < warmTime {
+			from := min((i+1)*stretchBytes, int64(len(g.log)))
+			announce(g.log, from, min(from+announceBytes, int64(len(g.log))))
+		}
 	}
 	return nil
 }
+
+// A reader that goes through the log in order is a step ahead of the disk: at
+// each announceEvery-th stretch the next announceBytes are announced, so that the disk
+// reads while what it has read is copied and checked.
+const (
+	announceEvery = 16
+	announceBytes = 16 << 20
+)
 
 // reserve makes the log real up to byte end.
 func (g *generation) reserve(end int64) error {

@@ -30,6 +30,9 @@ type generation struct {
 	log   []byte          // the mapping of the value log
 	refs  atomic.Int64    // the cache's own, and one for each reader
 	warm  []atomic.Uint32 // for each stretch of the log, when it was last populated
+	// settled is set once nothing is written any more: until then what follows in the
+	// log is on its way here from above, not from the disk.
+	settled atomic.Bool
 
 	// For whoever has the turn.
 	db          *badger.DB // nil once sealed
@@ -196,21 +199,36 @@ func (g *generation) populate(off, end, lo, hi int64) error {
 			return err
 		}
 		g.warm[i].Store(now)
-		if i%announceEvery == 0 && i >= announceEvery/2 && now-g.warm[i-announceEvery/2].Load() < warmTime {
-			from := min((i+1)*stretchBytes, int64(len(g.log)))
-			announce(g.log, from, min(from+announceBytes, int64(len(g.log))))
+		if i%announceEvery == 0 && g.settled.Load() {
+			g.announce(i, now)
 		}
 	}
 	return nil
 }
 
-// A reader that goes through the log in order is a step ahead of the disk: at
-// each announceEvery-th stretch the next announceBytes are announced, so that the disk
-// reads while what it has read is copied and checked.
+// A reader that goes through the log in order comes to a standstill at each stretch,
+// while the disk reads, and the disk while it copies and checks. So at each
+// announceEvery-th stretch as many are announced that lie announceAhead further
+// on, and at the first of them all up to there.
 const (
 	announceEvery = 16
-	announceBytes = 16 << 20
+	announceAhead = 16 * announceEvery
 )
+
+// announce tells the kernel what comes some stretches behind stretch i, if those
+// before it were read just now.
+func (g *generation) announce(i int64, now uint32) {
+	recent := func(i int64) bool { return i >= 0 && now-g.warm[i].Load() < warmTime }
+	if !recent(i - announceEvery/2) {
+		return
+	}
+	from, to := i+1, i+1+announceAhead
+	if recent(i-announceEvery) && recent(i-announceEvery-announceEvery/2) {
+		from = to - announceEvery
+	}
+	n := int64(len(g.log))
+	announce(g.log, min(from*stretchBytes, n), min(to*stretchBytes, n))
+}
 
 // reserve makes the log real up to byte end.
 func (g *generation) reserve(end int64) error {

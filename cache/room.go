@@ -190,5 +190,6 @@ func (c *Cache) seal(g *generation) error {
 	g.disk, g.sealed = disk, true
 	g.hashes = hashes{sorted: sorted}
 	c.mu.Unlock()
+	g.settled.Store(true)
 	return err
 }

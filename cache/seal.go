@@ -177,6 +177,7 @@ func (g *generation) load() ([]found, error) {
 	if err == nil {
 		err = parseSeal(b, st.Size(), keep)
 	}
+	g.settled.Store(true)
 	if err == nil {
 		return named(rows, notes), g.mapLog(st.Size())
 	}

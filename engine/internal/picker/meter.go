@@ -44,6 +44,8 @@ const (
 	// at most.
 	minSilence = 50 * time.Millisecond
 	maxSilence = 150 * time.Millisecond
+	// The same when a read waits for this peer alone.
+	hastySilence = 75 * time.Millisecond
 )
 
 func newMeter(rtt time.Duration) meter {
@@ -131,12 +133,18 @@ func (m *meter) eta(queued int64) time.Duration {
 // patience returns for how long the peer may be silent, while asked, before an
 // urgent block is asked of somebody else as well: a round trip and the time of some
 // blocks, by its own rate, and half as much again as the longest pause that it has made lately.
-func (m *meter) patience() time.Duration {
+func (m *meter) patience() time.Duration { return m.patient(m.jitter*3/2, maxSilence) }
+
+// haste is patience with a peer for which alone a read waits, everybody else having
+// delivered: little is asked twice then, and all the time is the reader's.
+func (m *meter) haste() time.Duration { return m.patient(m.jitter, hastySilence) }
+
+func (m *meter) patient(pause, most time.Duration) time.Duration {
 	d := m.rtt + time.Duration(16*weir.BlockBytes/m.rate*float64(time.Second))
 	if !m.sure {
 		return min(d+650*time.Millisecond, mostPatience)
 	}
-	return min(d+min(max(m.jitter*3/2, minSilence), maxSilence), mostPatience)
+	return min(d+min(max(pause, minSilence), most), mostPatience)
 }
 
 const mostPatience = 4 * time.Second

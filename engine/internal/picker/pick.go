@@ -283,8 +283,9 @@ func (k *Picker) hedge(now time.Time) {
 				if p == nil || p.live == 0 {
 					continue
 				}
+				alone := k.waitsForSilent(now, p)
 				for i := range p.blocks {
-					if first := p.blocks[i].only(); first != nil && first.late(now, k.delay) && !k.askAgain(now, first) {
+					if first := p.blocks[i].only(); first != nil && (alone || first.late(now, k.delay)) && !k.askAgain(now, first) {
 						return
 					}
 				}
@@ -302,6 +303,22 @@ func (k *Picker) hedge(now time.Time) {
 			}
 		}
 	}
+}
+
+// waitsForSilent reports whether all that is missing of the piece is asked of peers
+// that are silent for longer than they were lately.
+func (k *Picker) waitsForSilent(now time.Time, p *piece) bool {
+	if p.free > 0 {
+		return false
+	}
+	for i := range p.blocks {
+		for _, r := range p.blocks[i].reqs {
+			if r != nil && r.peer.silence(now) <= r.peer.meter.haste()+k.delay {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // askAgain asks another peer for a block that is late. It reports false when

@@ -92,7 +92,12 @@ func TestQuietReaders(t *testing.T) {
 	}
 	info := &weir.TorrentInfo{PieceLength: 1, Length: 1, Files: []weir.FileInfo{{Path: []string{"a"}, Length: 1}}}
 	r := newReaders(0, quiet)
-	files := reader.NewTorrent((*cache.Cache)(nil), swarm{}, r.budget)
+	c, err := cache.Open(cache.Options{Dir: t.TempDir(), LimitBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	files := reader.NewTorrent(c, swarm{}, r.budget)
 	if _, err := r.open(files, info, 0, fs.Opener{PID: uint32(os.Getpid())}); !errors.Is(err, weir.ErrRefused) {
 		t.Errorf("a program that is refused opens a file: %v", err)
 	}

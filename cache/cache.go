@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -95,8 +96,8 @@ type Cache struct {
 	sparing bool
 	ghost   *ghost
 	nextSeq uint64
-	credit  int64 // bytes freed while the disk was below its minimum, to be used again
-	full    bool  // the warning about a full disk was given
+	credit  int64     // bytes freed while the disk was below its minimum, to be used again
+	full    time.Time // when the disk was found full last
 	batch   batch
 	company bool   // pieces were put together last time
 	notes   []note // for Changed, once the turn is given back
@@ -167,7 +168,7 @@ func (c *Cache) open(o Options) (err error) {
 		return err
 	}
 	if o.LimitBytes != 0 && o.LimitBytes < MinLimitBytes {
-		return fmt.Errorf("a budget of %d bytes is below %d: %w", o.LimitBytes, int64(MinLimitBytes), weir.ErrInvalid)
+		return fmt.Errorf("a cache of %d bytes is too small, it needs %d MiB: %w", o.LimitBytes, int64(MinLimitBytes)>>20, weir.ErrInvalid)
 	}
 	if o.MinFreePercent < 0 || o.MinFreePercent > 100 {
 		return fmt.Errorf("%g %% to be left free: %w", o.MinFreePercent, weir.ErrInvalid)

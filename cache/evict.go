@@ -324,7 +324,7 @@ func (c *Cache) rememberedLimit() int64 {
 // pins would not fit; the budget is then unchanged.
 func (c *Cache) SetLimit(limit int64) error {
 	if limit < MinLimitBytes {
-		return fmt.Errorf("a budget of %d bytes is below %d: %w", limit, int64(MinLimitBytes), weir.ErrInvalid)
+		return fmt.Errorf("a cache of %d bytes is too small, it needs %d MiB: %w", limit, int64(MinLimitBytes)>>20, weir.ErrInvalid)
 	}
 	if err := c.takeTurn(); err != nil {
 		return err

@@ -4,9 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/weirfs/weir"
 )
+
+// fullAgain is for how long the disk must have had room before the log is told
+// again that it is full: while something else fills it, room comes and goes.
+const fullAgain = time.Minute
 
 // room returns the newest generation of a class, with space reserved for a piece
 // of n bytes; with evict it may drop others for that. The caller has the turn.
@@ -15,14 +20,15 @@ func (c *Cache) room(to class, n int64, evict bool) (*generation, error) {
 	for try := 0; ; try++ {
 		g, err := c.tryRoom(to, n, span, evict)
 		if err == nil {
-			c.full = false
 			return g, nil
 		}
 		// The budget had room and the disk has not: live within what we have.
 		if !errors.Is(err, weir.ErrNoSpace) || !evict || try > 0 || !c.dropOne() {
-			if isFull(err) && !c.full {
-				c.full = true
-				c.log.Warn("the disk is full: the cache stops growing", "dir", c.folder.dir, "err", err)
+			if isFull(err) {
+				if time.Since(c.full) > fullAgain {
+					c.log.Warn("the disk is full: the cache stops growing", "dir", c.folder.dir, "err", err)
+				}
+				c.full = time.Now()
 			}
 			return nil, err
 		}

@@ -76,4 +76,5 @@ type HandleInfo struct {
 	Path    string // beneath the mount
 	PID     uint32 // of the thread that opened it; it may have been handed on
 	Opened  time.Time
+	Ahead   int64 // bytes that are wanted ahead of the reader, if the File tells it (method Ahead)
 }

@@ -32,7 +32,11 @@ func (f *FS) Handles() []HandleInfo {
 	var all []HandleInfo
 	for _, h := range f.handles.all() {
 		if h.t != nil {
-			all = append(all, HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.where(h.t), h.path), PID: h.by.PID, Opened: h.opened})
+			info := HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.where(h.t), h.path), PID: h.by.PID, Opened: h.opened}
+			if file, tells := h.file.(interface{ Ahead() int64 }); tells {
+				info.Ahead = file.Ahead()
+			}
+			all = append(all, info)
 		}
 	}
 	slices.SortFunc(all, func(a, b HandleInfo) int { return a.Opened.Compare(b.Opened) })

@@ -124,6 +124,17 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
+// Ahead returns how many bytes are wanted ahead of the reader now, in whole pieces
+// that are not held.
+func (h *Handle) Ahead() (bytes int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.stream.shown {
+		bytes += r.Len()
+	}
+	return bytes
+}
+
 // wait says that a read waits. It returns the walk that it told, for done.
 func (h *Handle) wait() *walking {
 	h.waiting.Add(1)

@@ -205,6 +205,9 @@ func TestWindowIsPublishedAndTakenBack(t *testing.T) {
 	if w.Off > 10_000+3<<20 || w.Off%pieceLength != 0 || w.End > tor.info.Length {
 		t.Errorf("window %v is not of whole pieces from the reader on", w)
 	}
+	if n := h.Ahead(); n != w.Len() {
+		t.Errorf("%d bytes ahead, the window has %d", n, w.Len())
+	}
 	read(t, h, buf, 7<<20+512<<10)
 	if len(tor.wants) != 0 {
 		t.Errorf("wants %v after a seek", tor.wants)

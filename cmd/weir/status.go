@@ -75,7 +75,7 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 		row("tracker", "%s", printable(line))
 	}
 	for _, h := range s.Handles {
-		row("open", "%s by %s, for %s", printable(h.Path), printable(programText(h.Program, h.PID)), age(h.Opened))
+		row("open", "%s by %s, for %s, %s wanted ahead", printable(h.Path), printable(programText(h.Program, h.PID)), age(h.Opened), sizeText(h.Ahead))
 	}
 	for _, wait := range waitTexts(s.Waits) {
 		row("waits", "%s", wait)

@@ -113,6 +113,7 @@ type Handle struct {
 	PID     int       `json:"pid"`
 	Program string    `json:"program"` // as the kernel names it, "" when it is gone
 	Opened  time.Time `json:"opened"`
+	Ahead   int64     `json:"ahead_bytes"` // wanted ahead of the reader: its window, without what is held
 }
 
 // Handles is the answer to GET /v1/handles.

@@ -153,7 +153,7 @@ func (d *Daemon) Handles() []api.Handle {
 }
 
 func viewHandle(h fs.HandleInfo) api.Handle {
-	return api.Handle{Path: h.Path, PID: int(h.PID), Program: programName(h.PID), Opened: h.Opened.UTC()}
+	return api.Handle{Path: h.Path, PID: int(h.PID), Program: programName(h.PID), Opened: h.Opened.UTC(), Ahead: h.Ahead}
 }
 
 // Waits implements control.Mount.

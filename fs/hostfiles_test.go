@@ -152,9 +152,25 @@ func TestUsersOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	if who := usersOf(dir); len(who) != 0 {
+		t.Errorf("ourselves: %q", who)
+	}
+	other := exec.Command("cat")
+	other.Dir = dir
+	in, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
 	who := usersOf(dir)
-	if len(who) != 1 || !strings.Contains(who[0], "(process "+strconv.Itoa(os.Getpid())+")") {
-		t.Errorf("we: %q", who)
+	if len(who) != 1 || !strings.Contains(who[0], "(process "+strconv.Itoa(other.Process.Pid)+")") {
+		t.Errorf("cat: %q", who)
+	}
+	_ = in.Close()
+	if err := other.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

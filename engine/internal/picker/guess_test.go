@@ -130,3 +130,27 @@ func TestGuessedTooLate(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestRejectsOfAChoke: a choke comes with rejects of all that was asked for (BEP 6).
+// The pieces are asked of the same peer when it unchokes us again.
+func TestRejectsOfAChoke(t *testing.T) {
+	now := time.Unix(1000, 0)
+	k := New(geometry{1, 64 << 10}, make([]bool, 1), Options{})
+	reading(k, 0, 1)
+	a := k.Join(PeerOptions{Fast: true})
+	k.HasAll(a)
+	for range 3 {
+		k.Unchoked(now, a)
+		asked := slices.Clone(k.Pick(now))
+		if len(asked) != 4 {
+			t.Fatalf("%d requests, want 4", len(asked))
+		}
+		k.Choked(a)
+		for _, act := range asked {
+			k.Rejected(a, act.Block)
+		}
+		if err := k.check(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -201,6 +201,7 @@ func (k *Picker) Unchoked(now time.Time, p *Peer) {
 		k.unguess(now, p)
 	}
 	p.guessed = false
+	p.refused = nil // it may have been checking its files
 	k.rewind()
 }
 

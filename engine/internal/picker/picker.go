@@ -315,7 +315,9 @@ func (k *Picker) Rejected(peer *Peer, b Block) {
 	if r == nil {
 		return
 	}
-	if !r.cancelled && !peer.guessed {
+	// A peer that chokes us rejects all that it was asked for: that says nothing about
+	// the piece.
+	if !r.cancelled && !peer.choking {
 		peer.refuse(b.Piece)
 	}
 	k.track(p, func() { k.release(r) })

@@ -97,11 +97,6 @@ func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rt
 	s.greet(p, early)
 	if s.pick != nil {
 		s.introduce(p)
-	} else {
-		// Whatever the torrent is, we will want something of it: the peer can unchoke
-		// us while it sends the metadata.
-		p.interested = true
-		p.out.bare(pp.Interested)
 	}
 	if early != nil {
 		s.pick.Guessed(p.pk, early.blocks, early.sent)

@@ -155,9 +155,7 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, m manner, early *openi
 		out = wire.AppendBare(out, pp.Interested)
 		info := s.t.Info()
 		for _, b := range early.blocks {
-			off := int64(b.Index) * weir.BlockBytes
-			n := min(weir.BlockBytes, info.PieceRange(b.Piece).Len()-off)
-			out = wire.AppendRequest(out, pp.Request, b.Piece, int(off), int(n))
+			out = appendRequest(out, pp.Request, info, b)
 		}
 	}
 	var err error

@@ -344,15 +344,19 @@ func (s *swarm) theirPiece(p *peer, index int) error {
 // act puts a decision of the picker on the wire.
 func (s *swarm) act(a picker.Action) {
 	p := a.Peer.Ref.(*peer)
-	off := int64(a.Block.Index) * weir.BlockBytes
-	n := min(weir.BlockBytes, s.t.Info().PieceRange(a.Block.Piece).Len()-off)
 	t := pp.Request
 	if a.Kind == picker.Cancel {
 		t = pp.Cancel
 	}
-	p.out.control(func(b []byte) []byte {
-		return wire.AppendRequest(b, t, a.Block.Piece, int(off), int(n))
-	})
+	info := s.t.Info()
+	p.out.control(func(b []byte) []byte { return appendRequest(b, t, info, a.Block) })
+}
+
+// appendRequest appends a request for a block, or its cancel.
+func appendRequest(b []byte, t pp.MessageType, info *weir.TorrentInfo, block picker.Block) []byte {
+	off := int64(block.Index) * weir.BlockBytes
+	n := min(weir.BlockBytes, info.PieceRange(block.Piece).Len()-off)
+	return wire.AppendRequest(b, t, block.Piece, int(off), int(n))
 }
 
 // spread tells the peers that we have a piece.

@@ -56,11 +56,7 @@ func amplification() Case {
 			if err != nil {
 				return nil, err
 			}
-			p, err := r.start(sw, "")
-			if err != nil {
-				return nil, err
-			}
-			f, err := p.Open(r.ctx)
+			_, f, err := r.open(sw)
 			if err != nil {
 				return nil, err
 			}

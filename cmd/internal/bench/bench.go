@@ -262,7 +262,17 @@ func (r *Run) start(sw *Swarm, source string, args ...string) (*program.Process,
 	return r.startWith(sw, source, nil, args...)
 }
 
-// startWith starts it on a source, if there is one, and more.
+// open starts the run's program on the swarm's .torrent and opens the first file.
+func (r *Run) open(sw *Swarm) (*program.Process, *os.File, error) {
+	p, err := r.start(sw, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := p.Open(r.ctx)
+	return p, f, err
+}
+
+// startWith starts the run's program on a source, if there is one, and more.
 func (r *Run) startWith(sw *Swarm, source string, more []string, args ...string) (*program.Process, error) {
 	o := program.Options{
 		Name: r.system, Path: r.paths[r.system], Source: source, More: more, Args: args,

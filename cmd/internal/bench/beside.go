@@ -28,11 +28,7 @@ func besideStream() Case {
 			if err != nil {
 				return nil, err
 			}
-			p, err := r.start(sw, "")
-			if err != nil {
-				return nil, err
-			}
-			f, err := p.Open(r.ctx)
+			p, f, err := r.open(sw)
 			if err != nil {
 				return nil, err
 			}

@@ -30,11 +30,7 @@ func corrupt() Case {
 			if err != nil {
 				return nil, err
 			}
-			p, err := r.start(sw, "")
-			if err != nil {
-				return nil, err
-			}
-			f, err := p.Open(r.ctx)
+			_, f, err := r.open(sw)
 			if err != nil {
 				return nil, err
 			}

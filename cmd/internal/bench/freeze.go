@@ -31,11 +31,7 @@ func freeze() Case {
 			if r.system == httpSystem {
 				return r.parallelHTTP(sw, hosts, min(256*mib, sw.Info().Length))
 			}
-			p, err := r.start(sw, "")
-			if err != nil {
-				return nil, err
-			}
-			f, err := p.Open(r.ctx)
+			_, f, err := r.open(sw)
 			if err != nil {
 				return nil, err
 			}

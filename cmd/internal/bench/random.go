@@ -64,11 +64,7 @@ func (r *Run) randomReads(readBytes int64) (Values, error) {
 		defer s.Close()
 		read = func(off int64) error { return s.Piece(r.ctx, info, int(off/info.PieceLength)) }
 	} else {
-		p, err := r.start(sw, "")
-		if err != nil {
-			return nil, err
-		}
-		f, err := p.Open(r.ctx)
+		_, f, err := r.open(sw)
 		if err != nil {
 			return nil, err
 		}

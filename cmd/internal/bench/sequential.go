@@ -60,11 +60,7 @@ func (q sequentialCase) run(r *Run) (Values, error) {
 		err = s.Stream(r.ctx, sw.Info(), 0, int(size/sw.Info().PieceLength))
 		return Values{"rate": float64(size) / time.Since(begin).Seconds()}, err
 	}
-	p, err := r.start(sw, "")
-	if err != nil {
-		return nil, err
-	}
-	f, err := p.Open(r.ctx)
+	p, f, err := r.open(sw)
 	if err != nil {
 		return nil, err
 	}

@@ -29,11 +29,7 @@ func stopReading(name string, closing bool) Case {
 			if err != nil {
 				return nil, err
 			}
-			p, err := r.start(sw, "")
-			if err != nil {
-				return nil, err
-			}
-			f, err := p.Open(r.ctx)
+			_, f, err := r.open(sw)
 			if err != nil {
 				return nil, err
 			}

@@ -325,19 +325,26 @@ func TestDHTRenews(t *testing.T) {
 	}
 }
 
-func TestDHTLookupEndsWithContext(t *testing.T) {
-	mute, err := net.ListenPacket("udp", "127.0.0.1:0") // never answers
+// joinMute returns a node that has joined a DHT of one other, which never answers.
+func joinMute(t *testing.T) (*dhtNode, net.PacketConn) {
+	t.Helper()
+	mute, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mute.Close()
+	t.Cleanup(func() { _ = mute.Close() })
 	a, _ := addrPort(mute.LocalAddr())
 	n := newDHTNode(Options{Port: port(0), DHTAddr: "127.0.0.1:0", ListenPacket: net.ListenPacket})
 	n.hint(a)
 	if err := n.join(); err != nil {
 		t.Fatal(err)
 	}
-	defer n.leave()
+	t.Cleanup(n.leave)
+	return n, mute
+}
+
+func TestDHTLookupEndsWithContext(t *testing.T) {
+	n, mute := joinMute(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { // ends it once it has been asked
 		mute.ReadFrom(make([]byte, 2048))
@@ -355,18 +362,7 @@ func TestDHTLookupEndsWithContext(t *testing.T) {
 // TestDHTNewTorrentPassesRepeats: torrents that are looked up again and again, of
 // whom nobody knows anything, leave room for a new one.
 func TestDHTNewTorrentPassesRepeats(t *testing.T) {
-	mute, err := net.ListenPacket("udp", "127.0.0.1:0") // never answers
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mute.Close()
-	a, _ := addrPort(mute.LocalAddr())
-	n := newDHTNode(Options{Port: port(0), DHTAddr: "127.0.0.1:0", ListenPacket: net.ListenPacket})
-	n.hint(a)
-	if err := n.join(); err != nil {
-		t.Fatal(err)
-	}
-	defer n.leave()
+	n, _ := joinMute(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	defer wg.Wait()

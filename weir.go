@@ -103,14 +103,24 @@ func (p Priority) String() string {
 
 // FileInfo describes one file of a torrent as its metainfo names it. Names are
 // validated (no empty name, no "." or "..", no NUL) but otherwise raw: whoever
-// shows them in a file system makes them safe.
+// shows them in a file system makes them safe. Two files may have one path, and
+// the path of a file may be a folder of another.
 type FileInfo struct {
 	Path       []string // components beneath the torrent's folder, at least one
 	Offset     int64    // of the first byte, in torrent coordinates
-	Length     int64    // bytes, ≥ 0
+	Length     int64    // bytes, ≥ 0; a link has none
 	Padding    bool     // BEP 47 padding, or a gap of a v2 torrent: present in the coordinates, never shown
+	Hidden     bool     // a symbolic link without a target inside the torrent: never shown
 	Executable bool     // BEP 47 attribute x
+	// Link is the target of a symbolic link (BEP 47), empty for all that is none. It
+	// is relative to the torrent's folder, whichever folder the link is in, and stays
+	// inside: names like those of Path with a slash between them, no "..", and "." for
+	// the folder itself. There may be nothing at the target.
+	Link string
 }
+
+// Shown reports whether the file has a name in a file system.
+func (f *FileInfo) Shown() bool { return !f.Padding && !f.Hidden }
 
 // Range returns the bytes of the torrent that the file covers.
 func (f *FileInfo) Range() Range { return Range{f.Offset, f.Offset + f.Length} }

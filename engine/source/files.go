@@ -25,10 +25,14 @@ func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 	// A list of smaller things than files fails below, but takes no memory first.
 	t.Files = make([]weir.FileInfo, 0, min(n, len(raw)/minFileBytes))
 	var r fileReader
+	var links links
 	err = c.list(func() error {
 		f, err := r.read(&c)
 		if err != nil {
 			return fmt.Errorf("file %d: %w", len(t.Files), err)
+		}
+		if r.isLink {
+			links.add(len(t.Files), r.target)
 		}
 		f.Offset = t.Length
 		t.Length += f.Length // both are at most maxLength, so this can't overflow
@@ -41,6 +45,7 @@ func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 	if err != nil {
 		return err
 	}
+	links.resolve(t.Files)
 	return checkTree(t.Files)
 }
 
@@ -48,13 +53,15 @@ func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 type fileReader struct {
 	names      nameStore
 	path, utf8 [][]byte // of the file being read; kept for their capacity
+	isLink     bool
+	target     []byte // of a link: the list of names, as it stands in the input
 }
 
 // read consumes one dictionary of the list of files.
 func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
 	var attr []byte
 	var hasLength, hasPath, hasUTF8, hasAttr bool
-	r.path, r.utf8 = r.path[:0], r.utf8[:0]
+	r.path, r.utf8, r.target = r.path[:0], r.utf8[:0], nil
 	err = c.dict(func(key []byte) (err error) {
 		var seen *bool
 		switch string(key) {
@@ -72,6 +79,9 @@ func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
 		case "attr":
 			seen = &hasAttr
 			attr, err = c.str()
+		case "symlink path":
+			r.target, err = c.raw()
+			return err
 		default:
 			return c.skip()
 		}
@@ -99,18 +109,16 @@ func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
 			return f, fmt.Errorf("path: %w", err)
 		}
 	}
-	// A link has a target and no bytes (BEP 47). A mount can't follow it safely,
-	// so it is hidden like padding.
-	link := bytes.IndexByte(attr, 'l') >= 0
+	r.isLink = bytes.IndexByte(attr, 'l') >= 0
 	switch {
-	case link && f.Length != 0:
+	case r.isLink && f.Length != 0:
 		return f, fmt.Errorf("a symbolic link of %d bytes: %w", f.Length, weir.ErrInvalid)
-	case !link && !hasLength:
+	case !r.isLink && !hasLength:
 		return f, fmt.Errorf("no length: %w", weir.ErrInvalid)
 	}
 	f.Path = r.names.path(path)
-	f.Padding = link || bytes.IndexByte(attr, 'p') >= 0 || paddingName(f.Path)
-	f.Executable = !f.Padding && bytes.IndexByte(attr, 'x') >= 0
+	f.Padding = !r.isLink && (bytes.IndexByte(attr, 'p') >= 0 || paddingName(f.Path))
+	f.Executable = !r.isLink && !f.Padding && bytes.IndexByte(attr, 'x') >= 0
 	return f, nil
 }
 
@@ -147,7 +155,7 @@ func paddingName(path []string) bool {
 func checkTree(files []weir.FileInfo) error {
 	last, sorted := -1, true
 	for i := range files {
-		if files[i].Padding {
+		if !files[i].Shown() {
 			continue
 		}
 		if last >= 0 {
@@ -166,7 +174,7 @@ func checkTree(files []weir.FileInfo) error {
 	}
 	order := make([]int32, 0, len(files))
 	for i := range files {
-		if !files[i].Padding {
+		if files[i].Shown() {
 			order = append(order, int32(i))
 		}
 	}

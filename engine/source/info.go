@@ -226,6 +226,7 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][
 	if err != nil {
 		return nil, nil, fmt.Errorf("file tree: %w", err)
 	}
+	l.links.resolve(t.Files)
 	f := &t.Files[0]
 	t.Single = len(t.Files) == 1 && !f.Padding && len(f.Path) == 1 && f.Path[0] == t.Name
 	return hashes, l.roots, nil

@@ -95,7 +95,7 @@ func TestParseTorrentFiles(t *testing.T) {
 			{Path: []string{".pad", "6"}, Offset: 19, Length: 6, Padding: true},
 			{Path: []string{"_____padding_file_0_if you see this file, please update_____"}, Offset: 25, Length: 2, Padding: true},
 			{Path: []string{".____padding_file", "3"}, Offset: 27, Length: 2, Padding: true},
-			{Path: []string{"link"}, Offset: 29, Padding: true},
+			{Path: []string{"link"}, Offset: 29, Hidden: true},
 		},
 		"UTF8": {
 			{Path: []string{"ä.txt"}, Length: 1},

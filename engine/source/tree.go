@@ -21,6 +21,7 @@ type treeFile struct {
 	length int64
 	root   [merkle.Size]byte // zero for a file without bytes
 	link   bool              // a symbolic link (BEP 47)
+	target []byte            // of a link: the list of names, as it stands in the input
 	exec   bool
 }
 
@@ -122,6 +123,9 @@ func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 		case "attr":
 			seen = &hasAttr
 			attr, err = r.c.str()
+		case "symlink path":
+			f.target, err = r.c.raw()
+			return err
 		default:
 			return r.c.skip()
 		}
@@ -190,6 +194,7 @@ type treeLayout struct {
 	t     *weir.TorrentInfo
 	roots [][merkle.Size]byte // one for each of t.Files
 	names nameStore
+	links links
 }
 
 // gapPath is the path of all gaps, which nobody sees.
@@ -201,9 +206,10 @@ func (l *treeLayout) add(f *treeFile) {
 	if over := t.Length % t.PieceLength; over > 0 && f.length > 0 {
 		l.append(weir.FileInfo{Path: gapPath, Length: t.PieceLength - over, Padding: true}, [merkle.Size]byte{})
 	}
-	l.append(weir.FileInfo{
-		Path: l.names.path(f.path), Length: f.length, Padding: f.link, Executable: f.exec,
-	}, f.root)
+	if f.link {
+		l.links.add(len(t.Files), f.target)
+	}
+	l.append(weir.FileInfo{Path: l.names.path(f.path), Length: f.length, Executable: f.exec}, f.root)
 }
 
 func (l *treeLayout) append(f weir.FileInfo, root [merkle.Size]byte) {
@@ -224,7 +230,7 @@ type hybridCheck struct {
 
 func (h *hybridCheck) add(f *treeFile) error {
 	if f.link {
-		return nil // hidden in both
+		return nil // no bytes in both
 	}
 	g := h.skip()
 	if g == nil {
@@ -246,10 +252,10 @@ func (h *hybridCheck) add(f *treeFile) error {
 	return nil
 }
 
-// skip passes over hidden files and returns the next other one, or nil.
+// skip passes over padding and links and returns the next other file, or nil.
 func (h *hybridCheck) skip() *weir.FileInfo {
 	for ; h.next < len(h.t.Files); h.next++ {
-		if f := &h.t.Files[h.next]; !f.Padding {
+		if f := &h.t.Files[h.next]; f.Shown() && f.Link == "" {
 			return f
 		}
 	}

@@ -96,7 +96,7 @@ func TestParseV2Files(t *testing.T) {
 		"V2ZeroBytes":   {[]weir.FileInfo{{Path: []string{"a"}}, {Path: []string{"b", "c"}}}, "folder", true},
 		"V2Attributes": {[]weir.FileInfo{
 			{Path: []string{"folder", "a"}, Length: 1},
-			{Path: []string{"link"}, Offset: 1, Padding: true},
+			{Path: []string{"link"}, Offset: 1, Hidden: true},
 			pad(1, v2Piece-1),
 			{Path: []string{"run"}, Offset: v2Piece, Length: 5, Executable: true},
 			{Path: []string{"z"}, Offset: v2Piece + 5},

@@ -96,7 +96,7 @@ func newTarget(e *entry, info *weir.TorrentInfo, inside string) *target {
 	found := inside == ""
 	for i := range info.Files {
 		f := &info.Files[i]
-		if f.Padding || !leadsTo(f.Path, names) {
+		if !f.Shown() || !leadsTo(f.Path, names) {
 			continue
 		}
 		found = true

@@ -103,7 +103,7 @@ func (d *Daemon) Torrent(id string) (api.TorrentDetails, error) {
 	if info := e.Info(); info != nil {
 		t.Name, t.Pieces, t.PieceLength, t.Private = info.Name, info.NumPieces(), info.PieceLength, info.Private
 		for i := range info.Files {
-			if !info.Files[i].Padding {
+			if info.Files[i].Shown() {
 				t.Files++
 			}
 		}

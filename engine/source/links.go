@@ -1,0 +1,140 @@
+package source
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/weirfs/weir"
+)
+
+// links are the symbolic links (BEP 47) of one torrent while it is read. They are
+// judged when all files are known.
+type links struct{ all []link }
+
+type link struct {
+	file   int    // its index
+	target []byte // a list of names in bencode; anything else is no target
+}
+
+// add notes that a file is a link.
+func (l *links) add(file int, target []byte) { l.all = append(l.all, link{file, target}) }
+
+// resolve sets Link, or Hidden, of the files that are links. BEP 47 has targets
+// relative to the torrent's folder; some programs wrote them relative to the
+// link's own. What is there in the torrent decides, and where nothing is, BEP 47,
+// as long as the target stays inside.
+func (l *links) resolve(files []weir.FileInfo) {
+	if len(l.all) == 0 {
+		return
+	}
+	for _, link := range l.all {
+		files[link.file].Hidden = true
+	}
+	paths := newPathIndex(files)
+	for _, link := range l.all {
+		f := &files[link.file]
+		names, absolute := targetNames(link.target)
+		if names == nil {
+			continue
+		}
+		fromTop, topInside := walk(nil, names)
+		fromLink, linkInside := walk(f.Path[:len(f.Path)-1], names)
+		switch {
+		case topInside && paths.has(fromTop):
+			f.Link = joinTarget(fromTop)
+		case absolute:
+		case linkInside && paths.has(fromLink):
+			f.Link = joinTarget(fromLink)
+		case topInside:
+			f.Link = joinTarget(fromTop)
+		case linkInside:
+			f.Link = joinTarget(fromLink)
+		}
+		f.Hidden = f.Link == ""
+	}
+}
+
+// targetNames reads a link's target, which programs also write as one text with
+// slashes. It returns nil if there is none that a file could have.
+func targetNames(raw []byte) (names []string, absolute bool) {
+	c := cursor{b: raw}
+	if c.kind() != 'l' {
+		return nil, false
+	}
+	err := c.list(func() error {
+		text, err := c.str()
+		if err != nil {
+			return err
+		}
+		absolute = absolute || len(names) == 0 && (len(text) == 0 || text[0] == '/')
+		for name := range strings.SplitSeq(string(text), "/") {
+			if len(name) > maxNameBytes || strings.IndexByte(name, 0) >= 0 || len(names) == maxPathNames {
+				return c.fail("no name of a file")
+			}
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false
+	}
+	return names, absolute
+}
+
+// walk goes from folder dir along names, and reports whether it stays inside.
+func walk(dir, names []string) ([]string, bool) {
+	path := slices.Clone(dir)
+	for _, name := range names {
+		switch name {
+		case "", ".":
+		case "..":
+			if len(path) == 0 {
+				return nil, false
+			}
+			path = path[:len(path)-1]
+		default:
+			path = append(path, name)
+		}
+	}
+	return path, true
+}
+
+func joinTarget(path []string) string {
+	if len(path) == 0 {
+		return "."
+	}
+	return strings.Join(path, "/")
+}
+
+// pathIndex finds files and folders by their path.
+type pathIndex struct {
+	files []weir.FileInfo
+	order []int32 // indexes of files, without padding, by path
+}
+
+func newPathIndex(files []weir.FileInfo) *pathIndex {
+	x := &pathIndex{files: files}
+	for i := range files {
+		if !files[i].Padding {
+			x.order = append(x.order, int32(i))
+		}
+	}
+	slices.SortFunc(x.order, func(a, b int32) int {
+		return cmp.Or(slices.Compare(files[a].Path, files[b].Path), cmp.Compare(a, b))
+	})
+	return x
+}
+
+// has reports whether something is at path. What lies in a folder follows the
+// folder's own path in the order.
+func (x *pathIndex) has(path []string) bool {
+	at, _ := slices.BinarySearchFunc(x.order, path, func(i int32, path []string) int {
+		return slices.Compare(x.files[i].Path, path)
+	})
+	if at == len(x.order) {
+		return false
+	}
+	found := x.files[x.order[at]].Path
+	return len(found) >= len(path) && slices.Equal(found[:len(path)], path)
+}

@@ -24,12 +24,19 @@ type simKernel struct {
 	rng     *rand.Rand
 
 	mu      sync.Mutex
+	opens   int
 	caches  map[int]*simPages // by file
 	slowest time.Duration     // of a program's reads
 	stalled time.Duration     // that programs have waited in all
 	began   time.Time
 	late    time.Duration // the slowest after the first second
 }
+
+// simStep keeps apart what would happen at one moment of simulated time, where
+// the scheduler of goroutines would choose an order, another one in each run:
+// everything that was woken comes to rest before the next thing happens. No two of
+// some hundred files that are open take the same time.
+const simStep = 2 * time.Microsecond
 
 const (
 	page     = 4096
@@ -57,6 +64,7 @@ type simFile struct {
 	size  int64
 	cache *simPages
 	flown sync.WaitGroup // requests
+	step  time.Duration  // what the kernel takes for a request, and to wake the program
 
 	// Read-ahead, in pages, as in the kernel's struct file_ra_state.
 	start, pages, async int
@@ -80,6 +88,8 @@ func (k *simKernel) open(file int) *simFile {
 	f := &simFile{k: k, h: h, size: k.swarm.info.Files[file].Length, last: -1}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	f.step = simStep + time.Duration(k.opens%1000)
+	k.opens++
 	if f.cache = k.caches[file]; f.cache == nil {
 		f.cache = &simPages{state: make([]uint8, (f.size+page-1)/page)}
 		f.cache.ready.L = &f.cache.mu
@@ -112,11 +122,7 @@ func (f *simFile) read(off, n int64) {
 		} else if f.pages > 0 && f.async > 0 && i == f.start+f.pages-f.async {
 			f.ramp()
 		}
-		f.cache.mu.Lock()
-		for f.cache.state[i] != here {
-			f.cache.ready.Wait()
-		}
-		f.cache.mu.Unlock()
+		f.await(i)
 	}
 	f.last = end - 1
 	f.k.account(time.Now(), time.Since(began))
@@ -161,12 +167,21 @@ func (f *simFile) touch(off int64) {
 	if state == absent {
 		f.fetch(max(0, i-raPages/2), raPages)
 	}
+	f.await(i)
+	f.k.account(time.Now(), time.Since(began))
+}
+
+// await returns when page i is here.
+func (f *simFile) await(i int) {
 	f.cache.mu.Lock()
+	waited := f.cache.state[i] != here
 	for f.cache.state[i] != here {
 		f.cache.ready.Wait()
 	}
 	f.cache.mu.Unlock()
-	f.k.account(time.Now(), time.Since(began))
+	if waited {
+		time.Sleep(f.step)
+	}
 }
 
 // syncAhead is page_cache_sync_ra: page i is missing, of so many wanted.
@@ -259,6 +274,7 @@ func (f *simFile) request(r weir.Range) {
 		}
 		f.arrived(r)
 	})
+	time.Sleep(f.step) // until it waits
 }
 
 func (f *simFile) arrived(r weir.Range) {

@@ -29,6 +29,7 @@ type simSwarm struct {
 	flight   []simRequest
 	free     time.Time // when the link has delivered what is in flight
 	fetched  int64
+	arrived  []simRequest
 	asked    time.Time // when a request was sent last
 	touched  map[int]bool
 	mostWant int64 // bytes of all windows, at most
@@ -93,6 +94,11 @@ func (s *simSwarm) run() {
 	defer close(s.ended)
 	timer := time.NewTimer(time.Hour)
 	for {
+		time.Sleep(simStep * 3 / 8) // until all that happens at this moment is done; in step with no file
+		select {
+		case <-s.wake:
+		default:
+		}
 		s.mu.Lock()
 		now := time.Now()
 		s.arrive(now)
@@ -125,6 +131,7 @@ func (s *simSwarm) arrive(now time.Time) {
 		r := s.flight[0]
 		s.flight = s.flight[1:]
 		s.fetched += r.bytes
+		s.arrived = append(s.arrived, r)
 		p := s.piece(r.piece)
 		if p.got++; p.held() {
 			close(p.done)

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,22 +13,24 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// within checks that n bytes in d are the rate, to a tenth.
-func within(t *testing.T, what string, n int64, d time.Duration, rate float64) {
+// atMost checks that n bytes in d are not above the rate, but for a tenth and the
+// moment's worth that a limit lets through after a pause. How far below they are
+// depends on the machine.
+func atMost(t *testing.T, what string, n int64, d time.Duration, rate float64) {
 	t.Helper()
 	got := float64(n) / d.Seconds()
 	t.Logf("%s: %.3f MB/s, limit %.3f", what, got/1e6, rate/1e6)
-	if got < 0.9*rate || got > 1.1*rate {
-		t.Errorf("%s: %.0f bytes per second, want %.0f ± 10 %%", what, got, rate)
+	if float64(n) > 1.1*rate*d.Seconds()+rate/4 {
+		t.Errorf("%s: %.0f bytes per second, want at most %.0f and a tenth", what, got, rate)
 	}
 }
 
-// drink keeps requests at the peer until ctx ends and returns the bytes received.
-func drink(ctx context.Context, l *swarmtest.Leech, c *swarmtest.Content) int64 {
+// drink keeps requests at the peer until ctx ends, and calls got with each block.
+func drink(ctx context.Context, l *swarmtest.Leech, c *swarmtest.Content, got func()) {
 	if l.Interested() != nil || l.Wait(ctx, l.Unchoked) != nil {
-		return 0
+		return
 	}
-	const ahead = 8
+	const ahead = 32 // seconds of requests, so that a machine that is busy elsewhere leaves none out
 	perPiece := int(c.Info().PieceLength / weir.BlockBytes)
 	at := func(i int) (piece, begin int) {
 		i %= c.Info().NumPieces() * perPiece
@@ -38,20 +41,21 @@ func drink(ctx context.Context, l *swarmtest.Leech, c *swarmtest.Content) int64 
 		for ; asked < i+ahead; asked++ {
 			piece, begin := at(asked)
 			if l.Request(piece, begin, weir.BlockBytes) != nil {
-				return int64(i) * weir.BlockBytes
+				return
 			}
 		}
 		piece, begin := at(i)
 		if l.Wait(ctx, func() bool { b, _ := l.Block(piece, begin, weir.BlockBytes); return b != nil }) != nil {
-			return int64(i) * weir.BlockBytes
+			return
 		}
+		got()
 	}
 }
 
 // TestUploadLimit: four leeches share the limit, over two torrents, evenly.
 func TestUploadLimit(t *testing.T) {
 	t.Parallel()
-	const limit, d = 2 << 20, 5 * time.Second
+	const limit, blocks = 1 << 20, 240 // to be shared
 	e := openEngine(t, engine.Options{})
 	ctx := testContext(t, time.Minute)
 	var contents []*swarmtest.Content
@@ -70,27 +74,51 @@ func TestUploadLimit(t *testing.T) {
 		contents, torrents = append(contents, c), append(torrents, tor)
 	}
 	e.SetLimits(limit, 0)
-	drinking, stop := context.WithTimeout(ctx, d)
+	drinking, stop := context.WithCancel(ctx)
 	defer stop()
-	got := make([]int64, 4)
+	var mu sync.Mutex
+	var got, before [4]int // blocks, and what they had when all had one
+	shared := -1           // since then
 	var wg sync.WaitGroup
 	begin := time.Now()
 	for i := range got {
-		c := contents[i%2]
-		l := dialLeech(t, portOf(e), c.InfoHash(), swarmtest.LeechOptions{})
-		wg.Go(func() { got[i] = drink(drinking, l, c) })
+		l := dialLeech(t, portOf(e), contents[i%2].InfoHash(), swarmtest.LeechOptions{})
+		wg.Go(func() {
+			drink(drinking, l, contents[i%2], func() {
+				mu.Lock()
+				defer mu.Unlock()
+				if shared == blocks {
+					return
+				}
+				got[i]++
+				if shared >= 0 {
+					shared++
+				} else if !slices.Contains(got[:], 0) {
+					shared, before = 0, got
+				}
+				if shared == blocks {
+					stop()
+				}
+			})
+		})
 	}
 	wg.Wait()
 	took := time.Since(begin)
-	var total int64
+	if shared < blocks {
+		t.Fatalf("%d blocks of %d have arrived: %v", shared, blocks, context.Cause(ctx))
+	}
 	for i, n := range got {
-		total += n
-		if n < limit/4*5*8/10 || n > limit/4*5*12/10 {
-			t.Errorf("leech %d got %d bytes, a fair share is %d", i, n, limit/4*5)
+		if n -= before[i]; n < blocks/4*7/10 || n > blocks/4*13/10 {
+			t.Errorf("leech %d got %d blocks, a fair share is %d", i, n, blocks/4)
 		}
 	}
-	within(t, "received", total, took, limit)
-	within(t, "counted", torrents[0].Stats().Uploaded+torrents[1].Stats().Uploaded, took, limit)
+	all := int64(got[0]+got[1]+got[2]+got[3]) * weir.BlockBytes
+	atMost(t, "received", all, took, limit)
+	sent := torrents[0].Stats().Uploaded + torrents[1].Stats().Uploaded
+	atMost(t, "counted", sent, took, limit)
+	if sent < all {
+		t.Errorf("%d bytes counted, %d received", sent, all)
+	}
 }
 
 // TestUploadLimitHoldsUpNothingElse: while blocks wait for hours, requests, haves and
@@ -101,7 +129,7 @@ func TestUploadLimitHoldsUpNothingElse(t *testing.T) {
 	s := openSeeder(t, c, swarmtest.SeederOptions{})
 	e := openEngine(t, engine.Options{UploadLimit: 1})
 	tor := addTorrent(t, e, specOf(c, s.Addr()))
-	ctx := testContext(t, 20*time.Second)
+	ctx := testContext(t, time.Minute)
 	wantBytes(t, ctx, tor, c, 0, 1<<20)
 	l := dialLeech(t, portOf(e), c.InfoHash(), swarmtest.LeechOptions{})
 	if _, err := l.Fetch(ctx, 0, 0, weir.BlockBytes); err != nil {
@@ -135,7 +163,7 @@ func TestUploadLimitHoldsUpNothingElse(t *testing.T) {
 // little is fetched twice, although every peer looks slow.
 func TestDownloadLimit(t *testing.T) {
 	t.Parallel()
-	const limit, d = 2 << 20, 5 * time.Second
+	const limit, each = 2 << 20, 5 << 20
 	e := openEngine(t, engine.Options{DownloadLimit: limit})
 	var torrents []*engine.Torrent
 	for i := range 2 {
@@ -153,14 +181,24 @@ func TestDownloadLimit(t *testing.T) {
 		tor := addTorrent(t, e, specOf(c, peers...))
 		torrents = append(torrents, tor)
 	}
-	ctx, stop := context.WithTimeout(context.Background(), d)
+	ctx, stop := context.WithCancel(testContext(t, time.Minute))
 	defer stop()
 	var wg sync.WaitGroup
+	var first sync.Once
 	begin := time.Now()
-	for _, tor := range torrents {
+	for i, tor := range torrents {
 		wg.Go(func() {
-			for off := int64(0); tor.ReadAt(ctx, make([]byte, 1<<20), off) == nil; off += 1 << 20 {
+			for off := int64(0); off < each; off += 1 << 20 {
+				if err := tor.ReadAt(ctx, make([]byte, 1<<20), off); err != nil {
+					t.Errorf("torrent %d at %d: %v", i, off, err)
+					return
+				}
 			}
+			first.Do(func() {
+				if other := torrents[1-i].Stats().Downloaded; other < each/2 {
+					t.Errorf("torrent %d got %d bytes while the other got %d", 1-i, other, each)
+				}
+			})
 		})
 	}
 	wg.Wait()
@@ -171,18 +209,13 @@ func TestDownloadLimit(t *testing.T) {
 		t.Logf("torrent %d: %+v", i, st)
 		total += st.Downloaded
 		wasted += st.Wasted
-		if st.Downloaded < limit*5/4 {
-			t.Errorf("torrent %d got %d bytes of %d", i, st.Downloaded, limit*5)
-		}
 	}
-	within(t, "received", total, took, limit)
-	if wasted > total/20 {
+	atMost(t, "received", total, took, limit)
+	if wasted > total/10 { // a hedge of a few blocks at the end of a read
 		t.Errorf("%d bytes of %d were of no use", wasted, total)
 	}
 	e.SetLimits(0, 0)
-	all, done := context.WithTimeout(context.Background(), 20*time.Second)
-	defer done()
-	if err := torrents[0].ReadAt(all, make([]byte, 64<<20), 0); err != nil {
+	if err := torrents[0].ReadAt(ctx, make([]byte, 64<<20), 0); err != nil {
 		t.Error("without the limit: ", err)
 	}
 }

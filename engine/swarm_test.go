@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -172,22 +173,19 @@ func TestMoreLeechesThanSlots(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
 	_, _, addr := seeded(t, c)
 	ctx := testContext(t, 20*time.Second)
-	var leeches []*swarmtest.Leech
-	for range 12 {
+	var wg sync.WaitGroup
+	for i := range 12 {
 		l := dialLeech(t, addr, c.InfoHash(), swarmtest.LeechOptions{})
-		if err := l.Interested(); err != nil {
-			t.Fatal(err)
-		}
-		leeches = append(leeches, l)
+		wg.Go(func() {
+			if _, err := l.Fetch(ctx, i%4, 0, weir.BlockBytes); err != nil {
+				t.Errorf("leech %d: %v", i, err)
+			}
+			if err := l.Close(); err != nil { // its slot goes to one that waits
+				t.Error(err)
+			}
+		})
 	}
-	for i, l := range leeches {
-		if _, err := l.Fetch(ctx, i%4, 0, weir.BlockBytes); err != nil {
-			t.Fatalf("leech %d: %v", i, err)
-		}
-		if err := l.Close(); err != nil { // its slot goes to one that waits
-			t.Fatal(err)
-		}
-	}
+	wg.Wait()
 }
 
 // TestTwoEnginesTradePieces: each has half of the content, and in the end both

@@ -8,7 +8,8 @@
 #
 # Others: bench (measures, below ten minutes; BENCHARGS=--help), build, check
 # (what CI runs), lint, fuzz (FUZZTIME=30s each), interop (writes the tables of
-# docs/interop.md), clean. Foreign clients that can't be
+# docs/interop.md), mutate (changes the pure packages in small ways and counts
+# what their tests notice, an hour; MUTATEARGS=-h), clean. Foreign clients that can't be
 # had are left out by name: make test WEIR_SKIP_PEERS=webtorrent,aria2.
 
 SHELL := /bin/bash
@@ -20,6 +21,7 @@ TOOL      = go tool -modfile=.ci/tools/go.mod
 FUZZTIME ?= 10s
 TESTARGS ?=
 BENCHARGS ?=
+MUTATEARGS ?=
 
 # weir needs no C; saying so everywhere lets the checks share what they compile.
 # Only the race detector does need it.
@@ -30,7 +32,7 @@ export WEIR_SKIP_PEERS
 PREFIX  ?= /usr/local
 SBINDIR ?= /sbin
 
-.PHONY: build install uninstall man demo test interop bench check fmt vet lint static fuzz clean
+.PHONY: build install uninstall man demo test interop bench check fmt vet lint static fuzz mutate clean
 
 # One static binary.
 build:
@@ -123,6 +125,11 @@ fuzz:
 			echo "$$pkg $$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; done
+
+# Which small changes of the packages that decide do their own tests not notice?
+# docs/reliability.md has the figures.
+mutate:
+	nice go run ./cmd/internal/mutate $(MUTATEARGS)
 
 clean:
 	rm -rf bin

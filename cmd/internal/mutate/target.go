@@ -1,0 +1,36 @@
+package main
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// Target is a package to test, or some of its files.
+type Target struct {
+	Dir   string   // from the root of the module
+	Files []string // base names; none for all
+	Tests string   // which tests are run, as go test -run has it; "" for all
+}
+
+// pure are the packages that decide and do no I/O: what the bar is for. Of two
+// packages only the files that decide count, and of the cache's tests those that
+// are about them: the others write gigabytes.
+var pure = []string{
+	"engine/internal/choker", "engine/internal/throttle", "engine/internal/verify", "engine/internal/picker",
+	"cmd/internal/config", "reader:policy.go,meter.go,stride.go,order.go,budget.go,quiet.go",
+	"cache:policy.go:Policy|Ghost|Victim|Fate|Touched",
+}
+
+// parseTarget parses DIR[:FILE,FILE…[:TESTS]].
+func parseTarget(s string) Target {
+	dir, rest, _ := strings.Cut(s, ":")
+	files, tests, _ := strings.Cut(rest, ":")
+	t := Target{Dir: path.Clean(dir), Tests: tests}
+	if files != "" {
+		t.Files = strings.Split(files, ",")
+	}
+	return t
+}
+
+func (t Target) has(base string) bool { return len(t.Files) == 0 || slices.Contains(t.Files, base) }

@@ -219,6 +219,7 @@ func (w *writer) drain() (wait time.Duration, changed <-chan struct{}, wrote boo
 		if _, err := w.p.conn.Write(buf); err != nil {
 			return 0, nil, wrote, err
 		}
+		w.p.quickAck.Set() // the reader waits already
 		wrote = true
 	}
 }

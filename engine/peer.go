@@ -31,6 +31,10 @@ const (
 	keepAlive    = 90 * time.Second
 )
 
+// fewAwaited is how many blocks, 1 MiB, may be awaited from a peer while what it
+// sends is acknowledged at once.
+const fewAwaited = 64
+
 // peer is one connection. Two goroutines serve it: one reads messages and posts
 // them to the owner, one writes what the owner put into out. The rest belongs to
 // the owner.
@@ -44,7 +48,9 @@ type peer struct {
 	early    bool          // our handshake said more than a handshake
 	answered bool          // it has sent a message
 	out      *outbox
-	served   atomic.Bool // blocks went out since the owner last looked
+	served   atomic.Bool  // blocks went out since the owner last looked
+	awaited  atomic.Int32 // blocks that it was asked for
+	quickAck *wire.QuickAck
 	pk       *picker.Peer
 	bits     []bool
 	all      bool
@@ -90,6 +96,7 @@ func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rt
 		sw: s, conn: conn, addr: addr, dialed: dialed, hello: hello, rtt: rtt,
 		out: newOutbox(), choking: true, early: early != nil, interested: early != nil, place: pl,
 	}
+	p.quickAck = wire.NewQuickAck(conn, func() bool { return p.awaited.Load() <= fewAwaited })
 	p.trade.moved = time.Now()
 	s.peers[p] = struct{}{}
 	s.connected.Store(int32(len(s.peers)))
@@ -218,7 +225,7 @@ func (s *swarm) drop(p *peer, why error) {
 
 // read posts what the peer says until the connection ends.
 func (p *peer) read() {
-	r := wire.NewReader(p.conn)
+	r := wire.NewReader(p.quickAck.Reader(p.conn))
 	var extended time.Time
 	for {
 		// Seldom, and best when nothing is at hand; under a download limit always

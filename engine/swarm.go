@@ -206,6 +206,9 @@ func (s *swarm) decide(now time.Time) {
 		s.askHashes(now)
 	}
 	for p := range s.peers {
+		if p.pk != nil {
+			p.awaited.Store(int32(p.pk.Out()))
+		}
 		p.out.flush()
 	}
 }

@@ -29,6 +29,8 @@ func cases() []Case {
 		}.Case(),
 		randomReads("random/64k", 64*kib, 0.180, 0.250, rawSystem, btfsSystem),
 		randomReads("random/4k", 4*kib, 0, 0, rawSystem),
+		smallReads("off"),
+		smallReads("required"),
 		besideStream(),
 		freeze(),
 		corrupt(),

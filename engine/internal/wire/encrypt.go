@@ -3,9 +3,11 @@ package wire
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 
 	"github.com/anacrolix/torrent/mse"
 	pp "github.com/anacrolix/torrent/peer_protocol"
@@ -32,6 +34,14 @@ type stream struct {
 
 func (s stream) Read(p []byte) (int, error)  { return s.rw.Read(p) }
 func (s stream) Write(p []byte) (int, error) { return s.rw.Write(p) }
+
+// SyscallConn returns the socket beneath. It is for options, not for bytes.
+func (s stream) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := s.Conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
 
 // Encrypt makes an outgoing connection an encrypted one. first is sent along
 // with the handshake.

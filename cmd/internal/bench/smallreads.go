@@ -1,0 +1,64 @@
+package main
+
+import (
+	"time"
+
+	"github.com/weirfs/weir/cmd/internal/bench/ground"
+	"github.com/weirfs/weir/cmd/internal/bench/site"
+)
+
+// smallReads reads 4 KiB at a time from one host without delay: what a read costs
+// when the line costs nothing. One block a read shows what the peers' TCP does with
+// a lone segment.
+func smallReads(encryption string) Case {
+	sizes := []struct {
+		name string
+		spec site.Spec
+	}{
+		{"pieces of 16 KiB", site.One("blocks.bin", 16*kib, 64*mib, 3)},
+		{"pieces of 1 MiB", site.One("pieces.bin", mib, 256*mib, 4)},
+	}
+	return Case{
+		Name: "small-reads/" + encryption, About: "reads of 4 KiB at random, each in a new piece, one host, loopback",
+		Systems: []string{weirSystem}, Limit: 40 * time.Second,
+		Figures: []Figure{
+			{Name: "p50, " + sizes[0].name, Unit: Seconds, Bar: Bar{Most: 0.002}},
+			{Name: "p95, " + sizes[0].name, Unit: Seconds},
+			{Name: "p50, " + sizes[1].name, Unit: Seconds},
+			{Name: "p95, " + sizes[1].name, Unit: Seconds, Bar: Bar{Most: 0.015}},
+		},
+		Run: func(r *Run) (Values, error) {
+			v := Values{}
+			for _, s := range sizes {
+				took, err := r.smallReads(s.spec, encryption)
+				if err != nil {
+					return nil, err
+				}
+				v["p50, "+s.name], v["p95, "+s.name] = took["p50"], took["p95"]
+			}
+			return v, nil
+		},
+	}
+}
+
+func (r *Run) smallReads(spec site.Spec, encryption string) (Values, error) {
+	sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: spec, Hosts: 1})
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.start(sw, "", "--encryption="+encryption)
+	if err != nil {
+		return nil, err
+	}
+	f, err := p.Open(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := offsets(7, sw.Info().NumPieces(), sw.Info().PieceLength, 4*kib, warmReads+200)
+	took, err := timed(at, warmReads, 15*time.Second, r.reads(sw, f, 4*kib))
+	_ = f.Close() // was only read
+	if err != nil {
+		return nil, err
+	}
+	return latencies(took), r.stopAll()
+}

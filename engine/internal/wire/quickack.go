@@ -1,0 +1,53 @@
+package wire
+
+import (
+	"io"
+	"net"
+	"syscall"
+)
+
+// QuickAck makes the kernel acknowledge at once what a peer sends. Without it a
+// peer that leaves Nagle's algorithm on (libtorrent does) holds the last segment
+// of a block until we have acknowledged those before, and we wait 40 ms with that
+// for something of ours to send.
+//
+// The kernel takes its word back whenever we answer quickly, so the option is set
+// again around each read and write while few blocks are awaited. With many on their
+// way the delay costs nothing, and fewer acknowledgements are better.
+type QuickAck struct {
+	raw syscall.RawConn // nil where there is no such thing
+	few func() bool
+}
+
+// NewQuickAck returns the QuickAck of a connection, encrypted or not. few reports
+// whether so little is awaited that the delay of an acknowledgement shows; it is
+// called by every goroutine that calls Set.
+func NewQuickAck(conn net.Conn, few func() bool) *QuickAck {
+	a := &QuickAck{few: few}
+	if c, ok := conn.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			a.raw = raw
+		}
+	}
+	return a
+}
+
+// Set tells the kernel if few are awaited.
+func (a *QuickAck) Set() {
+	if a.raw != nil && a.few() {
+		_ = a.raw.Control(setQuickAck) // fails when the connection ends
+	}
+}
+
+// Reader returns r, which reads the connection, with Set before each read.
+func (a *QuickAck) Reader(r io.Reader) io.Reader { return quickAckReader{r, a} }
+
+type quickAckReader struct {
+	io.Reader
+	ack *QuickAck
+}
+
+func (r quickAckReader) Read(p []byte) (int, error) {
+	r.ack.Set()
+	return r.Reader.Read(p)
+}

@@ -31,6 +31,7 @@ type layer struct {
 	all    bool     // may import everything of ours, not just the root and itself
 	forbid []string // families
 	except []string // single packages out of these families
+	own    []string // folders of ours that it may import beside itself
 	std    bool     // the standard library only
 }
 
@@ -49,9 +50,12 @@ var layers = []layer{
 	{dir: "cache", forbid: []string{bazil, anacrolix, network}},
 	// Swarms. Verified pieces leave it through an interface.
 	{dir: "engine", forbid: []string{bazil, badger}},
+	// Decisions about addresses, and the dialing that asks for them.
+	{dir: "engine/internal/netrule", forbid: []string{bazil, badger, anacrolix}},
 	// Parsers of what comes from outside, and one GET.
 	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},
-		except: []string{anacrolix + "/torrent/metainfo", anacrolix + "/torrent/bencode", "net/http", "net/url", "net/netip"}},
+		except: []string{anacrolix + "/torrent/metainfo", anacrolix + "/torrent/bencode", "net/http", "net/url", "net/netip"},
+		own:    []string{"engine/internal/netrule"}},
 	// The application around the library wires everything.
 	{dir: "cmd", all: true},
 }
@@ -110,7 +114,7 @@ func (l layer) allows(imp string, test bool) bool {
 		if dir == "" || l.all || test && within(dir, testKit) {
 			return true
 		}
-		return within(dir, l.dir)
+		return within(dir, l.dir) || slices.Contains(l.own, dir)
 	}
 	if test {
 		return true // a test may look at its package with any library
@@ -228,6 +232,8 @@ func TestLayersDetect(t *testing.T) {
 		{"engine/engine.go", own("cmd/internal/daemon"), false},
 		{"engine/engine.go", bazil, false},
 		{"engine/source/source.go", own("engine"), false},
+		{"engine/source/source.go", own("engine/internal/netrule"), true},
+		{"engine/source/source.go", own("engine/internal/picker"), false},
 		{"engine/source/source.go", "net", false},
 		{"engine/source/source.go", "net/http", true},
 		{"engine/source/source.go", anacrolix + "/torrent/bencode", true},

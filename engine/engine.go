@@ -87,6 +87,9 @@ type Options struct {
 	// are asked that a former run left in the Store.
 	DHT, LSD     bool
 	DHTBootstrap []string
+	// AllowPrivate lets what torrents, magnets and trackers name lead to this machine
+	// and its network in other ways than to a tracker at /announce.
+	AllowPrivate bool
 	// UserAgent is told to trackers and peers. Default "weir".
 	UserAgent string
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/netrule"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -25,6 +26,7 @@ func (e *Engine) openDiscovery() error {
 		Log:          e.log,
 		PeerID:       e.peerID,
 		UserAgent:    e.opts.UserAgent,
+		Rule:         netrule.Rule{AllowPrivate: e.opts.AllowPrivate},
 		Port:         e.Port,
 		DHT:          e.opts.DHT,
 		DHTBootstrap: e.opts.DHTBootstrap,

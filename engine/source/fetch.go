@@ -10,19 +10,18 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/netrule"
 )
 
 const (
-	maxRedirects   = 5
-	fetchTimeout   = 2 * time.Minute // for all of it, at least 560 kB/s for the largest
-	answerTimeout  = 30 * time.Second
-	maxHeaderBytes = 64 << 10
+	maxRedirects = 5
+	fetchTimeout = 2 * time.Minute // for all of it, at least 560 kB/s for the largest
 )
 
 // fetch gets a .torrent from rawURL: at most maxRedirects redirects, to http and
 // https only, and at most MaxDownloadBytes after decompression. It ends with ctx
 // and leaves no connection behind.
-func fetch(ctx context.Context, rawURL string) ([]byte, error) {
+func (l Loader) fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	if len(rawURL) > maxURLBytes {
 		return nil, fmt.Errorf("URL of %d bytes (limit %d): %w", len(rawURL), maxURLBytes, weir.ErrInvalid)
 	}
@@ -35,16 +34,8 @@ func fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	}
 	req.Header.Set("User-Agent", "weir")
 	req.Header.Set("Accept", "application/x-bittorrent, */*;q=0.5")
-	transport := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		TLSHandshakeTimeout:    answerTimeout,
-		ResponseHeaderTimeout:  answerTimeout,
-		MaxResponseHeaderBytes: maxHeaderBytes,
-		ForceAttemptHTTP2:      true,
-		DisableKeepAlives:      true, // one request: nothing may stay open
-	}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, CheckRedirect: checkRedirect, Timeout: fetchTimeout}
+	trip := &netrule.Trip{Rule: netrule.Rule{AllowPrivate: l.AllowPrivate}, Typed: !l.Found, Proxy: http.ProxyFromEnvironment}
+	client := &http.Client{Transport: trip, CheckRedirect: checkRedirect, Timeout: fetchTimeout}
 	resp, err := client.Do(req)
 	if err != nil {
 		var ue *url.Error

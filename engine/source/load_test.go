@@ -257,6 +257,25 @@ func TestLoadMagnetFetchesNothing(t *testing.T) {
 	}
 }
 
+// TestLoadFoundURL: what stands in a file leads to the internet only.
+func TestLoadFoundURL(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer server.Close()
+	for _, at := range []string{server.URL, strings.Replace(server.URL, "127.0.0.1", "localhost", 1)} {
+		_, err := source.Loader{Found: true}.Load(t.Context(), at+"/announce")
+		if err == nil || !strings.Contains(err.Error(), "--allow-private") || asked.Load() != 0 {
+			t.Errorf("%s: %v, asked %d times", at, err, asked.Load())
+		}
+	}
+	if _, err := (source.Loader{Found: true, AllowPrivate: true}).Load(t.Context(), server.URL+"/x"); !errors.Is(err, weir.ErrNotFound) || asked.Load() != 1 {
+		t.Errorf("allowed: %v, asked %d times", err, asked.Load())
+	}
+}
+
 func TestLoadURLContextCanceled(t *testing.T) {
 	asked := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

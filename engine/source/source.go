@@ -6,7 +6,8 @@
 //
 // It knows nothing of swarms, caches and mounts, keeps no state and starts
 // nothing: its only traffic is the one GET that Load makes for a URL. It must
-// not import any other package of weir than the root and source/merkle.
+// not import any other package of weir than the root, source/merkle and
+// internal/netrule, which judges where that GET may go.
 package source
 
 import (
@@ -81,12 +82,23 @@ func (s *Spec) DisplayName() string {
 	return s.InfoHash.String()
 }
 
+// Loader says how far a URL may lead. The zero Loader is for what the user typed:
+// that may be anywhere, but a server on the internet can't send us on into this
+// machine or its network.
+type Loader struct {
+	Found        bool // the URL was found in a file: it may lead to the internet only
+	AllowPrivate bool // all may lead anywhere
+}
+
+// Load is Loader.Load for what the user typed.
+func Load(ctx context.Context, arg string) (*Spec, error) { return Loader{}.Load(ctx, arg) }
+
 // Load reads what arg names: a magnet, an http(s) URL of a .torrent, the path of
 // a .torrent file, or an info hash of 40 hexadecimal digits, 32 base32 characters
 // or, for a v2 torrent, 64 hexadecimal digits. A file whose name looks like an info hash wins over the hash. Only
 // a URL makes traffic; ctx ends it. Errors say what to do next and wrap
 // weir.ErrInvalid, weir.ErrHostile or weir.ErrNotFound where these fit.
-func Load(ctx context.Context, arg string) (*Spec, error) {
+func (l Loader) Load(ctx context.Context, arg string) (*Spec, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -96,7 +108,7 @@ func Load(ctx context.Context, arg string) (*Spec, error) {
 	case hasScheme(arg, "magnet"):
 		return ParseMagnet(arg)
 	case hasScheme(arg, "http"), hasScheme(arg, "https"):
-		b, err := fetch(ctx, arg)
+		b, err := l.fetch(ctx, arg)
 		if err != nil {
 			return nil, err
 		}

@@ -21,7 +21,7 @@ func (d *Daemon) Add(ctx context.Context, arg, into string) (api.Added, error) {
 	if err != nil {
 		return api.Added{}, err
 	}
-	spec, err := loadNamed(ctx, arg)
+	spec, err := loadNamed(ctx, d.typed(), arg)
 	if err != nil {
 		return api.Added{}, err
 	}

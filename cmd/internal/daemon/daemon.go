@@ -49,6 +49,7 @@ type Options struct {
 	Peers         []string          // host:port, asked about every torrent
 	Listen        string            // address for incoming peers; "": any free port, "off": none
 	DHT           bool              // find peers of public torrents there too, from the public routers on
+	AllowPrivate  bool              // what torrents and servers name may lead to this machine and its network
 	Encryption    engine.Encryption // of connections to peers
 	UploadLimit   int64             // of blocks, over all torrents, bytes per second; 0: none
 	DownloadLimit int64             // the same

@@ -39,7 +39,7 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 	for _, url := range urls {
 		// Not while a program waits in close(2).
 		h.aside("add the torrent at a URL", func() error {
-			spec, err := source.Load(h.ctx, url)
+			spec, err := h.found().Load(h.ctx, url)
 			if err == nil {
 				_, err = h.addSpec(h.ctx, spec, dir)
 			}
@@ -71,7 +71,7 @@ func readDropped(content []byte) (specs []*source.Spec, urls []string, err error
 		case scheme == "http", scheme == "https":
 			urls = append(urls, line)
 		default:
-			spec, err := loadNamed(context.Background(), line) // makes no traffic
+			spec, err := loadNamed(context.Background(), source.Loader{}, line) // makes no traffic
 			if err != nil {
 				errs = append(errs, err)
 				continue

@@ -36,8 +36,8 @@ func (d *Daemon) Open(ctx context.Context) error {
 	var fetchers sync.WaitGroup
 	defer fetchers.Wait()
 	defer stopFetching()
-	fetchers.Go(func() { fetched <- load(fetching, remote) })
-	here := load(ctx, local)
+	fetchers.Go(func() { fetched <- load(fetching, d.typed(), remote) })
+	here := load(ctx, d.typed(), local)
 	if here.err != nil {
 		return here.err
 	}
@@ -107,7 +107,7 @@ func (d *Daemon) openEngine(peers []string) error {
 	e := engine.New(engine.Options{
 		DHT: d.opt.DHT, DHTBootstrap: routers,
 		Store: d.store, StoreReady: d.store.ready, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: peers, UserAgent: userAgent(d.opt.Version),
-		UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
+		AllowPrivate: d.opt.AllowPrivate, UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
 	})
 	d.engine = e // for Close, which it needs even now
 	if err := e.Open(); err != nil {

@@ -124,12 +124,12 @@ func TestLoadNamed(t *testing.T) {
 		strings.Repeat("ab", 32),
 		"magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567",
 	} {
-		if spec, err := loadNamed(t.Context(), arg); err != nil || spec.InfoHash.IsZero() {
+		if spec, err := loadNamed(t.Context(), source.Loader{}, arg); err != nil || spec.InfoHash.IsZero() {
 			t.Errorf("%q: %+v, %v", arg, spec, err)
 		}
 	}
 	for _, arg := range []string{"", "/etc/passwd", "record.go", "magnet:?dn=x", "ftp://a.example/x", strings.Repeat("xy", 32)} {
-		if _, err := loadNamed(t.Context(), arg); !errors.Is(err, weir.ErrInvalid) {
+		if _, err := loadNamed(t.Context(), source.Loader{}, arg); !errors.Is(err, weir.ErrInvalid) {
 			t.Errorf("%q: %v, want ErrInvalid", arg, err)
 		}
 	}

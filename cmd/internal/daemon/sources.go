@@ -78,11 +78,11 @@ type loaded struct {
 }
 
 // load reads all sources at once.
-func load(ctx context.Context, args []string) loaded {
+func load(ctx context.Context, l source.Loader, args []string) loaded {
 	specs, errs := make([]*source.Spec, len(args)), make([]error, len(args))
 	var loading sync.WaitGroup
 	for i, arg := range args {
-		loading.Go(func() { specs[i], errs[i] = source.Load(ctx, arg) })
+		loading.Go(func() { specs[i], errs[i] = l.Load(ctx, arg) })
 	}
 	loading.Wait()
 	return loaded{specs, errors.Join(errs...)}
@@ -91,14 +91,23 @@ func load(ctx context.Context, args []string) loaded {
 // userAgent is what trackers and peers are told.
 func userAgent(version string) string { return "weir/" + cmp.Or(version, "devel") }
 
-// loadNamed is source.Load for what another process names: a magnet, a URL or an
-// info hash, and never a file.
-func loadNamed(ctx context.Context, arg string) (*source.Spec, error) {
+// typed loads what the user named on a command line or in the settings.
+func (d *Daemon) typed() source.Loader { return source.Loader{AllowPrivate: d.opt.AllowPrivate} }
+
+// found loads what stands in a file that somebody put into the mount or a watched
+// folder: browsers do, so nobody knows who named it.
+func (d *Daemon) found() source.Loader {
+	return source.Loader{Found: true, AllowPrivate: d.opt.AllowPrivate}
+}
+
+// loadNamed loads what another process names: a magnet, a URL or an info hash, and
+// never a file.
+func loadNamed(ctx context.Context, l source.Loader, arg string) (*source.Spec, error) {
 	arg = strings.TrimSpace(arg)
 	scheme, _, ok := strings.Cut(arg, ":")
 	switch scheme = strings.ToLower(scheme); {
 	case ok && (scheme == "magnet" || scheme == "http" || scheme == "https"):
-		return source.Load(ctx, arg)
+		return l.Load(ctx, arg)
 	case len(arg) == 2*len(source.Spec{}.InfoHashV2):
 		return source.ParseMagnet("magnet:?xt=urn:btmh:1220" + arg)
 	}

@@ -137,7 +137,7 @@ func (d *Daemon) addWatched(path string, last bool) bool {
 	}
 	for _, url := range urls {
 		d.aside("add the torrent at a URL of a watched folder", func() error {
-			spec, err := source.Load(d.ctx, url)
+			spec, err := d.found().Load(d.ctx, url)
 			if err == nil {
 				_, err = d.addSpec(d.ctx, spec, "")
 			}

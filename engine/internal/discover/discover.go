@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/netrule"
 )
 
 // Options are the settings of a Discoverer.
@@ -18,6 +19,8 @@ type Options struct {
 	Log       *slog.Logger // nil: silent
 	PeerID    [20]byte
 	UserAgent string // told to HTTP trackers
+	// Rule says which addresses trackers may be at.
+	Rule netrule.Rule
 	// Port returns the TCP port that peers reach us at, 0 when they can't: then
 	// the DHT node is read-only (BEP 43) and doesn't announce us, and LSD only
 	// listens.
@@ -101,7 +104,7 @@ func Open(opt Options) (*Discoverer, error) {
 		opt:      opt,
 		log:      opt.Log,
 		key:      binary.BigEndian.Uint32(key[:]),
-		trackers: newTrackers(opt.UserAgent),
+		trackers: newTrackers(opt.UserAgent, opt.Rule),
 		asking:   make(chan struct{}, announcesAtOnce),
 	}
 	d.announce, d.networks, d.scrape = d.trackers.announce, d.trackers.networks, d.trackers.scrape

@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/netrule"
 )
 
 func (t *trackers) announceHTTP(ctx context.Context, u *url.URL, req announceRequest) (announceAnswer, error) {
-	body, status, err := t.get(ctx, req.network, u, req.query())
+	body, status, err := t.get(ctx, t.trip(req.network, u), u, req.query())
 	if err != nil {
 		return announceAnswer{}, err
 	}
@@ -30,7 +31,7 @@ func (t *trackers) announceHTTP(ctx context.Context, u *url.URL, req announceReq
 
 // get fetches u with more query parameters. Some trackers send a failure reason
 // with a status that isn't 200, so the body counts in any case.
-func (t *trackers) get(ctx context.Context, network string, u *url.URL, query string) (body []byte, status int, err error) {
+func (t *trackers) get(ctx context.Context, trip *netrule.Trip, u *url.URL, query string) (body []byte, status int, err error) {
 	with := *u
 	if with.RawQuery != "" {
 		with.RawQuery += "&" // what the URL had goes first: some trackers insist
@@ -42,7 +43,7 @@ func (t *trackers) get(ctx context.Context, network string, u *url.URL, query st
 		return nil, 0, err
 	}
 	r.Header.Set("User-Agent", t.userAgent)
-	res, err := t.http[network].Do(r)
+	res, err := (&http.Client{Transport: trip, CheckRedirect: checkRedirect}).Do(r)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -171,7 +172,7 @@ func (t *trackers) scrapeHTTP(ctx context.Context, u *url.URL, hashes []weir.Inf
 	for _, h := range hashes {
 		query = append(query, "info_hash="+escapeBytes(h[:]))
 	}
-	body, status, err := t.get(ctx, "", &to, strings.Join(query, "&"))
+	body, status, err := t.get(ctx, t.trip("", u), &to, strings.Join(query, "&"))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/netrule"
 )
 
 // Times and sizes of one conversation with a tracker.
@@ -76,41 +77,29 @@ func (r *refusal) Error() string { return "tracker refuses: " + r.reason }
 
 // trackers talks to trackers. It is safe for concurrent use.
 type trackers struct {
-	http      map[string]*http.Client // by announceRequest.network
+	rule      netrule.Rule
 	lookup    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	userAgent string
 }
 
-func newTrackers(userAgent string) *trackers {
-	t := &trackers{userAgent: userAgent, http: map[string]*http.Client{}, lookup: net.DefaultResolver.LookupNetIP}
-	for _, network := range []string{"", "4", "6"} {
-		t.http[network] = newHTTP(network)
-	}
-	return t
+func newTrackers(userAgent string, rule netrule.Rule) *trackers {
+	return &trackers{userAgent: userAgent, rule: rule, lookup: net.DefaultResolver.LookupNetIP}
 }
 
-func newHTTP(network string) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy: nil, // on purpose: see the package's comment
-			DialContext: func(ctx context.Context, tcp, addr string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, tcp+network, addr)
-			},
-			// Trackers are asked every half hour: a connection kept would only cost
-			// both of us.
-			DisableKeepAlives:      true,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) >= 5 {
-				return errors.New("too many redirects")
-			}
-			if s := req.URL.Scheme; s != "http" && s != "https" {
-				return errors.New("redirect away from HTTP")
-			}
-			return nil
-		},
+// trip returns the transport of one request to the tracker at announce. No proxy is
+// used: see the package's comment.
+func (t *trackers) trip(network string, announce *url.URL) *netrule.Trip {
+	return &netrule.Trip{Rule: t.rule, Tracker: true, AnnouncePath: announce.Path, Network: network}
+}
+
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= 5 {
+		return errors.New("too many redirects")
 	}
+	if s := req.URL.Scheme; s != "http" && s != "https" {
+		return errors.New("redirect away from HTTP")
+	}
+	return nil
 }
 
 // networks returns over what a tracker is to be told of us: one that is reached
@@ -149,7 +138,7 @@ func (t *trackers) announce(ctx context.Context, rawURL string, req announceRequ
 	if u.Scheme == "http" || u.Scheme == "https" {
 		a, err = t.announceHTTP(ctx, u, req)
 	} else {
-		a, err = announceUDP(ctx, u, req)
+		a, err = t.announceUDP(ctx, u, req)
 	}
 	return a, discreet(err, u)
 }
@@ -166,7 +155,7 @@ func (t *trackers) scrape(ctx context.Context, rawURL string, hashes []weir.Info
 	if u.Scheme == "http" || u.Scheme == "https" {
 		counts, err = t.scrapeHTTP(ctx, u, hashes)
 	} else {
-		counts, err = scrapeUDP(ctx, u, hashes)
+		counts, err = t.scrapeUDP(ctx, u, hashes)
 	}
 	return counts, discreet(err, u)
 }

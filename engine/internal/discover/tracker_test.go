@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/netrule"
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
@@ -35,7 +37,7 @@ func TestHTTPTracker(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	ts := newTrackers("weir/test")
+	ts := newTrackers("weir/test", netrule.Rule{})
 	a, err := ts.announce(testContext(t), tr.URL()+"?passkey=1234567", testRequest)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +81,7 @@ func TestHTTPTrackerNotCompact(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	a, err := newTrackers("").announce(testContext(t), tr.URL(), testRequest)
+	a, err := newTrackers("", netrule.Rule{}).announce(testContext(t), tr.URL(), testRequest)
 	if err != nil || fmt.Sprint(a.peers) != "[127.0.0.2:5 [::1]:6]" {
 		t.Errorf("%v, %v", a.peers, err)
 	}
@@ -87,7 +89,7 @@ func TestHTTPTrackerNotCompact(t *testing.T) {
 
 // TestTrackerNetworks: who is reached over IPv4 and IPv6 is asked over both.
 func TestTrackerNetworks(t *testing.T) {
-	ts := newTrackers("")
+	ts := newTrackers("", netrule.Rule{})
 	ts.lookup = func(_ context.Context, _, host string) (out []netip.Addr, err error) {
 		switch host {
 		case "both.example":
@@ -127,7 +129,7 @@ func TestTrackerNetworkIsKept(t *testing.T) {
 			for _, network := range []string{"4", "6"} {
 				req := testRequest
 				req.network = network
-				_, err := newTrackers("").announce(testContext(t), url, req)
+				_, err := newTrackers("", netrule.Rule{}).announce(testContext(t), url, req)
 				if (err == nil) != (network == "6" == strings.Contains(ip, ":")) {
 					t.Errorf("%s over IPv%s: %v", url, network, err)
 				}
@@ -137,10 +139,9 @@ func TestTrackerNetworkIsKept(t *testing.T) {
 }
 
 func TestHTTPTrackerIgnoresProxies(t *testing.T) {
-	for network, client := range newTrackers("").http {
-		if client.Transport.(*http.Transport).Proxy != nil {
-			t.Errorf("a proxy of the environment would be used over network %q", network)
-		}
+	t.Setenv("HTTP_PROXY", "http://192.0.2.1:1")
+	if trip := newTrackers("", netrule.Rule{}).trip("", &url.URL{}); trip.Proxy != nil {
+		t.Error("a proxy of the environment would be used")
 	}
 }
 
@@ -164,7 +165,7 @@ func TestHTTPTrackerBounds(t *testing.T) {
 		{"/loop/secretsecret/announce", "redirects"},
 		{"/403/secretsecret/announce", "passkey … is unknown"},
 	} {
-		_, err := newTrackers("").announce(testContext(t), srv.URL+c.path, testRequest)
+		_, err := newTrackers("", netrule.Rule{AllowPrivate: true}).announce(testContext(t), srv.URL+c.path, testRequest)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secretsecret") {
 			t.Errorf("%s: %v", c.path, err)
 		}
@@ -176,7 +177,7 @@ func TestHTTPTrackerBounds(t *testing.T) {
 	if hops > 6 {
 		t.Errorf("followed %d redirects", hops)
 	}
-	_, err := newTrackers("").announce(testContext(t), "http://127.0.0.1:1/secretsecret/announce?auth=tokentoken", testRequest)
+	_, err := newTrackers("", netrule.Rule{AllowPrivate: true}).announce(testContext(t), "http://127.0.0.1:1/secretsecret/announce?auth=tokentoken", testRequest)
 	if err == nil || strings.Contains(err.Error(), "secretsecret") || strings.Contains(err.Error(), "tokentoken") {
 		t.Errorf("nobody listens: %v", err)
 	}
@@ -191,11 +192,11 @@ func TestScrapeHTTP(t *testing.T) {
 		fmt.Fprintf(w, "d5:filesd20:%sd8:completei5e10:downloadedi50e10:incompletei7eeee", r.URL.Query()["info_hash"][1])
 	}))
 	defer srv.Close()
-	got, err := newTrackers("").scrape(testContext(t), srv.URL+"/x/announce.php?k=v", []weir.InfoHash{{1}, testHash})
+	got, err := newTrackers("", netrule.Rule{AllowPrivate: true}).scrape(testContext(t), srv.URL+"/x/announce.php?k=v", []weir.InfoHash{{1}, testHash})
 	if err != nil || fmt.Sprint(got) != "[{-1 -1 -1} {5 7 50}]" {
 		t.Errorf("%v, %v", got, err)
 	}
-	if _, err := newTrackers("").scrape(testContext(t), srv.URL+"/x/other", []weir.InfoHash{testHash}); !errors.Is(err, weir.ErrNotFound) {
+	if _, err := newTrackers("", netrule.Rule{AllowPrivate: true}).scrape(testContext(t), srv.URL+"/x/other", []weir.InfoHash{testHash}); !errors.Is(err, weir.ErrNotFound) {
 		t.Errorf("a tracker without scrape: %v", err)
 	}
 }
@@ -280,8 +281,8 @@ func TestUDPTracker(t *testing.T) {
 	for _, c := range []struct{ addr, want string }{{"127.0.0.1:0", "[127.0.0.7:9]"}, {"[::1]:0", "[[::1]:9]"}} {
 		t.Run(c.addr, func(t *testing.T) {
 			u := openUDPTracker(t, c.addr)
-			url := "udp://" + u.conn.LocalAddr().String() + "/path?key=v"
-			ts := newTrackers("")
+			url := "udp://" + u.conn.LocalAddr().String() + "/announce?key=v"
+			ts := newTrackers("", netrule.Rule{})
 			a, err := ts.announce(testContext(t), url, testRequest)
 			if err != nil || fmt.Sprint(a.peers) != c.want || a.interval != 30*time.Minute || a.seeds != 3 || a.leeches != 4 {
 				t.Fatalf("%+v, %v", a, err)
@@ -303,7 +304,7 @@ func TestUDPTracker(t *testing.T) {
 			if fmt.Sprint(n) != "[2 3 1 2 0 2748 50 4242]" { // downloaded, left, uploaded, event, ip, key, num_want, port
 				t.Errorf("fields %v", n)
 			}
-			if string(p[98:]) != "\x02\x0b/path?key=v\x00" {
+			if string(p[98:]) != "\x02\x0f/announce?key=v\x00" {
 				t.Errorf("options %q", p[98:])
 			}
 			counts, err := ts.scrape(testContext(t), url, []weir.InfoHash{testHash, {1}})
@@ -317,8 +318,8 @@ func TestUDPTracker(t *testing.T) {
 func TestUDPTrackerFaults(t *testing.T) {
 	t.Parallel() // it waits for a question to be asked again
 	u := openUDPTracker(t, "127.0.0.1:0")
-	url := "udp://" + u.conn.LocalAddr().String()
-	ts := newTrackers("")
+	url := "udp://" + u.conn.LocalAddr().String() + "/announce"
+	ts := newTrackers("", netrule.Rule{})
 
 	u.mu.Lock()
 	u.refuse = "not\x00today"
@@ -370,7 +371,7 @@ func TestTrackerNames(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "udp://host", "wss://h/", "http:///announce", "\x00"} {
-		if _, err := newTrackers("").announce(testContext(t), bad, testRequest); !errors.Is(err, weir.ErrInvalid) {
+		if _, err := newTrackers("", netrule.Rule{}).announce(testContext(t), bad, testRequest); !errors.Is(err, weir.ErrInvalid) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -392,5 +393,51 @@ func TestParseAnnounce(t *testing.T) {
 	_, err = parseAnnounce([]byte("d14:failure reason2:no8:retry in5:nevere"), false)
 	if !errors.As(err, &r) || !r.never {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestTrackersInside checks who is asked at an inside address, and that a tracker
+// can't send us on to what is none.
+func TestTrackersInside(t *testing.T) {
+	var seen []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.URL.Path+" "+r.Referer())
+		if to := r.URL.Query().Get("to"); to != "" {
+			http.Redirect(w, r, to, http.StatusFound)
+			return
+		}
+		fmt.Fprint(w, "d5:filesd20:"+string(testHash[:])+"d8:completei1eeee")
+	}))
+	defer srv.Close()
+	ts := newTrackers("", netrule.Rule{})
+	for _, c := range []struct{ path, want string }{
+		{"/announce?key=secretsecret", "[/announce ]"},
+		{"/announce/secretsecret", "[/announce/secretsecret ]"},
+		{"/admin", "[]"},
+		{"", "[]"},
+		{"/announce/../admin", "[]"},
+		{"/announce?to=/admin", "[/announce ]"},
+		{"/announce?key=secretsecret&to=/announce/2", "[/announce  /announce/2 ]"},
+	} {
+		seen = nil
+		_, err := ts.announce(testContext(t), srv.URL+c.path, testRequest)
+		if fmt.Sprint(seen) != c.want {
+			t.Errorf("announce to %s: requests %v, want %v (%v)", c.path, seen, c.want, err)
+		}
+	}
+	seen = nil
+	if _, err := ts.scrape(testContext(t), srv.URL+"/announce", []weir.InfoHash{testHash}); err != nil || fmt.Sprint(seen) != "[/scrape ]" {
+		t.Errorf("scrape: requests %v (%v)", seen, err)
+	}
+	seen = nil
+	if _, err := ts.scrape(testContext(t), srv.URL+"/x/announce", []weir.InfoHash{testHash}); err == nil || len(seen) != 0 {
+		t.Errorf("scrape elsewhere: requests %v (%v)", seen, err)
+	}
+	// A mute socket would be asked until the end of ctx.
+	udp := openUDPTracker(t, "127.0.0.1:0")
+	for path, ok := range map[string]bool{"/announce": true, "": false, "/x": false} {
+		if _, err := ts.announce(testContext(t), "udp://"+udp.conn.LocalAddr().String()+path, testRequest); (err == nil) != ok {
+			t.Errorf("UDP tracker with path %q: %v", path, err)
+		}
 	}
 }

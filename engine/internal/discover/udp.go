@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/netrule"
 )
 
 // The actions of BEP 15, and its sign for asking for a connection.
@@ -45,8 +46,9 @@ type udpTalk struct {
 
 // dialUDP connects to the tracker at u and gets a connection id. The caller
 // calls stop, which also ends what ctx does to the conversation.
-func dialUDP(ctx context.Context, network string, u *url.URL) (t *udpTalk, stop func(), err error) {
-	conn, err := new(net.Dialer).DialContext(ctx, u.Scheme+network, u.Host)
+func dialUDP(ctx context.Context, rule netrule.Rule, network string, u *url.URL) (t *udpTalk, stop func(), err error) {
+	dialer := net.Dialer{Control: rule.Control(netrule.Facts{Tracker: true, Path: u.Path})}
+	conn, err := dialer.DialContext(ctx, u.Scheme+network, u.Host)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,17 +125,17 @@ func parseUDP(packet []byte, action, transaction uint32, least int) (body []byte
 	return body, true, nil
 }
 
-func announceUDP(ctx context.Context, u *url.URL, req announceRequest) (announceAnswer, error) {
-	t, stop, err := dialUDP(ctx, req.network, u)
+func (t *trackers) announceUDP(ctx context.Context, u *url.URL, req announceRequest) (announceAnswer, error) {
+	talk, stop, err := dialUDP(ctx, t.rule, req.network, u)
 	if err != nil {
 		return announceAnswer{}, err
 	}
 	defer stop()
-	body, err := t.ask(ctx, udpAnnounce, req.packet(u), 12)
+	body, err := talk.ask(ctx, udpAnnounce, req.packet(u), 12)
 	if err != nil {
 		return announceAnswer{}, err
 	}
-	return parseUDPAnnounce(body, t.remote.Addr()), nil
+	return parseUDPAnnounce(body, talk.remote.Addr()), nil
 }
 
 // packet is the body of an announce (BEP 15), with the URL's path and query as
@@ -182,11 +184,11 @@ func parseUDPAnnounce(body []byte, from netip.Addr) announceAnswer {
 // udpCount reads a count; a negative one is unknown.
 func udpCount(b []byte) int { return max(-1, int(int32(binary.BigEndian.Uint32(b)))) }
 
-func scrapeUDP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]scrapeCount, error) {
+func (t *trackers) scrapeUDP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]scrapeCount, error) {
 	if len(hashes) > maxScraped {
 		return nil, fmt.Errorf("scrape of %d torrents, at most %d: %w", len(hashes), maxScraped, weir.ErrInvalid)
 	}
-	t, stop, err := dialUDP(ctx, "", u)
+	talk, stop, err := dialUDP(ctx, t.rule, "", u)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +197,7 @@ func scrapeUDP(ctx context.Context, u *url.URL, hashes []weir.InfoHash) ([]scrap
 	for _, h := range hashes {
 		body = append(body, h[:]...)
 	}
-	answer, err := t.ask(ctx, udpScrape, body, 12*len(hashes))
+	answer, err := talk.ask(ctx, udpScrape, body, 12*len(hashes))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,123 @@
+package netrule
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// How long the steps of a request may take, beside the caller's own deadline, and
+// how long the head of an answer may be.
+const (
+	stepTimeout    = 30 * time.Second
+	maxHeaderBytes = 64 << 10
+)
+
+// Control returns what net.Dialer.Control is to be: it asks the rule about each
+// address that is tried.
+func (r Rule) Control(f Facts) func(network, address string, c syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("dial %s: %w", address, ErrInside)
+		}
+		f.Addr = at.Addr()
+		return r.Judge(f)
+	}
+}
+
+// Trip is one request and its redirects: an http.RoundTripper that judges each hop
+// by the address it dials. No connection is kept, and a hop's URL with its query is
+// not told to the next one (Referer). Its fields are set before use; a Trip is for
+// one call of http.Client.Do.
+type Trip struct {
+	Rule    Rule
+	Typed   bool
+	Tracker bool
+	// AnnouncePath is what counts as the first hop's path instead of its own: that
+	// of a scrape is made from that of the announce.
+	AnnouncePath string
+	Network      string // "4" or "6" to use that one only
+	// Proxy is as in http.Transport; nil for none. What a proxy is asked for is
+	// judged by its name, as it is the proxy that looks it up.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	hops   int
+	public atomic.Bool // a hop was at a public address
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Trip) RoundTrip(req *http.Request) (*http.Response, error) {
+	f := Facts{Typed: t.Typed, Tracker: t.Tracker, Path: req.URL.Path, FromPublic: t.public.Load()}
+	if t.hops++; t.hops > 1 {
+		req = req.Clone(req.Context())
+		req.Header.Del("Referer")
+	} else if t.AnnouncePath != "" {
+		f.Path = t.AnnouncePath
+	}
+	var proxy *url.URL
+	if t.Proxy != nil {
+		var err error
+		if proxy, err = t.Proxy(req); err != nil {
+			return nil, err
+		}
+	}
+	dialer := &net.Dialer{Timeout: stepTimeout}
+	if proxy == nil {
+		dialer.Control = t.Rule.Control(f)
+	} else if err := t.throughProxy(f, req.URL.Hostname()); err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		Proxy: http.ProxyURL(proxy),
+		DialContext: func(ctx context.Context, tcp, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, tcp+t.Network, addr)
+			if err == nil && proxy == nil {
+				t.reached(conn.RemoteAddr())
+			}
+			return conn, err
+		},
+		TLSHandshakeTimeout:    stepTimeout,
+		ResponseHeaderTimeout:  stepTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		DisableKeepAlives:      true,
+	}
+	return transport.RoundTrip(req)
+}
+
+// reached notes where a hop was, before its answer can be there.
+func (t *Trip) reached(a net.Addr) {
+	if at, err := netip.ParseAddrPort(a.String()); err != nil || Inside(at.Addr()) == "" {
+		t.public.Store(true)
+	}
+}
+
+// throughProxy judges a host that a proxy looks up. A name counts as public unless
+// every resolver takes it for this machine; a number that is no proper address is
+// one that resolvers read in ways of their own.
+func (t *Trip) throughProxy(f Facts, host string) error {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	var err error
+	switch f.Addr, err = netip.ParseAddr(host); {
+	case err == nil:
+	case last == "localhost":
+		f.Addr = netip.IPv6Loopback()
+	case last == "" || '0' <= last[0] && last[0] <= '9':
+		f.Addr = netip.Addr{}
+	default:
+		t.public.Store(true)
+		return nil
+	}
+	if Inside(f.Addr) == "" {
+		t.public.Store(true)
+	}
+	return t.Rule.Judge(f)
+}

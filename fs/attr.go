@@ -20,22 +20,31 @@ const (
 	blockSize = 128 << 10 // st_blksize: what one read request carries at most
 )
 
-// latestTime is the last creation date that is believed.
-var latestTime = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+// clockSlack is how much later than the adding of a torrent its creation date may
+// be: clocks and time zones differ.
+const clockSlack = 48 * time.Hour
 
-// timeOf returns the time of everything in a torrent. Without metadata, or when
-// the creation date is missing or absurd, it is when weir was started.
+// timeOf returns the time of everything in a torrent: its creation date, or when it
+// was added. Programs that keep copies read everything again when a time changes, so
+// it is settled once the metadata is known.
 func (f *FS) timeOf(t *torrent) time.Time {
-	o, known := t.src.Outline()
-	if !known {
-		return f.created
+	if at := t.dated.Load(); at != nil {
+		return *at
 	}
-	return f.believe(o.Created)
+	o, known := t.src.Outline()
+	at := credible(o.Created, t.src.Added())
+	if known {
+		t.dated.CompareAndSwap(nil, &at)
+		at = *t.dated.Load()
+	}
+	return at
 }
 
-func (f *FS) believe(created time.Time) time.Time {
-	if created.Unix() <= 0 || created.After(latestTime) {
-		return f.created
+// credible returns when a torrent was created, or if what its metainfo says is
+// missing or absurd, when it was added. In seconds, since a time.Time can overflow.
+func credible(created, added time.Time) time.Time {
+	if s := created.Unix(); s <= 0 || s > added.Add(clockSlack).Unix() {
+		return added
 	}
 	return created
 }
@@ -71,13 +80,16 @@ func (f *FS) torrentAttr(a *fuse.Attr, t *torrent) {
 	t.seen.Store(true) // before anything is looked at, or a change could be missed
 	f.fill(a, makeNode(t.prefix, 0), f.timeOf(t))
 	a.Mode = f.dirMode()
-	a.Nlink = dirLinks(int(t.subdirs.Load()))
+	a.Nlink = linksUnknown
+	if t.entries.Load() > 0 {
+		a.Nlink = dirLinks(int(t.subdirs.Load()))
+	}
 }
 
 // entryAttr describes entry e of a torrent.
 func (f *FS) entryAttr(a *fuse.Attr, t *torrent, g *tree, e uint32) {
 	g.markSeen(e)
-	f.fill(a, makeNode(t.prefix, e), f.believe(g.info.Created))
+	f.fill(a, makeNode(t.prefix, e), f.timeOf(t))
 	if g.isDir(e) {
 		a.Mode = f.dirMode()
 		a.Nlink = dirLinks(int(g.span(e).subdirs))
@@ -87,8 +99,22 @@ func (f *FS) entryAttr(a *fuse.Attr, t *torrent, g *tree, e uint32) {
 	a.Mode = fileMode
 	a.Nlink = 1
 	a.Size = uint64(file.Length)
-	a.Blocks = uint64(t.src.HeldBytes(file.Range())+511) / 512
+	a.Blocks = blocks(file.Length, t.src.HeldBytes(file.Range()))
 }
+
+// blocks returns the 512-byte blocks of a file of which so much is held. A file that
+// isn't empty has at least one: programs take none for a file that is one hole, and
+// copy zeros without reading.
+func blocks(length, held int64) uint64 {
+	if length == 0 {
+		return 0
+	}
+	return uint64(max(1, (held+511)/512))
+}
+
+// linksUnknown is the link count of a folder whose sub-folders nobody has counted: 2
+// would say that there are none, and programs that walk trees believe that.
+const linksUnknown = 1
 
 // dirLinks is the link count of a folder: its name, its "." and the ".." of
 // each folder in it.

@@ -136,6 +136,11 @@ func (t *FakeTorrent) change(fn func()) {
 	t.changed = make(chan struct{})
 }
 
+// FakeAdded is when fake torrents were added.
+var FakeAdded = time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
+
+func (t *FakeTorrent) Added() time.Time { return FakeAdded }
+
 func (t *FakeTorrent) InfoHash() weir.InfoHash { return t.ih }
 
 func (t *FakeTorrent) Info() *weir.TorrentInfo {

@@ -97,7 +97,7 @@ func (r *root) put(s *slot) {
 	r.next++
 	s.in.order = append(s.in.order, s)
 	s.in.byName[s.name] = s
-	s.in.changed = time.Now()
+	s.touch()
 	if s.isDir() {
 		s.in.subdirs++
 	}
@@ -108,9 +108,17 @@ func (r *root) drop(s *slot) {
 	i, _ := slices.BinarySearchFunc(s.in.order, s.place, func(s *slot, place uint64) int { return cmp.Compare(s.place, place) })
 	s.in.order = slices.Delete(s.in.order, i, i+1)
 	delete(s.in.byName, s.name)
-	s.in.changed = time.Now()
+	s.touch()
 	if s.isDir() {
 		s.in.subdirs--
+	}
+}
+
+// touch notes that a slot came or went. Files that are being copied in are never in
+// the catalogue, so a time that they left would not survive a restart.
+func (s *slot) touch() {
+	if s.draft == nil {
+		s.in.changed = time.Now()
 	}
 }
 
@@ -291,6 +299,19 @@ func (r *root) describe(d *folder) (subdirs int, changed time.Time) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return d.subdirs, d.changed
+}
+
+// lastChange returns when anything in any sorting folder changed.
+func (r *root) lastChange() time.Time {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	last := r.top.changed
+	for _, o := range r.byPrefix {
+		if o.dir != nil && o.dir.changed.After(last) {
+			last = o.dir.changed
+		}
+	}
+	return last
 }
 
 // parent returns the folder that d is in; the root is in itself.

@@ -20,6 +20,8 @@ type Torrent interface {
 	// whenever a torrent is listed or looked at from outside, thousands of them in a
 	// row, so it must be quick: it loads nothing.
 	Outline() (Outline, bool)
+	// Added is when the torrent was added; it is the same after a restart.
+	Added() time.Time
 	// Info returns nil while a magnet's metadata is unknown. It may read from the
 	// local disk; it is called when somebody looks inside.
 	Info() *weir.TorrentInfo
@@ -73,9 +75,8 @@ type Options struct {
 // FS is a tree of torrents that can be mounted once. Torrents may be added and
 // removed at any time, from any goroutine.
 type FS struct {
-	opt     Options
-	log     *slog.Logger
-	created time.Time // stands in where a torrent does not say
+	opt Options
+	log *slog.Logger
 
 	root     *root
 	trees    trees
@@ -118,12 +119,10 @@ func New(opt Options) *FS {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	base, stop := context.WithCancelCause(context.Background())
-	now := time.Now().Truncate(time.Second)
 	return &FS{
 		opt:      opt,
 		log:      opt.Log,
-		created:  now,
-		root:     newRoot(now, opt.ByHash),
+		root:     newRoot(time.Now(), opt.ByHash),
 		waits:    newWaits(),
 		notifier: newNotifier(),
 		chores:   newChores(),
@@ -212,6 +211,31 @@ func (f *FS) MoveFolder(from, to string) error {
 	}
 	f.notifier.nameGone(old.in.id, old.name)
 	return nil
+}
+
+// FolderChanged returns when something last came to a sorting folder or went, "" for
+// the root; the files that are being copied in don't count. It is the folder's
+// mtime. The error is weir.ErrNotFound.
+func (f *FS) FolderChanged(dir string) (time.Time, error) {
+	f.root.mu.RLock()
+	defer f.root.mu.RUnlock()
+	d, err := f.root.find(dir)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return d.changed, nil
+}
+
+// SetFolderChanged puts that back to what it was before a restart. Call it before
+// Mount. The error is weir.ErrNotFound.
+func (f *FS) SetFolderChanged(dir string, at time.Time) error {
+	f.root.mu.Lock()
+	defer f.root.mu.Unlock()
+	d, err := f.root.find(dir)
+	if err == nil {
+		d.changed = at
+	}
+	return err
 }
 
 // HeldChanged says that what is held locally of r (torrent coordinates) changed:

@@ -16,7 +16,7 @@ import (
 // it changes with every torrent that comes, moves or goes.
 
 func (f *FS) byHashAttr(a *fuse.Attr) {
-	f.fill(a, byHashNode, f.created)
+	f.fill(a, byHashNode, f.root.lastChange())
 	a.Mode = dirMode
 	a.Nlink = dirLinks(0)
 }

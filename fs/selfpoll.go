@@ -3,6 +3,7 @@ package fs
 import (
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"bazil.org/fuse"
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ func (f *FS) learnNoPoll(point string) {
 
 // pollAttr describes the file for poll, which is there for a moment only.
 func (f *FS) pollAttr(a *fuse.Attr) {
-	f.fill(a, pollNode, f.created)
+	f.fill(a, pollNode, time.Unix(0, 0))
 	a.Valid = 0
 	a.Mode = fileMode
 	a.Nlink = 1

@@ -22,10 +22,11 @@ type torrent struct {
 	raw  string // name it was added under; guarded by root.mu
 	slot *slot  // where it is; guarded by root.mu
 
-	grown   atomic.Pointer[tree] // nil until somebody looks inside
-	subdirs atomic.Int32         // folders directly in it, known once it has grown
-	entries atomic.Int32         // files and folders in it, likewise
-	used    atomic.Int64         // when somebody looked inside, seconds since 1970
+	dated   atomic.Pointer[time.Time] // see FS.timeOf
+	grown   atomic.Pointer[tree]      // nil until somebody looks inside
+	subdirs atomic.Int32              // folders directly in it, known once it has grown
+	entries atomic.Int32              // files and folders in it, likewise
+	used    atomic.Int64              // when somebody looked inside, seconds since 1970
 	hidden  hidden
 
 	mu      sync.Mutex

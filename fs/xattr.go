@@ -53,7 +53,7 @@ type xattr struct {
 	value func(ctx context.Context, s *subject) ([]byte, error)
 }
 
-// xattrs is the table of all of them, in the order of listing.
+// xattrs is the table of all of them.
 var xattrs = []xattr{
 	{"version", ofRoot, func(_ context.Context, s *subject) ([]byte, error) {
 		return []byte(s.fs.opt.Version), nil
@@ -107,12 +107,17 @@ var xattrs = []xattr{
 	}},
 }
 
+// listed are the attributes that listxattr names: who a file is. All others are
+// there for those who ask by name, since programs that copy a file copy what is
+// listed, and how many peers there were once means nothing beside a copy.
+var listed = []string{"infohash", "path"}
+
 // xattrNames is what listxattr returns, by kind.
 var xattrNames = func() map[kinds][]byte {
 	names := make(map[kinds][]byte)
 	for of := ofRoot; of <= ofTorrent; of <<= 1 {
 		for i := range xattrs {
-			if x := &xattrs[i]; x.of&of != 0 {
+			if x := &xattrs[i]; x.of&of != 0 && slices.Contains(listed, x.name) {
 				names[of] = append(names[of], xattrPrefix+x.name+"\x00"...)
 			}
 		}
@@ -283,8 +288,8 @@ func (f *FS) getxattr(ctx context.Context, id fuse.NodeID, name string, size uin
 	return nil, syscall.ENODATA
 }
 
-// listxattr returns the names of a node's extended attributes, each with a NUL
-// at its end. Newer versions of ls ask for it file by file.
+// listxattr returns the names of those extended attributes of a node that are
+// listed, each with a NUL at its end. Newer versions of ls ask for it file by file.
 func (f *FS) listxattr(id fuse.NodeID, size uint32) ([]byte, error) {
 	of, err := f.kind(id)
 	if err != nil {

@@ -71,6 +71,7 @@ func (d *Daemon) show(ctx context.Context, spec *source.Spec, into string, warm 
 		}
 	}
 	if e != nil {
+		d.learnShape(e) // as it was told to those who looked: a creation date may come too late
 		d.mu.Lock()
 		e.rec.learn(spec)
 		d.mu.Unlock()
@@ -91,7 +92,7 @@ func (d *Daemon) place(t *engine.Torrent, rec record, dir, raw string) (*entry, 
 	if err := d.makeFolders(dir); err != nil {
 		return nil, err
 	}
-	e := &entry{torrent: newTorrent(t, d.cache, d.readers), rec: rec}
+	e := &entry{torrent: newTorrent(t, rec.Added, d.cache, d.readers), rec: rec}
 	if rec.Shape != nil {
 		e.shape.Store(newShape(fs.Outline{Length: rec.Shape.Length, Files: rec.Shape.Files, Created: rec.Shape.Created}, rec.Shape.PieceLength, t.InfoHash()))
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine"
@@ -57,13 +59,54 @@ func (d *Daemon) recordFolder(dir string) error {
 		return err
 	}
 	defer d.recording.give()
-	d.mu.RLock()
+	d.mu.Lock()
 	_, there := d.entries.folders[dir]
-	d.mu.RUnlock()
-	if !there {
-		return d.cache.DeleteRecord(foldersBucket, []byte(dir))
+	delete(d.entries.touched, dir) // before its time is looked at
+	d.mu.Unlock()
+	key := []byte(dir)
+	if dir == "" {
+		key, there = []byte(rootKey), true
 	}
-	return d.cache.PutRecord(foldersBucket, []byte(dir), nil)
+	if !there {
+		return d.cache.DeleteRecord(foldersBucket, key)
+	}
+	changed, err := d.fs.FolderChanged(dir)
+	if err != nil {
+		return nil // it is going, and who does that writes it down
+	}
+	return d.cache.PutRecord(foldersBucket, key, []byte(changed.UTC().Format(time.RFC3339Nano)))
+}
+
+// recordTouched writes when folders changed, where that is not in the catalogue yet.
+// Not at each change: with many of them that would be a second sync for each.
+func (d *Daemon) recordTouched() {
+	d.mu.RLock()
+	touched := slices.Collect(maps.Keys(d.entries.touched))
+	d.mu.RUnlock()
+	for _, dir := range touched {
+		if err := d.recordFolder(dir); err != nil {
+			d.log.Warn("when a folder changed is not in the catalogue", "folder", dir, "err", err)
+		}
+	}
+}
+
+func (d *Daemon) setRestoring(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.restoring = on
+}
+
+// restoreTimes gives folders the times that the catalogue has of them.
+func (d *Daemon) restoreTimes(changed map[string]time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.entries.touched) // by the restoring
+	for _, dir := range append(d.entries.folderList(), "") {
+		at, ok := changed[dir]
+		if !ok || d.fs.SetFolderChanged(dir, at) != nil {
+			d.entries.touch(dir) // from now on
+		}
+	}
 }
 
 // forget takes a torrent that was hidden out of the catalogue, and unless keepCache
@@ -117,9 +160,20 @@ func (d *Daemon) restore() error {
 	if d.opt.Ephemeral {
 		return nil
 	}
+	d.setRestoring(true)
+	defer d.setRestoring(false)
 	var folders []string
-	err := d.cache.EachRecord(foldersBucket, func(key, _ []byte) error {
-		folders = append(folders, string(key))
+	changed := map[string]time.Time{}
+	err := d.cache.EachRecord(foldersBucket, func(key, value []byte) error {
+		dir := string(key)
+		if dir == rootKey {
+			dir = ""
+		} else {
+			folders = append(folders, dir)
+		}
+		if at, err := time.Parse(time.RFC3339Nano, string(value)); err == nil { // none of it is missed
+			changed[dir] = at
+		}
 		return nil
 	})
 	if err != nil {
@@ -154,6 +208,7 @@ func (d *Daemon) restore() error {
 			d.log.Warn("a torrent of the catalogue is left out", "torrent", ih, "err", err)
 		}
 	}
+	d.restoreTimes(changed)
 	return nil
 }
 

@@ -104,10 +104,11 @@ type Daemon struct {
 
 	limits limits
 
-	mu      sync.RWMutex
-	names   []string // of the command line's torrents, as shown
-	entries entries
-	removed totals // of torrents that are not shown any more
+	mu        sync.RWMutex
+	restoring bool     // the catalogue is being read, so what is shown is in it
+	names     []string // of the command line's torrents, as shown
+	entries   entries
+	removed   totals // of torrents that are not shown any more
 }
 
 // New returns a Daemon that has touched nothing yet.

@@ -32,11 +32,12 @@ type entries struct {
 	byHash  map[weir.InfoHash]*entry
 	byPath  map[string]*entry
 	folders map[string]struct{} // sorting folders, without the root
+	touched map[string]struct{} // folders whose time of change is not in the catalogue yet
 	lastSeq uint64
 }
 
 func newEntries() entries {
-	return entries{byHash: map[weir.InfoHash]*entry{}, byPath: map[string]*entry{}, folders: map[string]struct{}{}}
+	return entries{byHash: map[weir.InfoHash]*entry{}, byPath: map[string]*entry{}, folders: map[string]struct{}{}, touched: map[string]struct{}{}}
 }
 
 func (es *entries) add(e *entry) {
@@ -46,9 +47,14 @@ func (es *entries) add(e *entry) {
 	es.lastSeq = max(es.lastSeq, e.rec.Seq)
 	es.byHash[e.InfoHash()] = e
 	es.byPath[e.path()] = e
+	es.touch(string(e.rec.Dir))
 }
 
+// touch notes that something came to a sorting folder, or went.
+func (es *entries) touch(dir string) { es.touched[dir] = struct{}{} }
+
 func (es *entries) remove(e *entry) {
+	es.touch(string(e.rec.Dir))
 	delete(es.byHash, e.InfoHash())
 	delete(es.byPath, e.path())
 }
@@ -56,6 +62,8 @@ func (es *entries) remove(e *entry) {
 // place notes that a torrent is shown elsewhere.
 func (es *entries) place(e *entry, dir, shown string) {
 	delete(es.byPath, e.path())
+	es.touch(string(e.rec.Dir))
+	es.touch(dir)
 	e.rec.Dir, e.rec.Shown = []byte(dir), []byte(shown)
 	es.byPath[e.path()] = e
 }

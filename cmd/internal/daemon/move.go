@@ -147,6 +147,10 @@ func (d *Daemon) moveFolderNow(from, to string) (changes, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	aboveFrom, _ := splitPath(from)
+	aboveTo, _ := splitPath(to)
+	d.entries.touch(aboveFrom)
+	d.entries.touch(aboveTo)
 	for _, dir := range folders {
 		moved := to + strings.TrimPrefix(dir, from)
 		delete(d.entries.folders, dir)
@@ -186,7 +190,12 @@ func (d *Daemon) makeFolders(dir string) error {
 	}
 	d.mu.Lock()
 	d.entries.folders[dir] = struct{}{}
+	d.entries.touch(above)
+	restoring := d.restoring
 	d.mu.Unlock()
+	if restoring {
+		return nil
+	}
 	return d.recordFolder(dir)
 }
 
@@ -231,6 +240,8 @@ func (d *Daemon) removeFolder(ctx context.Context, dir string) error {
 	}
 	d.mu.Lock()
 	delete(d.entries.folders, dir)
+	above, _ := splitPath(dir)
+	d.entries.touch(above)
 	d.mu.Unlock()
 	return d.recordFolder(dir)
 }

@@ -72,6 +72,7 @@ func (d *Daemon) look() {
 		}
 		e.stuck = why
 	}
+	d.recordTouched()
 	if d.ctx.Err() == nil {
 		d.lookAtPins()
 	}
@@ -82,7 +83,11 @@ func (d *Daemon) learnShape(e *entry) {
 	d.mu.RLock()
 	had := e.rec.Shape != nil
 	d.mu.RUnlock()
-	if had || e.known() == nil {
+	if had {
+		return
+	}
+	s := e.known()
+	if s == nil {
 		return
 	}
 	info := e.Info()
@@ -91,6 +96,7 @@ func (d *Daemon) learnShape(e *entry) {
 	}
 	d.mu.Lock()
 	e.rec.Shape = newRecShape(info)
+	e.rec.Shape.Created = s.Created
 	d.mu.Unlock()
 	d.tell(d.event(api.EventMetadata, e))
 	if err := d.record(e.InfoHash()); err != nil {

@@ -13,8 +13,11 @@ import (
 // engine.MetadataBucket.
 const (
 	torrentsBucket = "torrents" // by info hash: a record
-	foldersBucket  = "folders"  // by path in the mount: nothing; folders to sort torrents into
+	foldersBucket  = "folders"  // by path in the mount: when something came or went; folders to sort torrents into
 )
+
+// rootKey is the key of the mount's root in foldersBucket, and no sorting folder's.
+const rootKey = "/"
 
 // recordVersion is that of the records that this weir writes and reads.
 const recordVersion = 1

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache"
@@ -15,6 +16,7 @@ import (
 // to say, and files are read through reader.
 type torrent struct {
 	*engine.Torrent
+	added   time.Time
 	cache   *cache.Cache
 	readers *readers
 	files   *reader.Torrent // that are open
@@ -24,8 +26,8 @@ type torrent struct {
 
 var _ fs.Torrent = (*torrent)(nil)
 
-func newTorrent(t *engine.Torrent, c *cache.Cache, r *readers) *torrent {
-	return &torrent{Torrent: t, cache: c, readers: r, files: reader.NewTorrent(c, swarm{t}, r.budget)}
+func newTorrent(t *engine.Torrent, added time.Time, c *cache.Cache, r *readers) *torrent {
+	return &torrent{Torrent: t, added: added, cache: c, readers: r, files: reader.NewTorrent(c, swarm{t}, r.budget)}
 }
 
 // shape is the outline of a torrent.
@@ -52,6 +54,9 @@ func (t *torrent) known() *shape {
 	t.shape.CompareAndSwap(nil, newShape(o, info.PieceLength, t.InfoHash()))
 	return t.shape.Load()
 }
+
+// Added implements fs.Torrent.
+func (t *torrent) Added() time.Time { return t.added }
 
 // Outline implements fs.Torrent.
 func (t *torrent) Outline() (fs.Outline, bool) {

@@ -52,6 +52,8 @@ var layers = []layer{
 	{dir: "engine", forbid: []string{bazil, badger}},
 	// Decisions about addresses, and the dialing that asks for them.
 	{dir: "engine/internal/netrule", forbid: []string{bazil, badger, anacrolix}},
+	// Decisions about a swarm: facts in, choices out. None of them talks to anybody.
+	{dir: "engine/internal/peerbook", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},
 	// Parsers of what comes from outside, and one GET.
 	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},
 		except: []string{anacrolix + "/torrent/metainfo", anacrolix + "/torrent/bencode", "net/http", "net/url", "net/netip"},

@@ -224,7 +224,7 @@ func (s *swarm) squeeze(now time.Time) {
 	s.squeezed = now
 	warm := s.eng.swarms()
 	share := max(1, s.eng.opts.MaxConnections/max(1, len(warm)))
-	if len(s.peers)+s.candidates.dialing >= share {
+	if len(s.peers)+s.book.Dialing() >= share {
 		return
 	}
 	var most *swarm

@@ -3,6 +3,8 @@ package engine
 import (
 	"testing"
 	"time"
+
+	"github.com/weirfs/weir/engine/internal/peerbook"
 )
 
 func TestBudget(t *testing.T) {
@@ -99,7 +101,7 @@ func TestDialsInVain(t *testing.T) {
 		}
 	}
 	late := &swarm{}
-	for i := range mostDialing {
+	for i := range peerbook.MaxDials {
 		pl, _ := b.dial(late, 0)
 		if pl == nil {
 			t.Fatalf("%d dials of torrents that reach nobody leave room for %d", len(places), i)

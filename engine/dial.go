@@ -20,28 +20,28 @@ const dialTimeout = 8 * time.Second
 // errHungUp says that the peer closed the connection instead of a handshake.
 var errHungUp = errors.New("peer hung up in the handshake")
 
-// manner is a way of speaking to a peer first. Peers that hang up on one are
+// handshakeMode is a way of speaking to a peer first. Peers that hang up on one are
 // tried with the next at once.
-type manner uint8
+type handshakeMode uint8
 
 const (
-	plainEarly     manner = iota // plaintext; what we have and our interest go with the handshake
-	encryptedEarly               // the same, obfuscated
-	plainLate                    // plaintext, nothing before the answer
-	manners
+	plainEarly     handshakeMode = iota // plaintext; what we have and our interest go with the handshake
+	encryptedEarly                      // the same, obfuscated
+	plainLate                           // plaintext, nothing before the answer
+	handshakeModes
 )
 
-// next returns the manner to try after m failed, false when all were tried.
-func (m manner) next(e Encryption) (manner, bool) {
-	for m++; m < manners; m++ {
+// next returns the handshakeMode to try after m failed, false when all were tried.
+func (m handshakeMode) next(e Encryption) (handshakeMode, bool) {
+	for m++; m < handshakeModes; m++ {
 		if (m == encryptedEarly) == (e == EncryptionRequired) || e == EncryptionAllowed {
 			return m, true
 		}
 	}
-	return firstManner(e), false
+	return firstMode(e), false
 }
 
-func firstManner(e Encryption) manner {
+func firstMode(e Encryption) handshakeMode {
 	if e == EncryptionRequired {
 		return encryptedEarly
 	}
@@ -50,26 +50,28 @@ func firstManner(e Encryption) manner {
 
 // dial connects to as many candidates as the bounds allow.
 func (s *swarm) dial(now time.Time) {
-	s.candidates.fresh = false
-	s.candidates.hurry = len(s.peers) == 0 && (len(s.waiters) > 0 || s.pick == nil && s.box.uses() > 0)
+	s.book.Seen()
+	hurry := len(s.peers) == 0 && s.awaited()
 	if now.Sub(s.yielded) < yieldFor {
 		return
 	}
-	for len(s.peers)+s.candidates.dialing < s.eng.opts.MaxPeers {
-		addr, c := s.candidates.next(now)
-		if c == nil {
+	for len(s.peers)+s.book.Dialing() < s.eng.opts.MaxPeers {
+		c, ok := s.book.Next(now, hurry)
+		if !ok {
 			return
 		}
-		pl, full := s.eng.conns.dial(s, s.candidates.vain)
+		pl, full := s.eng.conns.dial(s, s.book.FailedDials())
 		if pl == nil {
 			if full {
 				s.squeeze(now)
 			}
 			return
 		}
-		c.busy = true
-		s.candidates.dialing++
-		s.spawn(func() { s.connect(addr, pl, c.manner) })
+		if c.Hasty {
+			pl.timeout = min(pl.timeout, crowdedTimeout)
+		}
+		s.book.Dial(c.Addr)
+		s.spawn(func() { s.connect(c.Addr, pl, handshakeMode(c.Mode)) })
 	}
 }
 
@@ -96,7 +98,7 @@ func (s *swarm) speakEarly() *opening {
 }
 
 // connect dials and shakes hands, beside the owner.
-func (s *swarm) connect(addr string, pl *place, m manner) {
+func (s *swarm) connect(addr string, pl *place, m handshakeMode) {
 	ctx, cancel := context.WithTimeout(s.ctx, pl.timeout)
 	defer cancel()
 	begin := time.Now()
@@ -116,7 +118,6 @@ func (s *swarm) connect(addr string, pl *place, m manner) {
 	}
 	pl.connected()
 	joined := s.hand(func() {
-		s.candidates.dialing--
 		if early != nil {
 			for _, b := range early.blocks {
 				delete(s.guessed, b)
@@ -131,9 +132,9 @@ func (s *swarm) connect(addr string, pl *place, m manner) {
 		if err != nil {
 			pl.release()
 			s.log.Debug("peer not connected", "peer", addr, "err", err)
-			s.candidates.refused(addr, s.eng.opts.Encryption, err, time.Now())
+			s.notJoined(addr, m, err)
 		} else {
-			s.candidates.vain = 0
+			s.book.Connected(addr)
 		}
 	})
 	if !joined {
@@ -144,7 +145,35 @@ func (s *swarm) connect(addr string, pl *place, m manner) {
 	}
 }
 
-func (s *swarm) shake(ctx context.Context, conn net.Conn, m manner, early *opening) (net.Conn, wire.Hello, error) {
+// notJoined tells the book why a candidate that was dialed is no peer. Who hung up
+// is tried in another mode at once.
+func (s *swarm) notJoined(addr string, m handshakeMode, why error) {
+	now := time.Now()
+	switch {
+	case errors.Is(why, errSelf):
+		s.book.Ourselves(addr, now)
+	case errors.Is(why, errTwice):
+		s.book.Duplicate(addr, now)
+	case errors.Is(why, errFull):
+		s.book.Postpone(addr, now)
+	case errors.Is(why, errHungUp):
+		next, more := m.next(s.eng.opts.Encryption)
+		if more {
+			s.book.Retry(addr, uint8(next))
+			return
+		}
+		s.book.Refused(addr, uint8(next), now)
+	default:
+		s.book.Failed(addr, uint8(m), len(s.peers) > 0, now)
+	}
+}
+
+// awaited reports whether somebody waits for the metadata or for pieces.
+func (s *swarm) awaited() bool {
+	return len(s.waiters) > 0 || s.pick == nil && s.box.uses() > 0
+}
+
+func (s *swarm) shake(ctx context.Context, conn net.Conn, m handshakeMode, early *opening) (net.Conn, wire.Hello, error) {
 	raw := conn // conn changes below, while this may run
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()

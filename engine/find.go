@@ -8,6 +8,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/netrule"
+	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -47,6 +48,11 @@ func (e *Engine) openDiscovery() error {
 // PublicRouters are the usual ways into the public DHT.
 func PublicRouters() []string { return discover.PublicRouters() }
 
+// sourceOf translates how discovery found a peer.
+var sourceOf = map[discover.Source]peerbook.Source{
+	discover.FromTracker: peerbook.Tracker, discover.FromDHT: peerbook.DHT, discover.FromLSD: peerbook.Local,
+}
+
 // find looks for peers while the swarm runs.
 func (s *swarm) find() {
 	if s.eng.disc == nil {
@@ -63,11 +69,8 @@ func (s *swarm) find() {
 		Downloaded: s.t.counts.downloaded.Load,
 		Uploaded:   s.t.counts.uploaded.Load,
 		Found: func(addrs []string, via discover.Via) {
-			o := fromOthers
-			if via.Source == discover.FromTracker {
-				o = fromTracker
-			}
-			s.do(func() { s.candidates.add(o, addrs...) })
+			o := peerbook.Origin{Source: sourceOf[via.Source], Teller: via.Tracker}
+			s.do(func() { s.book.Add(time.Now(), o, addrs...) })
 		},
 		WantMore: func() bool { return int(s.connected.Load()) < s.eng.opts.MaxPeers/2 },
 		Alone:    func() bool { return s.connected.Load() == 0 },
@@ -111,9 +114,9 @@ func (s *swarm) keepPrivate() {
 	if s.public() {
 		return
 	}
-	s.candidates.keepPrivate()
+	s.book.KeepPrivate()
 	for p := range s.peers {
-		if p.dialed && s.candidates.banned(p.addr, time.Now()) {
+		if p.dialed && s.book.Banned(p.addr, time.Now()) {
 			s.drop(p, errPrivate)
 		}
 	}
@@ -129,8 +132,9 @@ func (s *swarm) heardOfPeers(p *peer, payload []byte) error {
 		return err
 	}
 	peers, err := p.pexIn.Accept(time.Now(), p.remote(), m)
-	for _, o := range peers {
-		s.candidates.add(fromOthers, o.Addr.String())
+	o := peerbook.Origin{Source: peerbook.Exchange, Teller: p.tellerName()}
+	for _, other := range peers {
+		s.book.Add(time.Now(), o, other.Addr.String())
 	}
 	return err
 }
@@ -164,6 +168,15 @@ func (s *swarm) tellOfPeers(now time.Time) {
 			p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.pexID, payload) })
 		}
 	}
+}
+
+// tellerName is who is held to account for the addresses that a peer names: where
+// we dialed it, or the host that it came from, by whatever port.
+func (p *peer) tellerName() string {
+	if p.dialed {
+		return p.addr
+	}
+	return p.remote().Addr().Unmap().String()
 }
 
 // remote returns the other side of the connection.

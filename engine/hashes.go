@@ -82,7 +82,7 @@ func (s *swarm) hashMessage(p *peer, m *wire.Message) error {
 		}
 		if err := meta.hashes.Accept(req, m.Hashes); err != nil {
 			if errors.Is(err, weir.ErrCorrupt) {
-				s.candidates.ban(p.addr, time.Now())
+				s.book.Ban(p.remote().String(), time.Now())
 				return errBanned
 			}
 			return err

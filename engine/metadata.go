@@ -179,8 +179,7 @@ func (s *swarm) finishMetadata() {
 		s.log.Debug("metadata failed verification", "peers", len(from))
 		s.fetch.failed(size, time.Now())
 		if len(from) == 1 {
-			s.candidates.ban(from[0].addr, time.Now())
-			s.drop(from[0], errBanned)
+			s.ban(from[0])
 		}
 		return
 	case err != nil:

@@ -89,8 +89,10 @@ func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rt
 			return errTwice
 		}
 	}
-	if s.candidates.banned(addr, time.Now()) {
-		return errBanned
+	for _, a := range []string{addr, conn.RemoteAddr().String()} { // a host name is banned by where it led
+		if s.book.Banned(a, time.Now()) {
+			return errBanned
+		}
 	}
 	p := &peer{
 		sw: s, conn: conn, addr: addr, dialed: dialed, hello: hello, rtt: rtt,
@@ -211,16 +213,24 @@ func (s *swarm) drop(p *peer, why error) {
 		s.fetch.leave(p)
 	}
 	s.met(p, time.Now())
-	if p.early && !p.answered {
-		s.candidates.tooEarly(p.addr)
-	} else {
-		s.candidates.gone(p.addr, p.dialed, p.received > 0 || p.unchoked, why, time.Now())
+	switch {
+	case p.dialed && p.early && !p.answered:
+		s.book.Retry(p.addr, uint8(plainLate)) // aria2 leaves when it hears more than a handshake
+	case p.dialed:
+		s.book.Ended(p.addr, p.received > 0 || p.unchoked, time.Now())
 	}
 	s.log.Debug("peer left", "peer", p.addr, "err", why)
 	p.out.close()
 	_ = p.conn.Close()
 	p.place.release()
 	s.slots.left(s, p)
+}
+
+// ban ends the connection with a peer that sent wrong data, and forbids others
+// with its address.
+func (s *swarm) ban(p *peer) {
+	s.book.Ban(p.remote().String(), time.Now())
+	s.drop(p, errBanned)
 }
 
 // read posts what the peer says until the connection ends.

@@ -239,8 +239,7 @@ func (s *swarm) judged(a *assembly, right bool, digests []uint64) {
 	for _, g := range guilty {
 		p := g.Ref.(*peer)
 		s.log.Warn("peer sent wrong data; banned", "peer", p.addr, "piece", a.index)
-		s.candidates.ban(p.addr, time.Now())
-		s.drop(p, errBanned)
+		s.ban(p)
 	}
 }
 

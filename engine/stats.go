@@ -131,7 +131,7 @@ func (s *swarm) tellStats(now time.Time) {
 	arrived := down > g.down
 	g.at, g.down, g.up = now, down, up
 
-	r.Peers, r.Known = len(s.peers), len(s.candidates.known)
+	r.Peers, r.Known = len(s.peers), s.book.Len()
 	r.Seeds, r.Serving = 0, 0
 	for p := range s.peers {
 		if p.all || p.pk != nil && p.pk.HasEverything() {
@@ -186,8 +186,8 @@ const tellAfter = 10 * time.Second
 // facts gathers what there is to say about progress.
 func (s *swarm) facts(now time.Time, arrived bool) progress {
 	f := progress{
-		metadata: s.pick != nil, arrived: arrived, peers: len(s.peers), known: len(s.candidates.known),
-		dialing: s.candidates.dialing, lastDial: s.lastDial, piece: -1,
+		metadata: s.pick != nil, arrived: arrived, peers: len(s.peers), known: s.book.Len(),
+		dialing: s.book.Dialing(), lastDial: s.lastDial, piece: -1,
 	}
 	if s.pick == nil {
 		f.waiting = s.box.uses()

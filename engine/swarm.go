@@ -11,6 +11,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/choker"
 	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/verify"
 )
@@ -40,50 +41,50 @@ type swarm struct {
 
 	// What follows belongs to the owner.
 
-	trackers   [][]string
-	candidates *candidates
-	pick       *picker.Picker // nil while the metadata is unknown
-	peers      map[*peer]struct{}
-	pieces     map[copyID]*assembly
-	waiters    map[int][]*waiter
-	hashAsks   map[verify.HashRequest]*hashAsk
-	guessed    map[picker.Block]bool // asked of peers that are in the handshake
-	fetch      *infoFetch            // while the metadata is unknown
-	slots      slots
-	squeezed   time.Time // when another torrent was asked for a connection last
-	yielded    time.Time // when this one gave another torrent a connection last
-	lastPex    time.Time
-	recorded   time.Time        // when the peers were kept last
-	search     *discover.Search // nil if the engine was never opened
-	charged    int64            // what this swarm has added to Engine.inMemory
-	lastUse    time.Time        // of the last event that was a use
-	born       time.Time
-	lastDial   error // of the last dial that failed since one succeeded
-	gauge      gauge
+	trackers [][]string
+	book     *peerbook.Book
+	pick     *picker.Picker // nil while the metadata is unknown
+	peers    map[*peer]struct{}
+	pieces   map[copyID]*assembly
+	waiters  map[int][]*waiter
+	hashAsks map[verify.HashRequest]*hashAsk
+	guessed  map[picker.Block]bool // asked of peers that are in the handshake
+	fetch    *infoFetch            // while the metadata is unknown
+	slots    slots
+	squeezed time.Time // when another torrent was asked for a connection last
+	yielded  time.Time // when this one gave another torrent a connection last
+	lastPex  time.Time
+	recorded time.Time        // when the peers were kept last
+	search   *discover.Search // nil if the engine was never opened
+	charged  int64            // what this swarm has added to Engine.inMemory
+	lastUse  time.Time        // of the last event that was a use
+	born     time.Time
+	lastDial error // of the last dial that failed since one succeeded
+	gauge    gauge
 }
 
 func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 	s := &swarm{
-		t:          t,
-		eng:        t.eng,
-		log:        t.eng.log.With("torrent", t.ih),
-		box:        newMailbox(),
-		ended:      make(chan struct{}),
-		trackers:   trackers,
-		candidates: newCandidates(firstManner(t.eng.opts.Encryption), t.eng.priority),
-		peers:      map[*peer]struct{}{},
-		pieces:     map[copyID]*assembly{},
-		waiters:    map[int][]*waiter{},
-		hashAsks:   map[verify.HashRequest]*hashAsk{},
-		guessed:    map[picker.Block]bool{},
-		lastUse:    time.Now(),
-		born:       time.Now(),
-		recorded:   time.Now().Add(recordFirst - recordEvery),
-		slots:      slots{choker: choker.New(), measured: time.Now(), uploads: t.eng.up.Total()},
+		t:        t,
+		eng:      t.eng,
+		log:      t.eng.log.With("torrent", t.ih),
+		box:      newMailbox(),
+		ended:    make(chan struct{}),
+		trackers: trackers,
+		book:     peerbook.New(t.eng.priority, uint8(firstMode(t.eng.opts.Encryption))),
+		peers:    map[*peer]struct{}{},
+		pieces:   map[copyID]*assembly{},
+		waiters:  map[int][]*waiter{},
+		hashAsks: map[verify.HashRequest]*hashAsk{},
+		guessed:  map[picker.Block]bool{},
+		lastUse:  time.Now(),
+		born:     time.Now(),
+		recorded: time.Now().Add(recordFirst - recordEvery),
+		slots:    slots{choker: choker.New(), measured: time.Now(), uploads: t.eng.up.Total()},
 	}
 	s.mem.pieces = map[int]*assembly{}
 	s.ctx, s.cancel = context.WithCancel(t.done)
-	s.candidates.add(fromUser, peers...)
+	s.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, peers...)
 	return s
 }
 
@@ -157,7 +158,7 @@ func (s *swarm) own() {
 				return
 			}
 		}
-		if s.candidates.fresh {
+		if s.book.Fresh() {
 			s.dial(now)
 		}
 		s.decide(now)
@@ -169,7 +170,7 @@ func (s *swarm) tick() time.Duration {
 	switch {
 	case len(s.waiters) > 0:
 		return urgentTick
-	case s.pick == nil || s.pick.Busy() || s.candidates.dialing > 0:
+	case s.pick == nil || s.pick.Busy() || s.book.Dialing() > 0:
 		return busyTick
 	}
 	return idleTick
@@ -226,6 +227,7 @@ func (s *swarm) housekeep(now time.Time) bool {
 	s.slots.turn(s, now)
 	s.tellOfPeers(now)
 	s.recordPeers(now)
+	s.book.Expire(now)
 	s.sweep(now)
 	s.tellStats(now)
 	busy := len(s.waiters) > 0 || s.mem.size() > 0 || s.pick != nil && s.pick.Busy()

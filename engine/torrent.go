@@ -7,8 +7,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/verify"
 	"github.com/weirfs/weir/engine/source"
 )
@@ -207,7 +209,7 @@ func (t *Torrent) AddPeers(addrs []string) {
 	sw := t.sw
 	t.mu.Unlock()
 	if sw != nil && len(addrs) > 0 {
-		sw.do(func() { sw.candidates.add(fromUser, addrs...) })
+		sw.do(func() { sw.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, addrs...) })
 	}
 }
 

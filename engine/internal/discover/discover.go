@@ -69,6 +69,7 @@ type Discoverer struct {
 	log      *slog.Logger
 	key      uint32 // tells trackers that it is us after our address changed
 	announce func(ctx context.Context, url string, req announceRequest) (announceAnswer, error)
+	resolve  func(ctx context.Context, named []namedPeer, fromLoopback bool) []netip.AddrPort
 	networks func(ctx context.Context, url string) []string
 	scrape   func(ctx context.Context, url string, hashes []weir.InfoHash) ([]scrapeCount, error)
 	trackers *trackers
@@ -107,7 +108,7 @@ func Open(opt Options) (*Discoverer, error) {
 		trackers: newTrackers(opt.UserAgent, opt.Rule),
 		asking:   make(chan struct{}, announcesAtOnce),
 	}
-	d.announce, d.networks, d.scrape = d.trackers.announce, d.trackers.networks, d.trackers.scrape
+	d.announce, d.networks, d.scrape, d.resolve = d.trackers.announce, d.trackers.networks, d.trackers.scrape, d.trackers.resolve
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if opt.DHT {
 		d.dht = newDHTNode(opt)

@@ -23,15 +23,40 @@ func (t *trackers) announceHTTP(ctx context.Context, u *url.URL, req announceReq
 	}
 	a, err := parseAnnounce(body, isLoopbackHost(u.Hostname()))
 	var refused *refusal
-	if status != http.StatusOK && !errors.As(err, &refused) {
-		return announceAnswer{}, fmt.Errorf("HTTP status %d", status)
+	switch {
+	case errors.As(err, &refused):
+		refused.retryIn = max(refused.retryIn, status.retryIn)
+	case status.code != http.StatusOK:
+		return announceAnswer{}, status
 	}
 	return a, err
 }
 
+// httpStatus is how an HTTP tracker answered, apart from the body. As an error it
+// is one that says nothing better.
+type httpStatus struct {
+	code    int
+	retryIn time.Duration // Retry-After; 0 when not told
+}
+
+func (s *httpStatus) Error() string { return fmt.Sprintf("HTTP status %d", s.code) }
+
+// retryAfter reads the header of that name (RFC 9110): seconds, or a date.
+func retryAfter(text string, now time.Time) time.Duration {
+	text = strings.TrimSpace(text)
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return min(seconds(int64(min(n, 1<<31))), mostInterval)
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	return min(max(0, at.Sub(now)), mostInterval)
+}
+
 // get fetches u with more query parameters. Some trackers send a failure reason
 // with a status that isn't 200, so the body counts in any case.
-func (t *trackers) get(ctx context.Context, trip *netrule.Trip, u *url.URL, query string) (body []byte, status int, err error) {
+func (t *trackers) get(ctx context.Context, trip *netrule.Trip, u *url.URL, query string) (body []byte, status *httpStatus, err error) {
 	with := *u
 	if with.RawQuery != "" {
 		with.RawQuery += "&" // what the URL had goes first: some trackers insist
@@ -40,22 +65,26 @@ func (t *trackers) get(ctx context.Context, trip *netrule.Trip, u *url.URL, quer
 	with.Fragment = ""
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, with.String(), nil)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	r.Header.Set("User-Agent", t.userAgent)
 	res, err := (&http.Client{Transport: trip, CheckRedirect: checkRedirect}).Do(r)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	defer res.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(res.Body, maxTrackerBytes+1))
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	if len(body) > maxTrackerBytes {
-		return nil, 0, fmt.Errorf("answer longer than %d bytes: %w", maxTrackerBytes, weir.ErrInvalid)
+		return nil, nil, fmt.Errorf("answer longer than %d bytes: %w", maxTrackerBytes, weir.ErrInvalid)
 	}
-	return body, res.StatusCode, nil
+	status = &httpStatus{code: res.StatusCode}
+	if status.code != http.StatusOK {
+		status.retryIn = retryAfter(res.Header.Get("Retry-After"), time.Now())
+	}
+	return body, status, nil
 }
 
 // query is the request as BEP 3, 7 and 23 write it. Bytes are escaped one by
@@ -118,14 +147,21 @@ func parseAnnounce(body []byte, fromLoopback bool) (announceAnswer, error) {
 	}
 	a.peers = parseCompact(d.get("peers").str, compact4Bytes, maxTrackerPeers)
 	for _, p := range d.get("peers").list { // the form of BEP 3
-		ip, err := netip.ParseAddr(string(p.get("ip").str))
-		port := p.get("port").int(0)
-		if err == nil && port > 0 && port < 1<<16 && len(a.peers) < maxTrackerPeers {
+		host, port := string(p.get("ip").str), p.get("port").int(0)
+		if port <= 0 || port >= 1<<16 {
+			continue
+		}
+		ip, err := netip.ParseAddr(host)
+		switch {
+		case err == nil && len(a.peers) < maxTrackerPeers:
 			a.peers = append(a.peers, netip.AddrPortFrom(ip, uint16(port)))
+		case err != nil && isHostName(host) && len(a.named) < maxNamedPeers:
+			a.named = append(a.named, namedPeer{host, uint16(port)})
 		}
 	}
 	a.peers = append(a.peers, parseCompact(d.get("peers6").str, compact6Bytes, maxTrackerPeers)...)
 	a.peers = usableOnly(a.peers, fromLoopback)
+	a.local = fromLoopback
 	return a, nil
 }
 
@@ -179,8 +215,8 @@ func (t *trackers) scrapeHTTP(ctx context.Context, u *url.URL, hashes []weir.Inf
 	d, err := parseDict(body)
 	if err == nil {
 		err = parseRefusal(d)
-	} else if status != http.StatusOK {
-		err = fmt.Errorf("HTTP status %d", status)
+	} else if status.code != http.StatusOK {
+		err = status
 	}
 	if err != nil {
 		return nil, err
@@ -191,6 +227,22 @@ func (t *trackers) scrapeHTTP(ctx context.Context, u *url.URL, hashes []weir.Inf
 		counts[i] = scrapeCount{Seeds: count(f.get("complete")), Leeches: count(f.get("incomplete")), Completed: count(f.get("downloaded"))}
 	}
 	return counts, nil
+}
+
+// isHostName reports whether s is a name that DNS may know, and no number that the
+// resolver would take for an address.
+func isHostName(s string) bool {
+	s = strings.TrimSuffix(s, ".")
+	labels := strings.Split(s, ".")
+	if last := labels[len(labels)-1]; len(s) > 253 || strings.Trim(last, "0123456789") == "" {
+		return false
+	}
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || strings.Trim(strings.ToLower(label), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+	}
+	return true
 }
 
 func isLoopbackHost(host string) bool {

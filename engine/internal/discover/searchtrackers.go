@@ -59,7 +59,7 @@ func (s *Search) announce(ctx context.Context, t *tier, e *entry, req announceRe
 		if waiting > 0 {
 			s.spawn(ctx, func() func() {
 				second := <-results
-				return func() { s.found(t, e, second.a.peers) }
+				return func() { s.found(ctx, t, e, second.a) }
 			})
 		}
 		return r.a, nil
@@ -67,10 +67,20 @@ func (s *Search) announce(ctx context.Context, t *tier, e *entry, req announceRe
 	return first, err
 }
 
-// found hands out the peers that a tracker told.
-func (s *Search) found(t *tier, e *entry, peers []netip.AddrPort) {
-	if len(peers) > 0 {
-		s.t.Found(hostPorts(peers), Via{Source: FromTracker, Tracker: e.name, InfoHash: t.hash})
+// found hands out the peers that a tracker told, those that it knows by name when
+// they have been looked up.
+func (s *Search) found(ctx context.Context, t *tier, e *entry, a announceAnswer) {
+	hand := func(peers []netip.AddrPort) {
+		if len(peers) > 0 {
+			s.t.Found(hostPorts(peers), Via{Source: FromTracker, Tracker: e.name, InfoHash: t.hash})
+		}
+	}
+	hand(a.peers)
+	if len(a.named) > 0 && s.t.WantMore() {
+		s.spawn(ctx, func() func() {
+			peers := s.d.resolve(ctx, a.named, a.local)
+			return func() { hand(peers) }
+		})
 	}
 }
 
@@ -117,7 +127,7 @@ func (s *Search) asked(ctx context.Context, t *tier, e *entry, req announceReque
 		s.log.Debug("tracker did not answer", "tracker", e.name, "err", err)
 	}
 	if err == nil {
-		s.found(t, e, a.peers)
+		s.found(ctx, t, e, a)
 		s.size(ctx, t, e, a)
 	}
 	if err == nil && s.t.Left() == 0 { // it may have completed while we asked

@@ -151,6 +151,10 @@ func (t *tier) failed(e *entry, now time.Time, err error, jitter float64) {
 		e.never = r.never
 		e.wait = now.Add(r.retryIn)
 	}
+	var status *httpStatus
+	if errors.As(err, &status) {
+		e.wait = now.Add(status.retryIn)
+	}
 	if t.off = !slices.ContainsFunc(t.entries, func(e *entry) bool { return !e.never }); t.off {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -21,6 +22,8 @@ const (
 	announceTimeout  = 15 * time.Second
 	maxTrackerBytes  = 2 << 20
 	maxTrackerPeers  = 1000
+	maxNamedPeers    = 16 // each is a question to DNS
+	mostNamed        = 4  // addresses of each
 	maxReasonBytes   = 300
 	announcesAtOnce  = 256 // of all torrents together
 	leastSecretBytes = 6   // shorter words of a URL aren't removed from texts
@@ -54,8 +57,16 @@ type announceAnswer struct {
 	seeds       int           // -1 when not told
 	leeches     int           // -1 when not told
 	peers       []netip.AddrPort
+	named       []namedPeer // peers by their names, not looked up yet (BEP 3)
+	local       bool        // the tracker is on this machine, so that peers may be too
 	trackerID   string
 	warning     string
+}
+
+// namedPeer is a peer that a tracker knows by a name of DNS.
+type namedPeer struct {
+	host string
+	port uint16
 }
 
 // scrapeCount is what a tracker says about a torrent (BEP 48). Unknown numbers
@@ -125,6 +136,27 @@ func (t *trackers) networks(ctx context.Context, rawURL string) []string {
 	return one
 }
 
+// resolve looks up peers that a tracker knows by name, all at once.
+func (t *trackers) resolve(ctx context.Context, named []namedPeer, fromLoopback bool) (peers []netip.AddrPort) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	found := make([][]netip.AddrPort, len(named))
+	var wg sync.WaitGroup
+	for i, p := range named {
+		wg.Go(func() {
+			addrs, err := t.lookup(ctx, "ip", p.host)
+			if err != nil {
+				return
+			}
+			for _, a := range addrs[:min(len(addrs), mostNamed)] {
+				found[i] = append(found[i], netip.AddrPortFrom(a, p.port))
+			}
+		})
+	}
+	wg.Wait()
+	return usableOnly(slices.Concat(found...), fromLoopback)
+}
+
 // announce tells one tracker that we are here. Its errors name no part of the
 // URL that could be a secret.
 func (t *trackers) announce(ctx context.Context, rawURL string, req announceRequest) (announceAnswer, error) {
@@ -168,8 +200,10 @@ func parseTrackerURL(raw string) (*url.URL, error) {
 	switch u.Scheme {
 	case "http", "https":
 	case "udp", "udp4", "udp6":
-		if u.Port() == "" {
-			return nil, fmt.Errorf("tracker URL: no port: %w", weir.ErrInvalid)
+		if u.Port() == "" && u.Hostname() != "" {
+			// BEP 15 names no port of its own. Transmission takes that of HTTP, which
+			// most of these trackers once had.
+			u.Host = net.JoinHostPort(u.Hostname(), "80")
 		}
 	default:
 		return nil, fmt.Errorf("tracker URL: unknown scheme %.10q: %w", u.Scheme, weir.ErrInvalid)
@@ -231,6 +265,10 @@ func discreet(err error, u *url.URL) error {
 	if errors.As(err, &r) {
 		r.reason = withoutSecrets(r.reason, u)
 		return r
+	}
+	var status *httpStatus
+	if errors.As(err, &status) {
+		return status
 	}
 	if text := err.Error(); text != withoutSecrets(text, u) {
 		return errors.New(withoutSecrets(text, u))

@@ -21,7 +21,7 @@ import (
 )
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -361,7 +361,10 @@ func TestTrackerNames(t *testing.T) {
 		{"http://t.example/announce/xyz", "http://t.example/…"},
 		{"http://me:xyz@t.example/announce", "http://t.example/announce"},
 		{"udp://t.example:80", "udp://t.example:80"},
-		{"udp://t.example", "(not a tracker)"},
+		{"udp://t.example", "udp://t.example:80"},
+		{"udp://t.example/xyz/announce", "udp://t.example:80/…/announce"},
+		{"udp6://[2001:db8::1]/announce", "udp6://[2001:db8::1]:80/announce"},
+		{"udp:///announce", "(not a tracker)"},
 		{"ftp://xyz/", "(not a tracker)"},
 		{"http://%zz/xyz", "(not a tracker)"},
 		{"wss://xyz/announce", "(not a tracker)"},
@@ -370,7 +373,7 @@ func TestTrackerNames(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.url, got, c.want)
 		}
 	}
-	for _, bad := range []string{"", "udp://host", "wss://h/", "http:///announce", "\x00"} {
+	for _, bad := range []string{"", "udp://", "udp://:80", "wss://h/", "http:///announce", "\x00"} {
 		if _, err := newTrackers("", netrule.Rule{}).announce(testContext(t), bad, testRequest); !errors.Is(err, weir.ErrInvalid) {
 			t.Errorf("%q: %v", bad, err)
 		}

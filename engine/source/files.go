@@ -2,7 +2,6 @@ package source
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,6 +38,8 @@ func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 		if t.Length > maxLength {
 			return fmt.Errorf("file %d: more than %d bytes in total: %w", len(t.Files), int64(maxLength), weir.ErrHostile)
 		}
+		f.Padding = f.Padding || isPaddingName(&f, t.PieceLength)
+		f.Executable = f.Executable && !f.Padding
 		t.Files = append(t.Files, f)
 		return nil
 	})
@@ -46,13 +47,13 @@ func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 		return err
 	}
 	links.resolve(t.Files)
-	return checkTree(t.Files)
+	return nil
 }
 
 // fileReader reads one file after the other and keeps what they can share.
 type fileReader struct {
 	names      nameStore
-	path, utf8 [][]byte // of the file being read; kept for their capacity
+	path, utf8 pathReader // of the file being read
 	isLink     bool
 	target     []byte // of a link: the list of names, as it stands in the input
 }
@@ -60,27 +61,27 @@ type fileReader struct {
 // read consumes one dictionary of the list of files.
 func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
 	var attr []byte
-	var hasLength, hasPath, hasUTF8, hasAttr bool
-	r.path, r.utf8, r.target = r.path[:0], r.utf8[:0], nil
+	var hasLength, seenLength, seenPath, seenUTF8, seenAttr bool
+	r.path.reset()
+	r.utf8.reset()
+	r.target = nil
 	err = c.dict(func(key []byte) (err error) {
 		var seen *bool
 		switch string(key) {
 		case "length":
-			seen = &hasLength
-			if f.Length, err = c.integer(); err == nil {
-				err = checkLength(f.Length)
-			}
+			seen = &seenLength
+			f.Length, hasLength, err = c.fileLength()
 		case "path":
-			seen = &hasPath
-			r.path, err = readPath(c, r.path)
+			seen = &seenPath
+			err = r.path.read(c)
 		case "path.utf-8":
-			seen = &hasUTF8
-			r.utf8, err = readPath(c, r.utf8)
+			seen = &seenUTF8
+			err = r.utf8.read(c)
 		case "attr":
-			seen = &hasAttr
-			attr, err = c.str()
+			seen = &seenAttr
+			attr, err = c.optStr()
 		case "symlink path":
-			r.target, err = c.raw()
+			r.target, err = c.optRaw('l')
 			return err
 		default:
 			return c.skip()
@@ -97,109 +98,116 @@ func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
 	if err != nil {
 		return f, err
 	}
-	path := r.path
-	if len(r.utf8) > 0 && !slices.ContainsFunc(r.utf8, func(name []byte) bool { return !utf8.Valid(name) }) {
-		path = r.utf8
-	}
-	if len(path) == 0 {
-		return f, fmt.Errorf("no path: %w", weir.ErrInvalid)
-	}
-	for _, name := range path {
-		if err := checkName(name); err != nil {
-			return f, fmt.Errorf("path: %w", err)
-		}
-	}
 	r.isLink = bytes.IndexByte(attr, 'l') >= 0
-	switch {
-	case r.isLink && f.Length != 0:
-		return f, fmt.Errorf("a symbolic link of %d bytes: %w", f.Length, weir.ErrInvalid)
-	case !r.isLink && !hasLength:
-		return f, fmt.Errorf("no length: %w", weir.ErrInvalid)
-	}
-	f.Path = r.names.path(path)
-	f.Padding = !r.isLink && (bytes.IndexByte(attr, 'p') >= 0 || paddingName(f.Path))
+	f.Padding = !r.isLink && bytes.IndexByte(attr, 'p') >= 0
 	f.Executable = !r.isLink && !f.Padding && bytes.IndexByte(attr, 'x') >= 0
-	return f, nil
-}
-
-// readPath appends the components of the list at the cursor to path.
-func readPath(c *cursor, path [][]byte) ([][]byte, error) {
-	err := c.list(func() error {
-		if len(path) == maxPathNames {
-			return fmt.Errorf("more than %d folders deep: %w", maxPathNames, weir.ErrHostile)
+	switch {
+	case r.isLink:
+		f.Length = 0 // whatever it says: a link has no bytes in the torrent
+	case !hasLength:
+		return f, fmt.Errorf("no length: %w", weir.ErrInvalid)
+	default:
+		if err := checkLength(f.Length); err != nil {
+			return f, fmt.Errorf("length: %w", err)
 		}
-		name, err := c.str()
-		path = append(path, name)
-		return err
-	})
-	return path, err
+	}
+	path, err := r.chosen().names()
+	switch {
+	case err == nil:
+		f.Path = r.names.path(path)
+	case f.Padding:
+		f.Path, err = gapPath, nil
+	}
+	return f, err
 }
 
-// paddingName reports whether a file is padding by its name alone, as it was
-// before BEP 47 gave it an attribute: BitComet's "_____padding_file_7_…",
-// libtorrent's ".pad/16384" and, earlier, ".____padding_file/7".
-func paddingName(path []string) bool {
-	if strings.HasPrefix(path[len(path)-1], "_____padding_file_") {
-		return true
+// chosen returns the path that counts: path.utf-8 if that is what it says.
+func (r *fileReader) chosen() *pathReader {
+	switch {
+	case !r.utf8.ok || len(r.utf8.raw) == 0:
+	case !r.path.ok || len(r.path.raw) == 0, r.utf8.valid():
+		return &r.utf8
 	}
-	if len(path) != 2 || path[0] != ".pad" && path[0] != ".____padding_file" {
+	return &r.path
+}
+
+// pathReader reads a list of names.
+type pathReader struct {
+	raw  [][]byte // kept for its capacity
+	ok   bool     // it was a list of strings
+	deep bool     // it had more than maxPathNames
+}
+
+func (p *pathReader) reset() { *p = pathReader{raw: p.raw[:0]} }
+
+// read consumes the value at the cursor. Names that are empty or "." lead nowhere
+// and are left out, if there are others.
+func (p *pathReader) read(c *cursor) error {
+	if c.kind() != 'l' {
+		return c.skip()
+	}
+	p.ok = true
+	some := false
+	err := c.list(func() error {
+		name, err := c.optStr()
+		switch {
+		case err != nil:
+			return err
+		case name == nil:
+			p.ok = false
+		case len(name) == 0, len(name) == 1 && name[0] == '.':
+			some = true
+		case len(p.raw) == maxPathNames:
+			p.deep = true
+		default:
+			p.raw = append(p.raw, name)
+		}
+		return nil
+	})
+	if some && len(p.raw) == 0 {
+		p.raw = append(p.raw, noName)
+	}
+	return err
+}
+
+// noName stands for a file all of whose names lead nowhere.
+var noName = []byte("_")
+
+func (p *pathReader) valid() bool {
+	return !slices.ContainsFunc(p.raw, func(name []byte) bool { return !utf8.Valid(name) })
+}
+
+// names returns the names after a look at each.
+func (p *pathReader) names() ([][]byte, error) {
+	switch {
+	case !p.ok || len(p.raw) == 0:
+		return nil, fmt.Errorf("no path: %w", weir.ErrInvalid)
+	case p.deep:
+		return nil, fmt.Errorf("path: more than %d folders deep: %w", maxPathNames, weir.ErrHostile)
+	}
+	for _, name := range p.raw {
+		if err := checkName(name); err != nil {
+			return nil, fmt.Errorf("path: %w", err)
+		}
+	}
+	return p.raw, nil
+}
+
+// isPaddingName reports whether a file that fills up the piece it is in is padding
+// by its name, as it was before BEP 47 gave it an attribute: BitComet's
+// "_____padding_file_7_…", libtorrent's ".pad/16384" and, earlier,
+// ".____padding_file/7". A file that merely has such a name is content.
+func isPaddingName(f *weir.FileInfo, pieceLength int64) bool {
+	if f.Length == 0 || f.Length >= pieceLength || f.Range().End%pieceLength != 0 {
 		return false
 	}
-	return strings.Trim(path[1], "0123456789") == ""
-}
-
-// checkTree refuses two files of the same path, and a file whose path is the
-// folder of another. Hidden files are not in the tree. It compares neighbours in
-// order of path, so it needs 4 bytes for each file and no more, and none at all
-// when the files stand in that order, as most programs write them.
-func checkTree(files []weir.FileInfo) error {
-	last, sorted := -1, true
-	for i := range files {
-		if !files[i].Shown() {
-			continue
-		}
-		if last >= 0 {
-			if slices.Compare(files[last].Path, files[i].Path) > 0 {
-				sorted = false
-				break
-			}
-			if err := checkNeighbours(&files[last], &files[i]); err != nil {
-				return err
-			}
-		}
-		last = i
-	}
-	if sorted {
-		return nil
-	}
-	order := make([]int32, 0, len(files))
-	for i := range files {
-		if files[i].Shown() {
-			order = append(order, int32(i))
+	for _, name := range f.Path {
+		if strings.HasPrefix(name, "_____padding_file_") {
+			return true
 		}
 	}
-	slices.SortFunc(order, func(a, b int32) int {
-		return cmp.Or(slices.Compare(files[a].Path, files[b].Path), cmp.Compare(a, b))
-	})
-	for i := 1; i < len(order); i++ {
-		if err := checkNeighbours(&files[order[i-1]], &files[order[i]]); err != nil {
-			return err
-		}
+	if len(f.Path) != 2 || f.Path[0] != ".pad" && f.Path[0] != ".____padding_file" {
+		return false
 	}
-	return nil
-}
-
-// checkNeighbours compares two files that follow each other in order of path.
-// Names compare one by one there, so whatever lies in a folder follows it.
-func checkNeighbours(a, b *weir.FileInfo) error {
-	n := len(a.Path)
-	// The last names differ most often, so they are compared first.
-	if n > len(b.Path) || a.Path[n-1] != b.Path[n-1] || !slices.Equal(a.Path, b.Path[:n]) {
-		return nil
-	}
-	what := "is there twice"
-	if n < len(b.Path) {
-		what = "is both a file and a folder"
-	}
-	return fmt.Errorf("%s %s: %w", quote(strings.Join(a.Path, "/")), what, weir.ErrHostile)
+	return strings.Trim(f.Path[1], "0123456789") == ""
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"unicode/utf8"
 
 	"github.com/weirfs/weir"
@@ -13,10 +14,9 @@ import (
 
 // The bounds on what an info dictionary may claim.
 const (
-	// maxPieceLength is 512 MiB. Pieces of 64 and 128 MiB exist; libtorrent, and so
-	// most clients, refuses more than 512 MiB − 16 KiB, so nothing larger has a
-	// swarm, and a piece must fit into memory to be verified.
-	maxPieceLength = 512 << 20
+	// maxPieceLength is what libtorrent, and so most clients, takes at most: nothing
+	// larger has a swarm. A piece must fit into memory to be verified.
+	maxPieceLength = 1<<30 - 1
 	// maxLength keeps every sum of lengths and offsets far from overflow.
 	maxLength = 1 << 60
 	// maxFiles is one less than 2^24. No known torrent has a tenth of it, and each
@@ -86,33 +86,38 @@ func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 func Truncate(v2 [sha256.Size]byte) weir.InfoHash { return weir.InfoHash(v2[:len(weir.InfoHash{})]) }
 
 // infoDict holds the values of an info dictionary that we use, before they are
-// judged. A nil slice is a key that was not there.
+// judged. A nil slice is a key that was not there, or had another type.
 type infoDict struct {
 	name, nameUTF8 []byte
+	encoding       []byte // some programs have it here
 	pieces         []byte
 	pieceLength    int64
-	length         []byte // raw values from here on
-	files          []byte
-	fileCount      int // elements of files
+	length         int64
+	hasLength      bool
+	files          []byte // raw, as tree
+	fileCount      int    // elements of files
+	noFiles        bool   // files is an empty list
 	tree           []byte
 	attr           []byte
-	private        int64
+	private        bool
 	metaVersion    int64
 }
 
-// hasV1 and hasV2 say which halves there are. A file tree without the meta
-// version is no concern of ours.
-func (d *infoDict) hasV1() bool { return d.pieces != nil }
+// hasV1 and hasV2 say which halves there are. Piece hashes of a v2 torrent that
+// tells no files for them are of no use, and a file tree without the meta version
+// is no concern of ours.
+func (d *infoDict) hasV1() bool {
+	return d.pieces != nil && (!d.hasV2() || d.files != nil || d.hasLength && !d.noFiles)
+}
 func (d *infoDict) hasV2() bool { return d.metaVersion == 2 }
 
 // take judges what d says and fills in s, whose InfoHash is known; v2 is the
-// SHA-256 of the dictionary. asV2 takes the v2 half. Where layers are given, they
-// are judged too.
+// SHA-256 of the dictionary. asV2 takes the v2 half, with such layers as there are.
 func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bool, layers *pieceLayers) error {
 	t := &weir.TorrentInfo{
 		InfoHash:    s.InfoHash,
 		PieceLength: d.pieceLength,
-		Private:     d.private != 0,
+		Private:     d.private,
 		V2:          asV2,
 		Single:      !asV2 && d.files == nil,
 	}
@@ -121,8 +126,8 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 		name = d.nameUTF8
 	}
 	t.Name = string(name)
-	if t.Name == "" && !t.Single {
-		t.Name = s.InfoHash.String() // the folder's name; the files have their own
+	if t.Name == "" || t.Name == "." {
+		t.Name = s.InfoHash.String()
 	}
 	if err := checkName(t.Name); err != nil {
 		return fmt.Errorf("name: %w", err)
@@ -133,14 +138,14 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 	if asV2 {
 		hashes, roots, err = d.takeV2(t, layers)
 	} else {
-		hashes, err = d.takeV1(t, layers)
+		hashes, err = d.takeV1(t)
 	}
 	if err != nil {
 		return err
 	}
 	if d.hasV1() && asV2 {
 		// The other half must agree, whichever is taken.
-		if _, err := d.takeV1(&weir.TorrentInfo{PieceLength: t.PieceLength, Name: t.Name, Single: d.files == nil}, nil); err != nil {
+		if _, err := d.takeV1(&weir.TorrentInfo{PieceLength: t.PieceLength, Name: t.Name, Single: d.files == nil}); err != nil {
 			return err
 		}
 	}
@@ -156,7 +161,7 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 
 // takeV1 fills t from the v1 half and returns the piece hashes. Of a hybrid
 // torrent the v2 half must say the same.
-func (d *infoDict) takeV1(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, error) {
+func (d *infoDict) takeV1(t *weir.TorrentInfo) ([]byte, error) {
 	var err error
 	if t.Single {
 		err = d.singleFile(t)
@@ -172,13 +177,7 @@ func (d *infoDict) takeV1(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, err
 	}
 	if d.hasV2() {
 		h := hybridCheck{t: t}
-		err := readTree(d.tree, func(f *treeFile) error {
-			if err := h.add(f); err != nil || layers == nil || f.length <= t.PieceLength {
-				return err
-			}
-			_, err := layers.of(f, t.PieceLength)
-			return err
-		})
+		err := readTree(d.tree, h.add)
 		if err == nil {
 			err = h.end()
 		}
@@ -195,7 +194,12 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][
 	var size treeSize
 	known := true
 	err := readTree(d.tree, func(f *treeFile) error {
-		known = known && (layers != nil || f.length <= t.PieceLength)
+		if known && f.length > t.PieceLength {
+			layer, err := layers.of(f, t.PieceLength)
+			if known = layer != nil; err != nil {
+				return err
+			}
+		}
 		return size.add(f, t.PieceLength)
 	})
 	switch {
@@ -217,7 +221,7 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][
 		case f.length <= t.PieceLength:
 			hashes = append(hashes, f.root[:]...)
 		default:
-			layer, err := layers.of(f, t.PieceLength)
+			layer, err := layers.of(f, t.PieceLength) // judged already
 			hashes = append(hashes, layer...)
 			return err
 		}
@@ -254,25 +258,30 @@ func (c *cursor) infoDict() (*infoDict, error) {
 	err := c.dict(func(key []byte) (err error) {
 		switch string(key) {
 		case "name":
-			d.name, err = c.str()
+			d.name, err = c.optStr()
 		case "name.utf-8":
-			d.nameUTF8, err = c.str()
+			d.nameUTF8, err = c.optStr()
+		case "encoding":
+			d.encoding, err = c.optStr()
 		case "pieces":
-			d.pieces, err = c.str()
+			d.pieces, err = c.optStr()
 		case "piece length":
-			d.pieceLength, err = c.integer()
+			d.pieceLength, _, err = c.optInteger()
 		case "length":
-			d.length, err = c.raw()
+			d.length, d.hasLength, err = c.optInteger()
 		case "files":
-			d.files, d.fileCount, err = c.rawCounted()
+			isList := c.kind() == 'l'
+			if d.files, d.fileCount, err = c.rawCounted(); d.fileCount == 0 {
+				d.files, d.noFiles = nil, isList
+			}
 		case "attr":
-			d.attr, err = c.str()
+			d.attr, err = c.optStr()
 		case "private":
-			d.private, err = c.integer()
+			d.private, err = c.flag()
 		case "meta version":
-			d.metaVersion, err = c.integer()
+			d.metaVersion, _, err = c.optInteger()
 		case "file tree":
-			d.tree, err = c.raw()
+			d.tree, err = c.optRaw('d')
 		default:
 			return c.skip()
 		}
@@ -292,7 +301,7 @@ func (c *cursor) infoDict() (*infoDict, error) {
 func (d *infoDict) check() error {
 	switch {
 	// First of all, as BEP 52 says: what else is wrong may be a newer version's way.
-	case d.metaVersion < 0 || d.metaVersion > 2:
+	case d.metaVersion > 2 && d.metaVersion <= math.MaxInt32: // larger ones are no versions
 		return fmt.Errorf("meta version %d is not known: %w", d.metaVersion, weir.ErrInvalid)
 	case d.hasV2() && d.tree == nil:
 		return fmt.Errorf("meta version 2 without a file tree: %w", weir.ErrInvalid)
@@ -308,28 +317,21 @@ func (d *infoDict) check() error {
 		return fmt.Errorf("piece length %d, which in a v2 torrent is a power of two from %d on: %w", d.pieceLength, merkle.LeafBytes, weir.ErrInvalid)
 	case !d.hasV1():
 		return nil // a v2-only torrent's files are in the tree
-	case d.files != nil && d.length != nil:
-		return fmt.Errorf("both a length and a list of files: %w", weir.ErrHostile)
-	case d.files == nil && d.length == nil:
+	case d.files == nil && !d.hasLength:
 		return fmt.Errorf("neither a length nor a list of files: %w", weir.ErrInvalid)
 	}
 	return nil
 }
 
 func (d *infoDict) singleFile(t *weir.TorrentInfo) error {
-	c := cursor{b: d.length}
-	length, err := c.integer()
-	if err == nil {
-		err = checkLength(length)
-	}
-	if err != nil {
+	if err := checkLength(d.length); err != nil {
 		return fmt.Errorf("length: %w", err)
 	}
-	t.Length = length
+	t.Length = d.length
 	// Padding and links make no sense for the only file there is.
 	t.Files = []weir.FileInfo{{
 		Path:       []string{t.Name},
-		Length:     length,
+		Length:     d.length,
 		Executable: bytes.IndexByte(d.attr, 'x') >= 0,
 	}}
 	return nil

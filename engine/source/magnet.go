@@ -9,11 +9,13 @@ import (
 )
 
 // ParseMagnet reads a magnet (BEP 9): xt with a v1 info hash in hexadecimal or
-// base32 (btih), a v2 one as a multihash in hexadecimal (btmh), or both; dn, tr (each a tier of its own), x.pe, ws and so (BEP 53). Numbered
-// keys ("tr.1") count like plain ones. Trackers and web seeds of schemes that we don't speak
-// are left out. xs and as, URLs of metadata, are never fetched: a magnet from the
-// web must not make us send requests to any address. The rest is ignored. The Spec
-// has no Info. The error wraps weir.ErrInvalid.
+// base32 (btih), a v2 one as a multihash in hexadecimal (btmh), or both; dn, tr
+// (each a tier of its own), x.pe, ws and so (BEP 53). Numbered keys ("tr.1") count
+// like plain ones. xs and as, URLs of metadata, are never fetched: a magnet from the
+// web must not make us send requests to any address. What can't be read, or is of no
+// use to us, is passed over, as long as one info hash is left; of several of a kind
+// the last one counts, as with libtorrent. The Spec has no Info. The error wraps
+// weir.ErrInvalid.
 //
 // anacrolix's parser is not used: it panics on base32 with padding, refuses
 // lower-case base32, and lets one bad escape silently drop its parameter.
@@ -35,16 +37,14 @@ func ParseMagnet(s string) (*Spec, error) {
 		if text, err := url.QueryUnescape(value); err == nil {
 			value = text
 		} // else it may be a name with a plain per cent sign: take it as it stands
-		if err := m.add(plainKey(key), value); err != nil {
-			return nil, err
-		}
+		m.add(plainKey(key), value)
 	}
 	switch {
 	case !m.spec.InfoHash.IsZero():
 	case m.v2:
 		m.spec.InfoHash = Truncate(m.spec.InfoHashV2)
 	case m.unread != "":
-		return nil, magnetError(fmt.Sprintf("xt=%s has no 1220 and 64 hexadecimal digits", quote(m.unread)))
+		return nil, magnetError(fmt.Sprintf("xt=%s has no info hash: that has 40 hexadecimal digits or 32 base32 characters, or for a v2 torrent 1220 and 64 hexadecimal digits", quote(m.unread)))
 	default:
 		return nil, magnetError("it has no xt=urn:btih: or urn:btmh: with an info hash")
 	}
@@ -61,7 +61,7 @@ func magnetError(why string) error {
 // lowers the case.
 func plainKey(key string) string {
 	key = strings.ToLower(key)
-	if i := strings.LastIndexByte(key, '.'); i > 0 && i < len(key)-1 && strings.Trim(key[i+1:], "0123456789") == "" {
+	if i := strings.LastIndexByte(key, '.'); i > 0 && strings.Trim(key[i+1:], "0123456789") == "" {
 		return key[:i]
 	}
 	return key
@@ -71,16 +71,16 @@ func plainKey(key string) string {
 type magnet struct {
 	spec     Spec
 	v2       bool   // a v2 info hash is there
-	unread   string // a btmh that we can't read; no matter when there is another hash
+	unread   string // a topic that we can't read; no matter when there is another hash
 	trackers trackerTiers
 	seeds    webSeeds
 	peers    map[string]bool
 }
 
-func (m *magnet) add(key, value string) error {
+func (m *magnet) add(key, value string) {
 	switch key {
 	case "xt":
-		return m.addTopic(value)
+		m.addTopic(strings.TrimSpace(value))
 	case "dn":
 		if m.spec.Name == "" {
 			m.spec.Name = value
@@ -93,11 +93,8 @@ func (m *magnet) add(key, value string) error {
 		m.spec.SelectOnly = addSelection(m.spec.SelectOnly, value)
 	case "x.pe":
 		peer, err := ParsePeer(value)
-		if err != nil {
-			return fmt.Errorf("bad magnet: x.pe: %w", err)
-		}
-		if m.peers[peer] || len(m.peers) == maxPeers {
-			return nil
+		if err != nil || m.peers[peer] || len(m.peers) == maxPeers {
+			return
 		}
 		if m.peers == nil {
 			m.peers = make(map[string]bool)
@@ -105,37 +102,30 @@ func (m *magnet) add(key, value string) error {
 		m.peers[peer] = true
 		m.spec.Peers = append(m.spec.Peers, peer)
 	}
-	return nil
 }
 
-// addTopic reads an xt. A magnet may name the same torrent in several ways, but
-// not two torrents of one version. Whether a btih and a btmh belong together is
-// seen when the metadata is there.
-func (m *magnet) addTopic(urn string) error {
+// addTopic reads an xt. Whether a btih and a btmh belong together is seen when the
+// metadata is there.
+func (m *magnet) addTopic(urn string) {
 	const btih, btmh = "urn:btih:", "urn:btmh:"
-	head := strings.ToLower(urn[:min(len(urn), len(btih))])
+	head, hash := strings.ToLower(urn[:min(len(urn), len(btih))]), ""
+	if len(urn) > len(btih) {
+		hash = strings.TrimSpace(urn[len(btih):])
+	}
 	switch head {
 	case btmh:
 		const sha256Bytes32 = "1220" // how a multihash of that kind and length begins
-		text, ok := strings.CutPrefix(strings.TrimSpace(urn[len(btmh):]), sha256Bytes32)
-		v2, err := parseHashV2(text)
-		if err != nil || !ok {
-			m.unread = urn
-			return nil
+		text, ok := strings.CutPrefix(hash, sha256Bytes32)
+		if v2, err := parseHashV2(text); err == nil && ok {
+			m.spec.InfoHashV2, m.v2 = v2, true
+			return
 		}
-		if m.v2 && m.spec.InfoHashV2 != v2 {
-			return magnetError(fmt.Sprintf("it names two torrents, %x and %x", m.spec.InfoHashV2, v2))
-		}
-		m.spec.InfoHashV2, m.v2 = v2, true
+		m.unread = urn
 	case btih:
-		ih, err := parseHash(strings.TrimSpace(urn[len(btih):]))
-		if err != nil {
-			return magnetError(fmt.Sprintf("xt=%s has no info hash of 40 hexadecimal digits or 32 base32 characters", quote(urn)))
+		if ih, err := parseHash(hash); err == nil {
+			m.spec.InfoHash = ih
+			return
 		}
-		if !m.spec.InfoHash.IsZero() && m.spec.InfoHash != ih {
-			return magnetError(fmt.Sprintf("it names two torrents, %s and %s", m.spec.InfoHash, ih))
-		}
-		m.spec.InfoHash = ih
+		m.unread = urn
 	}
-	return nil
 }

@@ -16,18 +16,14 @@ const (
 )
 
 // checkName judges one component of a path, or a torrent's name. Whatever it lets
-// through is kept raw, a slash in the middle as in "AC/DC" too: fs makes it safe
-// to show. What can only be meant to leave the folder is refused.
+// through is kept raw, a slash as in "AC/DC" too: fs makes it safe to show. What can
+// only be meant to leave the folder is refused.
 func checkName[T string | []byte](name T) error {
 	switch {
 	case len(name) == 0:
 		return fmt.Errorf("an empty name: %w", weir.ErrInvalid)
 	case len(name) > maxNameBytes:
 		return fmt.Errorf("a name of %d bytes, more than %d: %w", len(name), maxNameBytes, weir.ErrInvalid)
-	case name[0] == '/':
-		return fmt.Errorf("the name %s is an absolute path: %w", quote(name), weir.ErrHostile)
-	case len(name) == 1 && name[0] == '.':
-		return fmt.Errorf("the name \".\" is the folder itself: %w", weir.ErrHostile)
 	}
 	start := 0 // of the text after the last slash
 	for i := 0; i <= len(name); i++ {

@@ -29,11 +29,8 @@ func readPieceLayers(raw []byte) (*pieceLayers, error) {
 	p := &pieceLayers{byRoot: make(map[[merkle.Size]byte]pieceLayer)}
 	c := cursor{b: raw}
 	err := c.dict(func(key []byte) error {
-		if len(key) != merkle.Size {
-			return fmt.Errorf("a root of %d bytes, want %d: %w", len(key), merkle.Size, weir.ErrInvalid)
-		}
-		hashes, err := c.str()
-		if err != nil {
+		hashes, err := c.optStr()
+		if err != nil || len(key) != merkle.Size {
 			return err
 		}
 		root := [merkle.Size]byte(key)
@@ -53,14 +50,15 @@ func readPieceLayers(raw []byte) (*pieceLayers, error) {
 }
 
 // of returns the hashes of the pieces of f, which has more than one, after
-// checking them against its root. They are part of the input.
+// checking them against its root. They are part of the input; nil means that they
+// are not there, or not as many: peers have them.
 func (p *pieceLayers) of(f *treeFile, pieceLength int64) ([]byte, error) {
-	layer, ok := p.byRoot[f.root]
-	if !ok {
-		return nil, fmt.Errorf("has no piece layer: %w", weir.ErrInvalid)
+	if p == nil {
+		return nil, nil
 	}
-	if want := f.pieces(pieceLength) * merkle.Size; int64(len(layer.hashes)) != want {
-		return nil, fmt.Errorf("has a piece layer of %d bytes, want %d: %w", len(layer.hashes), want, weir.ErrInvalid)
+	layer := p.byRoot[f.root]
+	if int64(len(layer.hashes)) != f.pieces(pieceLength)*merkle.Size {
+		return nil, nil
 	}
 	if !layer.checked {
 		if merkle.LayerRoot(layer.hashes, layerOfPieces(pieceLength)) != f.root {

@@ -15,9 +15,13 @@ type FileSpan struct{ First, Last int }
 const maxSelected = 10_000
 
 // addSelection adds the files that text names, as in "0,2,4-6" (BEP 53), to
-// spans, and returns them sorted and apart from each other. A text with anything
-// else in it says nothing that can be relied on: it adds nothing.
+// spans, and returns them sorted and apart from each other. Items that make no sense
+// are passed over. A text with anything but digits, commas and dashes in it says
+// nothing that can be relied on: it adds nothing.
 func addSelection(spans []FileSpan, text string) []FileSpan {
+	if strings.Trim(text, "0123456789,- ") != "" {
+		return spans
+	}
 	added := slices.Clone(spans)
 	for item := range strings.SplitSeq(text, ",") {
 		from, to, isRange := strings.Cut(strings.TrimSpace(item), "-")
@@ -27,11 +31,14 @@ func addSelection(spans []FileSpan, text string) []FileSpan {
 		first, ok1 := fileIndex(from)
 		last, ok2 := fileIndex(to)
 		if !ok1 || !ok2 || last < first || len(added) == maxSelected {
-			return spans
+			continue
 		}
 		added = append(added, FileSpan{first, last})
 	}
 	slices.SortFunc(added, func(a, b FileSpan) int { return cmp.Compare(a.First, b.First) })
+	if len(added) == 0 {
+		return nil
+	}
 	out := added[:1]
 	for _, s := range added[1:] {
 		if last := &out[len(out)-1]; s.First <= last.Last+1 {

@@ -15,14 +15,15 @@ import (
 // must not be changed afterwards. Time and memory stay in proportion to len(b),
 // which may be MaxMetainfoBytes at most.
 //
-// The info dictionary is judged strictly. Around it, what is not understood is
-// left out: trackers and web seeds of other schemes, a date that can't be, and
-// bytes after the end, as other programs do too. "nodes" is ignored.
+// What is needed to verify and to lay out bytes is judged strictly. All else is
+// passed over where it makes no sense, as other programs do too: values of another
+// type, trackers and web seeds of other schemes, a date that can't be, bytes after
+// the end. "nodes" is ignored.
 //
 // A hybrid torrent (BEP 52) is read as v1, after a look at whether both halves
-// say the same. A v2-only torrent without piece layers is taken, though BEP 52
-// calls it incomplete: peers have the layers. One that has layers must have all
-// of them, and they must be right.
+// say the same; it needs no piece layers. Of a v2-only one layers may be missing,
+// though BEP 52 calls it incomplete then: peers have them. Those that are there must
+// lead to their root.
 //
 // Errors wrap weir.ErrInvalid for what makes no sense or is not supported, and
 // weir.ErrHostile for what no honest program makes.
@@ -148,7 +149,9 @@ func parseTop(b []byte) (top topDict, err error) {
 			if top.layers != nil {
 				return fmt.Errorf("piece layers are given twice: %w", weir.ErrHostile)
 			}
-			top.layers = value
+			if v.kind() == 'd' {
+				top.layers = value
+			}
 		case "announce":
 			if url, err := v.str(); err == nil {
 				top.announce.add(string(url))

@@ -32,10 +32,11 @@ func (f *treeFile) pieces(pieceLength int64) int64 {
 
 // treeReader walks over a file tree.
 type treeReader struct {
-	c    cursor
-	each func(f *treeFile) error
-	path [][]byte // of what is being read
-	file treeFile // the one that was read last; here, so that a million files need one
+	c     cursor
+	each  func(f *treeFile) error
+	path  [][]byte // of what is being read
+	depth int      // of dictionaries; names may have been left out of path
+	file  treeFile // the one that was read last; here, so that a million files need one
 	// failed is set with the first error, whose text names the path.
 	failed bool
 }
@@ -48,12 +49,11 @@ func readTree(raw []byte, each func(f *treeFile) error) error {
 }
 
 // entry reads the dictionary at the cursor, which is a folder or a file: the empty
-// key has the properties of either, and only a file has a length. Names must be in
-// ascending order, as bencode has it: where a piece lies depends on the order of
-// files, and programs that sort them would see another torrent. It also shows
-// names that are there twice.
+// key has the properties of either, and only a file has a length. Names must be in ascending order, as bencode has it: where a piece
+// lies depends on the order of files, and programs that sort them would see another
+// torrent. It also shows names that are there twice. A name "." leads nowhere.
 func (r *treeReader) entry() error {
-	if len(r.path) > maxPathNames {
+	if r.depth > maxPathNames {
 		return fmt.Errorf("more than %d folders deep: %w", maxPathNames, weir.ErrHostile)
 	}
 	var last []byte
@@ -62,13 +62,16 @@ func (r *treeReader) entry() error {
 		if first && len(name) == 0 {
 			first = false
 			r.file, isFile, err = r.properties()
-			if err == nil && isFile && len(r.path) == 0 {
+			if err == nil && isFile && r.depth == 0 {
 				err = fmt.Errorf("the tree itself is a file: %w", weir.ErrInvalid)
 			}
 			return err
 		}
-		if isFile {
+		switch {
+		case isFile:
 			return fmt.Errorf("is both a file and a folder: %w", weir.ErrHostile)
+		case len(name) == 0:
+			return fmt.Errorf("an empty name: %w", weir.ErrInvalid)
 		}
 		if err := checkName(name); err != nil {
 			return err
@@ -80,15 +83,22 @@ func (r *treeReader) entry() error {
 			return fmt.Errorf("%s is not in order: %w", quote(name), weir.ErrHostile)
 		}
 		first, last = false, name
-		r.path = append(r.path, name)
+		at := len(r.path)
+		if len(name) > 1 || name[0] != '.' {
+			r.path = append(r.path, name)
+		}
+		r.depth++
 		if err := r.entry(); err != nil {
 			return err
 		}
-		r.path = r.path[:len(r.path)-1]
+		r.depth--
+		r.path = r.path[:at]
 		return nil
 	})
 	if err == nil && isFile {
-		r.file.path = r.path
+		if r.file.path = r.path; len(r.path) == 0 {
+			r.file.path = [][]byte{noName}
+		}
 		err = r.each(&r.file)
 	}
 	return r.at(err)
@@ -108,24 +118,25 @@ func (r *treeReader) at(err error) error {
 // folder.
 func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 	var root, attr []byte
-	var hasLength, hasRoot, hasAttr bool
+	var hasLength, hasEmpty, seenLength, seenRoot, seenAttr bool
 	err = r.c.dict(func(key []byte) (err error) {
 		var seen *bool
 		switch string(key) {
 		case "length":
-			seen = &hasLength
-			if f.length, err = r.c.integer(); err == nil {
-				err = checkLength(f.length)
-			}
+			seen = &seenLength
+			f.length, hasLength, err = r.c.fileLength()
 		case "pieces root":
-			seen = &hasRoot
-			root, err = r.c.str()
+			seen = &seenRoot
+			root, err = r.c.optStr()
 		case "attr":
-			seen = &hasAttr
-			attr, err = r.c.str()
+			seen = &seenAttr
+			attr, err = r.c.optStr()
 		case "symlink path":
-			f.target, err = r.c.raw()
+			f.target, err = r.c.optRaw('l')
 			return err
+		case "":
+			hasEmpty = true
+			return r.c.skip()
 		default:
 			return r.c.skip()
 		}
@@ -141,26 +152,29 @@ func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 	if err != nil {
 		return f, false, err
 	}
-	f.link = bytes.IndexByte(attr, 'l') >= 0
-	f.exec = !f.link && bytes.IndexByte(attr, 'x') >= 0
+	if f.link = bytes.IndexByte(attr, 'l') >= 0; f.link {
+		f.length = 0 // whatever it says: a link has no bytes in the torrent
+		return f, true, nil
+	}
+	f.exec = bytes.IndexByte(attr, 'x') >= 0
 	switch {
-	case !f.link && !hasLength && !hasRoot:
+	case !hasLength && hasEmpty: // no properties but a file, of no name
+		return f, false, fmt.Errorf("an empty name: %w", weir.ErrInvalid)
+	case !hasLength && !seenRoot:
 		return f, false, nil
 	case bytes.IndexByte(attr, 'p') >= 0:
 		err = fmt.Errorf("padding in a file tree, which has none: %w", weir.ErrInvalid)
-	case f.link && f.length != 0:
-		err = fmt.Errorf("a symbolic link of %d bytes: %w", f.length, weir.ErrInvalid)
-	case !f.link && !hasLength:
+	case !hasLength:
 		err = fmt.Errorf("no length: %w", weir.ErrInvalid)
-	case hasRoot && len(root) != merkle.Size:
-		err = fmt.Errorf("pieces root of %d bytes, want %d: %w", len(root), merkle.Size, weir.ErrInvalid)
 	case f.length == 0: // a root would be of no meaning
-	case !hasRoot:
-		err = fmt.Errorf("no pieces root: %w", weir.ErrInvalid)
+	case len(root) != merkle.Size:
+		err = fmt.Errorf("pieces root of %d bytes, want %d: %w", len(root), merkle.Size, weir.ErrInvalid)
 	default:
 		f.root = [merkle.Size]byte(root)
 		if f.root == ([merkle.Size]byte{}) {
 			err = fmt.Errorf("pieces root of zeros: %w", weir.ErrHostile)
+		} else if err = checkLength(f.length); err != nil {
+			err = fmt.Errorf("length: %w", err)
 		}
 	}
 	return f, true, err
@@ -241,7 +255,7 @@ func (h *hybridCheck) add(f *treeFile) error {
 		h.off += (h.t.PieceLength - h.off%h.t.PieceLength) % h.t.PieceLength
 	}
 	switch {
-	case !slices.EqualFunc(g.Path, f.path, func(a string, b []byte) bool { return a == string(b) }):
+	case !slices.EqualFunc(g.Path, f.path, sameName):
 		return fmt.Errorf("is where the list of files has %s: %w", quote(strings.Join(g.Path, "/")), weir.ErrHostile)
 	case g.Length != f.length:
 		return fmt.Errorf("has %d bytes in the file tree, %d in the list of files: %w", f.length, g.Length, weir.ErrHostile)
@@ -250,6 +264,16 @@ func (h *hybridCheck) add(f *treeFile) error {
 	}
 	h.off += f.length
 	return nil
+}
+
+// sameName compares the name that the list of files has with that of the tree.
+// Programs differ in what they do with slashes.
+func sameName(a string, b []byte) bool {
+	if a == string(b) {
+		return true
+	}
+	plain := strings.NewReplacer("/", "", "\\", "")
+	return plain.Replace(a) == plain.Replace(string(b))
 }
 
 // skip passes over padding and links and returns the next other file, or nil.

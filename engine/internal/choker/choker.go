@@ -82,8 +82,8 @@ type Change struct {
 
 // Choker holds the slots of one torrent.
 type Choker struct {
-	peers     map[*Peer]struct{}
-	grown     int // slots beyond the base
+	peers     []*Peer // in the order of their coming, so that a run can be replayed
+	grown     int     // slots beyond the base
 	lastRound time.Time
 	trial     bool      // the latest slot is on trial
 	before    float64   // the upload rate without it
@@ -91,17 +91,17 @@ type Choker struct {
 }
 
 // New returns a Choker without peers.
-func New() *Choker { return &Choker{peers: map[*Peer]struct{}{}} }
+func New() *Choker { return &Choker{} }
 
 // Join adds a peer, choked.
 func (c *Choker) Join(p *Peer, now time.Time) {
 	p.since = now
-	c.peers[p] = struct{}{}
+	c.peers = append(c.peers, p)
 }
 
 // Leave forgets a peer. Its slot is free.
 func (c *Choker) Leave(p *Peer) {
-	delete(c.peers, p)
+	c.peers = slices.DeleteFunc(c.peers, func(q *Peer) bool { return q == p })
 	p.unchoked, p.ranked = false, false
 }
 
@@ -122,9 +122,9 @@ func base(limit float64) int {
 // Decide returns what changes now. Free slots are given at once; slots are taken
 // back and ranks looked at every Round, so it may be called as often as is handy.
 func (c *Choker) Decide(now time.Time, f Facts) []Change {
-	was := make(map[*Peer]bool, len(c.peers))
-	for p := range c.peers {
-		was[p] = p.unchoked
+	had := make([]bool, len(c.peers))
+	for i, p := range c.peers {
+		had[i] = p.unchoked
 		if p.unchoked && !p.Interested {
 			c.set(p, false, now)
 		}
@@ -136,22 +136,17 @@ func (c *Choker) Decide(now time.Time, f Facts) []Change {
 		c.rotate(now, f)
 	}
 	c.fill(now, f)
-	var out []Change
-	for p, had := range was {
-		if p.unchoked != had {
-			out = append(out, Change{p, p.unchoked})
+	// Slots are taken back before they are given, so that there are never too many.
+	var taken, given []Change
+	for i, p := range c.peers {
+		switch {
+		case had[i] && !p.unchoked:
+			taken = append(taken, Change{p, false})
+		case !had[i] && p.unchoked:
+			given = append(given, Change{p, true})
 		}
 	}
-	// Slots are taken back before they are given, so that there are never too many.
-	slices.SortFunc(out, func(a, b Change) int { return cmp.Compare(toInt(a.Unchoke), toInt(b.Unchoke)) })
-	return out
-}
-
-func toInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	return append(taken, given...)
 }
 
 func (c *Choker) set(p *Peer, unchoke bool, now time.Time) {
@@ -164,7 +159,7 @@ func (c *Choker) set(p *Peer, unchoke bool, now time.Time) {
 }
 
 func (c *Choker) taken() (n int) {
-	for p := range c.peers {
+	for _, p := range c.peers {
 		if p.unchoked {
 			n++
 		}
@@ -175,7 +170,7 @@ func (c *Choker) taken() (n int) {
 // waiting returns those who want a slot, the one whose turn is next first.
 func (c *Choker) waiting(now time.Time) []*Peer {
 	var w []*Peer
-	for p := range c.peers {
+	for _, p := range c.peers {
 		if p.Interested && !p.unchoked {
 			w = append(w, p)
 		}
@@ -183,20 +178,18 @@ func (c *Choker) waiting(now time.Time) []*Peer {
 	patience := func(p *Peer) time.Duration {
 		d := now.Sub(p.since)
 		if !p.served {
-			d *= newcomerWeight
+			d = newcomerWeight*d + 1 // who never had a slot goes first among equals
 		}
 		return d
 	}
-	slices.SortFunc(w, func(a, b *Peer) int {
-		return cmp.Or(cmp.Compare(patience(b), patience(a)), cmp.Compare(toInt(a.served), toInt(b.served)))
-	})
+	slices.SortStableFunc(w, func(a, b *Peer) int { return cmp.Compare(patience(b), patience(a)) })
 	return w
 }
 
 // rank gives all slots but one to those who give most, as far as there are any.
 func (c *Choker) rank(now time.Time, f Facts) {
 	var givers []*Peer
-	for p := range c.peers {
+	for _, p := range c.peers {
 		if f.Fetching && p.Interested && p.Gives > 0 {
 			givers = append(givers, p)
 		}
@@ -207,10 +200,10 @@ func (c *Choker) rank(now time.Time, f Facts) {
 		}
 		return p.Gives
 	}
-	slices.SortFunc(givers, func(a, b *Peer) int { return cmp.Compare(worth(b), worth(a)) })
+	slices.SortStableFunc(givers, func(a, b *Peer) int { return cmp.Compare(worth(b), worth(a)) })
 	slots := c.Slots(f.UploadLimit)
 	best := givers[:min(len(givers), slots-1)]
-	for p := range c.peers {
+	for _, p := range c.peers {
 		ranked := p.unchoked && slices.Contains(best, p)
 		if p.ranked && !ranked {
 			p.extended = true // it goes on in turns if there is room, and its turn is over
@@ -240,19 +233,24 @@ func (c *Choker) rank(now time.Time, f Facts) {
 // around returns those with a slot that goes around, the longest served first.
 func (c *Choker) around() []*Peer {
 	var out []*Peer
-	for p := range c.peers {
+	for _, p := range c.peers {
 		if p.unchoked && !p.ranked {
 			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b *Peer) int { return a.since.Compare(b.since) })
+	slices.SortStableFunc(out, func(a, b *Peer) int { return a.since.Compare(b.since) })
 	return out
 }
 
 // rotate ends the turns that are over, as many as there are peers that wait and
 // a third of the slots at a time, so that the rate stays steady.
 func (c *Choker) rotate(now time.Time, f Facts) {
-	around, waiting := c.around(), len(c.waiting(now))
+	around, waiting := c.around(), 0
+	for _, p := range c.waiting(now) {
+		if !p.served || p.since.Before(now) { // else its slot was taken back just now, and is not for it
+			waiting++
+		}
+	}
 	free := max(0, c.Slots(f.UploadLimit)-c.taken())
 	most := min(waiting-free, (len(around)+2)/3)
 	for _, p := range around {

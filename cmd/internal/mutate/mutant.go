@@ -23,7 +23,7 @@ type Mutant struct {
 }
 
 // Key names a mutant in a way that other changes of the file don't touch.
-func (m *Mutant) Key() string { return m.Func + ": " + m.Old + " → " + m.New }
+func (m *Mutant) Key() string { return strings.TrimSpace(m.Func + ": " + m.Old + " → " + m.New) }
 
 // Apply returns the source with the change.
 func (m *Mutant) Apply(src []byte) []byte {

@@ -163,7 +163,7 @@ func TestEquivalents(t *testing.T) {
 			t.Errorf("equivalent.txt: %v", err)
 		}
 		for key, reason := range keys {
-			if !strings.Contains(key, " → ") || len(reason) < 20 {
+			if !strings.Contains(key, " →") || len(reason) < 20 {
 				t.Errorf("equivalent.txt: %s: %q: no mutant, or no reason", dir, key)
 			}
 		}

@@ -148,7 +148,8 @@ func TestDrawIsSeeded(t *testing.T) {
 		}
 		return s
 	}
-	if keys(1) != keys(1) || keys(1) == keys(2) {
+	first := keys(1)
+	if keys(1) != first || keys(2) == first {
 		t.Error("the seed does not decide")
 	}
 }

@@ -53,6 +53,7 @@ var layers = []layer{
 	// Decisions about addresses, and the dialing that asks for them.
 	{dir: "engine/internal/netrule", forbid: []string{bazil, badger, anacrolix}},
 	// Decisions about a swarm: facts in, choices out. None of them talks to anybody.
+	{dir: "engine/internal/connlimit", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},
 	{dir: "engine/internal/peerbook", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},
 	// Parsers of what comes from outside, and one GET.
 	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},

@@ -5,17 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/connlimit"
+	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
-const dialTimeout = 8 * time.Second
+// hastyTimeout is instead of dialTimeout when many others wait for a dial.
+const (
+	dialTimeout  = 8 * time.Second
+	hastyTimeout = 3 * time.Second
+)
 
 // errHungUp says that the peer closed the connection instead of a handshake.
 var errHungUp = errors.New("peer hung up in the handshake")
@@ -55,24 +62,36 @@ func (s *swarm) dial(now time.Time) {
 	if now.Sub(s.yielded) < yieldFor {
 		return
 	}
-	for len(s.peers)+s.book.Dialing() < s.eng.opts.MaxPeers {
+	most := s.eng.opts.MaxPeers + s.replaceable(now)
+	for len(s.peers)+s.book.Dialing() < most {
 		c, ok := s.book.Next(now, hurry)
 		if !ok {
 			return
 		}
-		pl, full := s.eng.conns.dial(s, s.book.FailedDials())
-		if pl == nil {
-			if full {
-				s.squeeze(now)
-			}
+		slot := s.dialSlot(c, now)
+		if slot == nil {
 			return
 		}
-		if c.Hasty {
-			pl.timeout = min(pl.timeout, crowdedTimeout)
+		timeout := dialTimeout
+		if c.Hasty || slot.Crowded() {
+			timeout = hastyTimeout
 		}
 		s.book.Dial(c.Addr)
-		s.spawn(func() { s.connect(c.Addr, pl, handshakeMode(c.Mode)) })
+		s.spawn(func() { s.connect(c.Addr, slot, handshakeMode(c.Mode), timeout) })
 	}
+}
+
+// dialSlot returns a slot for a dial, nil if there is none now.
+func (s *swarm) dialSlot(c peerbook.Candidate, now time.Time) *connlimit.Slot {
+	addr, _ := netip.ParseAddrPort(c.Addr)
+	slot, full := s.eng.conns.Dial(s, addr.Addr(), s.book.FailedDials())
+	if slot == nil && full && s.starved(now) && s.giveWay(connlimit.Newcomer{Awaited: true}, now) {
+		slot, full = s.eng.conns.Dial(s, addr.Addr(), s.book.FailedDials())
+	}
+	if slot == nil && full {
+		s.squeeze(now)
+	}
+	return slot
 }
 
 // opening is what goes out with the handshake, before the other side has answered:
@@ -98,8 +117,8 @@ func (s *swarm) speakEarly() *opening {
 }
 
 // connect dials and shakes hands, beside the owner.
-func (s *swarm) connect(addr string, pl *place, m handshakeMode) {
-	ctx, cancel := context.WithTimeout(s.ctx, pl.timeout)
+func (s *swarm) connect(addr string, slot *connlimit.Slot, m handshakeMode, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	begin := time.Now()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
@@ -116,7 +135,7 @@ func (s *swarm) connect(addr string, pl *place, m handshakeMode) {
 			_ = plain.Close()
 		}
 	}
-	pl.connected()
+	slot.Connected()
 	joined := s.hand(func() {
 		if early != nil {
 			for _, b := range early.blocks {
@@ -124,13 +143,13 @@ func (s *swarm) connect(addr string, pl *place, m handshakeMode) {
 			}
 		}
 		if err == nil {
-			if err = s.join(conn, pl, addr, hello, rtt, true, early); err != nil {
+			if err = s.join(conn, slot, addr, hello, rtt, true, early); err != nil {
 				_ = conn.Close()
 			}
 		}
 		s.lastDial = err
 		if err != nil {
-			pl.release()
+			slot.Release()
 			s.log.Debug("peer not connected", "peer", addr, "err", err)
 			s.notJoined(addr, m, err)
 		} else {
@@ -138,7 +157,7 @@ func (s *swarm) connect(addr string, pl *place, m handshakeMode) {
 		}
 	})
 	if !joined {
-		pl.release()
+		slot.Release()
 		if err == nil {
 			_ = conn.Close()
 		}
@@ -225,12 +244,16 @@ func (e *Engine) infoHashes(yield func(weir.InfoHash) bool) {
 	}
 }
 
-// mostStrangers bounds the incoming connections in the handshake.
-const mostStrangers = 64
+// maxPending bounds the incoming connections in the handshake, and incomingTimeout
+// the time that they have for it: a few round trips.
+const (
+	maxPending      = 64
+	incomingTimeout = 5 * time.Second
+)
 
 // accept serves the listener until it is closed.
 func (e *Engine) accept(l net.Listener) {
-	strangers := make(chan struct{}, mostStrangers)
+	pending := connlimit.NewPending(maxPending)
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -245,16 +268,14 @@ func (e *Engine) accept(l net.Listener) {
 				return
 			}
 		}
-		select {
-		case strangers <- struct{}{}:
-		default:
-			_ = conn.Close()
-			continue
+		entered, ends := pending.Enter(addrOf(conn), conn)
+		if ends != nil {
+			_ = ends.Ref.(net.Conn).Close()
 		}
 		e.wg.Add(1)
 		go func() {
 			defer e.wg.Done()
-			defer func() { <-strangers }()
+			defer pending.Leave(entered)
 			if err := e.welcome(conn); err != nil {
 				_ = conn.Close()
 				e.log.Debug("incoming peer refused", "peer", conn.RemoteAddr().String(), "err", err)
@@ -263,9 +284,15 @@ func (e *Engine) accept(l net.Listener) {
 	}
 }
 
+// addrOf returns the address of a connection's other side.
+func addrOf(conn net.Conn) netip.Addr {
+	a, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return a.Addr().Unmap()
+}
+
 // welcome shakes hands with an incoming peer and takes it to its torrent.
 func (e *Engine) welcome(raw net.Conn) error {
-	_ = raw.SetDeadline(time.Now().Add(helloTimeout))
+	_ = raw.SetDeadline(time.Now().Add(incomingTimeout))
 	stop := context.AfterFunc(e.ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	conn, err := wire.Accept(e.ctx, raw, e.opts.Encryption, e.infoHashes)
@@ -291,16 +318,16 @@ func (e *Engine) welcome(raw net.Conn) error {
 	if err != nil {
 		return err
 	}
-	pl, err := e.welcomePlace(sw)
+	slot, err := e.incomingSlot(sw, addrOf(raw))
 	if err != nil {
 		return err
 	}
-	ok = sw.hand(func() { err = sw.joinIncoming(conn, pl, hello) })
+	ok = sw.hand(func() { err = sw.join(conn, slot, conn.RemoteAddr().String(), hello, 0, false, nil) })
 	if !ok {
 		err = errCooled
 	}
 	if err != nil {
-		pl.release()
+		slot.Release()
 	}
 	return err
 }

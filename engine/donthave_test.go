@@ -26,18 +26,25 @@ type barePeer struct {
 
 var peerNumber struct {
 	sync.Mutex
-	n byte
+	n uint16
 }
 
 func dialBare(tb testing.TB, addr string, ih weir.InfoHash) *barePeer {
 	tb.Helper()
-	conn, err := net.Dial("tcp", addr)
+	return dialBareFrom(tb, "127.0.0.1", addr, ih)
+}
+
+// dialBareFrom dials from an address of this machine.
+func dialBareFrom(tb testing.TB, local, addr string, ih weir.InfoHash) *barePeer {
+	tb.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+	conn, err := d.Dial("tcp", addr)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	peerNumber.Lock()
 	peerNumber.n++
-	hello := wire.Hello{InfoHash: ih, PeerID: [20]byte{'b', 'a', 'r', 'e', peerNumber.n}, Bits: wire.OurBits()}
+	hello := wire.Hello{InfoHash: ih, PeerID: [20]byte{'b', 'a', 'r', 'e', byte(peerNumber.n >> 8), byte(peerNumber.n)}, Bits: wire.OurBits()}
 	peerNumber.Unlock()
 	if _, err := conn.Write(hello.Append(nil)); err != nil {
 		tb.Fatal(err)

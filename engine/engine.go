@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/wire"
@@ -147,7 +148,7 @@ type Engine struct {
 	own      ownAddress
 
 	up, down *throttle.Limiter // of blocks
-	conns    budget
+	conns    *connlimit.Limiter
 
 	mu       sync.Mutex
 	torrents map[weir.InfoHash]*Torrent
@@ -167,7 +168,7 @@ func New(o Options) *Engine {
 		torrents:   map[weir.InfoHash]*Torrent{},
 		up:         throttle.New(o.UploadLimit),
 		down:       throttle.New(o.DownloadLimit),
-		conns:      budget{most: o.MaxConnections},
+		conns:      connlimit.New(o.MaxConnections),
 	}
 	copy(e.peerID[:], "-WE0001-")
 	_, _ = rand.Read(e.peerID[8:])

@@ -11,6 +11,9 @@ func (t *Torrent) Age(d time.Duration) {
 	sw.hand(func() {
 		for p := range sw.peers {
 			p.trade.moved = p.trade.moved.Add(-d)
+			p.trade.gave = p.trade.gave.Add(-d)
+			p.trade.took = p.trade.took.Add(-d)
+			p.joined = p.joined.Add(-d)
 		}
 	})
 }
@@ -26,7 +29,5 @@ func (t *Torrent) Later(d time.Duration) {
 
 // Places returns the connections that count, and the dials among them.
 func (e *Engine) Places() (open, dialing int) {
-	e.conns.mu.Lock()
-	defer e.conns.mu.Unlock()
-	return e.conns.open, e.conns.dialing
+	return e.conns.Usage()
 }

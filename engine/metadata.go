@@ -107,6 +107,7 @@ func (s *swarm) metadataMessage(p *peer, payload []byte) error {
 		s.serveMetadata(p, msg.Piece)
 	case int64(pp.DataMetadataExtensionMsgType):
 		if s.fetch != nil {
+			p.trade.gave = time.Now()
 			s.fetch.received(p, int(msg.Piece), payload[len(payload)-rest:])
 			s.finishMetadata()
 		}

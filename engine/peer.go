@@ -10,6 +10,7 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
@@ -25,7 +26,6 @@ var (
 
 // Time-outs of a connection.
 const (
-	helloTimeout = 10 * time.Second
 	writeTimeout = time.Minute
 	silentAfter  = 3 * time.Minute // peers send a keep-alive every two minutes (BEP 3)
 	keepAlive    = 90 * time.Second
@@ -62,7 +62,8 @@ type peer struct {
 	wantsUs      bool // it told us that it is
 	choking      bool // we don't serve it
 	trade        trade
-	place        *place
+	slot         *connlimit.Slot
+	joined       time.Time
 	reqq         int
 	metadataID   int // its number for ut_metadata, 0 if it has none
 	metadataSize int
@@ -80,13 +81,17 @@ func (p *peer) extended() bool { return p.hello.Bits.SupportsExtended() }
 
 // join makes a connection whose handshakes are done part of the swarm.
 // early is what went out with the handshake already, nil if nothing.
-func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rtt time.Duration, dialed bool, early *opening) error {
+func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wire.Hello, rtt time.Duration, dialed bool, early *opening) error {
 	if hello.PeerID == s.eng.peerID {
 		return errSelf
 	}
 	for o := range s.peers {
-		if o.hello.PeerID == hello.PeerID {
+		switch {
+		case o.hello.PeerID != hello.PeerID:
+		case o.dialed || !dialed || o.received > 0 || o.remote().Addr().Unmap() == addrOf(conn):
 			return errTwice
+		default:
+			s.drop(o, errTwice) // it came to us with the name of the peer that we have now reached
 		}
 	}
 	for _, a := range []string{addr, conn.RemoteAddr().String()} { // a host name is banned by where it led
@@ -94,12 +99,15 @@ func (s *swarm) join(conn net.Conn, pl *place, addr string, hello wire.Hello, rt
 			return errBanned
 		}
 	}
+	if !s.room(slot, addrOf(conn), dialed) {
+		return errFull
+	}
 	p := &peer{
 		sw: s, conn: conn, addr: addr, dialed: dialed, hello: hello, rtt: rtt,
-		out: newOutbox(), choking: true, early: early != nil, interested: early != nil, place: pl,
+		out: newOutbox(), choking: true, early: early != nil, interested: early != nil, slot: slot, joined: time.Now(),
 	}
 	p.quickAck = wire.NewQuickAck(conn, func() bool { return p.awaited.Load() <= fewAwaited })
-	p.trade.moved = time.Now()
+	p.trade.moved = p.joined
 	s.peers[p] = struct{}{}
 	s.connected.Store(int32(len(s.peers)))
 	s.log.Debug("peer joined", "peer", addr, "rtt", rtt, "dialed", dialed)
@@ -222,7 +230,7 @@ func (s *swarm) drop(p *peer, why error) {
 	s.log.Debug("peer left", "peer", p.addr, "err", why)
 	p.out.close()
 	_ = p.conn.Close()
-	p.place.release()
+	p.slot.Release()
 	s.slots.left(s, p)
 }
 

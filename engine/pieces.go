@@ -159,6 +159,7 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 		m.Data.Free()
 		return nil
 	}
+	p.trade.gave = at
 	id := copyID{index: m.Index}
 	if d.Own {
 		id.by = p

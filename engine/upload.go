@@ -28,6 +28,8 @@ type trade struct {
 	sentThen int64        // when the rates were measured
 	gaveThen int64
 	moved    time.Time // a block went either way, or it joined
+	gave     time.Time // its last block or piece of the metadata came; zero if none did
+	took     time.Time // blocks were seen to have gone to it; zero if none did
 	needed   time.Time // when Needs was counted
 }
 
@@ -80,6 +82,9 @@ func (u *slots) turn(s *swarm, now time.Time) {
 		t, sent := &p.trade, p.trade.sent.Load()
 		if sent != t.sentThen || p.received != t.gaveThen {
 			t.moved = now
+		}
+		if sent != t.sentThen {
+			t.took = now
 		}
 		smooth(&t.ck.Takes, sent-t.sentThen)
 		smooth(&t.ck.Gives, p.received-t.gaveThen)

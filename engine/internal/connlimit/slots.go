@@ -1,0 +1,180 @@
+// Package connlimit decides who gets a connection: how many there are over all
+// torrents, how many dials are under way and whose, how many one address or
+// network may have, which handshake ends for a newcomer's, and which peer gives
+// way to whom. Facts go in, decisions come out: it opens and closes nothing, and
+// knows no clock.
+package connlimit
+
+import (
+	"net/netip"
+	"sync"
+)
+
+// The dials that are under way over all torrents are bounded, so that a router
+// with a small table is not flooded: half of maxHalfOpen goes to whoever comes
+// first, the rest is shared out evenly. Each torrent has fewDials whatever the
+// others do. So that a crowd of dead torrents keeps no live one from its peers,
+// one that has reached nobody in failedDials gets a single dial when half is used
+// up, which does not count against the others; and then nobody waits for long.
+const (
+	maxHalfOpen = 64
+	fewDials    = 2
+	failedDials = 8
+)
+
+// Limiter counts the connections of all torrents, dials included. It is safe for
+// concurrent use.
+type Limiter struct {
+	most int
+
+	mu       sync.Mutex
+	open     int // slots taken, dials included
+	dialing  int
+	hopeless int         // of these, those of torrents that reach nobody
+	dials    map[any]int // of each torrent, those with none left out
+	hopeful  map[any]int // the same of torrents that may reach somebody
+	networks map[netip.Prefix]int
+}
+
+// Slot is the right to have one connection.
+type Slot struct {
+	l        *Limiter
+	torrent  any // whose dial it is; guarded by l.mu, as are the others
+	addr     netip.Addr
+	gone     bool
+	hopeless bool
+	crowded  bool
+}
+
+// New returns a Limiter for so many connections.
+func New(most int) *Limiter {
+	return &Limiter{most: most, dials: map[any]int{}, hopeful: map[any]int{}, networks: map[netip.Prefix]int{}}
+}
+
+// Incoming returns a slot for a connection that is there, nil if there is none or
+// the address has too many; full tells the first from the second.
+func (l *Limiter) Incoming(addr netip.Addr) (s *Slot, full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.allows(addr) {
+		return nil, false
+	}
+	if l.open >= l.most {
+		return nil, true
+	}
+	s = &Slot{l: l, addr: addr}
+	l.enter(s)
+	return s, false
+}
+
+// Dial returns a slot for a connection that a torrent makes, nil if there is none
+// or too many are being made; full tells the first from the second. failed is how
+// many dials of the torrent came to nothing since one succeeded. addr is invalid
+// for a host name.
+func (l *Limiter) Dial(torrent any, addr netip.Addr, failed int) (s *Slot, full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	crowded, hopeless := l.dialing >= maxHalfOpen/2, failed >= failedDials
+	if l.open >= l.most || !l.mayDial(l.dials[torrent], hopeless) {
+		return nil, l.open >= l.most
+	}
+	l.dialing++
+	l.dials[torrent]++
+	s = &Slot{l: l, addr: addr, torrent: torrent, hopeless: hopeless, crowded: crowded}
+	l.enter(s)
+	if hopeless {
+		l.hopeless++
+	} else {
+		l.hopeful[torrent]++
+	}
+	return s, false
+}
+
+func (l *Limiter) enter(s *Slot) {
+	l.open++
+	for _, p := range networks(s.addr) {
+		l.networks[p]++
+	}
+}
+
+// mayDial reports whether a torrent that has so many dials under way may have one
+// more; mu is held.
+func (l *Limiter) mayDial(dials int, hopeless bool) bool {
+	others := l.dialing - l.hopeless
+	switch {
+	case dials == 0, dials < fewDials && !hopeless:
+		return l.dialing < max(maxHalfOpen, l.most*3/4) // connections need slots too
+	case hopeless:
+		return l.dialing < maxHalfOpen/2
+	case others < maxHalfOpen/2:
+		return true
+	}
+	return others < maxHalfOpen && dials < maxHalfOpen/max(1, len(l.hopeful))
+}
+
+// Usage returns the slots that are taken, and the dials among them.
+func (l *Limiter) Usage() (open, dialing int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open, l.dialing
+}
+
+// Neighbours returns how many connections there are with the network of an
+// address, all torrents together.
+func (l *Limiter) Neighbours(addr netip.Addr) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if list := networks(addr); len(list) > 0 {
+		return l.networks[list[0]]
+	}
+	return 0
+}
+
+// Neighbour returns what the slot adds to Neighbours of its own address.
+func (s *Slot) Neighbour() int {
+	if s.addr.IsValid() {
+		return 1
+	}
+	return 0
+}
+
+// Crowded reports whether so many dials are under way that this one should not
+// take long.
+func (s *Slot) Crowded() bool { return s.crowded }
+
+// Connected says that the dial is over.
+func (s *Slot) Connected() {
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	t := s.torrent
+	if t == nil {
+		return
+	}
+	s.torrent = nil
+	s.l.dialing--
+	if s.hopeless {
+		s.l.hopeless--
+	} else if s.l.hopeful[t]--; s.l.hopeful[t] == 0 {
+		delete(s.l.hopeful, t)
+	}
+	if s.l.dials[t]--; s.l.dials[t] == 0 {
+		delete(s.l.dials, t)
+	}
+}
+
+// Release gives the slot back. It may be called more than once.
+func (s *Slot) Release() {
+	s.Connected()
+	s.l.mu.Lock()
+	defer s.l.mu.Unlock()
+	if s.gone {
+		return
+	}
+	s.gone = true
+	s.l.open--
+	for _, p := range networks(s.addr) {
+		if s.l.networks[p]--; s.l.networks[p] == 0 {
+			delete(s.l.networks, p)
+		}
+	}
+}

@@ -28,6 +28,7 @@ type life struct {
 
 	helper  helperSettings
 	as      *syscall.Credential // whose process a detached weir is; nil: ours
+	logOurs bool                // the log is where root keeps them, and not where the options say
 	environ []string            // of a detached weir; nil: ours
 }
 
@@ -55,16 +56,14 @@ func (l *life) start(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.helper.settle(cmd, l, point); err != nil {
-		return err
-	}
+	l.helper.settle(cmd, l, point)
 	if l.logFile == "" {
 		if l.logFile, err = stateFile(background.PointName(point) + ".log"); err != nil {
 			return err
 		}
 	}
 	d, err := background.Detach(cmd.Context(), background.DetachOptions{
-		Args: l.again(commandLine(cmd.Context())), LogFile: l.logFile, As: l.as, Environ: l.environ,
+		Args: l.again(commandLine(cmd.Context())), LogFile: l.logFile, LogOurs: l.logOurs, As: l.as, Environ: l.environ,
 	})
 	var usage background.UsageError
 	if errors.As(err, &usage) {

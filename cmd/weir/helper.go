@@ -101,13 +101,23 @@ func mountHelper(ctx context.Context, args []string, stdout, stderr io.Writer) i
 // restrict forbids to write to the mount (MS_RDONLY), or to run programs from it
 // (MS_NOEXEC), for neither of which fusermount3 was asked.
 func restrict(dir string, flags uintptr) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+	// By a descriptor, as another user may own the folder above: what was looked at
+	// is what is changed.
+	at, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
 		return fmt.Errorf("options ro and noexec: %w", err)
+	}
+	defer at.Close()
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(at.Fd()), &st); err != nil {
+		return fmt.Errorf("options ro and noexec: %w", err)
+	}
+	if st.Type != unix.FUSE_SUPER_MAGIC {
+		return fmt.Errorf("options ro and noexec: %s is not weir's mount any more", dir)
 	}
 	// What is forbidden already stays so; the bits of statfs(2) are those of mount(2).
 	kept := uintptr(st.Flags) & (unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
-	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|kept|flags, ""); err != nil {
+	if err := unix.Mount("", fmt.Sprintf("/proc/self/fd/%d", at.Fd()), "", unix.MS_REMOUNT|unix.MS_BIND|kept|flags, ""); err != nil {
 		return fmt.Errorf("options ro and noexec on %s: %w", dir, err)
 	}
 	return nil
@@ -297,27 +307,26 @@ func (h *helperSettings) register(f *pflag.FlagSet) {
 // settle gives root's mounts, which stand in /etc/fstab for the most part, a
 // cache and a log of their own each, where nothing else is said: such mounts
 // have neither a home nor, at boot, HOME.
-func (h *helperSettings) settle(cmd *cobra.Command, l *life, point string) error {
-	if h.setuid != "" {
-		if err := l.become(h.setuid); err != nil {
-			return err
-		}
-	}
+func (h *helperSettings) settle(cmd *cobra.Command, l *life, point string) {
 	if !h.called || os.Geteuid() != 0 {
-		return nil
+		return
 	}
 	name := background.PointName(point)
 	if l.logFile == "" {
-		l.logFile = filepath.Join("/var/log/weir", name+".log")
+		l.logFile, l.logOurs = filepath.Join("/var/log/weir", name+".log"), true
 	}
 	if f := cmd.Flags().Lookup("cache"); l.as == nil && !f.Changed {
 		h.defaults = []string{"--cache=" + filepath.Join("/var/cache/weir", name)}
 	}
-	return nil
 }
 
-// become makes the detached process another user's.
-func (l *life) become(name string) error {
+// become finds out whose process the detached one is to be, and refuses to be one
+// that should be another user's.
+func (l *life) become() error {
+	name := l.helper.setuid
+	if name == "" {
+		return nil
+	}
 	u, err := user.Lookup(name)
 	if err != nil {
 		return fmt.Errorf("option %s=%s: %w", setuidFlag, name, err)
@@ -343,6 +352,12 @@ func (l *life) become(name string) error {
 			return err
 		}
 		l.as.Groups = append(l.as.Groups, uint32(n))
+	}
+	if uid := os.Geteuid(); uint32(uid) == l.as.Uid {
+		l.as, l.environ = nil, nil // it is that user's
+		return nil
+	} else if !l.detach || l.readyFD != 0 || uid != 0 {
+		return fmt.Errorf("option %s=%s: this process is user %d's and can't become another's: it is for mount(8), as root", setuidFlag, name, uid)
 	}
 	l.environ = []string{"HOME=" + u.HomeDir, "USER=" + u.Username, "LOGNAME=" + u.Username, "PATH=" + os.Getenv("PATH")}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -160,6 +161,39 @@ func TestMountHelper(t *testing.T) {
 		}
 	}()
 	wantSum(t, filepath.Join(mnt, "sample", "sub", "one.bin"), p.sum(t, 1))
+}
+
+// TestHelperAsUser mounts for a user whose folder has links to files of root's:
+// they are neither read nor written.
+func TestHelperAsUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	dir, secret := t.TempDir(), filepath.Join(t.TempDir(), "shadow")
+	const text = "root: SeCrEt\n"
+	if err := errors.Join(os.WriteFile(secret, []byte(text), 0o600), os.Symlink(secret, filepath.Join(dir, "link")), os.Mkdir(filepath.Join(dir, "mnt"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, option := range []string{"log_file", "config"} {
+		var stderr bytes.Buffer
+		code := mountHelper(t.Context(), []string{"none", filepath.Join(dir, "mnt"), "-o", "setuid=nobody,cache=" + dir + "/cache," + option + "=" + filepath.Join(dir, "link")}, io.Discard, &stderr)
+		if code != helperFailure || !strings.Contains(stderr.String(), "permission denied") || strings.Contains(stderr.String(), "SeCrEt") {
+			t.Errorf("%s: exit code %d, said %q", option, code, stderr.String())
+		}
+	}
+	if b, err := os.ReadFile(secret); err != nil || string(b) != text {
+		t.Errorf("root's file has %q, %v", b, err)
+	}
+	// Who should be another user and can't become that does not go on as root.
+	code, _, said := runWeir(t, "mount", "--setuid=nobody", "--cache", filepath.Join(dir, "cache"), filepath.Join(dir, "mnt"))
+	if code == 0 || !strings.Contains(said, "setuid=nobody") {
+		t.Errorf("in the foreground: exit code %d, said %q", code, said)
+	}
 }
 
 // TestMount8 lets mount(8) find the helper, for a line of fstab(5) too. It looks

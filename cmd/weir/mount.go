@@ -64,7 +64,11 @@ func newMount() *cobra.Command {
   weir mount --peer 192.0.2.7:6881 ~/t 0123456789abcdef0123456789abcdef01234567`,
 		ValidArgsFunction: completeMount,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			args, err := settle(cmd, args)
+			// Whose process it is to be comes first: the settings are read as that user.
+			if err := life.become(); err != nil {
+				return err
+			}
+			args, err := settle(cmd, args, &life)
 			if err != nil {
 				return err
 			}
@@ -122,7 +126,8 @@ func newMount() *cobra.Command {
 	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users in; needs user_allow_other in /etc/fuse.conf when not root")
 	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty, and hide what it holds")
 	f.StringVar(&quiet, "quiet-readers", "", "let these `PROGRAMS` (name,name:head,…) open no files, or with :head read only the first and the last 8 MiB of each")
-	f.StringVar(&o.Metrics, "metrics", "", "serve metrics for Prometheus, and pprof, over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
+	f.StringVar(&o.Metrics, "metrics", "", "serve metrics for Prometheus over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
+	f.BoolVar(&o.Pprof, "pprof", false, "with --metrics, serve Go's profiles under /debug/pprof/ too")
 	f.BoolVar(&noControl, "no-control", false, "make no control socket: weir add, ls, status and the like don't work")
 	f.Var((*logLevel)(&level), "log-level", "log what is at least this `LEVEL`: debug, info, warn or error")
 	f.BoolVarP(&verbose, "verbose", "v", false, "the same as --log-level debug")

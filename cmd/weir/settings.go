@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weirfs/weir/cmd/internal/background"
 	"github.com/weirfs/weir/cmd/internal/config"
 )
 
@@ -23,8 +24,16 @@ import (
 // folder, which is the file's when the command line has none, and sources, which
 // are the file's when the command line has none and the folder is the file's too,
 // or the file names no folder.
-func settle(cmd *cobra.Command, args []string) ([]string, error) {
-	s, err := config.Settle(cmd.Flags(), config.ThisHost())
+func settle(cmd *cobra.Command, args []string, l *life) ([]string, error) {
+	host := config.ThisHost()
+	if l.as != nil {
+		host.Environ = l.environ
+	}
+	var s *config.Settings
+	err := background.As(l.as, func() (err error) {
+		s, err = config.Settle(cmd.Flags(), host)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -81,11 +81,15 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// redact returns a URL for messages: without a password, and short.
+// redact returns a URL for messages: without a password and a query, where sites put
+// a user's key, and short.
 func redact(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return "the URL"
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "…"
 	}
 	s := u.Redacted()
 	if len(s) > 200 {

@@ -11,14 +11,11 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/weirfs/weir"
@@ -161,31 +158,11 @@ func parseHash(s string) (weir.InfoHash, error) {
 // loadFile reads and parses a .torrent file. The error wraps fs.ErrNotExist when
 // there is none.
 func loadFile(path string) (*Spec, error) {
-	// Looked at before it is opened, because opening a pipe waits for a writer.
-	fi, err := os.Stat(path)
+	b, err := ReadFile(path, 0)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case fi.IsDir():
-		return nil, fmt.Errorf("%s: is a directory: name the .torrent file itself: %w", path, weir.ErrInvalid)
-	case !fi.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: is not a regular file: %w", path, weir.ErrInvalid)
-	case fi.Size() > MaxMetainfoBytes:
-		return nil, fmt.Errorf("%s: has %d bytes, more than any .torrent (limit %d): is it the content itself? %w",
-			path, fi.Size(), MaxMetainfoBytes, weir.ErrInvalid)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	// Room for all of it at once: growing by and by takes twice the memory.
-	b := bytes.NewBuffer(make([]byte, 0, fi.Size()+bytes.MinRead))
-	if _, err := b.ReadFrom(io.LimitReader(f, MaxMetainfoBytes+1)); err != nil { // it may have grown
-		return nil, err
-	}
-	spec, err := ParseTorrent(b.Bytes())
+	spec, err := ParseTorrent(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

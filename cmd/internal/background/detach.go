@@ -35,6 +35,7 @@ const maxLogBytes = 1 << 20
 type DetachOptions struct {
 	Args    []string            // weir's arguments; one of them names ReadyFD
 	LogFile string              // takes its standard output and error; its folder is made
+	LogOurs bool                // the log is opened with our own rights and not As, and must not be a link then
 	As      *syscall.Credential // whose process it is; nil: ours
 	Environ []string            // nil: ours
 }
@@ -57,7 +58,18 @@ func (e UsageError) Error() string { return string(e) }
 // ready, or with the reason why it never will be. When ctx ends first, the
 // process is ended too.
 func Detach(ctx context.Context, o DetachOptions) (*Detached, error) {
-	log, err := openLog(o)
+	var log *os.File
+	logAs, flags := o.As, 0
+	if o.LogOurs {
+		logAs = nil
+		if o.As != nil {
+			flags = syscall.O_NOFOLLOW
+		}
+	}
+	err := As(logAs, func() (err error) {
+		log, err = openLog(o.LogFile, flags)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -104,18 +116,18 @@ func Detach(ctx context.Context, o DetachOptions) (*Detached, error) {
 	}
 }
 
-// openLog opens the log for appending.
-func openLog(o DetachOptions) (*os.File, error) {
-	dir := filepath.Dir(o.LogFile)
+// openLog opens the log for appending; flags are more of open(2).
+func openLog(path string, flags int) (*os.File, error) {
+	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("log: %w; name another file with --log-file", err)
 	}
-	if info, err := os.Stat(o.LogFile); err == nil && info.Mode().IsRegular() && info.Size() > maxLogBytes {
-		if err := os.Rename(o.LogFile, o.LogFile+".old"); err != nil {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Size() > maxLogBytes {
+		if err := os.Rename(path, path+".old"); err != nil {
 			return nil, fmt.Errorf("log: %w", err)
 		}
 	}
-	log, err := os.OpenFile(o.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	log, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("log: %w; name another file with --log-file", err)
 	}

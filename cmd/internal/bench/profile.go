@@ -56,7 +56,11 @@ func (r *Run) profileArgs() ([]string, error) {
 		name: filepath.Join(r.o.Profile, fmt.Sprintf("%s-%d", strings.ReplaceAll(r.c.Name, "/", "-"), r.repeat)),
 	}
 	go r.profiler.collect(ctx)
-	return []string{"--metrics=" + addr}, nil
+	flags := []string{"--metrics=" + addr}
+	if r.knows["--pprof"] { // before there was that flag, --metrics was enough
+		flags = append(flags, "--pprof")
+	}
+	return flags, nil
 }
 
 // collect fetches one processor profile after another.

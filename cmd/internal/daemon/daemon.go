@@ -45,7 +45,8 @@ type Options struct {
 	Control       string            // path of the control socket; "": none
 	ByHash        bool              // by-hash/<info hash> in the mount opens any torrent
 	Watch         []string          // folders whose .torrent and .magnet files are added
-	Metrics       string            // address of HTTP for Prometheus and pprof; "": none
+	Metrics       string            // address of HTTP for Prometheus; "": none
+	Pprof         bool              // serve profiles there too
 	Peers         []string          // host:port, asked about every torrent
 	Listen        string            // address for incoming peers; "": any free port, "off": none
 	DHT           bool              // find peers of public torrents there too, from the public routers on

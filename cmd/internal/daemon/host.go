@@ -1,12 +1,9 @@
 package daemon
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/source"
@@ -47,45 +44,6 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 		})
 	}
 	return errors.Join(errs...)
-}
-
-// readDropped reads a file that is to be added: a .torrent, or a text with
-// magnets, info hashes and URLs, one a line, empty lines and ones that begin with #
-// aside. Errors wrap what source's do.
-func readDropped(content []byte) (specs []*source.Spec, urls []string, err error) {
-	if len(content) > 0 && content[0] == 'd' {
-		spec, err := source.ParseTorrent(content)
-		if err != nil {
-			return nil, nil, err
-		}
-		return []*source.Spec{spec}, nil, nil
-	}
-	lines := bufio.NewScanner(bytes.NewReader(content))
-	lines.Buffer(nil, source.MaxMagnetBytes)
-	var errs []error
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
-		scheme, _, _ := strings.Cut(strings.ToLower(line), ":")
-		switch {
-		case line == "", line[0] == '#':
-		case scheme == "http", scheme == "https":
-			urls = append(urls, line)
-		default:
-			spec, err := loadNamed(context.Background(), source.Loader{}, line) // makes no traffic
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			specs = append(specs, spec)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		errs = append(errs, fmt.Errorf("%v: %w", err, weir.ErrInvalid))
-	}
-	if len(errs) == 0 && len(specs)+len(urls) == 0 {
-		errs = append(errs, fmt.Errorf("neither a .torrent nor a text with magnets, info hashes or URLs: %w", weir.ErrInvalid))
-	}
-	return specs, urls, errors.Join(errs...)
 }
 
 // RemoveTorrent implements fs.Host. What was held goes behind the caller's back:

@@ -116,6 +116,28 @@ func FuzzReadDropped(f *testing.F) {
 	})
 }
 
+// TestRefusedShowsNothing: what is in a file that is refused doesn't get into logs.
+func TestRefusedShowsNothing(t *testing.T) {
+	const secret = "$y$j9T$SeCrEt"
+	for _, content := range []string{
+		"root:" + secret + ":19000:0:99999:7:::\ndaemon:*:19000::::::\n", // begins like a text
+		"daemon:" + secret + ":19000::::::\n",                            // begins like a .torrent
+		secret + "\n" + secret + "\n",
+		"magnet:?xt=urn:btih:" + secret + "\n",
+		"magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&x.pe=" + secret + "\n",
+		"\"" + secret + "\\\"\n",
+		"d4:infod6:lengthi4e4:name16:../" + secret + "12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee",
+	} {
+		_, _, err := readDropped([]byte(content))
+		if err == nil || strings.Contains(err.Error(), "SeCrEt") || strings.Contains(err.Error(), "j9T") {
+			t.Errorf("%q: %v", content, err)
+		}
+		if err != nil && !errors.Is(err, weir.ErrInvalid) && !errors.Is(err, weir.ErrHostile) {
+			t.Errorf("%q: %v has no kind", content, err)
+		}
+	}
+}
+
 func TestLoadNamed(t *testing.T) {
 	for _, arg := range []string{
 		"0123456789abcdef0123456789abcdef01234567",

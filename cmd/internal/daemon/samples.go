@@ -11,7 +11,7 @@ func (d *Daemon) openMetrics() error {
 	if d.opt.Metrics == "" {
 		return nil
 	}
-	s := metrics.New(metrics.Options{Addr: d.opt.Metrics, Version: d.opt.Version, Samples: d.samples, Log: d.log})
+	s := metrics.New(metrics.Options{Addr: d.opt.Metrics, Pprof: d.opt.Pprof, Version: d.opt.Version, Samples: d.samples, Log: d.log})
 	if err := s.Open(); err != nil {
 		return err
 	}

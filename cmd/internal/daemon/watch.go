@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -116,12 +117,15 @@ func nextDue(pending map[string]watchedFile) (next time.Time, ok bool) {
 }
 
 // addWatched adds what a file names, and reports whether it is done with. With last
-// it gives up on a file that makes no sense.
+// it gives up on a file that makes no sense. Who can write to the folder is not
+// always who runs weir, so a link is not followed, and the log never shows what is
+// in a file that is refused.
 func (d *Daemon) addWatched(path string, last bool) bool {
-	b, err := readWhole(path)
+	b, err := source.ReadFile(path, syscall.O_NOFOLLOW)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true // gone again
 	}
+	last = last || errors.Is(err, weir.ErrInvalid)
 	var specs []*source.Spec
 	var urls []string
 	if err == nil {
@@ -153,18 +157,4 @@ func (d *Daemon) addWatched(path string, last bool) bool {
 		}
 	}
 	return true
-}
-
-// readWhole reads a regular file that may be a torrent.
-func readWhole(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file: %w", path, weir.ErrInvalid)
-	case info.Size() > source.MaxMetainfoBytes:
-		return nil, fmt.Errorf("%s is larger than any .torrent: %w", path, weir.ErrInvalid)
-	}
-	return os.ReadFile(path)
 }

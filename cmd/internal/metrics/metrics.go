@@ -1,6 +1,7 @@
 // Package metrics serves, on a TCP address that the user names, what Prometheus
-// collects (/metrics) and Go's profiles (/debug/pprof/). Neither tells the names
-// of torrents or files.
+// collects (/metrics) and, if asked to, Go's profiles (/debug/pprof/). Neither tells
+// the names of torrents or files. Requests by a name that is not this server's are
+// refused, so that no web page can read it through a name that it controls.
 //
 // What must not live here: anything that counts. The figures are asked for when
 // somebody looks.
@@ -34,6 +35,7 @@ type Sample struct {
 // Options of a Server. Addr and Samples are required.
 type Options struct {
 	Addr    string // host:port
+	Pprof   bool   // serve profiles too
 	Version string
 	Samples func() []Sample // safe for concurrent use
 	Log     *slog.Logger    // nil: no log
@@ -62,13 +64,15 @@ func New(o Options) *Server {
 	)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if o.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.Handle("GET /debug/pprof/cmdline", http.NotFoundHandler()) // it would show magnets and paths
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	return &Server{opt: o, http: &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		Handler: hostCheck{mux, newHosts(o.Addr)}, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}}
 }
 
@@ -80,7 +84,7 @@ func (s *Server) Open() error {
 	}
 	s.addr, s.served = l.Addr(), make(chan struct{})
 	if tcp, ok := s.addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		s.opt.Log.Warn("metrics and profiles can be read by other machines", "address", s.addr)
+		s.opt.Log.Warn("metrics can be read by other machines", "address", s.addr)
 	}
 	go func() {
 		defer close(s.served)

@@ -21,7 +21,7 @@ func samples() []metrics.Sample {
 }
 
 func TestServe(t *testing.T) {
-	s := metrics.New(metrics.Options{Addr: "127.0.0.1:0", Version: "1.2", Samples: samples})
+	s := metrics.New(metrics.Options{Addr: "127.0.0.1:0", Version: "1.2", Samples: samples, Pprof: true})
 	if err := s.Open(); err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +56,9 @@ func TestServe(t *testing.T) {
 	}
 	if status, text := get("/debug/pprof/goroutine?debug=1"); status != 200 || !strings.Contains(text, "goroutine profile") {
 		t.Errorf("profile: status %d", status)
+	}
+	if status, text := get("/debug/pprof/cmdline"); status != 404 {
+		t.Errorf("command line: status %d, %q", status, text)
 	}
 	if status, _ := get("/"); status != 404 {
 		t.Errorf("/: status %d", status)

@@ -1,0 +1,57 @@
+package background
+
+import (
+	"fmt"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// As calls do with another user's rights to files: what that user may not open, do
+// can't open either, whatever links lead there. The rest of the process goes on as
+// before. With nil it calls do as it is. It is for root.
+func As(user *syscall.Credential, do func() error) error {
+	if user == nil {
+		return do()
+	}
+	done := make(chan error, 1)
+	go func() {
+		// The thread is never unlocked: it ends with this goroutine, and what was
+		// given up is given up with it.
+		runtime.LockOSThread()
+		if err := borrow(user); err != nil {
+			done <- fmt.Errorf("use files as user %d: %w", user.Uid, err)
+			return
+		}
+		done <- do()
+	}()
+	return <-done
+}
+
+// borrow gives this thread alone the user's identity for file systems. Leaving 0,
+// the kernel takes away the capabilities that override permissions.
+func borrow(user *syscall.Credential) error {
+	// Not by package unix, which changes all threads.
+	var groups unsafe.Pointer
+	if len(user.Groups) > 0 {
+		groups = unsafe.Pointer(&user.Groups[0])
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(user.Groups)), uintptr(groups), 0); errno != 0 {
+		return errno
+	}
+	for _, c := range []struct {
+		call uintptr
+		id   uint32
+	}{{unix.SYS_SETFSGID, user.Gid}, {unix.SYS_SETFSUID, user.Uid}} {
+		if _, _, errno := unix.RawSyscall(c.call, uintptr(c.id), 0, 0); errno != 0 {
+			return errno
+		}
+		// It tells of no failure, but a second call tells who one is.
+		if now, _, _ := unix.RawSyscall(c.call, ^uintptr(0), 0, 0); uint32(now) != c.id {
+			return syscall.EPERM
+		}
+	}
+	return nil
+}

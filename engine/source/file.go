@@ -1,0 +1,56 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/weirfs/weir"
+)
+
+// ReadFile reads a file that may be a .torrent: a regular one of at most
+// MaxMetainfoBytes, opened once, so that what was judged is what is read. flags are
+// more of open(2): with syscall.O_NOFOLLOW a symbolic link is refused. Errors never
+// show what is in the file, and wrap weir.ErrInvalid when it will never do.
+func ReadFile(path string, flags int) ([]byte, error) {
+	// Not blocking, because opening a pipe waits for a writer, and a terminal must
+	// not become ours.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|flags, 0)
+	switch {
+	case errors.Is(err, syscall.ELOOP) && flags&syscall.O_NOFOLLOW != 0:
+		return nil, fmt.Errorf("%s: is a symbolic link: put the file itself there: %w", path, weir.ErrInvalid)
+	case errors.Is(err, syscall.ENXIO): // a socket, or a device that is not there
+		return nil, fmt.Errorf("%s: is not a regular file: %w", path, weir.ErrInvalid)
+	case err != nil:
+		return nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case fi.IsDir():
+		return nil, fmt.Errorf("%s: is a directory: name the .torrent file itself: %w", path, weir.ErrInvalid)
+	case !fi.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: is not a regular file: %w", path, weir.ErrInvalid)
+	case fi.Size() > MaxMetainfoBytes:
+		return nil, tooLong(path, fi.Size())
+	}
+	// Room for all of it at once: growing by and by takes twice the memory.
+	b := bytes.NewBuffer(make([]byte, 0, fi.Size()+bytes.MinRead))
+	if _, err := b.ReadFrom(io.LimitReader(f, MaxMetainfoBytes+1)); err != nil {
+		return nil, err
+	}
+	if b.Len() > MaxMetainfoBytes { // it has grown, or its size was none, as in /proc
+		return nil, tooLong(path, int64(b.Len()))
+	}
+	return b.Bytes(), nil
+}
+
+func tooLong(path string, size int64) error {
+	return fmt.Errorf("%s: has %d bytes, more than any .torrent (limit %d): is it the content itself? %w", path, size, MaxMetainfoBytes, weir.ErrInvalid)
+}

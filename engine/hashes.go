@@ -100,7 +100,9 @@ func (s *swarm) hashesRefused(p *peer, req verify.HashRequest) {
 	if ask == nil || !ask.tried[p] {
 		return
 	}
-	ask.at = time.Time{}
+	if len(ask.tried) < len(s.peers) {
+		ask.at = time.Time{} // somebody else is asked at once; whoever refused it, not before hashPatience
+	}
 	bare, ok := s.t.meta.Load().hashes.RequestNoProof(ask.piece)
 	if !ok || bare == req || s.hashAsks[bare] != nil {
 		return

@@ -110,6 +110,43 @@ func TestV2HashesFromOthers(t *testing.T) {
 	}
 }
 
+// TestV2HashesWithoutProof: a peer that refuses proofs is asked for the whole layer;
+// so is nobody who gives them.
+func TestV2HashesWithoutProof(t *testing.T) {
+	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
+		Name: "v2", PieceLength: 16 << 10, Version: swarmtest.V2,
+		Files: []swarmtest.File{{Path: []string{"long"}, Length: 600 * 16 << 10, Seed: 4}}, // more than one request tells
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		fault            swarmtest.Faults
+		requests, hashes int64
+	}{
+		"Refuses": {swarmtest.Faults{HashesNoProof: true}, 2, 1024},
+		"Gives":   {swarmtest.Faults{}, 1, 512 + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openSeeder(t, c, swarmtest.SeederOptions{Faults: test.fault})
+			spec, err := source.ParseMagnet(c.Magnet(swarmtest.Hints{Peers: []string{s.Addr()}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tor := addTorrent(t, openEngine(t, engine.Options{}), spec)
+			ctx := testContext(t, 20*time.Second)
+			if _, err := tor.WaitInfo(ctx); err != nil {
+				t.Fatal(err)
+			}
+			wantBytes(t, ctx, tor, c, 10*16<<10, 3*16<<10)
+			if n := s.Counters(); n.HashRequests != test.requests || n.Hashes != test.hashes {
+				t.Errorf("%d requests for hashes, %d hashes told, want %d and %d", n.HashRequests, n.Hashes, test.requests, test.hashes)
+			}
+		})
+	}
+}
+
 // TestV2Corrupt: a wrong block of a v2 piece is found, and who sent it.
 func TestV2Corrupt(t *testing.T) {
 	c := newV2Content(t, swarmtest.V2)

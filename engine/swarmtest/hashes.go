@@ -92,7 +92,7 @@ func (c *conn) onHashRequest(body []byte) error {
 		c.violation("hash request %v", err)
 	case f.HashesSilent:
 		return nil
-	case f.HashesReject:
+	case f.HashesReject, f.HashesNoProof && r.ProofLayers > 0:
 		hashes = nil
 	case f.HashesWrong:
 		hashes[len(hashes)/3][5] ^= 0xff

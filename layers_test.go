@@ -52,6 +52,8 @@ var layers = []layer{
 	{dir: "engine", forbid: []string{bazil, badger}},
 	// Decisions about addresses, and the dialing that asks for them.
 	{dir: "engine/internal/netrule", forbid: []string{bazil, badger, anacrolix}},
+	// A reader of bytes from outside, which knows nothing of what they mean.
+	{dir: "engine/internal/bencode", std: true, forbid: []string{network, "os"}},
 	// Decisions about a swarm: facts in, choices out. None of them talks to anybody.
 	{dir: "engine/internal/connlimit", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},
 	{dir: "engine/internal/peerbook", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},

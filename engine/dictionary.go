@@ -28,16 +28,11 @@ const dictionaryFor = time.Minute
 type dictionary struct {
 	size int // bytes
 
-	mu      sync.Mutex
-	bytes   []byte // nil when it was left in the Store
-	reading bool
-	waiting map[dictionaryAsk]struct{} // until it is read
-}
+	mu    sync.Mutex
+	bytes []byte // nil when it was left in the Store
 
-// dictionaryAsk is a peer's request for one piece of it.
-type dictionaryAsk struct {
-	p     *peer
-	piece int64
+	reading sync.Mutex // one reads it; guards lost
+	lost    time.Time  // when the Store did not have it right
 }
 
 func newDictionary(b []byte) dictionary { return dictionary{size: len(b), bytes: b} }
@@ -59,56 +54,39 @@ func (d *dictionary) leave() {
 	d.bytes = nil
 }
 
-// ask returns the dictionary. If that is nil, what was asked will be among what
-// arrived returns, and with first the caller is to see to it that it is read.
-func (d *dictionary) ask(a dictionaryAsk) (b []byte, first bool) {
+// read returns the dictionary, with from if it is not in memory; nil if there is
+// none, which is believed for a while.
+func (d *dictionary) read(from func() ([]byte, error)) []byte {
+	if b := d.held(); b != nil {
+		return b
+	}
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	if b := d.held(); b != nil || time.Since(d.lost) < dictionaryFor {
+		return b
+	}
+	b, err := from()
+	if err != nil {
+		d.lost = time.Now()
+		return nil
+	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.bytes != nil {
-		return d.bytes, false
-	}
-	if d.waiting == nil {
-		d.waiting = map[dictionaryAsk]struct{}{}
-	}
-	d.waiting[a] = struct{}{}
-	first = !d.reading
-	d.reading = true
-	return nil, first
+	d.bytes = b
+	d.mu.Unlock()
+	time.AfterFunc(dictionaryFor, d.leave)
+	return b
 }
 
-// arrived takes what was read, nil if there is none, and returns who waits for it.
-func (d *dictionary) arrived(b []byte) map[dictionaryAsk]struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	waiting := d.waiting
-	d.bytes, d.reading, d.waiting = b, false, nil
-	return waiting
-}
-
-// readDictionary has the dictionary read from the Store, beside the owner, and then
-// answers those who wait for it.
-func (s *swarm) readDictionary(m *metainfo) {
-	s.spawn(func() {
-		b, err := readDictionary(s.eng.opts.Store, s.t.ih)
-		if err == nil && weir.InfoHash(sha1.Sum(b)) != s.t.ih && source.Truncate(sha256.Sum256(b)) != s.t.ih {
-			err = weir.ErrCorrupt
-		}
-		if err != nil {
-			b = nil
-			s.log.Warn("metadata for peers not read from the cache", "err", err)
-		}
-		waiting := m.dict.arrived(b)
-		s.do(func() {
-			for a := range waiting {
-				if _, here := s.peers[a.p]; here {
-					s.answerMetadata(a.p, a.piece, b)
-				}
-			}
-		})
-		if b != nil {
-			time.AfterFunc(dictionaryFor, m.dict.leave)
-		}
-	})
+// readDictionary reads the dictionary from the Store and verifies it.
+func (s *swarm) readDictionary() ([]byte, error) {
+	b, err := readDictionary(s.eng.opts.Store, s.t.ih)
+	if err == nil && weir.InfoHash(sha1.Sum(b)) != s.t.ih && source.Truncate(sha256.Sum256(b)) != s.t.ih {
+		err = weir.ErrCorrupt
+	}
+	if err != nil {
+		s.log.Warn("metadata for peers not read from the cache", "err", err)
+	}
+	return b, err
 }
 
 // Records are what is read of a Store's records.

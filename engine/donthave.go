@@ -12,8 +12,11 @@ import (
 // is rejected.
 
 const (
-	dontHaveName  = "lt_donthave"
-	ourDontHaveID = 3
+	dontHaveName  = wire.DontHaveName
+	ourDontHaveID = wire.DontHaveID
+
+	// mostEarlyLosses bounds what is remembered of them before the metadata is known.
+	mostEarlyLosses = 1 << 12
 )
 
 // dontHave is the state of the extension with one peer.
@@ -80,7 +83,7 @@ func (s *swarm) theirLoss(p *peer, payload []byte) error {
 	}
 	index := int(binary.BigEndian.Uint32(payload))
 	switch {
-	case p.pk == nil && len(p.dontHave.theirs) < mostHaves:
+	case p.pk == nil && len(p.dontHave.theirs) < mostEarlyLosses:
 		if p.dontHave.theirs == nil {
 			p.dontHave.theirs = map[int]struct{}{}
 		}

@@ -57,7 +57,7 @@ func dialBareFrom(tb testing.TB, local, addr string, ih weir.InfoHash) *barePeer
 	go func() {
 		defer close(done)
 		defer close(p.in)
-		r := wire.NewReader(conn)
+		r := wire.NewReader(conn, func() int { return 0 })
 		for {
 			m, err := r.Next()
 			if err != nil {
@@ -83,10 +83,14 @@ func (p *barePeer) say(b []byte) {
 	}
 }
 
-// shake sends the extension handshake, with 9 as the number of lt_donthave.
+// theirDontHave is not our number for it, and one of which the Reader gives the
+// payload.
+const theirDontHave = wire.PexID
+
+// shake sends the extension handshake, with theirDontHave as the number of lt_donthave.
 func (p *barePeer) shake() {
 	p.tb.Helper()
-	p.say(wire.AppendExtended(nil, 0, []byte("d1:md11:lt_donthavei9eee")))
+	p.say(wire.AppendExtended(nil, 0, []byte("d1:md11:lt_donthavei2eee")))
 }
 
 // expect returns the next message that ok accepts. What came before is gone.
@@ -109,7 +113,7 @@ func (p *barePeer) expect(ctx context.Context, what string, ok func(wire.Message
 
 func isDontHave(index uint32) func(wire.Message) bool {
 	return func(m wire.Message) bool {
-		return m.Type == pp.Extended && m.ExtendedID == 9 && len(m.Payload) == 4 && binary.BigEndian.Uint32(m.Payload) == index
+		return m.Type == pp.Extended && m.ExtendedID == theirDontHave && len(m.Payload) == 4 && binary.BigEndian.Uint32(m.Payload) == index
 	}
 }
 
@@ -142,7 +146,7 @@ func TestEvictedPieceIsTakenBack(t *testing.T) {
 	tor.Evicted(1)
 	tor.Evicted(-1)
 	tor.Evicted(1000)
-	first := knows.expect(ctx, "dont have", func(m wire.Message) bool { return m.Type == pp.Extended && m.ExtendedID == 9 })
+	first := knows.expect(ctx, "dont have", func(m wire.Message) bool { return m.Type == pp.Extended && m.ExtendedID == theirDontHave })
 	if !isDontHave(1)(first) {
 		t.Errorf("told of % x, want piece 1", first.Payload)
 	}

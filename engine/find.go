@@ -123,13 +123,9 @@ func (s *swarm) keepPrivate() {
 }
 
 // heardOfPeers takes a PEX message (BEP 11).
-func (s *swarm) heardOfPeers(p *peer, payload []byte) error {
+func (s *swarm) heardOfPeers(p *peer, m discover.PexMessage) error {
 	if !s.public() {
 		return nil // we never offered it: the peer has it from before the metadata
-	}
-	m, err := discover.ParsePex(payload)
-	if err != nil {
-		return err
 	}
 	peers, err := p.pexIn.Accept(time.Now(), p.remote(), m)
 	o := peerbook.Origin{Source: peerbook.Exchange, Teller: p.tellerName()}

@@ -59,26 +59,28 @@ func (s *swarm) askHashes(now time.Time) {
 }
 
 // hashMessage handles the messages of BEP 52.
-func (s *swarm) hashMessage(p *peer, m *wire.Message) error {
+func (s *swarm) hashMessage(p *peer, m *wire.Message, at time.Time) error {
 	meta := s.t.meta.Load()
 	if meta == nil || !meta.info.V2 {
-		return nil
+		return p.annoys(m, at)
 	}
 	req := verify.HashRequest(*m.Hash)
 	switch m.Type {
 	case pp.HashRequest:
-		hashes, ok := meta.hashes.Answer(req)
-		t := pp.Hashes
-		if !ok {
-			t = pp.HashReject
+		if meta.hashes.Answers(req) && p.out.push(answer{hashes: m.Hash}) {
+			return nil
 		}
-		p.out.control(func(b []byte) []byte { return wire.AppendHashes(b, t, *m.Hash, hashes) })
+		p.out.refuse(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashReject, *m.Hash, nil) })
+		return p.annoys(m, at)
 	case pp.HashReject:
+		if ask := s.hashAsks[req]; ask == nil || !ask.tried[p] {
+			return p.annoys(m, at)
+		}
 		s.hashesRefused(p, req)
 	case pp.Hashes:
 		ask := s.hashAsks[req]
 		if ask == nil || !ask.tried[p] {
-			return nil // an answer that came too late
+			return p.annoys(m, at) // an answer that came too late
 		}
 		if err := meta.hashes.Accept(req, m.Hashes); err != nil {
 			if errors.Is(err, weir.ErrCorrupt) {

@@ -139,8 +139,9 @@ func (a *infoAssembly) forget(p *peer) {
 	}
 }
 
-// received takes a piece. What the peer was not asked for is ignored.
-func (f *infoFetch) received(p *peer, piece int, data []byte) {
+// received takes a piece. It reports false for what the peer was not asked for, or
+// somebody else gave before.
+func (f *infoFetch) received(p *peer, piece int, data []byte) bool {
 	for _, a := range f.sizes {
 		if piece < 0 || piece >= len(a.pieces) {
 			continue
@@ -151,8 +152,9 @@ func (f *infoFetch) received(p *peer, piece int, data []byte) {
 		}
 		c.data, c.from = data, p
 		a.left--
-		return
+		return true
 	}
+	return false
 }
 
 // refused says that the peer has no metadata after all.

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -13,7 +14,14 @@ type event struct {
 	fn   func() // if set, nothing else is
 	peer *peer
 	msg  wire.Message
+	pex  *discover.PexMessage // of a message of BEP 11
 	at   time.Time
+}
+
+// bytes estimates the memory that an event takes.
+func (e *event) bytes() int {
+	const fixed = 512
+	return fixed + e.msg.Bytes
 }
 
 // mailbox carries events to the owner of a swarm. Posting never waits, except
@@ -24,11 +32,24 @@ type mailbox struct {
 	mu     sync.Mutex
 	room   sync.Cond // signalled when queue was taken
 	queue  []event
-	users  int // who keeps the owner from going away
+	bytes  int    // of what peers have posted to queue
+	taken  uint64 // how often queue was
+	users  int    // who keeps the owner from going away
 	closed bool
 }
 
-const mailboxLimit = 4096 // events, 64 MiB if all are blocks
+// Bounds on what peers have posted and the owner has not taken. A peer that waits
+// is not read from.
+const (
+	mailboxBytes = 16 << 20  // of all together
+	postedBytes  = 512 << 10 // of each, but for a single message that is longer
+)
+
+// posted is what a peer has in the mailbox; guarded by its lock.
+type posted struct {
+	bytes int
+	taken uint64 // mailbox.taken when bytes was right
+}
 
 func newMailbox() *mailbox {
 	m := &mailbox{wake: make(chan struct{}, 1)}
@@ -39,12 +60,16 @@ func newMailbox() *mailbox {
 // post reports false when the owner is gone.
 func (m *mailbox) post(e event) bool {
 	m.mu.Lock()
-	for e.peer != nil && len(m.queue) >= mailboxLimit && !m.closed {
+	for e.peer != nil && !m.closed && !m.fits(&e) {
 		m.room.Wait()
 	}
 	if m.closed {
 		m.mu.Unlock()
 		return false
+	}
+	if e.peer != nil {
+		e.peer.posted.bytes += e.bytes()
+		m.bytes += e.bytes()
 	}
 	m.queue = append(m.queue, e)
 	first := len(m.queue) == 1
@@ -58,11 +83,23 @@ func (m *mailbox) post(e event) bool {
 	return true
 }
 
+// fits reports whether a peer's event may be posted now; mu is held.
+func (m *mailbox) fits(e *event) bool {
+	p := &e.peer.posted
+	if p.taken != m.taken {
+		p.bytes, p.taken = 0, m.taken
+	}
+	n := e.bytes()
+	return (p.bytes == 0 || p.bytes+n <= postedBytes) && (m.bytes == 0 || m.bytes+n <= mailboxBytes)
+}
+
 // take returns what was posted, in order. spare is reused for what comes next.
 func (m *mailbox) take(spare []event) []event {
 	m.mu.Lock()
 	q := m.queue
 	m.queue = spare[:0]
+	m.bytes = 0
+	m.taken++
 	m.room.Broadcast()
 	m.mu.Unlock()
 	return q

@@ -15,10 +15,10 @@ import (
 
 // The extensions that we speak, and our numbers for them (BEP 10).
 const (
-	metadataName  = "ut_metadata"
-	ourMetadataID = 1
-	pexName       = "ut_pex"
-	ourPexID      = 2
+	metadataName  = wire.MetadataName
+	ourMetadataID = wire.MetadataID
+	pexName       = wire.PexName
+	ourPexID      = wire.PexID
 )
 
 // extensionHandshake is what we tell about ourselves (BEP 10).
@@ -41,115 +41,87 @@ func (s *swarm) extensionHandshake(p *peer) []byte {
 	return bencode.MustMarshal(h)
 }
 
-// theirHandshake is what weir reads of a peer's extension handshake. The
-// library's type is stricter: it fails on a number above 255 in any extension.
-type theirHandshake struct {
-	M            map[string]int64 `bencode:"m"`
-	Reqq         int64            `bencode:"reqq"`
-	MetadataSize int64            `bencode:"metadata_size"`
-	Port         int64            `bencode:"p"`
-	YourIP       string           `bencode:"yourip"`
-}
-
 // extension handles an extension message.
-func (s *swarm) extension(p *peer, m *wire.Message) error {
+func (s *swarm) extension(p *peer, e *event) error {
+	m := &e.msg
 	switch m.ExtendedID {
 	case pp.HandshakeExtendedID:
-		var h theirHandshake
-		if err := bencode.Unmarshal(m.Payload, &h); err != nil && h.M == nil {
-			return nil // unreadable: the peer is of use without extensions
-		}
-		p.metadataID = int(min(max(h.M[metadataName], 0), 255))
-		if h.MetadataSize > 0 && h.MetadataSize <= source.MaxMetainfoBytes {
-			p.metadataSize = int(h.MetadataSize)
-		}
-		p.pexID = int(min(max(h.M[pexName], 0), 255))
-		s.heardOfDontHave(p, int(min(max(h.M[dontHaveName], 0), 255)))
-		if h.Port > 0 && h.Port < 1<<16 {
-			p.port = int(h.Port)
-		}
-		if ip, ok := netip.AddrFromSlice([]byte(h.YourIP)); ok {
-			s.eng.own.vote(p.remote().Addr(), ip)
-		}
-		p.reqq = int(min(max(h.Reqq, 0), 1<<16))
-		if p.pk != nil {
-			p.pk.SetMaxRequests(p.reqq)
-		}
+		s.extensions(p, m.Handshake)
 	case ourMetadataID:
-		return s.metadataMessage(p, m.Payload)
+		return s.metadataMessage(p, m, e.at)
 	case ourPexID:
-		return s.heardOfPeers(p, m.Payload)
+		return s.heardOfPeers(p, *e.pex)
 	case ourDontHaveID:
 		return s.theirLoss(p, m.Payload)
 	}
 	return nil
 }
 
-// metadataMessage is the dictionary of BEP 9; data follows it.
+// extensions takes what the peer's extension handshake says.
+func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
+	p.metadataID, p.pexID = h.MetadataID, h.PexID
+	if h.MetadataSize > 0 && h.MetadataSize <= source.MaxMetainfoBytes {
+		p.metadataSize = h.MetadataSize
+	}
+	s.heardOfDontHave(p, h.DontHaveID)
+	if h.Port > 0 {
+		p.port = h.Port
+	}
+	if ip, ok := netip.AddrFromSlice(h.YourIP); ok {
+		s.eng.own.vote(p.remote().Addr(), ip)
+	}
+	p.reqq = h.Reqq
+	if p.pk != nil {
+		p.pk.SetMaxRequests(p.reqq)
+	}
+}
+
+// metadataMessage is the dictionary of BEP 9 as we send it; data follows it.
 type metadataMessage struct {
 	Type  int64 `bencode:"msg_type"`
 	Piece int64 `bencode:"piece"`
 	Total int64 `bencode:"total_size,omitempty"`
 }
 
-func (s *swarm) metadataMessage(p *peer, payload []byte) error {
-	var msg metadataMessage
-	rest := 0
-	if err := bencode.Unmarshal(payload, &msg); err != nil {
-		var trailing bencode.ErrUnusedTrailingBytes
-		if !errors.As(err, &trailing) {
-			return errNonsense
+func (s *swarm) metadataMessage(p *peer, m *wire.Message, at time.Time) error {
+	msg := m.Metadata
+	switch {
+	case msg.Type == int(pp.RequestMetadataExtensionMsgType):
+		return s.serveMetadata(p, m, at)
+	case s.fetch == nil:
+		return p.annoys(m, at)
+	case msg.Type == int(pp.DataMetadataExtensionMsgType):
+		if !s.fetch.received(p, msg.Piece, msg.Data) {
+			return p.annoys(m, at)
 		}
-		rest = trailing.NumUnusedBytes
-	}
-	switch msg.Type {
-	case int64(pp.RequestMetadataExtensionMsgType):
-		s.serveMetadata(p, msg.Piece)
-	case int64(pp.DataMetadataExtensionMsgType):
-		if s.fetch != nil {
-			p.trade.gave = time.Now()
-			s.fetch.received(p, int(msg.Piece), payload[len(payload)-rest:])
-			s.finishMetadata()
-		}
-	case int64(pp.RejectMetadataExtensionMsgType):
-		if s.fetch != nil {
-			s.fetch.refused(p, time.Now())
-		}
+		p.trade.gave = at
+		s.finishMetadata()
+	case msg.Type == int(pp.RejectMetadataExtensionMsgType):
+		s.fetch.refused(p, at)
+		return p.annoys(m, at)
 	}
 	return nil
 }
 
-// serveMetadata answers a request for a piece of the info dictionary.
-func (s *swarm) serveMetadata(p *peer, piece int64) {
+// serveMetadata sees to it that a request for a piece of the info dictionary is
+// answered.
+func (s *swarm) serveMetadata(p *peer, m *wire.Message, at time.Time) error {
+	piece, meta := m.Metadata.Piece, s.t.meta.Load()
 	if p.metadataID == 0 {
-		return
+		return p.annoys(m, at)
 	}
-	m := s.t.meta.Load()
-	if m == nil || piece < 0 || piece >= int64(metadataPieces(m.dict.size)) {
-		s.answerMetadata(p, piece, nil)
-		return
+	if meta == nil || piece >= metadataPieces(meta.dict.size) {
+		p.out.refuse(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, metadataRefusal(piece)) })
+		return p.annoys(m, at)
 	}
-	b, read := m.dict.ask(dictionaryAsk{p, piece})
-	if b != nil {
-		s.answerMetadata(p, piece, b)
+	if !p.out.push(answer{upload: upload{index: piece}, metadata: true, id: p.metadataID}) {
+		return p.annoys(m, at) // it is in the queue already
 	}
-	if read {
-		s.readDictionary(m)
-	}
+	return nil
 }
 
-// answerMetadata sends a piece of the info dictionary b, which has it, or if that is
-// nil refuses to.
-func (s *swarm) answerMetadata(p *peer, piece int64, b []byte) {
-	answer := metadataMessage{Type: int64(pp.RejectMetadataExtensionMsgType), Piece: piece}
-	var data []byte
-	if b != nil {
-		answer.Type, answer.Total = int64(pp.DataMetadataExtensionMsgType), int64(len(b))
-		off := int(piece) * metadataPieceBytes
-		data = b[off:min(off+metadataPieceBytes, len(b))]
-	}
-	payload := append(bencode.MustMarshal(answer), data...)
-	p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, payload) })
+func metadataRefusal(piece int) []byte {
+	return bencode.MustMarshal(metadataMessage{Type: int64(pp.RejectMetadataExtensionMsgType), Piece: int64(piece)})
 }
 
 // askMetadata sends what the fetch decides.

@@ -21,6 +21,7 @@ var (
 	errBanned   = errors.New("peer sent wrong data")
 	errTwice    = errors.New("already connected to this peer")
 	errSelf     = errors.New("connected to ourselves")
+	errDeaf     = errors.New("peer takes nothing of what waits for it")
 	errSilent   = errors.New("peer said nothing for too long")
 )
 
@@ -51,8 +52,12 @@ type peer struct {
 	served   atomic.Bool  // blocks went out since the owner last looked
 	awaited  atomic.Int32 // blocks that it was asked for
 	quickAck *wire.QuickAck
+	posted   posted
+	patience tolerance // with what brings nothing
+	news     tolerance // with haves and losses
+	asked    int       // requests that it has neither answered nor refused
 	pk       *picker.Peer
-	bits     []bool
+	bits     []byte // as they came, before the metadata
 	all      bool
 	haves    []int // before the metadata
 	allowed  []int
@@ -117,6 +122,7 @@ func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wir
 	}
 	if early != nil {
 		s.pick.Guessed(p.pk, early.blocks, early.sent)
+		p.asked += len(early.blocks)
 	}
 	s.spawn(func() { p.read() })
 	s.spawn(func() { p.write() })
@@ -164,7 +170,7 @@ func (s *swarm) introduce(p *peer) {
 			s.drop(p, errNonsense)
 			return
 		}
-		s.pick.HasThese(p.pk, p.bits[:n])
+		s.pick.HasThese(p.pk, unpackBits(p.bits, n))
 	}
 	for _, i := range p.haves {
 		s.pick.Has(p.pk, i)
@@ -184,16 +190,17 @@ func (s *swarm) introduce(p *peer) {
 
 // fits reports whether a bitfield is one for n pieces: padded to a byte with
 // zeros.
-func fits(bits []bool, n int) bool {
-	if len(bits) != (n+7)/8*8 {
-		return false
+func fits(bits []byte, n int) bool {
+	return len(bits) == (n+7)/8 && (n%8 == 0 || bits[n/8]<<(n%8) == 0)
+}
+
+// unpackBits returns the first n of them.
+func unpackBits(bits []byte, n int) []bool {
+	have := make([]bool, n)
+	for i := range have {
+		have[i] = bits[i/8]&(0x80>>(i%8)) != 0
 	}
-	for _, b := range bits[n:] {
-		if b {
-			return false
-		}
-	}
-	return true
+	return have
 }
 
 // interest tells the peer whether it has something for us. We stay interested
@@ -243,7 +250,7 @@ func (s *swarm) ban(p *peer) {
 
 // read posts what the peer says until the connection ends.
 func (p *peer) read() {
-	r := wire.NewReader(p.quickAck.Reader(p.conn))
+	r := wire.NewReader(p.quickAck.Reader(p.conn), p.sw.numPieces)
 	var extended time.Time
 	for {
 		// Seldom, and best when nothing is at hand; under a download limit always
@@ -252,7 +259,7 @@ func (p *peer) read() {
 			extended = now
 			_ = p.conn.SetReadDeadline(now.Add(silentAfter))
 		}
-		m, err := r.Next()
+		e, err := p.next(r)
 		if err != nil {
 			var timeout net.Error
 			if errors.As(err, &timeout) && timeout.Timeout() {
@@ -261,21 +268,55 @@ func (p *peer) read() {
 			p.sw.do(func() { p.sw.drop(p, err) })
 			return
 		}
-		if !p.sw.box.post(event{peer: p, msg: m, at: time.Now()}) {
+		m := &e.msg
+		if m.Ignored {
+			continue // a sign of life, and no more
+		}
+		if !p.sw.box.post(e) {
 			if m.Data != nil {
 				m.Data.Free()
 			}
 			return
 		}
+		p.out.waitRoom()
 		if m.Type == pp.Piece {
 			p.sw.eng.down.Wait(p.sw.ctx, p.out.done, m.Length)
 		}
 	}
 }
 
+// next reads a message and parses it, so that the owner need not.
+func (p *peer) next(r *wire.Reader) (event, error) {
+	m, err := r.Next()
+	if err != nil {
+		return event{}, err
+	}
+	e := event{peer: p, msg: m, at: time.Now()}
+	if err := p.tolerate(&m, e.at, p.sw.numPieces()); err != nil {
+		return event{}, err
+	}
+	if m.Type == pp.Extended && m.ExtendedID == ourPexID {
+		pex, err := discover.ParsePex(m.Payload)
+		if err != nil {
+			return event{}, err
+		}
+		e.pex = &pex
+	}
+	return e, nil
+}
+
+// numPieces returns how many the torrent has, 0 while that is not known.
+func (s *swarm) numPieces() int {
+	if m := s.t.meta.Load(); m != nil {
+		return m.info.NumPieces()
+	}
+	return 0
+}
+
 // message is what the owner does with a message from a peer. An error ends the
 // connection.
-func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
+func (s *swarm) message(p *peer, e *event) error {
+	m, at := &e.msg, e.at
 	p.answered = true
 	switch m.Type {
 	case pp.Piece:
@@ -295,6 +336,9 @@ func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
 			s.pick.Unchoked(at, p.pk)
 		}
 	case pp.Reject:
+		if err := p.answers(); err != nil {
+			return err
+		}
 		if p.pk != nil && m.Begin%weir.BlockBytes == 0 {
 			s.pick.Rejected(p.pk, picker.Block{Piece: m.Index, Index: m.Begin / weir.BlockBytes})
 		}
@@ -312,13 +356,13 @@ func (s *swarm) message(p *peer, m *wire.Message, at time.Time) error {
 		p.wantsUs = false
 		s.slots.left(s, p)
 	case pp.Request:
-		return s.request(p, m)
+		return s.request(p, m, at)
 	case pp.Cancel:
 		p.out.cancel(upload{m.Index, m.Begin, m.Length}, p.fast())
 	case pp.Extended:
-		return s.extension(p, m)
+		return s.extension(p, e)
 	case pp.HashRequest, pp.Hashes, pp.HashReject:
-		return s.hashMessage(p, m)
+		return s.hashMessage(p, m, at)
 	}
 	return nil
 }
@@ -338,7 +382,7 @@ func (s *swarm) theirPieces(p *peer, m *wire.Message) error {
 		if !fits(p.bits, n) {
 			return errNonsense
 		}
-		s.pick.HasThese(p.pk, p.bits[:n])
+		s.pick.HasThese(p.pk, unpackBits(p.bits, n))
 		p.bits = nil
 	}
 	s.interest(p)
@@ -372,6 +416,8 @@ func (s *swarm) act(a picker.Action) {
 	t := pp.Request
 	if a.Kind == picker.Cancel {
 		t = pp.Cancel
+	} else {
+		p.asked++
 	}
 	info := s.t.Info()
 	p.out.control(func(b []byte) []byte { return appendRequest(b, t, info, a.Block) })

@@ -153,6 +153,10 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 	s.t.counts.downloaded.Add(int64(m.Length))
 	p.received += int64(m.Length)
 	b := picker.Block{Piece: m.Index, Index: m.Begin / weir.BlockBytes}
+	if err := p.answers(); err != nil {
+		m.Data.Free()
+		return err
+	}
 	d := s.pick.Received(at, p.pk, b)
 	if !d.Keep {
 		s.t.counts.wasted.Add(int64(m.Length))

@@ -187,7 +187,7 @@ func (s *swarm) handle(e *event) {
 		}
 		return
 	}
-	if err := s.message(e.peer, &e.msg, e.at); err != nil {
+	if err := s.message(e.peer, e); err != nil {
 		s.drop(e.peer, err)
 	}
 }
@@ -210,7 +210,9 @@ func (s *swarm) decide(now time.Time) {
 		if p.pk != nil {
 			p.awaited.Store(int32(p.pk.Out()))
 		}
-		p.out.flush()
+		if !p.out.flush() {
+			s.drop(p, errDeaf)
+		}
 	}
 }
 

@@ -128,23 +128,32 @@ func askable(info *weir.TorrentInfo, index int) int64 {
 }
 
 // request is a peer's wish for a block.
-func (s *swarm) request(p *peer, m *wire.Message) error {
+func (s *swarm) request(p *peer, m *wire.Message, at time.Time) error {
 	u := upload{m.Index, m.Begin, m.Length}
 	if s.pick == nil {
-		if p.fast() {
-			p.out.reject(u)
-		}
-		return nil
+		return s.refuseBlock(p, m, at)
 	}
 	info := s.t.Info()
 	if u.index >= info.NumPieces() || u.length <= 0 || u.length > 8*weir.BlockBytes ||
 		int64(u.begin)+int64(u.length) > askable(info, u.index) {
 		return errNonsense
 	}
-	if p.choking || !s.pick.Held(u.index) || !p.out.push(u) {
-		if p.fast() {
-			p.out.reject(u)
-		}
+	if p.choking || !s.pick.Held(u.index) {
+		return s.refuseBlock(p, m, at)
 	}
-	return nil
+	if p.out.push(answer{upload: u}) {
+		return nil
+	}
+	if !p.fast() {
+		return errNonsense // it knows how many we queue, and would wait for ever
+	}
+	return s.refuseBlock(p, m, at)
+}
+
+// refuseBlock answers a request that is not to be fulfilled.
+func (s *swarm) refuseBlock(p *peer, m *wire.Message, at time.Time) error {
+	if p.fast() {
+		p.out.reject(upload{m.Index, m.Begin, m.Length})
+	}
+	return p.annoys(m, at)
 }

@@ -20,14 +20,18 @@ func (h *Hashes) filesOf(root [merkle.Size]byte) []int {
 	return h.byRoot[root]
 }
 
-// Answer returns the hashes that a peer's request asks for, with their proof. It
-// is false for what we can't or won't tell, which is to be rejected: a layer below
-// that of the pieces, a file whose layer is not complete, and what no honest peer
-// asks.
-func (h *Hashes) Answer(req HashRequest) ([][merkle.Size]byte, bool) {
+// Answers reports whether a request is one that an honest peer may make: for hashes
+// of a file that we know, no lower than the layer of its pieces. It costs nothing.
+func (h *Hashes) Answers(req HashRequest) bool {
+	_, ok := h.answers(req)
+	return ok
+}
+
+// answers is Answers, and returns the file.
+func (h *Hashes) answers(req HashRequest) (file int, ok bool) {
 	files := h.filesOf(req.Root)
 	if len(files) == 0 {
-		return nil, false
+		return 0, false
 	}
 	depth := merkle.Depth(int64(h.pieces(files[0]))) - (req.BaseLayer - h.layer) // above the base layer
 	switch {
@@ -35,9 +39,21 @@ func (h *Hashes) Answer(req HashRequest) ([][merkle.Size]byte, bool) {
 		req.Length < 2 || req.Length > min(mostLength, 1<<depth) || req.Length&(req.Length-1) != 0,
 		req.Index < 0 || req.Index >= 1<<depth || req.Index%req.Length != 0,
 		req.ProofLayers < 0 || req.ProofLayers >= depth:
+		return 0, false
+	}
+	return files[0], true
+}
+
+// Answer returns the hashes that a peer's request asks for, with their proof. It
+// is false for what we can't or won't tell, which is to be rejected: a layer below
+// that of the pieces, a file whose layer is not complete, and what no honest peer
+// asks.
+func (h *Hashes) Answer(req HashRequest) ([][merkle.Size]byte, bool) {
+	file, ok := h.answers(req)
+	if !ok {
 		return nil, false
 	}
-	tree := h.tree(files[0])
+	tree := h.tree(file)
 	if tree == nil {
 		return nil, false
 	}

@@ -2,17 +2,14 @@
 // 10, 54). It knows how messages look and nothing of what they mean for a
 // torrent: no picking, no state of a swarm, no goroutine lives here.
 //
-// The field layouts are those of anacrolix/torrent's peer_protocol. The frequent
-// messages (piece, request, cancel, have) are read and written here without an
-// allocation, the others go through that package.
+// The numbers of messages and extension bits are those of anacrolix/torrent's
+// peer_protocol. A message is read only as far as one of its type can be long;
+// the frequent ones (piece, request, cancel, have) are read and written without an
+// allocation.
 package wire
 
 import (
-	"bufio"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
 	"sync"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
@@ -46,13 +43,17 @@ func (b *Block) Free() { blocks.Put(b) }
 // Message is one message from a peer. Which fields are set depends on Type.
 type Message struct {
 	Type                 pp.MessageType
+	Ignored              bool   // a keep-alive, or of a type or number that we don't know
 	Index, Begin, Length int    // Length of a Piece is the length of its data
 	Data                 *Block // of a Piece; the receiver frees it
-	Bits                 []bool // of a Bitfield
+	Bits                 []byte // of a Bitfield, as it came
 	ExtendedID           int
-	Payload              []byte // of an Extended message
+	Payload              []byte              // of an Extended message that is not parsed here
+	Handshake            *ExtensionHandshake // of an Extended message with that number
+	Metadata             *MetadataMessage    // the same
 	Hash                 *HashMessage
 	Hashes               [][32]byte // of a Hashes message: the layer, then the proof
+	Bytes                int        // on the wire, without the length
 }
 
 // HashMessage is what the messages about hashes have in common (BEP 52): which
@@ -63,123 +64,6 @@ type HashMessage struct {
 	Index       int
 	Length      int
 	ProofLayers int
-}
-
-// Bounds on what a peer may send.
-const (
-	maxMessage = 4 << 20   // a bitfield of 2^25 pieces; metadata comes in 16 KiB
-	readBuffer = 256 << 10 // one system call for many blocks
-)
-
-var errBlockTooLong = errors.New("block longer than 16 KiB")
-
-// Reader reads the messages that follow the handshake. It is not safe for
-// concurrent use.
-type Reader struct {
-	r   *bufio.Reader
-	dec pp.Decoder
-}
-
-// NewReader returns a Reader on r.
-func NewReader(r io.Reader) *Reader {
-	br := bufio.NewReaderSize(r, readBuffer)
-	return &Reader{r: br, dec: pp.Decoder{R: br, MaxLength: maxMessage}}
-}
-
-// Buffered reports whether another message may be at hand without waiting.
-func (r *Reader) Buffered() bool { return r.r.Buffered() > 0 }
-
-// Next waits for a message. Keep-alives and messages of unknown type are
-// skipped. Any error ends the connection.
-func (r *Reader) Next() (Message, error) {
-	for {
-		head, err := r.r.Peek(4)
-		if err != nil {
-			return Message{}, err
-		}
-		n := binary.BigEndian.Uint32(head)
-		if n == 0 {
-			_, _ = r.r.Discard(4)
-			continue
-		}
-		if n > maxMessage {
-			return Message{}, fmt.Errorf("message of %d bytes: %w", n, weir.ErrInvalid)
-		}
-		if head, err = r.r.Peek(5); err != nil {
-			return Message{}, err
-		}
-		switch t := pp.MessageType(head[4]); {
-		case t == pp.Piece:
-			return r.piece(int(n))
-		case !known(t):
-			if _, err := r.r.Discard(4 + int(n)); err != nil {
-				return Message{}, err
-			}
-			continue
-		}
-		return r.other()
-	}
-}
-
-func known(t pp.MessageType) bool {
-	switch t {
-	case pp.Choke, pp.Unchoke, pp.Interested, pp.NotInterested, pp.Have, pp.Bitfield, pp.Request, pp.Piece, pp.Cancel,
-		pp.Port, pp.Suggest, pp.HaveAll, pp.HaveNone, pp.Reject, pp.AllowedFast, pp.Extended,
-		pp.HashRequest, pp.Hashes, pp.HashReject:
-		return true
-	}
-	return false
-}
-
-func (r *Reader) piece(n int) (Message, error) {
-	const fixed = 9 // type, index, begin
-	if n < fixed {
-		return Message{}, fmt.Errorf("piece message of %d bytes: %w", n, weir.ErrInvalid)
-	}
-	if n-fixed > weir.BlockBytes {
-		return Message{}, errBlockTooLong
-	}
-	head, err := r.r.Peek(4 + fixed)
-	if err != nil {
-		return Message{}, err
-	}
-	m := Message{
-		Type:   pp.Piece,
-		Index:  int(binary.BigEndian.Uint32(head[5:])),
-		Begin:  int(binary.BigEndian.Uint32(head[9:])),
-		Length: n - fixed,
-		Data:   NewBlock(n - fixed),
-	}
-	_, _ = r.r.Discard(4 + fixed)
-	if _, err := io.ReadFull(r.r, m.Data.Bytes()); err != nil {
-		m.Data.Free()
-		return Message{}, err
-	}
-	return m, nil
-}
-
-func (r *Reader) other() (Message, error) {
-	var p pp.Message
-	if err := r.dec.Decode(&p); err != nil {
-		return Message{}, err
-	}
-	m := Message{
-		Type:       p.Type,
-		Index:      int(p.Index),
-		Begin:      int(p.Begin),
-		Length:     int(p.Length),
-		Bits:       p.Bitfield,
-		ExtendedID: int(p.ExtendedID),
-		Payload:    p.ExtendedPayload,
-		Hashes:     p.Hashes,
-	}
-	switch p.Type {
-	case pp.HashRequest, pp.Hashes, pp.HashReject:
-		m.Hash = &HashMessage{
-			Root: p.PiecesRoot, BaseLayer: int(p.BaseLayer), Index: int(p.Index), Length: int(p.Length), ProofLayers: int(p.ProofLayers),
-		}
-	}
-	return m, nil
 }
 
 // AppendRequest appends a request, cancel or reject to b.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -23,22 +22,29 @@ func conversation() (b []byte, want []wire.Message) {
 	}
 	bits := make([]bool, 16)
 	bits[3] = true
-	add(pp.Message{Type: pp.Bitfield, Bitfield: bits}, wire.Message{Bits: bits})
+	add(pp.Message{Type: pp.Bitfield, Bitfield: bits}, wire.Message{Bits: []byte{0x10, 0}})
 	add(pp.Message{Type: pp.Unchoke}, wire.Message{})
 	b = append(b, 0, 0, 0, 0) // keep-alive
+	want = append(want, wire.Message{Ignored: true})
 	add(pp.Message{Type: pp.Have, Index: 7}, wire.Message{Index: 7})
 	b = append(b, 0, 0, 0, 3, 99, 1, 2) // of no known type
+	want = append(want, wire.Message{Type: 99, Ignored: true})
 	add(pp.Message{Type: pp.Piece, Index: 5, Begin: 16384, Piece: []byte("data")}, wire.Message{Index: 5, Begin: 16384, Length: 4})
 	add(pp.Message{Type: pp.Request, Index: 1, Begin: 2, Length: 3}, wire.Message{Index: 1, Begin: 2, Length: 3})
-	add(pp.Message{Type: pp.Extended, ExtendedID: 9, ExtendedPayload: []byte("de")}, wire.Message{ExtendedID: 9, Payload: []byte("de")})
+	add(pp.Message{Type: pp.Extended, ExtendedID: 9, ExtendedPayload: []byte("de")}, wire.Message{ExtendedID: 9, Ignored: true})
+	add(pp.Message{Type: pp.Extended, ExtendedID: wire.PexID, ExtendedPayload: []byte("de")}, wire.Message{ExtendedID: wire.PexID, Payload: []byte("de")})
+	add(pp.Message{Type: pp.Suggest, Index: 3}, wire.Message{Ignored: true})
 	return b, want
 }
+
+// pieces is a torrent of so many.
+func pieces(n int) func() int { return func() int { return n } }
 
 func TestReader(t *testing.T) {
 	b, want := conversation()
 	for name, src := range map[string]io.Reader{"Whole": bytes.NewReader(b), "ByteByByte": iotest.OneByteReader(bytes.NewReader(b))} {
 		t.Run(name, func(t *testing.T) {
-			r := wire.NewReader(src)
+			r := wire.NewReader(src, pieces(0))
 			for i, w := range want {
 				m, err := r.Next()
 				if err != nil {
@@ -50,8 +56,8 @@ func TestReader(t *testing.T) {
 					}
 					m.Data.Free()
 				}
-				if m.Type != w.Type || m.Index != w.Index || m.Begin != w.Begin || m.Length != w.Length || m.ExtendedID != w.ExtendedID ||
-					!slices.Equal(m.Bits, w.Bits) || !bytes.Equal(m.Payload, w.Payload) {
+				if m.Type != w.Type || m.Index != w.Index || m.Begin != w.Begin || m.Length != w.Length || m.ExtendedID != w.ExtendedID || m.Ignored != w.Ignored ||
+					!bytes.Equal(m.Bits, w.Bits) || !bytes.Equal(m.Payload, w.Payload) {
 					t.Errorf("message %d: %+v, want %+v", i, m, w)
 				}
 			}
@@ -70,7 +76,7 @@ func TestReaderRefuses(t *testing.T) {
 		"Truncated":    {0, 0, 0, 13, 6, 0, 0},
 		"LongChoke":    {0, 0, 0, 3, 0, 1, 2},
 	} {
-		if m, err := wire.NewReader(bytes.NewReader(b)).Next(); err == nil {
+		if m, err := wire.NewReader(bytes.NewReader(b), pieces(0)).Next(); err == nil {
 			t.Errorf("%s: accepted as %+v", name, m)
 		}
 	}
@@ -129,7 +135,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 20})
 	f.Add([]byte{0, 0, 0, 0x31, 22, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := wire.NewReader(bytes.NewReader(b))
+		r := wire.NewReader(bytes.NewReader(b), pieces(0))
 		for {
 			m, err := r.Next()
 			if err != nil {

@@ -42,8 +42,8 @@ type Outcome struct {
 	Stalled bool  // the other side reads no more
 }
 
-// mostBytes is how much an attack sends before it gives up.
-const mostBytes = 96 << 20
+// MostBytes is how much an attack sends before it gives up.
+const MostBytes = 96 << 20
 
 // stallAfter is how long a write must stand still to count as stalled.
 const stallAfter = 300 * time.Millisecond
@@ -124,7 +124,7 @@ func (c *conn) put(b []byte) error {
 	if c.ctx.Err() != nil {
 		return c.ctx.Err()
 	}
-	if c.sent >= mostBytes {
+	if c.sent >= MostBytes {
 		return errEnough
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(stallAfter))

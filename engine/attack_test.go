@@ -1,0 +1,110 @@
+package engine_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/weirfs/weir/engine"
+	"github.com/weirfs/weir/engine/source"
+	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/attack"
+)
+
+// hostileBytes is how much memory one connection may make weir keep.
+const hostileBytes = 32 << 20
+
+// attacked is an engine with a torrent of which it holds the first half, for
+// attacks; an honest seeder is beside them.
+type attacked struct {
+	e      *engine.Engine
+	tor    *engine.Torrent
+	c      *swarmtest.Content
+	target attack.Target
+}
+
+// newAttacked makes the content, which has hash trees.
+func newAttacked(t *testing.T) *attacked {
+	t.Helper()
+	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
+		Name: "attacked", PieceLength: 32 << 10, Version: swarmtest.V2,
+		Files: []swarmtest.File{{Path: []string{"file.bin"}, Length: 2 << 20, Seed: 7}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openSeeder(t, c, swarmtest.SeederOptions{})
+	spec, err := source.ParseTorrent(c.Torrent(swarmtest.Hints{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Peers = []string{s.Addr()}
+	a := &attacked{c: c, target: attack.Target{
+		InfoHash: c.InfoHash(), Pieces: c.Info().NumPieces(), PieceLength: 32 << 10, Metadata: len(c.InfoBytes()), Root: c.Roots()[0],
+	}}
+	a.e = openEngine(t, engine.Options{})
+	a.tor = addTorrent(t, a.e, spec)
+	return a
+}
+
+// attack runs a kind over n connections, and ends them when the test does.
+func (a *attacked) attack(ctx context.Context, t *testing.T, k attack.Kind, n int) (wait func() []attack.Outcome) {
+	t.Helper()
+	outcomes := make(chan attack.Outcome, n)
+	for range n {
+		nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", portOf(a.e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		go func() {
+			o, err := k.Run(ctx, nc, a.target)
+			if err != nil {
+				t.Errorf("attack: %v", err)
+			}
+			outcomes <- o
+		}()
+	}
+	return func() (all []attack.Outcome) {
+		for range n {
+			all = append(all, <-outcomes)
+		}
+		return all
+	}
+}
+
+// TestAttacks: whatever one connection sends, it makes weir keep little, an honest
+// read beside it gets what it wants, and the engine ends when it is told to.
+func TestAttacks(t *testing.T) {
+	for _, k := range attack.Kinds() {
+		t.Run(k.Name, func(t *testing.T) {
+			a := newAttacked(t)
+			ctx := testContext(t, time.Minute)
+			half := int(a.c.Info().Length / 2)
+			wantBytes(t, ctx, a.tor, a.c, 0, half)
+			before := heap()
+			wait := a.attack(ctx, t, k, 1)
+			wantBytes(t, ctx, a.tor, a.c, int64(half), half)
+			o := wait()[0]
+			kept := heap() - before - int64(half)
+			if o.Sent >= attack.MostBytes {
+				t.Errorf("all of %d bytes were taken", o.Sent)
+			}
+			t.Logf("%d bytes sent, %d kept; ended %v, stalled %v", o.Sent, kept, o.Ended, o.Stalled)
+			if kept > hostileBytes {
+				t.Errorf("%d bytes are kept after %d were sent, want at most %d", kept, o.Sent, hostileBytes)
+			}
+			closed := make(chan error, 1)
+			go func() { closed <- a.e.Close() }()
+			select {
+			case err := <-closed:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-ctx.Done():
+				t.Error("the engine does not end")
+			}
+		})
+	}
+}

@@ -1,0 +1,141 @@
+package bencode_test
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	reference "github.com/anacrolix/torrent/bencode"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
+)
+
+func TestInt(t *testing.T) {
+	for text, want := range map[string]int64{
+		"i0e": 0, "i42e": 42, "i-42e": -42, "i007e": 7, "i9223372036854775807e": math.MaxInt64,
+		"i9223372036854775808e": math.MaxInt64, "i-9999999999999999999e": -math.MaxInt64, "i99999999999999999999e": math.MaxInt64,
+	} {
+		c := bencode.New([]byte(text + "x"))
+		if n, err := c.Int(); err != nil || n != want || string(c.Rest()) != "x" {
+			t.Errorf("%s: %d, %v, rest %q; want %d", text, n, err, c.Rest(), want)
+		}
+	}
+	for _, text := range []string{"", "i", "ie", "i-e", "i1", "i1x", "i--1e", "i+1e", "i1.5e", "i999999999999999999999e", "1:x", "i 1e"} {
+		if n, err := bencode.New([]byte(text)).Int(); !errors.Is(err, weir.ErrInvalid) {
+			t.Errorf("%q: %d, %v; want %v", text, n, err, weir.ErrInvalid)
+		}
+	}
+}
+
+func TestString(t *testing.T) {
+	for text, want := range map[string]string{"0:": "", "3:abc": "abc", "003:abc": "abc"} {
+		c := bencode.New([]byte(text + "rest"))
+		if s, err := c.String(); err != nil || string(s) != want || string(c.Rest()) != "rest" {
+			t.Errorf("%s: %q, %v, rest %q; want %q", text, s, err, c.Rest(), want)
+		}
+	}
+	for _, text := range []string{"", "3", "3:ab", "4294967295:x", "99999999999999999999:x", "999999999999999999999:x", "3x", "i1e", "-1:x"} {
+		if s, err := bencode.New([]byte(text)).String(); !errors.Is(err, weir.ErrInvalid) {
+			t.Errorf("%q: %q, %v; want %v", text, s, err, weir.ErrInvalid)
+		}
+	}
+}
+
+func TestWalk(t *testing.T) {
+	c := bencode.New([]byte("d1:bi2e1:ali1e2:xxd1:ki1eee1:cdeeREST"))
+	var seen []string
+	err := c.Dict(func(key []byte) error {
+		seen = append(seen, string(key))
+		if string(key) != "a" {
+			return c.Skip()
+		}
+		return c.List(func() error {
+			seen = append(seen, string(rune(c.Kind())))
+			return c.Skip()
+		})
+	})
+	if got := strings.Join(seen, " "); err != nil || got != "b a i s d c" || string(c.Rest()) != "REST" {
+		t.Errorf("walked over %q, %v, rest %q", got, err, c.Rest())
+	}
+	for _, text := range []string{"d", "di1e1:ae", "d1:ae", "l", "l1:a", "d1:a", "i1e", "lxe", "d3:ab"} {
+		c := bencode.New([]byte(text))
+		walk := func() error { return c.Dict(func([]byte) error { return c.Skip() }) }
+		if text[0] == 'l' {
+			walk = func() error { return c.List(c.Skip) }
+		}
+		if err := walk(); !errors.Is(err, weir.ErrInvalid) {
+			t.Errorf("%q: %v, want %v", text, err, weir.ErrInvalid)
+		}
+	}
+	if err := bencode.New([]byte("l1:ae")).List(func() error { return nil }); err == nil {
+		t.Error("an element that was not consumed is walked over for ever")
+	}
+}
+
+// TestDepth: 32 levels, whichever way they are passed.
+func TestDepth(t *testing.T) {
+	nested := func(n int) []byte { return []byte(strings.Repeat("l", n) + strings.Repeat("e", n)) }
+	if err := bencode.New(nested(32)).Skip(); err != nil {
+		t.Errorf("32 levels: %v", err)
+	}
+	if err := bencode.New(nested(33)).Skip(); !errors.Is(err, weir.ErrInvalid) {
+		t.Errorf("33 levels: %v", err)
+	}
+	for n, ok := range map[int]bool{32: true, 33: false} {
+		c := bencode.New(nested(n))
+		var each func() error
+		each = func() error { return c.List(each) }
+		if err := c.List(each); (err == nil) != ok {
+			t.Errorf("%d levels, walked: %v", n, err)
+		}
+		c = bencode.New(nested(n))
+		if err := c.List(c.Skip); (err == nil) != ok {
+			t.Errorf("%d levels, half of it skipped: %v", n, err)
+		}
+	}
+}
+
+// TestAllocations: passing over a message allocates nothing.
+func TestAllocations(t *testing.T) {
+	b := []byte("d1:m" + strings.Repeat("l", 20) + strings.Repeat("e", 20) + "1:xi12345e1:y" + "5:abcdee")
+	if n := testing.AllocsPerRun(100, func() {
+		c := bencode.Cursor{}
+		c = *bencode.New(b)
+		if c.Skip() != nil {
+			t.Fatal("refused")
+		}
+	}); n > 1 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// FuzzSkip: what is passed over is what the library reads, as far as the bounds go.
+func FuzzSkip(f *testing.F) {
+	for _, s := range []string{"d1:ai1ee", "le", "i-1e", "3:abc", "d1:m4294967295:x", "lllleeee", "di1ee", "d1:a1:b1:c"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := bencode.New(b)
+		err := c.Skip()
+		if len(c.Rest()) > len(b) {
+			t.Fatal("the cursor went backwards")
+		}
+		if err != nil {
+			return
+		}
+		taken := b[:len(b)-len(c.Rest())]
+		again := bencode.New(taken)
+		if again.Skip() != nil || len(again.Rest()) > 0 {
+			t.Fatalf("%q is no value by itself", taken)
+		}
+		// The library refuses some forms of numbers; else it takes the same bytes.
+		var v any
+		d := reference.NewDecoder(bytes.NewReader(taken))
+		if d.Decode(&v) == nil && d.Offset != int64(len(taken)) {
+			t.Fatalf("%q: the library takes %d bytes of it", taken, d.Offset)
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package wire
+
+import (
+	"math"
+
+	"github.com/weirfs/weir/engine/internal/bencode"
+)
+
+// The names of the extensions that we speak (BEP 9, 11, 54).
+const (
+	MetadataName = "ut_metadata"
+	PexName      = "ut_pex"
+	DontHaveName = "lt_donthave"
+)
+
+// mostReqq is the most requests at a time that we believe a peer to want.
+const mostReqq = 1 << 16
+
+// ExtensionHandshake is what we read of a peer's extension handshake (BEP 10). What
+// is not there, or makes no sense, is 0.
+type ExtensionHandshake struct {
+	MetadataID, PexID, DontHaveID int // its numbers for our messages
+	MetadataSize                  int
+	Reqq                          int
+	Port                          int
+	YourIP                        []byte
+}
+
+// parseExtensionHandshake reads what can be read; nil if not even the extensions
+// can.
+func parseExtensionHandshake(b []byte) *ExtensionHandshake {
+	var h ExtensionHandshake
+	ids := map[string]*int{MetadataName: &h.MetadataID, PexName: &h.PexID, DontHaveName: &h.DontHaveID}
+	c, named := bencode.New(b), false
+	number := func(to *int, most int64) error {
+		if c.Kind() != bencode.Int {
+			return c.Skip()
+		}
+		n, err := c.Int()
+		if err == nil && n >= 0 && n <= most {
+			*to = int(n)
+		}
+		return err
+	}
+	err := c.Dict(func(key []byte) error {
+		switch string(key) {
+		case "m":
+			if c.Kind() != bencode.Dict {
+				return c.Skip()
+			}
+			named = true
+			return c.Dict(func(name []byte) error {
+				if id := ids[string(name)]; id != nil {
+					return number(id, math.MaxUint8)
+				}
+				return c.Skip()
+			})
+		case "reqq":
+			err := number(&h.Reqq, math.MaxInt64)
+			h.Reqq = min(h.Reqq, mostReqq)
+			return err
+		case "metadata_size":
+			return number(&h.MetadataSize, math.MaxInt32)
+		case "p":
+			return number(&h.Port, math.MaxUint16)
+		case "yourip":
+			if c.Kind() != bencode.String {
+				return c.Skip()
+			}
+			var err error
+			h.YourIP, err = c.String()
+			return err
+		}
+		return c.Skip()
+	})
+	if err != nil && !named {
+		return nil
+	}
+	return &h
+}
+
+// MetadataMessage is a message of BEP 9.
+type MetadataMessage struct {
+	Type, Piece int
+	Data        []byte // what follows the dictionary
+}
+
+func parseMetadata(b []byte) (*MetadataMessage, error) {
+	m := MetadataMessage{Type: -1, Piece: -1}
+	c := bencode.New(b)
+	err := c.Dict(func(key []byte) error {
+		var to *int
+		switch string(key) {
+		case "msg_type":
+			to = &m.Type
+		case "piece":
+			to = &m.Piece
+		default:
+			return c.Skip()
+		}
+		n, err := c.Int()
+		if n > math.MaxInt32 || n < 0 {
+			n = math.MaxInt32
+		}
+		*to = int(n)
+		return err
+	})
+	m.Data = c.Rest()
+	return &m, err
+}

@@ -1,0 +1,250 @@
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/weirfs/weir"
+)
+
+// Bounds on what a peer may send: a message has at most the length that one of its
+// type can have. Lengths count the byte of the type.
+const (
+	blockHead = 9 // type, index, begin
+	hashHead  = 1 + 32 + 4*4
+	// MostHashes is what clients ask for at a time.
+	MostHashes    = 8192
+	mostHashes    = MostHashes + 64    // and a proof
+	mostHandshake = 64 << 10           // an extension handshake; the usual one has 300 bytes
+	mostMetadata  = 2 + 16<<10 + 1<<10 // a piece of it and a dictionary
+	mostPex       = 64 << 10           // BEP 11 allows 100 addresses
+	mostIgnored   = 1 << 20            // of what is passed over
+	mostEarlyBits = 1 + 512<<10        // a bitfield before the number of pieces is known: 2^22
+	firstBuffer   = 4 << 10            // all that a peer costs that sends nothing
+	readBuffer    = 256 << 10          // one system call for many blocks
+	growAfter     = 4                  // blocks
+	arrivalBytes  = 32 << 10           // long messages are read in such steps
+)
+
+// Our numbers for the extensions that we speak (BEP 10).
+const (
+	MetadataID = 1
+	PexID      = 2
+	DontHaveID = 3
+)
+
+// Reader reads the messages that follow the handshake. It is not safe for
+// concurrent use.
+type Reader struct {
+	src    io.Reader
+	r      *bufio.Reader
+	pieces func() int
+	blocks int // read so far, up to growAfter
+}
+
+// NewReader returns a Reader on r. pieces tells how many pieces the torrent has, 0
+// while that is not known.
+func NewReader(r io.Reader, pieces func() int) *Reader {
+	return &Reader{src: r, r: bufio.NewReaderSize(r, firstBuffer), pieces: pieces}
+}
+
+// Buffered reports whether another message may be at hand without waiting.
+func (r *Reader) Buffered() bool { return r.r.Buffered() > 0 }
+
+// Next waits for a message. Any error ends the connection.
+func (r *Reader) Next() (Message, error) {
+	head, err := r.r.Peek(4)
+	if err != nil {
+		return Message{}, err
+	}
+	n := int64(binary.BigEndian.Uint32(head))
+	if n == 0 {
+		_, _ = r.r.Discard(4)
+		return Message{Ignored: true}, nil
+	}
+	if head, err = r.r.Peek(5); err != nil {
+		return Message{}, err
+	}
+	m := Message{Type: pp.MessageType(head[4])}
+	if least, most := r.bounds(m.Type); n < least || n > most {
+		return Message{}, fmt.Errorf("message of type %d and %d bytes: %w", m.Type, n, weir.ErrInvalid)
+	}
+	m.Bytes = int(n)
+	_, _ = r.r.Discard(5)
+	return m, r.fields(&m, int(n)-1)
+}
+
+// bounds returns how long a message of a type may be.
+func (r *Reader) bounds(t pp.MessageType) (least, most int64) {
+	switch t {
+	case pp.Choke, pp.Unchoke, pp.Interested, pp.NotInterested, pp.HaveAll, pp.HaveNone:
+		return 1, 1
+	case pp.Have, pp.Suggest, pp.AllowedFast:
+		return 5, 5
+	case pp.Request, pp.Cancel, pp.Reject:
+		return 13, 13
+	case pp.Port:
+		return 3, 3
+	case pp.Piece:
+		return blockHead, blockHead + weir.BlockBytes
+	case pp.Bitfield:
+		if n := r.pieces(); n > 0 {
+			exact := 1 + (int64(n)+7)/8
+			return exact, exact
+		}
+		return 1, mostEarlyBits
+	case pp.Extended:
+		return 2, mostIgnored
+	case pp.HashRequest, pp.HashReject:
+		return hashHead, hashHead
+	case pp.Hashes:
+		return hashHead, hashHead + mostHashes*32
+	}
+	return 1, mostIgnored
+}
+
+// fields reads the n bytes behind the type.
+func (r *Reader) fields(m *Message, n int) error {
+	switch m.Type {
+	case pp.Choke, pp.Unchoke, pp.Interested, pp.NotInterested, pp.HaveAll, pp.HaveNone:
+		return nil
+	case pp.Have, pp.AllowedFast:
+		return r.numbers(&m.Index)
+	case pp.Request, pp.Cancel, pp.Reject:
+		return r.numbers(&m.Index, &m.Begin, &m.Length)
+	case pp.Piece:
+		return r.piece(m, n)
+	case pp.Bitfield:
+		var err error
+		m.Bits, err = r.bytes(n)
+		return err
+	case pp.Extended:
+		return r.extended(m, n)
+	case pp.HashRequest, pp.Hashes, pp.HashReject:
+		return r.hashes(m, n)
+	}
+	return r.ignore(m, n)
+}
+
+func (r *Reader) ignore(m *Message, n int) error {
+	m.Ignored = true
+	_, err := r.r.Discard(n)
+	return err
+}
+
+// numbers reads one after another.
+func (r *Reader) numbers(to ...*int) error {
+	b, err := r.r.Peek(4 * len(to))
+	if err != nil {
+		return err
+	}
+	for i, n := range to {
+		*n = int(binary.BigEndian.Uint32(b[4*i:]))
+	}
+	_, _ = r.r.Discard(4 * len(to))
+	return nil
+}
+
+// bytes reads n bytes, for which memory is taken as they arrive.
+func (r *Reader) bytes(n int) ([]byte, error) {
+	var b []byte
+	for len(b) < n {
+		step := min(n-len(b), max(arrivalBytes, len(b)))
+		at := len(b)
+		b = append(b, make([]byte, step)...)
+		if _, err := io.ReadFull(r.r, b[at:]); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (r *Reader) piece(m *Message, n int) error {
+	if err := r.numbers(&m.Index, &m.Begin); err != nil {
+		return err
+	}
+	if r.blocks++; r.blocks == growAfter {
+		r.grow()
+	}
+	m.Length = n - 8
+	m.Data = NewBlock(m.Length)
+	if _, err := io.ReadFull(r.r, m.Data.Bytes()); err != nil {
+		m.Data.Free()
+		m.Data = nil
+		return err
+	}
+	return nil
+}
+
+// grow takes the large buffer: this peer sends blocks.
+func (r *Reader) grow() {
+	held, _ := r.r.Peek(r.r.Buffered())
+	r.r = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(held)), r.src), readBuffer)
+	_, _ = r.r.Peek(len(held)) // so that Buffered tells of them
+}
+
+func (r *Reader) extended(m *Message, n int) error {
+	id, err := r.r.ReadByte()
+	if err != nil {
+		return err
+	}
+	m.ExtendedID = int(id)
+	n--
+	var most int
+	switch id {
+	case pp.HandshakeExtendedID:
+		most = mostHandshake
+	case MetadataID:
+		most = mostMetadata
+	case PexID:
+		most = mostPex
+	case DontHaveID:
+		most = 4
+	default:
+		return r.ignore(m, n)
+	}
+	if n > most {
+		return fmt.Errorf("extension message %d of %d bytes: %w", id, n, weir.ErrInvalid)
+	}
+	b, err := r.bytes(n)
+	if err != nil {
+		return err
+	}
+	switch id {
+	case pp.HandshakeExtendedID:
+		m.Handshake = parseExtensionHandshake(b)
+		m.Ignored = m.Handshake == nil // the peer is of use without extensions
+	case MetadataID:
+		m.Metadata, err = parseMetadata(b)
+	default:
+		m.Payload = b
+	}
+	return err
+}
+
+func (r *Reader) hashes(m *Message, n int) error {
+	if (n-(hashHead-1))%32 != 0 {
+		return fmt.Errorf("hashes of %d bytes: %w", n, weir.ErrInvalid)
+	}
+	m.Hash = new(HashMessage)
+	if _, err := io.ReadFull(r.r, m.Hash.Root[:]); err != nil {
+		return err
+	}
+	if err := r.numbers(&m.Hash.BaseLayer, &m.Hash.Index, &m.Hash.Length, &m.Hash.ProofLayers); err != nil {
+		return err
+	}
+	b, err := r.bytes(n - (hashHead - 1))
+	if err != nil || len(b) == 0 {
+		return err
+	}
+	m.Hashes = make([][32]byte, len(b)/32)
+	for i := range m.Hashes {
+		copy(m.Hashes[i][:], b[32*i:])
+	}
+	return nil
+}

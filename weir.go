@@ -102,8 +102,9 @@ func (p Priority) String() string {
 }
 
 // FileInfo describes one file of a torrent as its metainfo names it. Names are
-// validated (no empty name, no "." or "..", no NUL) but otherwise raw: whoever
-// shows them in a file system makes them safe. Two files may have one path, and
+// validated (no empty name, no "." or "..", no NUL), and decoded where the metainfo
+// says how, but otherwise raw, so that they may hold slashes and bytes that are no
+// UTF-8: whoever shows them in a file system makes them safe. Two files may have one path, and
 // the path of a file may be a folder of another.
 type FileInfo struct {
 	Path       []string // components beneath the torrent's folder, at least one
@@ -135,7 +136,7 @@ func (f *FileInfo) Range() Range { return Range{f.Offset, f.Offset + f.Length} }
 // sends the bytes of a gap.
 type TorrentInfo struct {
 	InfoHash    InfoHash
-	Name        string     // raw name from the metainfo, validated like a path component
+	Name        string     // from the metainfo, validated and decoded like a path component
 	PieceLength int64      // bytes, > 0; pieces may be shorter: see PieceRange
 	Length      int64      // bytes in total, padding included
 	Files       []FileInfo // in torrent order, end to end, padding included
@@ -143,6 +144,33 @@ type TorrentInfo struct {
 	Single      bool       // single-file form: Files has one entry, named Name
 	Private     bool       // BEP 27
 	Created     time.Time  // zero when the metainfo does not say
+	Raw         *RawNames  // nil when no name had to be decoded
+}
+
+// RawNames are the names of a torrent that was made in another character set than
+// UTF-8, as they stand in the metainfo.
+type RawNames struct {
+	Name  string
+	Paths map[int][]string // by index into Files, of those that are not the same decoded
+}
+
+// RawName returns the torrent's name as it stands in the metainfo.
+func (t *TorrentInfo) RawName() string {
+	if t.Raw != nil {
+		return t.Raw.Name
+	}
+	return t.Name
+}
+
+// RawPath returns the path of a file as it stands in the metainfo. It has as many
+// components as Path.
+func (t *TorrentInfo) RawPath(file int) []string {
+	if t.Raw != nil {
+		if path, ok := t.Raw.Paths[file]; ok {
+			return path
+		}
+	}
+	return t.Files[file].Path
 }
 
 // NumPieces returns how many pieces the torrent has.

@@ -196,8 +196,7 @@ func (b *builder) grow() (*tree, error) {
 }
 
 // nameKids makes the names in one folder safe and unique and sorts by them.
-// Equal names, which validation should have refused, and a name that is equal to
-// another one's cut form get numbers: folders before files, then in torrent
+// Equal names, and a name that is equal to another one's cut form, get numbers: folders before files, then in torrent
 // order, the first keeps the name.
 func nameKids(kids []kid) {
 	for i := range kids {

@@ -3,6 +3,7 @@ package fs
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -23,11 +24,12 @@ const (
 	escapedEmpty  = "%"
 )
 
-// SafeName turns a raw name from a torrent into one that a folder can hold: 1 to
-// 255 bytes, no '/' and no NUL, neither "." nor "..". A name that is already
-// fine is returned as it is. What has to change is escaped visibly: '/' becomes
-// "%2F", NUL "%00", "." and ".." become "%2E" and "%2E%2E", the empty name "%",
-// and a '%' becomes "%25" where the name would otherwise read like one of these.
+// SafeName turns a raw name from a torrent into one that a folder can hold and a
+// program can show: 1 to 255 bytes of UTF-8, no '/' and no NUL, neither "." nor
+// "..". A name that is already fine is returned as it is. What has to change is
+// escaped visibly: '/' becomes "%2F", NUL "%00", a byte that is no UTF-8 "%80" to
+// "%FF", "." and ".." become "%2E" and "%2E%2E", the empty name "%", and a '%'
+// becomes "%25" where the name would otherwise read like one of these.
 // RawName undoes it. A result longer than 255 bytes is cut, see cutName; that
 // can't be undone.
 func SafeName(raw string) string {
@@ -57,13 +59,24 @@ func RawName(safe string) string {
 	var b strings.Builder
 	b.Grow(len(safe))
 	for i := 0; i < len(safe); i++ {
-		c, ok := escapeAt(safe, i)
-		if !ok {
+		if c, ok := escapeAt(safe, i); ok {
+			b.WriteByte(c)
+			i += 2
+		} else if run := highEscapes(safe[i:]); len(run) > 0 {
+			// A row that is UTF-8 is no escape: SafeName has no reason to write it.
+			for len(run) > 0 {
+				r, n := utf8.DecodeRune(run)
+				if r == utf8.RuneError && n == 1 {
+					b.WriteByte(run[0])
+				} else {
+					b.WriteString(safe[i : i+3*n])
+				}
+				run, i = run[n:], i+3*n
+			}
+			i--
+		} else {
 			b.WriteByte(safe[i])
-			continue
 		}
-		b.WriteByte(c)
-		i += 2
 	}
 	return b.String()
 }
@@ -80,7 +93,21 @@ func plain(raw string) bool {
 			return false
 		}
 	}
-	return true
+	return utf8.ValidString(raw)
+}
+
+// highEscapes decodes the row of escapes from "%80" to "%FF" that s begins with.
+func highEscapes(s string) (row []byte) {
+	const digits = "0123456789ABCDEF"
+	for len(s) >= 3 && s[0] == '%' {
+		high, low := strings.IndexByte(digits, s[1]), strings.IndexByte(digits, s[2])
+		if high < 8 || low < 0 {
+			break
+		}
+		row = append(row, byte(high<<4|low))
+		s = s[3:]
+	}
+	return row
 }
 
 // escapeAt reports which byte the escape at s[i:] stands for.
@@ -112,19 +139,36 @@ func escape(raw string) string {
 	case escapedDot, escapedDotDot, escapedEmpty:
 		return "%25" + raw[1:]
 	}
+	safe := escapeBytes(raw, false)
+	if RawName(safe) != raw {
+		safe = escapeBytes(raw, true)
+	}
+	return safe
+}
+
+// escapeBytes escapes byte by byte; all says that a '%' is escaped before any two
+// hexadecimal digits that RawName may read as a byte of 0x80 and more.
+func escapeBytes(raw string, all bool) string {
 	var b strings.Builder
 	b.Grow(len(raw) + 8)
 	for i := 0; i < len(raw); i++ {
-		switch c := raw[i]; c {
-		case '/':
+		switch c := raw[i]; {
+		case c == '/':
 			b.WriteString("%2F")
-		case 0:
+		case c == 0:
 			b.WriteString("%00")
-		case '%':
-			if _, reads := escapeAt(raw, i); reads {
+		case c == '%':
+			if _, reads := escapeAt(raw, i); reads || all && len(highEscapes(raw[i:])) > 0 {
 				b.WriteString("%25")
 			} else {
 				b.WriteByte(c)
+			}
+		case c >= utf8.RuneSelf:
+			if r, n := utf8.DecodeRuneInString(raw[i:]); r == utf8.RuneError && n == 1 {
+				fmt.Fprintf(&b, "%%%02X", c)
+			} else {
+				b.WriteString(raw[i : i+n])
+				i += n - 1
 			}
 		default:
 			b.WriteByte(c)

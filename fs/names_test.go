@@ -28,7 +28,17 @@ func TestSafeName(t *testing.T) {
 		{"%25", "%2525"},
 		{"%/", "%%2F"},
 		{"../../etc/passwd", "..%2F..%2Fetc%2Fpasswd"},
-		{"\xff\xfe", "\xff\xfe"},
+		{"\xff\xfe", "%FF%FE"},
+		{"caf\xe9.txt", "caf%E9.txt"},
+		{"日本\xb5", "日本%B5"},
+		{"\xe6\x97", "%E6%97"},       // cut in the middle
+		{"%C3%A9.txt", "%C3%A9.txt"}, // an é of a web address: its bytes would be shown as é
+		{"%E9.txt", "%25E9.txt"},
+		{"%C3%A9\xe9", "%C3%A9%E9"},
+		{"\xc3%A9", "%C3%25A9"},
+		{"%C3\xa9", "%25C3%A9"},
+		{"%e9", "%e9"},
+		{"%80%", "%2580%"},
 		{strings.Repeat("a", 255), strings.Repeat("a", 255)},
 		{strings.Repeat("a", 300) + ".mkv", strings.Repeat("a", 234) + "~2de2dc2b16e94c6a.mkv"}, // by sha256sum
 	} {
@@ -56,13 +66,13 @@ func TestSafeNameCutsBetweenCharacters(t *testing.T) {
 }
 
 func FuzzSafeName(f *testing.F) {
-	for _, s := range []string{"", ".", "..", "%", "%2E", "a/b%2Fc", "a\x00%00", "%25%2525", strings.Repeat("é", 200), strings.Repeat("/", 90)} {
+	for _, s := range []string{"", ".", "..", "%", "%2E", "a/b%2Fc", "a\x00%00", "%25%2525", "\xff%FF", "%C3%A9", "\xc3%A9\xa9", strings.Repeat("é", 200), strings.Repeat("/", 90)} {
 		f.Add(s, s+"x")
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
 		sa, sb := fs.SafeName(a), fs.SafeName(b)
 		for _, s := range []string{sa, sb} {
-			if len(s) == 0 || len(s) > fs.NameBytes || strings.ContainsAny(s, "/\x00") || s == "." || s == ".." {
+			if len(s) == 0 || len(s) > fs.NameBytes || strings.ContainsAny(s, "/\x00") || !utf8.ValidString(s) || s == "." || s == ".." {
 				t.Fatalf("not a name: %q", s)
 			}
 		}

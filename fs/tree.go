@@ -74,7 +74,7 @@ func (t *tree) rawPath(n uint32) []string {
 		}
 		n = s.first
 	}
-	path := t.file(n).Path
+	path := t.info.RawPath(int(t.nodes[n].ref))
 	return path[:min(depth, len(path))]
 }
 

@@ -69,7 +69,7 @@ var xattrs = []xattr{
 	}},
 	{"path", ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
 		if s.e == 0 {
-			return []byte(s.info.Name), nil
+			return []byte(s.info.RawName()), nil
 		}
 		return []byte(strings.Join(s.g.rawPath(s.e), "/")), nil
 	}},

@@ -10,9 +10,15 @@ import (
 	"github.com/weirfs/weir"
 )
 
+// fileNames is what is to be done about names when all of them are known.
+type fileNames struct {
+	links     links
+	undecoded undecoded
+}
+
 // readFiles reads the list of n files of a multi-file torrent into t and sets its
 // length.
-func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
+func (l *fileNames) readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 	c := cursor{b: raw}
 	err := c.want('l')
 	switch {
@@ -24,14 +30,16 @@ func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 	// A list of smaller things than files fails below, but takes no memory first.
 	t.Files = make([]weir.FileInfo, 0, min(n, len(raw)/minFileBytes))
 	var r fileReader
-	var links links
-	err = c.list(func() error {
+	return c.list(func() error {
 		f, err := r.read(&c)
 		if err != nil {
 			return fmt.Errorf("file %d: %w", len(t.Files), err)
 		}
 		if r.isLink {
-			links.add(len(t.Files), r.target)
+			l.links.add(len(t.Files), r.target)
+		}
+		if r.chosen() == &r.path && !f.Padding {
+			l.undecoded.addPath(len(t.Files), r.path.raw)
 		}
 		f.Offset = t.Length
 		t.Length += f.Length // both are at most maxLength, so this can't overflow
@@ -43,11 +51,6 @@ func readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 		t.Files = append(t.Files, f)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	links.resolve(t.Files)
-	return nil
 }
 
 // fileReader reads one file after the other and keeps what they can share.

@@ -73,7 +73,7 @@ func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 	}
 	out := *s
 	if err == nil {
-		err = out.take(d, infoBytes, v2, asV2, nil)
+		err = out.take(d, infoBytes, v2, asV2, nil, s.Encoding)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("torrent %s: %w", s.InfoHash, err)
@@ -113,7 +113,8 @@ func (d *infoDict) hasV2() bool { return d.metaVersion == 2 }
 
 // take judges what d says and fills in s, whose InfoHash is known; v2 is the
 // SHA-256 of the dictionary. asV2 takes the v2 half, with such layers as there are.
-func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bool, layers *pieceLayers) error {
+// charsets are labels of those in which the names may be.
+func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bool, layers *pieceLayers, charsets ...string) error {
 	t := &weir.TorrentInfo{
 		InfoHash:    s.InfoHash,
 		PieceLength: d.pieceLength,
@@ -121,11 +122,12 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 		V2:          asV2,
 		Single:      !asV2 && d.files == nil,
 	}
-	name := d.name
-	if len(d.nameUTF8) > 0 && utf8.Valid(d.nameUTF8) {
-		name = d.nameUTF8
+	var names fileNames
+	t.Name = string(d.nameUTF8)
+	if t.Name == "" || len(d.name) > 0 && !utf8.ValidString(t.Name) {
+		t.Name = string(d.name)
+		names.undecoded.addName(t.Name)
 	}
-	t.Name = string(name)
 	if t.Name == "" || t.Name == "." {
 		t.Name = s.InfoHash.String()
 	}
@@ -136,22 +138,30 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 	var roots [][merkle.Size]byte
 	var err error
 	if asV2 {
-		hashes, roots, err = d.takeV2(t, layers)
+		hashes, roots, err = d.takeV2(t, layers, &names)
 	} else {
-		hashes, err = d.takeV1(t)
+		hashes, err = d.takeV1(t, &names)
 	}
 	if err != nil {
 		return err
 	}
 	if d.hasV1() && asV2 {
 		// The other half must agree, whichever is taken.
-		if _, err := d.takeV1(&weir.TorrentInfo{PieceLength: t.PieceLength, Name: t.Name, Single: d.files == nil}); err != nil {
+		if _, err := d.takeV1(&weir.TorrentInfo{PieceLength: t.PieceLength, Name: t.Name, Single: d.files == nil}, &fileNames{}); err != nil {
 			return err
 		}
 	}
 	if d.hasV2() {
 		s.InfoHashV2 = v2
 	}
+	label, dec := names.undecoded.decode(t, append([]string{string(d.encoding)}, charsets...)...)
+	if dec != nil {
+		s.Encoding = label
+		if t.Single {
+			t.Files[0].Path, t.Raw.Paths[0] = []string{t.Name}, []string{t.Raw.Name}
+		}
+	}
+	names.links.resolve(t.Files, dec)
 	s.Info, s.InfoBytes, s.PieceHashes, s.Roots = t, infoBytes, hashes, roots
 	if s.Name == "" {
 		s.Name = t.Name
@@ -161,12 +171,12 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 
 // takeV1 fills t from the v1 half and returns the piece hashes. Of a hybrid
 // torrent the v2 half must say the same.
-func (d *infoDict) takeV1(t *weir.TorrentInfo) ([]byte, error) {
+func (d *infoDict) takeV1(t *weir.TorrentInfo, l *fileNames) ([]byte, error) {
 	var err error
 	if t.Single {
 		err = d.singleFile(t)
 	} else {
-		err = readFiles(t, d.files, d.fileCount)
+		err = l.readFiles(t, d.files, d.fileCount)
 	}
 	if err != nil {
 		return nil, err
@@ -190,7 +200,7 @@ func (d *infoDict) takeV1(t *weir.TorrentInfo) ([]byte, error) {
 
 // takeV2 fills t from the file tree and returns each file's root and, if all are
 // known, the hashes of the pieces.
-func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][merkle.Size]byte, error) {
+func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers, names *fileNames) ([]byte, [][merkle.Size]byte, error) {
 	var size treeSize
 	known := true
 	err := readTree(d.tree, func(f *treeFile) error {
@@ -209,7 +219,7 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][
 		return nil, nil, fmt.Errorf("file tree: no files: %w", weir.ErrInvalid)
 	}
 	t.Files = make([]weir.FileInfo, 0, size.entries)
-	l := treeLayout{t: t, roots: make([][merkle.Size]byte, 0, size.entries)}
+	l := treeLayout{t: t, names: names, roots: make([][merkle.Size]byte, 0, size.entries)}
 	var hashes []byte
 	if known {
 		hashes = make([]byte, 0, size.pieces*merkle.Size)
@@ -230,7 +240,6 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers) ([]byte, [][
 	if err != nil {
 		return nil, nil, fmt.Errorf("file tree: %w", err)
 	}
-	l.links.resolve(t.Files)
 	f := &t.Files[0]
 	t.Single = len(t.Files) == 1 && !f.Padding && len(f.Path) == 1 && f.Path[0] == t.Name
 	return hashes, l.roots, nil

@@ -24,7 +24,8 @@ func (l *links) add(file int, target []byte) { l.all = append(l.all, link{file, 
 // relative to the torrent's folder; some programs wrote them relative to the
 // link's own. What is there in the torrent decides, and where nothing is, BEP 47,
 // as long as the target stays inside.
-func (l *links) resolve(files []weir.FileInfo) {
+// d decodes names, if it is not nil.
+func (l *links) resolve(files []weir.FileInfo, d *decoder) {
 	if len(l.all) == 0 {
 		return
 	}
@@ -38,6 +39,7 @@ func (l *links) resolve(files []weir.FileInfo) {
 		if names == nil {
 			continue
 		}
+		d.decodeTarget(names)
 		fromTop, topInside := walk(nil, names)
 		fromLink, linkInside := walk(f.Path[:len(f.Path)-1], names)
 		switch {

@@ -46,7 +46,11 @@ type Spec struct {
 	// InfoHashV2 is the SHA-256 of the info dictionary of a torrent that has a v2
 	// half (BEP 52); zero if it has none or that is not known.
 	InfoHashV2 [32]byte
-	Name       string // for display, as raw as the metainfo or the magnet has it; may be empty
+	Name       string // for display, as the metainfo or the magnet has it; may be empty
+	// Encoding is the character set in which names were that are no UTF-8, as the
+	// .torrent names it; WithInfo needs it, since it isn't in the info dictionary. Empty
+	// if there was nothing to decode.
+	Encoding string
 
 	// What follows is nil until the metadata is known, that is for magnets and
 	// bare info hashes.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -72,7 +73,7 @@ func (top *topDict) spec() (*Spec, error) {
 		layers, err = readPieceLayers(top.layers)
 	}
 	if err == nil {
-		err = spec.take(d, top.info, v2, !d.hasV1(), layers)
+		err = spec.take(d, top.info, v2, !d.hasV1(), layers, top.encoding, top.codepage)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("torrent %s: %w", spec.InfoHash, err)
@@ -107,6 +108,8 @@ type topDict struct {
 	tiers    trackerTiers
 	seeds    webSeeds
 	created  time.Time
+	encoding string // of names that are no UTF-8
+	codepage string // the same, as a number of Windows's
 }
 
 // readInfo reads the info dictionary at the cursor, which is nearly all of the
@@ -160,6 +163,14 @@ func parseTop(b []byte) (top topDict, err error) {
 			top.tiers.addList(v)
 		case "url-list":
 			top.seeds.addList(v)
+		case "encoding":
+			if label, err := v.str(); err == nil {
+				top.encoding = string(label)
+			}
+		case "codepage":
+			if n, err := v.integer(); err == nil {
+				top.codepage = strconv.FormatInt(n, 10)
+			}
 		case "creation date":
 			top.created = parseDate(v)
 		}

@@ -207,8 +207,8 @@ func (n *treeSize) add(f *treeFile, pieceLength int64) error {
 type treeLayout struct {
 	t     *weir.TorrentInfo
 	roots [][merkle.Size]byte // one for each of t.Files
-	names nameStore
-	links links
+	store nameStore
+	names *fileNames
 }
 
 // gapPath is the path of all gaps, which nobody sees.
@@ -221,9 +221,10 @@ func (l *treeLayout) add(f *treeFile) {
 		l.append(weir.FileInfo{Path: gapPath, Length: t.PieceLength - over, Padding: true}, [merkle.Size]byte{})
 	}
 	if f.link {
-		l.links.add(len(t.Files), f.target)
+		l.names.links.add(len(t.Files), f.target)
 	}
-	l.append(weir.FileInfo{Path: l.names.path(f.path), Length: f.length, Executable: f.exec}, f.root)
+	l.names.undecoded.addPath(len(t.Files), f.path)
+	l.append(weir.FileInfo{Path: l.store.path(f.path), Length: f.length, Executable: f.exec}, f.root)
 }
 
 func (l *treeLayout) append(f weir.FileInfo, root [merkle.Size]byte) {

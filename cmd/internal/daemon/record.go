@@ -32,6 +32,7 @@ type record struct {
 	Dir      []byte     `json:"dir,omitempty"` // path of the folder it is sorted into; none: the root
 	Shown    []byte     `json:"shown"`         // name of its folder
 	Name     []byte     `json:"name,omitempty"`
+	Encoding string     `json:"encoding,omitempty"` // of names that are no UTF-8
 	HashV2   []byte     `json:"hash_v2,omitempty"`
 	Trackers [][]string `json:"trackers,omitempty"`
 	Peers    []string   `json:"peers,omitempty"`
@@ -68,7 +69,7 @@ func (r *record) size() int64 {
 // newRecord takes what is to be kept of a source.
 func newRecord(spec *source.Spec) record {
 	r := record{
-		Version: recordVersion, Added: time.Now().UTC().Truncate(time.Second), Name: []byte(spec.Name),
+		Version: recordVersion, Added: time.Now().UTC().Truncate(time.Second), Name: []byte(spec.Name), Encoding: spec.Encoding,
 		Trackers: spec.Trackers, Peers: spec.Peers, WebSeeds: spec.WebSeeds, Shape: newRecShape(spec.Info),
 	}
 	if spec.InfoHashV2 != [32]byte{} {
@@ -93,6 +94,9 @@ func (r *record) learn(spec *source.Spec) {
 	}
 	if len(r.Name) == 0 {
 		r.Name = []byte(spec.Name)
+	}
+	if r.Encoding == "" {
+		r.Encoding = spec.Encoding
 	}
 	if r.Shape == nil {
 		r.Shape = newRecShape(spec.Info)
@@ -119,7 +123,7 @@ func missing(add []string, lists ...[]string) []string {
 
 // spec returns the source again, without metadata.
 func (r *record) spec(ih weir.InfoHash) *source.Spec {
-	s := &source.Spec{InfoHash: ih, Name: string(r.Name), Trackers: r.Trackers, Peers: r.Peers, WebSeeds: r.WebSeeds}
+	s := &source.Spec{InfoHash: ih, Name: string(r.Name), Encoding: r.Encoding, Trackers: r.Trackers, Peers: r.Peers, WebSeeds: r.WebSeeds}
 	copy(s.InfoHashV2[:], r.HashV2)
 	return s
 }

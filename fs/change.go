@@ -57,6 +57,10 @@ func (f *FS) create(parent fuse.NodeID, name string, by Opener, resp *fuse.Creat
 		return syscall.EROFS
 	}
 	d, err := f.root.makeDraft(in, name, time.Now())
+	if err == syscall.ENOSPC {
+		f.makeRoom()
+		d, err = f.root.makeDraft(in, name, time.Now())
+	}
 	if err != nil {
 		return err
 	}
@@ -83,28 +87,6 @@ func (f *FS) writeDraft(id fuse.HandleID, p []byte, off int64) error {
 	return f.write(h.draft, p, off)
 }
 
-// setattr truncates a draft. What else programs set on a file that they have
-// copied, times for one, is of no use to anybody, and taken without a word.
-func (f *FS) setattr(id fuse.NodeID, valid fuse.SetattrValid, size uint64, a *fuse.Attr) error {
-	if f.opt.Host == nil || !isDraft(id) {
-		return syscall.EROFS
-	}
-	d, err := f.root.draft(id)
-	if err != nil {
-		return err
-	}
-	if valid.Size() {
-		if size > draftBytes {
-			return syscall.EFBIG
-		}
-		if err := f.resize(d, int64(size)); err != nil {
-			return err
-		}
-	}
-	f.draftAttr(a, d)
-	return nil
-}
-
 // flush hands over what was written since the last time. Every close of a
 // descriptor is a flush, so one with nothing new is not worth a word: a shell
 // closes the first one before anybody writes.
@@ -126,19 +108,19 @@ func (f *FS) flush(ctx context.Context, id fuse.HandleID) error {
 	return f.handOver(ctx, h.draft, dir, name)
 }
 
-// handOver gives a draft's content to the host. The draft has no name afterwards.
+// handOver gives a draft's content to the host. The draft is put away first, so that
+// the torrent may have its name.
 func (f *FS) handOver(ctx context.Context, d *draft, dir, name string) error {
 	content := d.takeWritten(dir, name)
 	if content == nil {
 		return nil
 	}
+	f.putAway(d)
 	if err := f.opt.Host.AddFile(ctx, dir, name, content); err != nil && !errors.Is(err, weir.ErrExists) {
 		f.log.Warn("a file that was copied into the mount is refused", "folder", dir, "file", name, "err", err)
 		d.refused()
+		f.putBack(d)
 		return hostError(err)
-	}
-	if in, ok := f.root.unnameDraft(d); ok {
-		f.notifier.folderChanged(in)
 	}
 	return nil
 }
@@ -156,8 +138,10 @@ func (f *FS) mkdir(ctx context.Context, parent fuse.NodeID, name string, resp *f
 	if !folderName(name) {
 		return syscall.EROFS
 	}
-	if f.root.named(in, name) != nil {
-		return syscall.EEXIST
+	if s := f.root.named(in, name); s != nil {
+		if !f.replaceTaken(s) {
+			return syscall.EEXIST
+		}
 	}
 	if ctx == noWait {
 		return errMustWait{}
@@ -230,7 +214,7 @@ func (f *FS) rename(ctx context.Context, parent fuse.NodeID, name string, newPar
 		return syscall.ENOENT
 	case taken == s:
 		return nil
-	case taken != nil:
+	case taken != nil && !f.replaceTaken(taken) && (s.draft == nil || taken.draft == nil):
 		return syscall.EEXIST
 	case s.draft != nil:
 		return f.renameDraft(ctx, s.draft, to, newName)
@@ -258,7 +242,7 @@ func (f *FS) rename(ctx context.Context, parent fuse.NodeID, name string, newPar
 	return nil
 }
 
-// renameDraft gives a draft its name. If that is one that says what to add, and
+// renameDraft gives a draft its name, and takes it from one that has it. If that is one that says what to add, and
 // nobody has the draft open any more, it is handed over.
 func (f *FS) renameDraft(ctx context.Context, d *draft, to *folder, name string) error {
 	complete, ok := draftName(name)
@@ -269,7 +253,12 @@ func (f *FS) renameDraft(ctx context.Context, d *draft, to *folder, name string)
 		if ctx == noWait {
 			return errMustWait{}
 		}
-		return f.handOver(ctx, d, f.root.pathOf(to), name)
+		if err := f.handOver(ctx, d, f.root.pathOf(to), name); err != nil {
+			return err
+		}
+	}
+	if old := f.root.named(to, name); old != nil && old.draft != nil && old.draft != d {
+		f.dropDraft(old.draft)
 	}
 	f.chores.poke()
 	return f.root.renameDraft(d, to, name)

@@ -25,7 +25,8 @@ import (
 // fakeHost does to the tree what it is asked for, and notes it. A file whose content
 // is "bad" is refused, any other one becomes a torrent that is named after it.
 type fakeHost struct {
-	fs *fs.FS
+	fs        *fs.FS
+	wholeName bool // torrents are named like their files, extension and all
 
 	mu   sync.Mutex
 	done []string
@@ -51,7 +52,10 @@ func (h *fakeHost) AddFile(_ context.Context, dir, name string, content []byte) 
 	if string(content) == "bad" {
 		return fmt.Errorf("torrent %s: %w", name, weir.ErrInvalid)
 	}
-	shown := strings.TrimSuffix(name, filepath.Ext(name))
+	shown := name
+	if !h.wholeName {
+		shown = strings.TrimSuffix(name, filepath.Ext(name))
+	}
 	_, err := h.fs.AddAt(dir, shown, fs.NewFakeTorrent(small(shown)))
 	return err
 }

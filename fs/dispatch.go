@@ -140,7 +140,7 @@ func (l *loop) answer(req fuse.Request) {
 			if r.Dir {
 				err = l.fs.openDir(ctx, r.Node, &resp)
 			} else {
-				err = l.fs.openFile(ctx, r.Node, r.Flags, Opener{PID: r.Pid, UID: r.Uid}, &resp)
+				err = l.fs.openFile(ctx, r.Node, r.Flags, l.fs.opener(r.Pid, r.Uid), &resp)
 			}
 			if err == nil {
 				r.Respond(&resp)

@@ -13,14 +13,14 @@ func (l *loop) answerChange(req fuse.Request) bool {
 	switch r := req.(type) {
 	case *fuse.CreateRequest:
 		var resp fuse.CreateResponse
-		err := l.fs.create(r.Node, r.Name, Opener{PID: r.Pid, UID: r.Uid}, &resp)
+		err := l.fs.create(r.Node, r.Name, l.fs.opener(r.Pid, r.Uid), &resp)
 		finish(r, err, func() { r.Respond(&resp) })
 	case *fuse.WriteRequest:
 		err := l.fs.writeDraft(r.Handle, r.Data, r.Offset)
 		finish(r, err, func() { r.Respond(&fuse.WriteResponse{Size: len(r.Data)}) })
 	case *fuse.SetattrRequest:
 		var resp fuse.SetattrResponse
-		err := l.fs.setattr(r.Node, r.Valid, r.Size, &resp.Attr)
+		err := l.fs.setattr(r, &resp.Attr)
 		finish(r, err, func() { r.Respond(&resp) })
 	case *fuse.SetxattrRequest:
 		// Programs that copy attributes, too, take this for an answer.

@@ -42,17 +42,20 @@ func draftName(name string) (complete, ok bool) {
 }
 
 // draft is a file that is being copied into the mount. It is in memory, and gone
-// when what it says was added.
+// soon after what it says was added.
 type draft struct {
 	id fuse.NodeID
 
-	slot *slot // nil when it has no name any more; guarded by root.mu
+	// Guarded by root.mu.
+	slot  *slot // nil when it has no name any more
+	taken bool  // the slot is among its folder's taken ones
 
 	mu      sync.Mutex
 	data    []byte
 	written bool // since it was handed over
 	open    int  // handles
 	touched time.Time
+	attr    draftAttrs
 	// where it was when it was handed over
 	lastDir, lastName string
 }
@@ -62,7 +65,7 @@ func (r *root) makeDraft(in *folder, name string, now time.Time) (*draft, error)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case in.byName[name] != nil:
+	case in.byName[name] != nil, in.taken[name] != nil:
 		return nil, syscall.EEXIST
 	case len(r.drafts) >= draftFiles:
 		return nil, syscall.ENOSPC
@@ -73,7 +76,7 @@ func (r *root) makeDraft(in *folder, name string, now time.Time) (*draft, error)
 			r.draftID = firstDraft
 		}
 	}
-	d := &draft{id: r.draftID, touched: now}
+	d := &draft{id: r.draftID, touched: now, attr: draftAttrs{mode: 0o644, mtime: now}}
 	r.draftID++ // the kernel may still know the last ones
 	if r.draftID > lastDraft {
 		r.draftID = firstDraft
@@ -93,24 +96,29 @@ func (r *root) unnameDraft(d *draft) (in fuse.NodeID, ok bool) {
 		return 0, false
 	}
 	in = d.slot.in.id
-	r.drop(d.slot)
+	r.dropDraftSlot(d)
 	d.slot = nil
 	return in, true
 }
 
-// renameDraft gives a draft another place.
+// renameDraft gives a draft another place, which is nobody's or that of a file that
+// was handed over.
 func (r *root) renameDraft(d *draft, in *folder, name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case d.slot == nil:
 		return syscall.ENOENT
-	case in.byName[name] != nil:
+	case in.byName[name] != nil && !d.taken:
 		return syscall.EEXIST
 	}
-	r.drop(d.slot)
+	r.dropDraftSlot(d)
 	d.slot = &slot{in: in, name: name, draft: d}
-	r.put(d.slot)
+	if d.taken {
+		d.slot.putTaken()
+	} else {
+		r.put(d.slot)
+	}
 	return nil
 }
 
@@ -153,22 +161,12 @@ func (r *root) allDrafts() []*draft {
 	return all
 }
 
-func (f *FS) draftAttr(a *fuse.Attr, d *draft) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f.fill(a, d.id, d.touched)
-	a.Valid = 0
-	a.Mode = 0o644
-	a.Nlink = 1
-	a.Size = uint64(len(d.data))
-	a.Blocks = (a.Size + 511) / 512
-}
-
 // resize makes the draft size bytes long.
 func (f *FS) resize(d *draft, size int64) error {
 	if size < 0 || size > draftBytes {
 		return syscall.EFBIG
 	}
+	f.roomFor(d, size)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	grows := size - int64(len(d.data))
@@ -181,9 +179,24 @@ func (f *FS) resize(d *draft, size int64) error {
 	} else {
 		d.data = d.data[:size]
 	}
-	d.written = true
-	d.touched = time.Now()
+	d.wrote(time.Now())
 	return nil
+}
+
+// wrote notes a change of the content. The caller has d.mu.
+func (d *draft) wrote(now time.Time) {
+	d.written = true
+	d.touched, d.attr.mtime = now, now
+}
+
+// roomFor makes room for a draft of size bytes, if there is too little.
+func (f *FS) roomFor(d *draft, size int64) {
+	d.mu.Lock()
+	grows := size - int64(len(d.data))
+	d.mu.Unlock()
+	if f.draftSum.Load()+grows > allDraftBytes {
+		f.makeRoom()
+	}
 }
 
 // write puts p into the draft at off.
@@ -205,8 +218,7 @@ func (f *FS) write(d *draft, p []byte, off int64) error {
 		return syscall.EIO
 	}
 	copy(d.data[off:], p)
-	d.written = true
-	d.touched = time.Now()
+	d.wrote(time.Now())
 	return nil
 }
 
@@ -260,8 +272,8 @@ func (d *draft) closed() bool {
 	return d.open == 0
 }
 
-// closeDraft is called when a handle of d is closed. With the last one a draft
-// goes that should have been complete, or has no name any more.
+// closeDraft is called when a handle of d is closed. With the last one a draft goes
+// that was refused, or has no name any more.
 func (f *FS) closeDraft(d *draft) {
 	d.mu.Lock()
 	d.open--
@@ -271,13 +283,16 @@ func (f *FS) closeDraft(d *draft) {
 	if open > 0 {
 		return
 	}
-	if _, name, ok := f.root.placeOf(d); ok {
-		if complete, _ := draftName(name); !complete {
-			f.chores.poke() // it waits for its rename
-			return
-		}
+	_, name, ok := f.root.placeOf(d)
+	complete, _ := draftName(name)
+	switch {
+	case !ok, complete && d.hasWritten():
+		f.dropDraft(d)
+		return
+	case complete:
+		f.putAway(d)
 	}
-	f.dropDraft(d)
+	f.chores.poke() // it waits for its rename, or to be forgotten
 }
 
 // dropDraft takes a draft's name away, and its content if nobody has it open.
@@ -299,22 +314,29 @@ func (f *FS) dropDraft(d *draft) {
 	}
 }
 
-// forgetDrafts drops those that nobody finishes.
+// forgetDrafts drops those that nobody finishes, and those that are done with.
 func (f *FS) forgetDrafts(now time.Time) (next time.Duration) {
 	for _, d := range f.root.allDrafts() {
+		named, taken := f.root.stateOf(d)
+		stay := draftIdle
+		if taken {
+			stay = takenFor
+		}
 		d.mu.Lock()
-		open, left := d.open, d.touched.Add(draftIdle).Sub(now)
+		open, left := d.open, d.touched.Add(stay).Sub(now)
 		d.mu.Unlock()
 		if open > 0 {
 			continue
 		}
-		if left > 0 {
+		if named && left > 0 {
 			next = sooner(next, left)
 			continue
 		}
-		dir, name, _ := f.root.placeOf(d)
-		f.log.Warn("a file that was copied into the mount is dropped: nobody gave it its name", "folder", dir, "file", name,
-			"want", fmt.Sprintf("a name with %s at its end", strings.Join(draftExts, ", ")))
+		if named && !taken {
+			dir, name, _ := f.root.placeOf(d)
+			f.log.Warn("a file that was copied into the mount is dropped: nobody gave it its name", "folder", dir, "file", name,
+				"want", fmt.Sprintf("a name with %s at its end", strings.Join(draftExts, ", ")))
+		}
 		f.dropDraft(d)
 	}
 	return next

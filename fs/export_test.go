@@ -8,6 +8,17 @@ import (
 // ShowHidden shows what was hidden and is due then.
 func ShowHidden(f *FS, now time.Time) { f.showHidden(now) }
 
+// ForgetDrafts drops files that were copied in and are due then.
+func ForgetDrafts(f *FS, now time.Time) { f.forgetDrafts(now) }
+
+// Drafts returns how many files are being copied in, or were just now.
+func Drafts(f *FS) int { return len(f.root.allDrafts()) }
+
+// LookAgain lets looks into a torrent wait again.
+func LookAgain(f *FS, t *FakeTorrent) {
+	f.root.byInfoHash(t.ih).late.note(0, time.Now().Add(-lateLookFor))
+}
+
 // FakeName returns the name in a fake torrent's metadata.
 func FakeName(t *FakeTorrent) string { return t.info.Name }
 

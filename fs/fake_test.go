@@ -33,6 +33,10 @@ type FakeTorrent struct {
 	Opened atomic.Int32      // files that are open now
 	Waits  atomic.Int32      // ReadAt calls that wait now
 	Infos  atomic.Int32      // Info calls so far
+	Looks  atomic.Int32      // WaitInfo calls so far
+	Peers  atomic.Int32      // connected, beside those that Status makes up
+
+	left atomic.Int64 // how long the last WaitInfo might wait, ns
 
 	mu      sync.Mutex
 	held    []bool
@@ -165,10 +169,14 @@ func (t *FakeTorrent) Outline() (Outline, bool) {
 
 // Status counts the range's bytes as peers, so that tests see what is asked for.
 func (t *FakeTorrent) Status(r weir.Range) Status {
-	return Status{Peers: int(r.Len()), Seeds: 1, Availability: 1.5, State: "warm", Wait: "no peer has it"}
+	return Status{Peers: int(r.Len()) + int(t.Peers.Load()), Seeds: 1, Availability: 1.5, State: "warm", Wait: "no peer has it"}
 }
 
 func (t *FakeTorrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
+	if end, ok := ctx.Deadline(); ok {
+		t.left.Store(int64(time.Until(end)))
+	}
+	t.Looks.Add(1)
 	t.mu.Lock()
 	fail := t.fail
 	t.mu.Unlock()
@@ -209,6 +217,9 @@ func (t *FakeTorrent) OpenFile(index int, by Opener) (File, error) {
 	t.Opened.Add(1)
 	return &fakeFile{t: t, r: t.info.Files[index].Range()}, nil
 }
+
+// Left returns how long the last wait for metadata might have taken.
+func (t *FakeTorrent) Left() time.Duration { return time.Duration(t.left.Load()) }
 
 // Refuse makes OpenFile fail with err.
 func (t *FakeTorrent) Refuse(err error) { t.change(func() { t.refuse = err }) }

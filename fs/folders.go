@@ -49,6 +49,7 @@ type folder struct {
 	order   []*slot
 	byName  map[string]*slot
 	subdirs int
+	taken   map[string]*slot // of drafts that were handed over: see putAway
 }
 
 // slot is a name in a folder: of a torrent's folder, a sorting folder, a draft,
@@ -230,6 +231,9 @@ func (r *root) removeFolder(dir string) (*slot, error) {
 	case len(d.order) > 0:
 		return nil, fmt.Errorf("remove folder %q: there is something in it, %q for one: %w", dir, d.order[0].name, weir.ErrInUse)
 	}
+	for _, s := range d.taken {
+		s.draft.slot = nil
+	}
 	prefix, _ := splitNode(d.id)
 	delete(r.byPrefix, prefix)
 	r.drop(d.slot)
@@ -285,7 +289,10 @@ func (r *root) folder(id fuse.NodeID) *folder {
 func (r *root) named(in *folder, name string) *slot {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return in.byName[name]
+	if s := in.byName[name]; s != nil {
+		return s
+	}
+	return in.taken[name]
 }
 
 // isThere reports whether a name is in its folder, again.

@@ -254,6 +254,51 @@ func TestDraftsAreForgotten(t *testing.T) {
 	}
 }
 
+// More files than may be there at once, and more bytes, can be copied in one after
+// another: what was handed over gives way.
+func TestTakenGiveWay(t *testing.T) {
+	f := New(Options{Host: takingHost{}})
+	copyIn := func(name string, size int64) error {
+		t.Helper()
+		var resp fuse.CreateResponse
+		if err := f.create(fuse.RootID, name, Opener{}, &resp); err != nil {
+			return err
+		}
+		err := f.writeDraft(resp.Handle, []byte("x"), size-1)
+		if err == nil {
+			err = f.flush(context.Background(), resp.Handle)
+		}
+		f.release(resp.Handle)
+		return err
+	}
+	for i := range draftFiles + 10 {
+		if err := copyIn(fmt.Sprint(i, ".txt"), 10); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	others := allDraftBytes - f.draftSum.Load() - 100
+	f.draftSum.Add(others)
+	if err := copyIn("1.torrent", 150); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(namesIn(t, f, fuse.RootID)); n != 0 || f.draftSum.Load() != others+150 {
+		t.Errorf("%d names, %d bytes", n, f.draftSum.Load())
+	}
+	var resp fuse.LookupResponse
+	if err := f.lookup(noWait, fuse.RootID, "1009.txt", &resp); err != syscall.ENOENT {
+		t.Errorf("one that gave way: %v", err)
+	}
+	f.forgetDrafts(time.Now().Add(time.Hour))
+	if n := f.draftSum.Load() - others; n != 0 || len(f.root.drafts) != 0 {
+		t.Errorf("%d bytes are left, in %d files", n, len(f.root.drafts))
+	}
+}
+
+// takingHost takes every file and adds nothing.
+type takingHost struct{ Host }
+
+func (takingHost) AddFile(context.Context, string, string, []byte) error { return nil }
+
 // noHost refuses everything that is not an embedded nil.
 type noHost struct{ Host }
 

@@ -78,15 +78,16 @@ type FS struct {
 	opt Options
 	log *slog.Logger
 
-	root     *root
-	trees    trees
-	hiding   hiding
-	draftSum atomic.Int64 // bytes in drafts
-	handles  handles
-	waits    waits
-	totals   totals
-	notifier *notifier
-	chores   chores
+	root      *root
+	trees     trees
+	hiding    hiding
+	draftSum  atomic.Int64 // bytes in drafts
+	handles   handles
+	waits     waits
+	processes processes
+	totals    totals
+	notifier  *notifier
+	chores    chores
 
 	// base is the ancestor of every wait's context; stop ends it with a reason.
 	base context.Context

@@ -40,8 +40,9 @@ type Host interface {
 
 // Opener says who opens a file.
 type Opener struct {
-	PID uint32 // of the thread, 0 if the kernel does not say
-	UID uint32
+	PID     uint32 // of the process, or the thread if its process can't be told; 0 if the kernel does not say
+	UID     uint32
+	Program string // name of the process's main thread, "" if it can't be told
 }
 
 // Status says how a torrent does, for extended attributes.
@@ -66,7 +67,8 @@ type Wait struct {
 	Torrent weir.InfoHash
 	Path    string     // beneath the mount, '/' between names
 	Range   weir.Range // of the file's bytes; empty for a look into a folder
-	PID     uint32     // of the thread, 0 if unknown
+	PID     uint32     // of the process, 0 if unknown
+	Program string     // its name, "" if it can't be told
 	Since   time.Time
 }
 
@@ -74,7 +76,8 @@ type Wait struct {
 type HandleInfo struct {
 	Torrent weir.InfoHash
 	Path    string // beneath the mount
-	PID     uint32 // of the thread that opened it; it may have been handed on
+	PID     uint32 // of the process that opened it; it may have ended, or handed the file on
+	Program string // its name, "" if it could not be told
 	Opened  time.Time
 	Ahead   int64 // bytes that are wanted ahead of the reader, if the File tells it (method Ahead)
 }

@@ -78,6 +78,7 @@ func readerStopped(pid uint32) bool {
 
 // threadStatus is what matters of /proc/PID/status.
 type threadStatus struct {
+	process          uint32 // that the thread belongs to
 	state            byte   // 'R', 'S', 'D', 'Z', …
 	pending          uint64 // signals, of the thread and of its process
 	blocked, ignored uint64
@@ -106,6 +107,10 @@ func parseStatus(b []byte) threadStatus {
 		case "State":
 			if len(value) > 0 {
 				s.state = value[0]
+			}
+		case "Tgid":
+			if id, err := strconv.ParseUint(string(value), 10, 32); err == nil {
+				s.process = uint32(id)
 			}
 		case "SigPnd", "ShdPnd":
 			s.pending |= parseMask(value)

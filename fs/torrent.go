@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type torrent struct {
 	entries atomic.Int32              // files and folders in it, likewise
 	used    atomic.Int64              // when somebody looked inside, seconds since 1970
 	hidden  hidden
+	late    lateLook
 
 	mu      sync.Mutex
 	growing *growth // nil when nobody began, or what had grown was forgotten
@@ -84,10 +86,27 @@ func (f *FS) tree(ctx context.Context, t *torrent) (*tree, error) {
 			return growing.g, growing.err
 		}
 		var err error
-		if info, err = t.src.WaitInfo(ctx); err != nil {
+		if info, err = f.waitInfo(ctx, t); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// waitInfo waits for a magnet's metadata, no longer than a look may.
+func (f *FS) waitInfo(ctx context.Context, t *torrent) (*weir.TorrentInfo, error) {
+	if t.late.again(t.peers, time.Now()) {
+		return nil, context.DeadlineExceeded
+	}
+	look, cancel := context.WithTimeout(ctx, f.deadline/lookShare)
+	defer cancel()
+	info, err := t.src.WaitInfo(look)
+	if errors.Is(look.Err(), context.DeadlineExceeded) {
+		t.late.note(t.peers(), time.Now())
+		if err != nil && ctx.Err() == nil {
+			err = context.DeadlineExceeded
+		}
+	}
+	return info, err
 }
 
 // grow has the tree made, on a goroutine of its own, since a reader who loses

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"path"
 	"slices"
+	"time"
 )
 
 // What the mount is used for at the moment, for those who look.
@@ -19,6 +20,10 @@ func (f *FS) Waiting() []Wait {
 		wait := Wait{Torrent: w.t.ih, Path: f.root.where(w.t), Range: w.in, PID: w.pid, Since: w.since}
 		if w.h != nil {
 			wait.Path = path.Join(wait.Path, w.h.path)
+			wait.PID, wait.Program = w.h.by.PID, w.h.by.Program
+		}
+		if p, ok := f.processes.of(w.pid, time.Now()); ok {
+			wait.PID, wait.Program = p.pid, p.name
 		}
 		all = append(all, wait)
 	}
@@ -32,7 +37,7 @@ func (f *FS) Handles() []HandleInfo {
 	var all []HandleInfo
 	for _, h := range f.handles.all() {
 		if h.t != nil {
-			info := HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.where(h.t), h.path), PID: h.by.PID, Opened: h.opened}
+			info := HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.where(h.t), h.path), PID: h.by.PID, Program: h.by.Program, Opened: h.opened}
 			if file, tells := h.file.(interface{ Ahead() int64 }); tells {
 				info.Ahead = file.Ahead()
 			}

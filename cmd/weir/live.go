@@ -83,7 +83,7 @@ func shareText(have, size int64) string {
 // programText names who opened or reads something.
 func programText(name string, pid int) string {
 	if name == "" {
-		name = "a program that has ended"
+		name = "a program that can't be told"
 	}
 	if pid == 0 {
 		return "the kernel"

@@ -118,7 +118,7 @@ func TestTexts(t *testing.T) {
 		{cut("abc", 0), "abc"},
 		{printable("a\x1b[2Jb\nc\u0085"), "a�[2Jb�c�"},
 		{printable("ü 字"), "ü 字"},
-		{programText("", 7), "a program that has ended (process 7)"},
+		{programText("", 7), "a program that can't be told (process 7)"},
 		{programText("", 0), "the kernel"},
 	} {
 		if c.got != c.want {

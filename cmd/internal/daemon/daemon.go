@@ -45,6 +45,7 @@ type Options struct {
 	Control       string            // path of the control socket; "": none
 	ByHash        bool              // by-hash/<info hash> in the mount opens any torrent
 	Watch         []string          // folders whose .torrent and .magnet files are added
+	WatchEvery    time.Duration     // how often they are listed, besides what inotify tells; 0: 20 s
 	Metrics       string            // address of HTTP for Prometheus; "": none
 	Pprof         bool              // serve profiles there too
 	Peers         []string          // host:port, asked about every torrent

@@ -155,9 +155,9 @@ func outside(run [2]int, others [][2]int) [][2]int {
 	return append(gaps, [2]int{at, run[1]})
 }
 
-// Unpin implements control.Mount.
-func (d *Daemon) Unpin(ctx context.Context, p string) (int64, error) {
-	targets, err := d.resolve(ctx, p, func(*entry) {})
+// Unpin implements control.Mount. It never waits.
+func (d *Daemon) Unpin(_ context.Context, p string) (int64, error) {
+	targets, err := d.resolveKnown(p)
 	if err != nil {
 		return 0, err
 	}
@@ -174,9 +174,9 @@ func (d *Daemon) Unpin(ctx context.Context, p string) (int64, error) {
 	return before - d.cache.Stat().PinnedBytes, nil
 }
 
-// Evict implements control.Mount.
-func (d *Daemon) Evict(ctx context.Context, p string) (int64, error) {
-	targets, err := d.resolve(ctx, p, func(*entry) {})
+// Evict implements control.Mount. It never waits.
+func (d *Daemon) Evict(_ context.Context, p string) (int64, error) {
+	targets, err := d.resolveKnown(p)
 	if err != nil {
 		return 0, err
 	}

@@ -86,6 +86,28 @@ func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([
 	return targets, nil
 }
 
+// resolveKnown returns what a path names, without the torrents whose metadata is
+// unknown: nothing of them can be held or pinned.
+func (d *Daemon) resolveKnown(p string) ([]*target, error) {
+	list, inside, err := d.find(p)
+	if err != nil {
+		return nil, err
+	}
+	var targets []*target
+	for _, e := range list {
+		info := e.Info()
+		if info == nil {
+			continue
+		}
+		t := newTarget(e, info, inside)
+		if t == nil {
+			return nil, fmt.Errorf("nothing in %q is called %q: %w", e.path(), inside, weir.ErrNotFound)
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
 // newTarget returns nil if a torrent has nothing at a path.
 func newTarget(e *entry, info *weir.TorrentInfo, inside string) *target {
 	t := &target{entry: e, info: info}

@@ -153,7 +153,7 @@ func (d *Daemon) Handles() []api.Handle {
 }
 
 func viewHandle(h fs.HandleInfo) api.Handle {
-	return api.Handle{Path: h.Path, PID: int(h.PID), Program: programName(h.PID), Opened: h.Opened.UTC(), Ahead: h.Ahead}
+	return api.Handle{Path: h.Path, PID: int(h.PID), Program: h.Program, Opened: h.Opened.UTC(), Ahead: h.Ahead}
 }
 
 // Waits implements control.Mount.
@@ -167,7 +167,7 @@ func (d *Daemon) Waits() []api.Wait {
 
 func (d *Daemon) viewWait(w fs.Wait) api.Wait {
 	v := api.Wait{
-		Path: w.Path, Off: w.Range.Off, Bytes: w.Range.Len(), PID: int(w.PID), Program: programName(w.PID),
+		Path: w.Path, Off: w.Range.Off, Bytes: w.Range.Len(), PID: int(w.PID), Program: w.Program,
 		Seconds: time.Since(w.Since).Seconds(), For: "peers to send it",
 	}
 	if v.Bytes == 0 {
@@ -179,18 +179,6 @@ func (d *Daemon) viewWait(w fs.Wait) api.Wait {
 		}
 	}
 	return v
-}
-
-// programName returns the name of a thread, as the kernel has it.
-func programName(pid uint32) string {
-	if pid == 0 {
-		return ""
-	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
 }
 
 // Status implements control.Mount. It waits for nothing.

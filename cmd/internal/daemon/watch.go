@@ -1,10 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -25,6 +25,11 @@ const (
 	patience = 30 * time.Second
 )
 
+// watchEvery is how often watched folders are listed. inotify tells at once, but not of
+// what other machines write to NFS and SMB shares, not of most FUSE mounts, and of
+// nothing once a folder was replaced by another one.
+const watchEvery = 20 * time.Second
+
 // watchedFile is a file of a watched folder that has changed and is not read yet.
 type watchedFile struct {
 	due   time.Time // when it is read, unless it changes before
@@ -42,25 +47,25 @@ func (d *Daemon) watch() error {
 		return fmt.Errorf("watch folders: %w", err)
 	}
 	pending := map[string]watchedFile{}
+	var folders []*watchedFolder
 	for _, dir := range d.opt.Watch {
 		// First watched, then listed: nothing falls between.
 		err := w.Add(dir)
-		var there []os.DirEntry
+		f := &watchedFolder{dir: dir}
 		if err == nil {
-			there, err = os.ReadDir(dir)
+			var changed []string
+			if changed, err = f.take(lookAt(dir)); err == nil {
+				f.notePending(pending, changed, time.Now())
+			}
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("watch folder %s: %w: name a folder that you may read", dir, err), w.Close())
 		}
-		for _, f := range there {
-			if path := filepath.Join(dir, f.Name()); watched(path) {
-				pending[path] = watchedFile{due: time.Now(), since: time.Now()}
-			}
-		}
+		folders = append(folders, f)
 	}
 	d.behind.Go(func() {
 		defer func() { _ = w.Close() }() // nothing was written
-		d.followFolders(w, pending)
+		d.followFolders(w, folders, pending)
 	})
 	return nil
 }
@@ -74,9 +79,13 @@ func watched(path string) bool {
 }
 
 // followFolders adds files once nobody has written to them for a moment.
-func (d *Daemon) followFolders(w *fsnotify.Watcher, pending map[string]watchedFile) {
+func (d *Daemon) followFolders(w *fsnotify.Watcher, folders []*watchedFolder, pending map[string]watchedFile) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	every := cmp.Or(d.opt.WatchEvery, watchEvery)
+	look := time.NewTicker(every)
+	defer look.Stop()
+	listed := make(chan listing, len(folders)) // none is listed twice at a time
 	for {
 		select {
 		case <-d.ctx.Done():
@@ -87,14 +96,22 @@ func (d *Daemon) followFolders(w *fsnotify.Watcher, pending map[string]watchedFi
 			if now := time.Now(); watched(ev.Name) && ev.Op&(fsnotify.Create|fsnotify.Write|fsnotify.Rename) != 0 {
 				pending[ev.Name] = watchedFile{due: now.Add(settle), since: now}
 			}
+		case <-look.C:
+			for _, f := range folders {
+				f.list(listed)
+			}
+		case got := <-listed:
+			d.lookedAt(w, got, pending)
 		case <-timer.C:
 			now := time.Now()
 			for path, f := range pending {
 				if now.Before(f.due) {
 					continue
 				}
+				state, _ := stateOf(path)
 				if d.addWatched(path, now.Sub(f.since) > patience) {
 					delete(pending, path)
+					noteRead(folders, path, state)
 				} else {
 					f.due = now.Add(10 * settle)
 					pending[path] = f

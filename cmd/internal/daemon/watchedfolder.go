@@ -1,0 +1,142 @@
+package daemon
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// watchedFolder is a folder whose files are added, and what was seen there last. It is
+// for the goroutine that follows the folders.
+type watchedFolder struct {
+	dir     string
+	self    os.FileInfo          // nil while the folder is not there
+	files   map[string]fileState // by name
+	busy    bool                 // it is being listed
+	missing bool                 // and the log knows
+}
+
+// fileState tells whether a file has changed.
+type fileState struct {
+	size  int64
+	mtime time.Time
+}
+
+// listing is what a look at a folder brought.
+type listing struct {
+	of    *watchedFolder
+	self  os.FileInfo
+	files map[string]fileState
+	err   error
+}
+
+// list looks at the folder, on a goroutine of its own, and sends what it finds to
+// listed, which has room for it. A
+// share whose server is gone may let it wait for ever: it is not waited for at the
+// end, and changes nothing.
+func (f *watchedFolder) list(listed chan<- listing) {
+	if f.busy {
+		return
+	}
+	f.busy = true
+	go func() {
+		l := lookAt(f.dir)
+		l.of = f
+		listed <- l
+	}()
+}
+
+// lookAt lists the files of a folder that are to be added.
+func lookAt(dir string) listing {
+	self, err := os.Stat(dir)
+	if err != nil {
+		return listing{err: err}
+	}
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		return listing{err: err}
+	}
+	l := listing{self: self, files: make(map[string]fileState)}
+	for _, e := range there {
+		if !watched(e.Name()) {
+			continue
+		}
+		if state, err := stateOf(filepath.Join(dir, e.Name())); err == nil { // else it is gone again
+			l.files[e.Name()] = state
+		}
+	}
+	return l
+}
+
+func stateOf(path string) (fileState, error) {
+	info, err := os.Lstat(path) // links are not followed
+	if err != nil {
+		return fileState{}, err
+	}
+	return fileState{info.Size(), info.ModTime()}, nil
+}
+
+// noteRead remembers how a file was when it was read, so that the next look finds
+// nothing new.
+func noteRead(folders []*watchedFolder, path string, state fileState) {
+	for _, f := range folders {
+		if f.dir == filepath.Dir(path) && f.files != nil {
+			f.files[filepath.Base(path)] = state
+		}
+	}
+}
+
+// take returns the names of files that are new or have changed since the last look.
+func (f *watchedFolder) take(l listing) (changed []string, err error) {
+	f.busy = false
+	if l.err != nil {
+		f.self = nil
+		return nil, l.err
+	}
+	for name, state := range l.files {
+		if old, ok := f.files[name]; !ok || old != state {
+			changed = append(changed, name)
+		}
+	}
+	f.self, f.files = l.self, l.files
+	return changed, nil
+}
+
+// notePending has files read at the next look at what is pending.
+func (f *watchedFolder) notePending(pending map[string]watchedFile, names []string, now time.Time) {
+	for _, name := range names {
+		path := filepath.Join(f.dir, name)
+		if _, ok := pending[path]; !ok {
+			pending[path] = watchedFile{due: now, since: now}
+		}
+	}
+}
+
+// lookedAt takes what a look at a folder brought. A folder that is another one now is
+// watched anew.
+func (d *Daemon) lookedAt(w *fsnotify.Watcher, l listing, pending map[string]watchedFile) {
+	f := l.of
+	before := f.self
+	changed, err := f.take(l)
+	if err != nil {
+		if !f.missing {
+			d.log.Warn("a watched folder can't be read; weir looks for it again and again", "folder", f.dir, "err", err)
+		}
+		f.missing = true
+		return
+	}
+	f.missing = false
+	if before == nil || !os.SameFile(before, f.self) {
+		// The old one's watch may be gone already.
+		if err := w.Remove(f.dir); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
+			d.log.Debug("watched folder", "folder", f.dir, "err", err)
+		}
+		if err := w.Add(f.dir); err != nil {
+			d.log.Debug("watched folder: changes are seen by looking only", "folder", f.dir, "err", err)
+		}
+	}
+	f.notePending(pending, changed, time.Now())
+}

@@ -134,6 +134,10 @@ func (f *FileInfo) Range() Range { return Range{f.Offset, f.Offset + f.Length} }
 // it. The gap behind such a file, up to the next piece, is an entry of Files with
 // Padding, unless no bytes follow: the last piece ends with the torrent. No peer
 // sends the bytes of a gap.
+//
+// With Padded the same goes for the padding of a v1 torrent, which is zeros (BEP
+// 47): what ends a piece does not belong to it, and a piece may be nothing but
+// padding. Its hash, and what peers may ask for, cover all of it.
 type TorrentInfo struct {
 	InfoHash    InfoHash
 	Name        string     // from the metainfo, validated and decoded like a path component
@@ -141,6 +145,7 @@ type TorrentInfo struct {
 	Length      int64      // bytes in total, padding included
 	Files       []FileInfo // in torrent order, end to end, padding included
 	V2          bool       // pieces as in BEP 52, not as in BEP 3
+	Padded      bool       // not V2, and some of Files are Padding
 	Single      bool       // single-file form: Files has one entry, named Name
 	Private     bool       // BEP 27
 	Created     time.Time  // zero when the metainfo does not say
@@ -179,16 +184,102 @@ func (t *TorrentInfo) NumPieces() int {
 }
 
 // PieceRange returns the bytes of piece index, in torrent coordinates. It begins
-// at index times PieceLength and is never empty. It ends a PieceLength further,
-// with the torrent, or in a v2 torrent with the piece's file, whichever comes
-// first.
+// at index times PieceLength. It ends a PieceLength further, with the torrent, or in
+// a v2 torrent with the piece's file, whichever comes first, and with Padded before
+// the padding at that end. It is empty for a piece that is all padding and for no
+// other.
 func (t *TorrentInfo) PieceRange(index int) Range {
-	off := int64(index) * t.PieceLength
-	end := min(off+t.PieceLength, t.Length)
-	if t.V2 && index >= 0 && off < t.Length {
-		end = min(end, t.Files[t.fileAt(off)].Range().End)
+	r := t.FullRange(index)
+	switch {
+	case index < 0 || r.Empty():
+	case t.V2:
+		r.End = min(r.End, t.Files[t.fileAt(r.Off)].Range().End)
+	case t.Padded:
+		r.End = t.contentEnd(r)
 	}
-	return Range{off, end}
+	return r
+}
+
+// FullRange returns what the numbers of a v1 torrent make of piece index: the bytes
+// that its hash covers, with all padding.
+func (t *TorrentInfo) FullRange(index int) Range {
+	off := int64(index) * t.PieceLength
+	return Range{off, min(off+t.PieceLength, t.Length)}
+}
+
+// BlockRange returns the bytes of a block of piece index that peers are to be asked
+// for: all of it but the padding at either end. It is empty when all is padding.
+func (t *TorrentInfo) BlockRange(index, block int) Range {
+	r := t.PieceRange(index)
+	r = r.Intersect(Range{r.Off + int64(block)*BlockBytes, r.Off + int64(block+1)*BlockBytes})
+	if t.Padded && !r.Empty() {
+		r.End = t.contentEnd(r)
+		for i := t.fileAt(r.Off); r.Off < r.End && (t.Files[i].Padding || t.Files[i].Length == 0); i++ {
+			r.Off = min(r.End, t.Files[i].Range().End)
+		}
+	}
+	return r
+}
+
+// contentEnd returns where r, which is not empty, ends without the padding at its
+// end.
+func (t *TorrentInfo) contentEnd(r Range) int64 {
+	for i := t.fileAt(r.End - 1); r.End > r.Off; i-- {
+		f := &t.Files[i]
+		if f.Length == 0 {
+			continue
+		}
+		if !f.Padding {
+			break
+		}
+		r.End = max(r.Off, f.Offset)
+	}
+	return r.End
+}
+
+// BlankPieces calls yield with the pieces that are all padding until it returns
+// false.
+func (t *TorrentInfo) BlankPieces(yield func(index int) bool) {
+	if !t.Padded {
+		return
+	}
+	var run Range // of padding, end to end
+	for i := range t.Files {
+		f := &t.Files[i]
+		switch {
+		case f.Length == 0:
+			continue
+		case f.Padding && run.Empty():
+			run = f.Range()
+		case f.Padding:
+			run.End = f.Range().End
+		}
+		if f.Padding && run.End < t.Length {
+			continue
+		}
+		for p := int((run.Off + t.PieceLength - 1) / t.PieceLength); !run.Empty(); p++ {
+			if r := t.FullRange(p); r.Empty() || r.End > run.End {
+				break
+			}
+			if !yield(p) {
+				return
+			}
+		}
+		run = Range{}
+	}
+}
+
+// ContentBytes returns the bytes of all files without padding.
+func (t *TorrentInfo) ContentBytes() int64 {
+	sum := t.Length
+	if t.V2 || t.Padded {
+		for i := range t.Files {
+			if f := &t.Files[i]; f.Padding {
+				sum -= f.Length
+			}
+		}
+	}
+	return sum
 }
 
 // fileAt returns the index of the file that byte off, which is in the torrent,
@@ -209,18 +300,24 @@ func (t *TorrentInfo) fileAt(off int64) int {
 }
 
 // Pieces returns the first piece that r touches and the one after the last.
-// An empty range, one outside of the torrent, or a part of one gap in a v2
-// torrent, touches none.
+// An empty range, one outside of the torrent, or one of padding that belongs to no
+// piece, touches none. With Padded there may be pieces between that are all padding.
 func (t *TorrentInfo) Pieces(r Range) (first, end int) {
 	r = r.Intersect(Range{0, t.Length})
 	if r.Empty() {
 		return 0, 0
 	}
 	first, end = int(r.Off/t.PieceLength), int((r.End-1)/t.PieceLength)+1
-	// Of all these pieces r has the first byte, but perhaps not of the first piece,
-	// of which it may have the gap behind it alone.
-	if t.V2 && t.PieceRange(first).End <= r.Off {
-		if first++; first == end {
+	if t.V2 || t.Padded {
+		// Of all these pieces r has the first byte, but perhaps not of the first piece,
+		// of which it may have the gap behind it alone.
+		for first < end && t.PieceRange(first).End <= r.Off {
+			first++
+		}
+		for first < end && t.PieceRange(end-1).Empty() {
+			end--
+		}
+		if first == end {
 			return 0, 0
 		}
 	}

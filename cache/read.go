@@ -225,7 +225,7 @@ func (c *Cache) HeldBytes(ti *weir.TorrentInfo, r weir.Range) int64 {
 	if t == nil {
 		return 0
 	}
-	if !ti.V2 {
+	if !ti.V2 && !ti.Padded {
 		return t.heldBytes(ti, r)
 	}
 	// The last piece of each file may be short: inside a file, only its last is.

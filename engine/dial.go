@@ -201,9 +201,9 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, m handshakeMode, early
 		// A bitfield is right whether or not the peer turns out to speak BEP 6.
 		out = wire.AppendBitfield(out, early.have)
 		out = wire.AppendBare(out, pp.Interested)
-		info := s.t.Info()
+		layout := layout{s.t.Info()}
 		for _, b := range early.blocks {
-			out = appendRequest(out, pp.Request, info, b)
+			out = layout.appendRequest(out, pp.Request, b)
 		}
 	}
 	var err error

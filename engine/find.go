@@ -85,7 +85,7 @@ func (s *swarm) left() int64 {
 	if info == nil {
 		return weir.BlockBytes
 	}
-	left := info.Length
+	left := info.ContentBytes()
 	if ready := s.eng.opts.StoreReady; ready != nil {
 		select {
 		case <-ready:

@@ -339,8 +339,11 @@ func (s *swarm) message(p *peer, e *event) error {
 		if err := p.answers(); err != nil {
 			return err
 		}
-		if p.pk != nil && m.Begin%weir.BlockBytes == 0 {
-			s.pick.Rejected(p.pk, picker.Block{Piece: m.Index, Index: m.Begin / weir.BlockBytes})
+		if p.pk == nil {
+			break
+		}
+		if b, _, ok := s.layout.blockAt(m.Index, m.Begin); ok {
+			s.pick.Rejected(p.pk, b)
 		}
 	case pp.AllowedFast:
 		switch {
@@ -419,15 +422,7 @@ func (s *swarm) act(a picker.Action) {
 	} else {
 		p.asked++
 	}
-	info := s.t.Info()
-	p.out.control(func(b []byte) []byte { return appendRequest(b, t, info, a.Block) })
-}
-
-// appendRequest appends a request for a block, or its cancel.
-func appendRequest(b []byte, t pp.MessageType, info *weir.TorrentInfo, block picker.Block) []byte {
-	off := int64(block.Index) * weir.BlockBytes
-	n := min(weir.BlockBytes, info.PieceRange(block.Piece).Len()-off)
-	return wire.AppendRequest(b, t, block.Piece, int(off), int(n))
+	p.out.control(func(b []byte) []byte { return s.layout.appendRequest(b, t, a.Block) })
 }
 
 // spread tells the peers that we have a piece.

@@ -29,8 +29,21 @@ type copyID struct {
 	by    *peer
 }
 
-func newAssembly(id copyID, bytes int64) *assembly {
-	return &assembly{index: id.index, by: id.by, bytes: bytes, blocks: make([]*wire.Block, (bytes+weir.BlockBytes-1)/weir.BlockBytes)}
+// newAssembly begins a piece. Of its blocks those are there that are all padding.
+func newAssembly(id copyID, info *weir.TorrentInfo) *assembly {
+	a := &assembly{index: id.index, by: id.by, bytes: info.PieceRange(id.index).Len()}
+	a.blocks = make([]*wire.Block, (a.bytes+weir.BlockBytes-1)/weir.BlockBytes)
+	for i := range a.blocks {
+		if info.Padded && info.BlockRange(id.index, i).Empty() {
+			a.blocks[i] = wire.NewBlock(0)
+			a.blocks[i].Extend(0, a.blockBytes(i))
+		}
+	}
+	return a
+}
+
+func (a *assembly) blockBytes(i int) int {
+	return int(min(weir.BlockBytes, a.bytes-int64(i)*weir.BlockBytes))
 }
 
 func (a *assembly) id() copyID { return copyID{a.index, a.by} }
@@ -122,10 +135,16 @@ func (m *memory) clear() {
 
 // readHeld fills p with range r if all of it is in memory or in the Store.
 func (s *swarm) readHeld(info *weir.TorrentInfo, p []byte, r weir.Range) (bool, error) {
+	if info.V2 || info.Padded {
+		clear(p) // padding is in no piece
+	}
 	first, end := info.Pieces(r)
 	for i := first; i < end; i++ {
 		pr := info.PieceRange(i)
 		part := r.Intersect(pr)
+		if part.Empty() {
+			continue
+		}
 		dst := p[part.Off-r.Off : part.End-r.Off]
 		if s.mem.readAt(i, dst, part.Off-pr.Off) {
 			continue
@@ -141,18 +160,17 @@ func (s *swarm) readHeld(info *weir.TorrentInfo, p []byte, r weir.Range) (bool, 
 // block takes a block that a peer delivered.
 func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 	info := s.t.Info()
-	if s.pick == nil || m.Index >= info.NumPieces() || m.Begin%weir.BlockBytes != 0 {
+	if s.pick == nil {
 		m.Data.Free()
 		return errNonsense
 	}
-	pr := info.PieceRange(m.Index)
-	if int64(m.Begin) >= pr.Len() || int64(m.Length) != min(weir.BlockBytes, pr.Len()-int64(m.Begin)) {
+	b, bytes, ok := s.layout.blockAt(m.Index, m.Begin)
+	if !ok || m.Length != bytes {
 		m.Data.Free()
 		return errNonsense
 	}
 	s.t.counts.downloaded.Add(int64(m.Length))
 	p.received += int64(m.Length)
-	b := picker.Block{Piece: m.Index, Index: m.Begin / weir.BlockBytes}
 	if err := p.answers(); err != nil {
 		m.Data.Free()
 		return err
@@ -170,11 +188,13 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 	}
 	a := s.pieces[id]
 	if a == nil {
-		a = newAssembly(id, pr.Len())
+		a = newAssembly(id, info)
 		s.pieces[id] = a
 	}
 	a.touch = at
-	a.blocks[b.Index] = m.Data
+	place := m.Begin / weir.BlockBytes
+	m.Data.Extend(m.Begin%weir.BlockBytes, a.blockBytes(place))
+	a.blocks[place] = m.Data
 	if d.Complete {
 		s.verify(a)
 	}
@@ -184,6 +204,7 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 // verify hashes a complete piece beside the owner.
 func (s *swarm) verify(a *assembly) {
 	meta, sums := s.t.meta.Load(), s.pick.Suspicious(a.index)
+	wired := s.layout.wired(a.index)
 	if !meta.hashes.Known(a.index) {
 		a.waits = true
 		s.needHash(a.index)
@@ -194,7 +215,7 @@ func (s *swarm) verify(a *assembly) {
 		right := meta.hashes.Check(a.index, a.slices())
 		var digests []uint64
 		if sums || !right {
-			digests = digestsOf(a)
+			digests = digestsOf(a, wired)
 		}
 		<-s.eng.hashing
 		if !s.do(func() { s.judged(a, right, digests) }) {
@@ -206,10 +227,13 @@ func (s *swarm) verify(a *assembly) {
 // seed keys the digests that tell which peer sent a wrong block.
 var seed = maphash.MakeSeed()
 
-func digestsOf(a *assembly) []uint64 {
-	d := make([]uint64, len(a.blocks))
+// digestsOf returns a digest for each block that peers gave; wired as layout has it.
+func digestsOf(a *assembly, wired []int) []uint64 {
+	d := make([]uint64, 0, len(a.blocks))
 	for i, b := range a.blocks {
-		d[i] = maphash.Bytes(seed, b.Bytes())
+		if wired == nil || slices.Contains(wired, i) {
+			d = append(d, maphash.Bytes(seed, b.Bytes()))
+		}
 	}
 	return d
 }
@@ -252,9 +276,13 @@ func (s *swarm) judged(a *assembly, right bool, digests []uint64) {
 // peers give; from tells who gave which block, and is empty when that is known to
 // be useless.
 func (s *swarm) divide(a *assembly, from []*picker.Peer) {
+	wired := s.layout.wired(a.index)
 	for i, f := range from {
 		if f == nil {
 			continue
+		}
+		if wired != nil {
+			i = wired[i]
 		}
 		by := f.Ref.(*peer)
 		if _, here := s.peers[by]; !here {
@@ -262,7 +290,7 @@ func (s *swarm) divide(a *assembly, from []*picker.Peer) {
 		}
 		id := copyID{a.index, by}
 		if s.pieces[id] == nil {
-			s.pieces[id] = newAssembly(id, a.bytes)
+			s.pieces[id] = newAssembly(id, s.t.Info())
 			s.pieces[id].touch = time.Now()
 		}
 		s.pieces[id].blocks[i], a.blocks[i] = a.blocks[i], nil

@@ -44,6 +44,7 @@ type swarm struct {
 	trackers [][]string
 	book     *peerbook.Book
 	pick     *picker.Picker // nil while the metadata is unknown
+	layout   layout         // set with pick
 	peers    map[*peer]struct{}
 	pieces   map[copyID]*assembly
 	waiters  map[int][]*waiter
@@ -284,7 +285,11 @@ func (s *swarm) gotMeta() {
 	}
 	s.fetch = nil
 	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
-	s.pick = picker.New(m.info, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
+	for i := range m.info.BlankPieces {
+		held[i] = true // nothing has to be fetched
+	}
+	s.layout = layout{m.info}
+	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
 	for p := range s.peers {
 		s.introduce(p)
 	}
@@ -338,9 +343,13 @@ func (s *swarm) enter(w *waiter, span picker.Span) {
 	s.lastUse = time.Now()
 	s.gotMeta()
 	s.adopt([]picker.Span{span})
+	info := s.t.Info()
 	w.want = s.pick.NewWant(weir.Blocked)
 	for i := span.First; i < span.End; i++ {
 		s.needHash(i) // beside the blocks, a round trip earlier than after them
+		if info.PieceRange(i).Empty() {
+			continue // all padding
+		}
 		if s.pick.Held(i) && !s.mem.has(i) && !s.eng.opts.Store.Has(weir.PieceID{Torrent: s.t.ih, Index: i}) {
 			s.pick.Lost(i) // evicted
 		}

@@ -115,6 +115,15 @@ func (t *Torrent) Info() *weir.TorrentInfo {
 	return nil
 }
 
+// LoadedInfo is Info without a look into the Store: nil for a torrent that left its
+// metadata there.
+func (t *Torrent) LoadedInfo() *weir.TorrentInfo {
+	if m := t.meta.Load(); m != nil {
+		return m.info
+	}
+	return nil
+}
+
 // WaitInfo waits for the metadata, warming the torrent if it must come from
 // peers. It returns ctx's error, weir.ErrRemoved or weir.ErrClosed.
 func (t *Torrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {

@@ -117,12 +117,12 @@ func (u *slots) decide(s *swarm, now time.Time) {
 	}
 }
 
-// askable returns the length of a piece that peers may ask for. In a v2 torrent
-// that includes the gap behind a file, also the last one, which is zeros:
+// askable returns the length of a piece that peers may ask for. That includes
+// padding (BEP 47). In a v2 torrent it includes the gap behind a file, also the last one, which is zeros:
 // libtorrent asks for it, and goes on asking when it is refused.
 func askable(info *weir.TorrentInfo, index int) int64 {
 	if !info.V2 {
-		return info.PieceRange(index).Len()
+		return info.FullRange(index).Len()
 	}
 	return info.PieceLength
 }

@@ -177,7 +177,7 @@ func (s *swarm) payload(p *peer, u upload, buf []byte) ([]byte, bool) {
 	real := buf[head:]
 	if n := s.t.Info().PieceRange(u.index).Len() - int64(u.begin); n < int64(u.length) {
 		real = real[:max(0, n)]
-		clear(buf[head+len(real):]) // the gap behind a file of a v2 torrent
+		clear(buf[head+len(real):]) // padding, or the gap behind a file of a v2 torrent
 	}
 	ok := len(real) == 0 || s.mem.readAt(u.index, real, int64(u.begin))
 	if !ok {

@@ -56,7 +56,7 @@ type Status struct {
 
 // Outline is what may be told of a torrent without loading its metadata.
 type Outline struct {
-	Length  int64     // bytes, padding included
+	Length  int64     // bytes of all files, without padding
 	Held    int64     // of these, held locally
 	Files   int       // padding included
 	Created time.Time // zero when the metainfo does not say

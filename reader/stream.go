@@ -56,6 +56,7 @@ func (s *stream) show(ranges []weir.Range) {
 // missing appends the pieces of ranges that are not held, neighbours joined.
 func (s *stream) missing(dst, ranges []weir.Range) []weir.Range {
 	var bytes int64
+	last := -1 // the piece that dst ends with
 	for _, r := range ranges {
 		first, end := s.info.Pieces(r)
 		for i := first; i < end && bytes < s.share.b.total; i++ {
@@ -65,9 +66,11 @@ func (s *stream) missing(dst, ranges []weir.Range) []weir.Range {
 			pr := s.info.PieceRange(i)
 			n := len(dst)
 			switch {
+			case pr.Empty():
+				continue // all padding
 			case slices.ContainsFunc(dst, func(o weir.Range) bool { return o.Off <= pr.Off && pr.End <= o.End }):
 				continue // of an earlier range
-			case n > 0 && dst[n-1].End == pr.Off:
+			case n > 0 && last == i-1: // with what padding is between them
 				dst[n-1].End = pr.End
 			case n == mostRanges:
 				return dst
@@ -75,6 +78,7 @@ func (s *stream) missing(dst, ranges []weir.Range) []weir.Range {
 				dst = append(dst, pr)
 			}
 			bytes += pr.Len()
+			last = i
 		}
 	}
 	return dst

@@ -127,9 +127,26 @@ func (w *walk) windows(dst []weir.Range) []weir.Range {
 	}
 	if all && w.order.file == nil {
 		end := last.Range().End
-		return append(dst, weir.Range{Off: end, End: min(info.Length, end+reach)})
+		return append(dst, weir.Range{Off: end, End: w.contentEnd(end, reach)})
 	}
 	return w.scattered(dst, reach, depth, all)
+}
+
+// contentEnd returns where so many bytes of files end that lie from off on, the end
+// of the last file. Padding does not count.
+func (w *walk) contentEnd(off, bytes int64) int64 {
+	info := w.order.info
+	if !info.V2 && !info.Padded {
+		return min(info.Length, off+bytes)
+	}
+	end := off
+	for i := w.last + 1; i < min(len(info.Files), w.last+1+mostNext) && bytes > 0; i++ {
+		if f := &info.Files[i]; !f.Padding && f.Length > 0 {
+			end = f.Offset + min(f.Length, bytes)
+			bytes -= f.Length
+		}
+	}
+	return end
 }
 
 // scattered is windows for files that don't lie end to end. What counts is what
@@ -154,7 +171,7 @@ func (w *walk) scattered(dst []weir.Range, reach, depth int64, all bool) []weir.
 			first++
 		}
 		if first < end {
-			reach -= int64(end-first) * info.PieceLength
+			reach -= info.PieceRange(end-1).End - int64(first)*info.PieceLength
 			lastPiece = end - 1
 			dst = append(dst, r)
 		}

@@ -181,6 +181,12 @@ func (d *infoDict) takeV1(t *weir.TorrentInfo, l *fileNames) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range t.Files {
+		if f := &t.Files[i]; f.Padding && f.Length > 0 {
+			t.Padded = true
+			break
+		}
+	}
 	if want, got := t.NumPieces(), len(d.pieces)/hashSize; want != got {
 		return nil, fmt.Errorf("%d piece hashes for %d bytes in pieces of %d bytes, want %d: %w",
 			got, t.Length, t.PieceLength, want, weir.ErrInvalid)

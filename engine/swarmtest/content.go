@@ -25,6 +25,7 @@ type File struct {
 	Bytes      []byte   // not copied: must not change afterwards
 	Disk       string   // name of a file of the operating system; must not change afterwards
 	Executable bool     // BEP 47 attribute x
+	Padding    bool     // BEP 47 attribute p: Length zeros; for v1 torrents
 }
 
 // Folder lists the regular files beneath dir, in lexical order, as files of a

@@ -17,7 +17,7 @@ type Counters struct {
 	Unasked      int64 // blocks sent by that fault; also in PayloadBytes and Blocks
 
 	Requests       int64 // received
-	GapBytes       int64 // asked for behind the ends of files of a v2 torrent
+	GapBytes       int64 // asked for behind the ends of files of a v2 torrent, or of padding
 	RequestsChoked int64 // of them, while the peer was choked
 	Surplus        int64 // of them, over the queue limit
 	Rejects        int64 // sent

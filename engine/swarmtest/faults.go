@@ -46,7 +46,7 @@ type Faults struct {
 	MetadataSize    int64         // claims another size, and serves zeros behind the end; 0 is off; not of open connections
 
 	// Of v2 torrents (BEP 52).
-	NoGaps        bool // rejects requests of more than a file has in its last block
+	NoGaps        bool // rejects requests of more than a file has in its last block, and of padding, which it has not
 	HashesReject  bool // rejects every request for hashes
 	HashesNoProof bool // rejects those with proof layers, as anacrolix/torrent does
 	HashesSilent  bool // never answers one

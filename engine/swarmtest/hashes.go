@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+
+	"github.com/weirfs/weir"
 )
 
 // The messages of BEP 52.
@@ -115,11 +117,22 @@ func (c *conn) gap(index int) int64 {
 	return min(r.Off+info.PieceLength, info.Length) - r.End
 }
 
-// gapBytes returns how many bytes of a request lie in a gap.
+// gapBytes returns how many bytes of a request lie in a gap, or in padding.
 func (c *conn) gapBytes(r request) int64 {
 	info := &c.sv.c.info
 	if int64(r.index) >= int64(info.NumPieces()) {
 		return 0
+	}
+	if !info.V2 {
+		off := info.PieceRange(int(r.index)).Off + int64(r.begin)
+		asked := weir.Range{Off: off, End: off + int64(r.length)}
+		sum := int64(0)
+		for first, end := info.FilesIn(asked); first < end; first++ {
+			if f := &info.Files[first]; f.Padding {
+				sum += f.Range().Intersect(asked).Len()
+			}
+		}
+		return sum
 	}
 	over := int64(r.begin) + int64(r.length) - info.PieceRange(int(r.index)).Len()
 	return max(0, min(over, int64(r.length), c.gap(int(r.index))))

@@ -126,6 +126,9 @@ func (c *Content) layOut(o ContentOptions) (shape string, err error) {
 			pad(o.PieceLength - over)
 		}
 		switch {
+		case f.Padding:
+			fi.Padding = true
+			add(fi, zeroFile{})
 		case f.Disk != "":
 			st, err := os.Stat(f.Disk)
 			if err != nil {

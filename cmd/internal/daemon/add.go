@@ -94,7 +94,7 @@ func (d *Daemon) place(t *engine.Torrent, rec record, dir, raw string) (*entry, 
 	}
 	e := &entry{torrent: newTorrent(t, rec.Added, d.cache, d.readers), rec: rec}
 	if rec.Shape != nil {
-		e.shape.Store(newShape(fs.Outline{Length: rec.Shape.Length, Files: rec.Shape.Files, Created: rec.Shape.Created}, rec.Shape.PieceLength, t.InfoHash()))
+		e.shape.Store(newShape(rec.Shape, t.InfoHash()))
 	}
 	// Known before it is shown: what the cache tells of it must find it.
 	d.mu.Lock()

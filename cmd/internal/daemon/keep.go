@@ -215,8 +215,8 @@ func (d *Daemon) wantPins(e *entry) {
 			held := d.cache.Held(e.InfoHash(), info.NumPieces())
 			for _, run := range runs {
 				for i := run[0]; i < min(run[1], len(held)); i++ {
-					if !held[i] {
-						missing = append(missing, info.PieceRange(i))
+					if r := info.PieceRange(i); !held[i] && !r.Empty() {
+						missing = append(missing, r)
 					}
 				}
 			}

@@ -43,8 +43,9 @@ type record struct {
 // recShape is what can be told of a torrent without its metadata. That it is there
 // says that the metadata is kept too.
 type recShape struct {
-	Size        int64     `json:"size"`   // bytes of its files
-	Length      int64     `json:"length"` // the same with padding
+	Size        int64     `json:"size"`            // bytes of its files
+	Length      int64     `json:"length"`          // the same with padding
+	Blank       int64     `json:"blank,omitempty"` // bytes of pieces that are all padding
 	PieceLength int64     `json:"piece_length"`
 	Files       int       `json:"files"` // padding included
 	Created     time.Time `json:"created,omitzero"`
@@ -55,7 +56,11 @@ func newRecShape(info *weir.TorrentInfo) *recShape {
 	if info == nil {
 		return nil
 	}
-	return &recShape{contentBytes(info), info.Length, info.PieceLength, len(info.Files), info.Created}
+	s := &recShape{Size: info.ContentBytes(), Length: info.Length, PieceLength: info.PieceLength, Files: len(info.Files), Created: info.Created}
+	for i := range info.BlankPieces {
+		s.Blank += info.FullRange(i).Len()
+	}
+	return s
 }
 
 // size returns the bytes of the files, 0 while they are unknown.
@@ -145,19 +150,8 @@ func parseRecord(key, value []byte) (ih weir.InfoHash, r record, err error) {
 	case r.Version != recordVersion:
 		return ih, r, fmt.Errorf("record of torrent %s is of version %d, this weir reads %d: %w", ih, r.Version, recordVersion, weir.ErrCorrupt)
 	}
-	if s := r.Shape; s != nil && (s.Size < 0 || s.Length < s.Size || s.PieceLength <= 0 || s.Files < 0) {
+	if s := r.Shape; s != nil && (s.Size < 0 || s.Length < s.Size || s.Blank < 0 || s.Blank > s.Length || s.PieceLength <= 0 || s.Files < 0) {
 		return ih, r, fmt.Errorf("record of torrent %s: sizes make no sense: %w", ih, weir.ErrCorrupt)
 	}
 	return ih, r, nil
-}
-
-// contentBytes returns the size of a torrent's files without padding.
-func contentBytes(info *weir.TorrentInfo) int64 {
-	sum := int64(0)
-	for i := range info.Files {
-		if f := &info.Files[i]; !f.Padding {
-			sum += f.Length
-		}
-	}
-	return sum
 }

@@ -34,11 +34,15 @@ func newTorrent(t *engine.Torrent, added time.Time, c *cache.Cache, r *readers) 
 type shape struct {
 	fs.Outline  // without Held
 	pieceLength int64
-	skeleton    *weir.TorrentInfo // pieces of equal length, no files
+	skeleton    *weir.TorrentInfo // pieces of equal length, padding included, no files
+	blank       int64             // bytes of pieces that are all padding
 }
 
-func newShape(o fs.Outline, pieceLength int64, ih weir.InfoHash) *shape {
-	return &shape{o, pieceLength, &weir.TorrentInfo{InfoHash: ih, PieceLength: pieceLength, Length: o.Length}}
+func newShape(s *recShape, ih weir.InfoHash) *shape {
+	return &shape{
+		Outline: fs.Outline{Length: s.Size, Files: s.Files, Created: s.Created}, pieceLength: s.PieceLength,
+		skeleton: &weir.TorrentInfo{InfoHash: ih, PieceLength: s.PieceLength, Length: s.Length}, blank: s.Blank,
+	}
 }
 
 // known returns the shape, and looks whether the metadata has arrived since.
@@ -50,8 +54,7 @@ func (t *torrent) known() *shape {
 	if info == nil {
 		return nil
 	}
-	o := fs.Outline{Length: info.Length, Files: len(info.Files), Created: info.Created}
-	t.shape.CompareAndSwap(nil, newShape(o, info.PieceLength, t.InfoHash()))
+	t.shape.CompareAndSwap(nil, newShape(newRecShape(info), t.InfoHash()))
 	return t.shape.Load()
 }
 
@@ -69,13 +72,30 @@ func (t *torrent) Outline() (fs.Outline, bool) {
 	return o, true
 }
 
-// held returns how many bytes are held, padding included; of a v2 torrent, whose
-// files end in short pieces, it is a little more.
+// held returns how many bytes of the files are held. Of a torrent with padding,
+// whose pieces hold less than their length, it is an estimate while the metadata is
+// not in memory and some are missing.
 func (t *torrent) held(s *shape) int64 {
-	if s.Length == 0 {
-		return 0
+	all := weir.Range{End: s.skeleton.Length}
+	covered := t.cache.HeldBytes(s.skeleton, all)
+	switch {
+	case s.Length == all.End:
+		return covered
+	case covered+s.blank >= all.End:
+		return s.Length
 	}
-	return t.cache.HeldBytes(s.skeleton, weir.Range{End: s.Length})
+	if info := t.LoadedInfo(); info != nil {
+		return t.cache.HeldBytes(info, all)
+	}
+	return s.content(covered)
+}
+
+// content estimates the bytes of files in so many bytes of pieces.
+func (s *shape) content(bytes int64) int64 {
+	if s.Length == s.skeleton.Length || bytes <= 0 {
+		return bytes
+	}
+	return int64(float64(s.Length) * min(1, float64(bytes)/float64(s.skeleton.Length-s.blank)))
 }
 
 // HeldBytes implements fs.Torrent.

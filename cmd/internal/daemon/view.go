@@ -45,11 +45,7 @@ func (e *entry) have() int64 {
 	if s == nil {
 		return 0
 	}
-	size := e.rec.size()
-	if e.rec.Shape == nil {
-		size = s.Length
-	}
-	return min(e.held(s), size)
+	return e.held(s)
 }
 
 // Torrents implements control.Mount.
@@ -82,7 +78,7 @@ func (d *Daemon) view(e *entry, s engine.Stats) api.Torrent {
 			t.SizeBytes = sh.Length
 		}
 		for _, run := range d.cache.Pinned(e.InfoHash()) {
-			t.PinnedBytes += min(int64(run[1])*sh.pieceLength, sh.Length) - int64(run[0])*sh.pieceLength
+			t.PinnedBytes += sh.content(min(int64(run[1])*sh.pieceLength, sh.skeleton.Length) - int64(run[0])*sh.pieceLength)
 		}
 	}
 	return t
@@ -228,8 +224,11 @@ func (d *Daemon) measure(out *api.PathStatus, t *target) {
 	pinned := d.cache.Pinned(t.InfoHash())
 	out.Pinned = true
 	for _, run := range t.runs() {
-		out.Pieces += run[1] - run[0]
 		for i := run[0]; i < run[1]; i++ {
+			if t.info.PieceRange(i).Empty() {
+				continue // all padding
+			}
+			out.Pieces++
 			if held[i] {
 				out.Held++
 			}

@@ -71,7 +71,7 @@ func (h *Hashes) Known(index int) bool {
 }
 
 // Check reports whether blocks, consecutive slices of any lengths, are piece index
-// exactly; false too while the piece's hash is not Known. It takes about a
+// exactly, as TorrentInfo.PieceRange has it or with the padding at its end; false too while the piece's hash is not Known. It takes about a
 // millisecond for each MiB and allocates nothing.
 func (h *Hashes) Check(index int, blocks [][]byte) bool {
 	if index < 0 || index >= h.info.NumPieces() {
@@ -81,11 +81,13 @@ func (h *Hashes) Check(index int, blocks [][]byte) bool {
 	for _, b := range blocks {
 		n += int64(len(b))
 	}
-	if n != h.info.PieceRange(index).Len() {
-		return false
-	}
+	own := n == h.info.PieceRange(index).Len()
 	if !h.info.V2 {
-		return checkV1(blocks, [sha1.Size]byte(h.flat[index*sha1.Size:]))
+		full := h.info.FullRange(index).Len()
+		return (own || n == full) && checkV1(blocks, full-n, [sha1.Size]byte(h.flat[index*sha1.Size:]))
+	}
+	if !own {
+		return false
 	}
 	want, ok := h.expected(index)
 	if !ok {
@@ -159,12 +161,19 @@ type sumState struct {
 
 var sumStates = sync.Pool{New: func() any { return &sumState{sum: sha1.New()} }}
 
-func checkV1(blocks [][]byte, want [sha1.Size]byte) bool {
+// zeros are what padding consists of.
+var zeros [16 << 10]byte
+
+// checkV1 hashes blocks, and as many zeros behind them.
+func checkV1(blocks [][]byte, padding int64, want [sha1.Size]byte) bool {
 	s := sumStates.Get().(*sumState)
 	defer sumStates.Put(s)
 	s.sum.Reset()
 	for _, b := range blocks {
 		s.sum.Write(b)
+	}
+	for ; padding > 0; padding -= int64(len(zeros)) {
+		s.sum.Write(zeros[:min(padding, int64(len(zeros)))])
 	}
 	s.sum.Sum(s.room[:0])
 	return s.room == want

@@ -37,6 +37,20 @@ func NewBlock(n int) *Block {
 // Bytes returns the block's content.
 func (b *Block) Bytes() []byte { return b.buf[:b.n] }
 
+// Extend puts zeros around what the block has: so many before it, and behind it up
+// to n bytes in all.
+func (b *Block) Extend(before, n int) {
+	if before > 0 {
+		copy(b.buf[before:n], b.buf[:b.n])
+		clear(b.buf[:before])
+		b.n += before
+	}
+	if n > b.n {
+		clear(b.buf[b.n:n])
+		b.n = n
+	}
+}
+
 // Free gives the buffer back. The block must not be used afterwards.
 func (b *Block) Free() { blocks.Put(b) }
 

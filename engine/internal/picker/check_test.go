@@ -62,7 +62,7 @@ func (k *Picker) check() error {
 	if begun != k.begun {
 		return fmt.Errorf("counts %d bytes begun; has %d", k.begun, begun)
 	}
-	for p := range k.peers {
+	for _, p := range k.peers {
 		n, bytes := 0, int64(0)
 		for r := p.oldest; r != nil; r = r.after {
 			n++

@@ -15,7 +15,7 @@ import (
 // for, without those that are in taken. It returns none when somebody serves us:
 // then it is better to ask him.
 func (k *Picker) Guess(most int, taken map[Block]bool) (list []Block) {
-	for p := range k.peers {
+	for _, p := range k.peers {
 		if !p.choking {
 			return nil
 		}

@@ -87,7 +87,7 @@ func (k *Picker) try(now time.Time, p *piece, prio weir.Priority) (n int) {
 func (k *Picker) suspect(p *piece, prio weir.Priority) *piece {
 	var best *Peer
 	var bestTime time.Duration
-	for c := range k.peers {
+	for _, c := range k.peers {
 		if !c.usable(p.index) || c.stalled || c.quiet {
 			continue
 		}

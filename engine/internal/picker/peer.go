@@ -56,7 +56,7 @@ const maxOut = 2048
 func (k *Picker) Join(o PeerOptions) *Peer {
 	p := &Peer{Ref: o.Ref, choking: true, fast: o.Fast, meter: newMeter(o.RTT), late: map[Block]struct{}{}}
 	p.SetMaxRequests(o.MaxRequests)
-	k.peers[p] = struct{}{}
+	k.peers = append(k.peers, p)
 	return p
 }
 
@@ -71,7 +71,7 @@ func (p *Peer) SetMaxRequests(n int) {
 // Leave forgets a peer; what it was asked for is free again.
 func (k *Picker) Leave(p *Peer) {
 	k.releaseAll(p, false)
-	delete(k.peers, p)
+	k.peers = slices.DeleteFunc(k.peers, func(o *Peer) bool { return o == p })
 	for _, pc := range k.pieces {
 		if pc.solo == p {
 			pc.solo = nil
@@ -186,7 +186,7 @@ func (k *Picker) Interesting(p *Peer) bool {
 // Availability returns how many peers have the piece.
 func (k *Picker) Availability(index int) int {
 	n := 0
-	for p := range k.peers {
+	for _, p := range k.peers {
 		if p.has(index) {
 			n++
 		}
@@ -232,7 +232,7 @@ func (k *Picker) Allowed(p *Peer, index int) {
 func (k *Picker) Copies() float64 {
 	seeds := 0
 	var rest []*Peer
-	for p := range k.peers {
+	for _, p := range k.peers {
 		if p.all {
 			seeds++
 		} else if p.pieces != nil {

@@ -38,7 +38,7 @@ func (k *Picker) Pick(now time.Time) []Action {
 	k.recall(now)
 	k.windows(now)
 	k.background(now)
-	for p := range k.peers {
+	for _, p := range k.peers {
 		if hurried || p.room(k.queue) > 0 {
 			p.meter.short = true
 		}
@@ -61,7 +61,7 @@ const (
 // one block at a time until they speak again. From a peer that speaks it takes
 // back what it seems to have forgotten.
 func (k *Picker) stalls(now time.Time) {
-	for p := range k.peers {
+	for _, p := range k.peers {
 		silence, patience := p.silence(now), p.meter.patience()+k.delay
 		p.quiet = silence > patience
 		if p.out == 0 {
@@ -193,7 +193,7 @@ func (k *Picker) background(now time.Time) {
 const futileFor = time.Second
 
 func (k *Picker) anyRoom() bool {
-	for p := range k.peers {
+	for _, p := range k.peers {
 		if !p.choking && p.room(k.queue) > 0 {
 			return true
 		}
@@ -233,14 +233,18 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 		p.solo = nil
 	}
 	alone := p.solo != nil && prio < weir.Blocked
-	var best *Peer
+	var best, stranger *Peer
 	var bestETA, soonest time.Duration
-	for c := range k.peers {
+	for _, c := range k.peers {
 		if !c.usable(p.index) || alone && c != p.solo {
 			continue
 		}
 		if p.solo == nil && prio < weir.Blocked && !c.proven && p.begun() {
-			continue // what it sends could spoil the good blocks of others
+			// What it sends could spoil the good blocks of others: only if nobody else may be asked.
+			if k.roomFor(c, prio) > 0 && (stranger == nil || c.eta(prio) < stranger.eta(prio)) {
+				stranger = c
+			}
+			continue
 		}
 		eta := c.eta(prio)
 		if soonest == 0 || eta < soonest {
@@ -249,6 +253,10 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 		if k.roomFor(c, prio) > 0 && (best == nil || eta < bestETA) {
 			best, bestETA = c, eta
 		}
+	}
+	if soonest == 0 && stranger != nil {
+		p.solo = stranger
+		return stranger
 	}
 	if best == nil || bestETA > soonest+slack[prio] {
 		return nil
@@ -292,7 +300,7 @@ func (k *Picker) hedge(now time.Time) {
 			}
 		}
 	}
-	for p := range k.peers {
+	for _, p := range k.peers {
 		if !p.quiet {
 			continue
 		}
@@ -328,7 +336,7 @@ func (k *Picker) askAgain(now time.Time, first *request) bool {
 		return false
 	}
 	var second *Peer
-	for c := range k.peers {
+	for _, c := range k.peers {
 		if c == first.peer || !c.usable(first.piece.index) || k.roomFor(c, weir.Blocked) <= 0 {
 			continue
 		}

@@ -85,7 +85,7 @@ type Picker struct {
 
 	committing int64 // bytes of verified pieces still in memory
 
-	peers  map[*Peer]struct{}
+	peers  []*Peer                   // in the order of their coming, so that a run can be replayed
 	wants  [weir.Blocked + 1][]*Want // by priority, in order of arrival
 	turn   int                       // whose window goes first at the next Pick
 	futile time.Time                 // until then there is nothing to do in the background
@@ -120,7 +120,6 @@ func New(geo Geometry, held []bool, opts Options) *Picker {
 		opts:   opts,
 		held:   held,
 		pieces: map[int]*piece{},
-		peers:  map[*Peer]struct{}{},
 		queue:  opts.QueueTime,
 	}
 	for _, h := range held {

@@ -23,7 +23,7 @@ func (r *request) canWait(now time.Time) bool {
 
 // weigh finds out what a read would have to wait for at each peer.
 func (k *Picker) weigh(now time.Time) {
-	for p := range k.peers {
+	for _, p := range k.peers {
 		p.firm = p.queued
 		for r := p.newest; r != nil; r = r.before {
 			if r.canWait(now) {
@@ -36,7 +36,7 @@ func (k *Picker) weigh(now time.Time) {
 // recall takes back what can wait from the peers that were just asked for blocks
 // of a read.
 func (k *Picker) recall(now time.Time) {
-	for p := range k.peers {
+	for _, p := range k.peers {
 		if !p.pressed {
 			continue
 		}

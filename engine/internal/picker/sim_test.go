@@ -32,6 +32,7 @@ type simPeer struct {
 	rtt     time.Duration
 	rate    float64 // bytes per second
 	frozen  bool
+	choking bool
 	corrupt bool
 	pending []Block // accepted and not yet sent
 	sent    int64   // bytes
@@ -112,6 +113,12 @@ func (p *simPeer) hear(a Action) {
 	if a.Kind == Cancel {
 		if i := slices.Index(p.pending, a.Block); i >= 0 {
 			p.pending = slices.Delete(p.pending, i, i+1)
+			p.s.after(p.rtt/2, func() { p.s.k.Rejected(p.p, a.Block) })
+		}
+		return
+	}
+	if p.choking { // the request and the choke have crossed
+		if p.p.fast {
 			p.s.after(p.rtt/2, func() { p.s.k.Rejected(p.p, a.Block) })
 		}
 		return

@@ -96,7 +96,7 @@ func (k *Picker) Failed(now time.Time, index int, by *Peer, sums []uint64) (guil
 	}
 	p.failed, p.since = &attempt{from, sums}, now
 	for i, c := range from {
-		if _, here := k.peers[c]; !here {
+		if !slices.Contains(k.peers, c) {
 			continue // it has left
 		}
 		t := p.trial(c)

@@ -145,6 +145,7 @@ type Engine struct {
 	inMemory   atomic.Int64        // bytes of pieces begun or not committed, over all torrents
 
 	recalled recalled
+	uncached uncached
 	own      ownAddress
 
 	up, down *throttle.Limiter // of blocks
@@ -168,6 +169,7 @@ func New(o Options) *Engine {
 		torrents:   map[weir.InfoHash]*Torrent{},
 		up:         throttle.New(o.UploadLimit),
 		down:       throttle.New(o.DownloadLimit),
+		uncached:   uncached{most: mostUncached},
 		conns:      connlimit.New(o.MaxConnections),
 	}
 	copy(e.peerID[:], "-WE0001-")

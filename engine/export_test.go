@@ -31,3 +31,22 @@ func (t *Torrent) Later(d time.Duration) {
 func (e *Engine) Places() (open, dialing int) {
 	return e.conns.Usage()
 }
+
+// SetMostUncached changes the bound on pieces that the Store does not take.
+func (e *Engine) SetMostUncached(bytes int64) { e.uncached.most = bytes }
+
+// InMemory returns the bytes of verified pieces that a torrent has in memory.
+func (t *Torrent) InMemory() (bytes int64) {
+	sw, err := t.warm()
+	if err != nil {
+		return 0
+	}
+	sw.hand(func() {
+		sw.mem.mu.RLock()
+		defer sw.mem.mu.RUnlock()
+		for _, a := range sw.mem.pieces {
+			bytes += a.bytes
+		}
+	})
+	return bytes
+}

@@ -122,6 +122,50 @@ func TestStoreThatTakesNothing(t *testing.T) {
 	}
 }
 
+// TestUncachedPiecesAreBoundedOverAllTorrents: what the Store refuses stays in memory
+// up to one bound, the latest pieces longest, and goes with its torrent.
+func TestUncachedPiecesAreBoundedOverAllTorrents(t *testing.T) {
+	store := newMemStore()
+	store.putErr = weir.ErrNoSpace
+	e := openEngine(t, engine.Options{Store: store})
+	const most = 1 << 20
+	e.SetMostUncached(most)
+	ctx := testContext(t, time.Minute)
+	var torrents []*engine.Torrent
+	inMemory := func() (total int64) {
+		for _, tor := range torrents {
+			total += tor.InMemory()
+		}
+		return total
+	}
+	for i := range 3 {
+		c, err := swarmtest.NewContent(swarmtest.ContentOptions{
+			Name: fmt.Sprint("refused ", i), PieceLength: 64 << 10,
+			Files: []swarmtest.File{{Path: []string{"file.bin"}, Length: 3 << 20 / 2, Seed: uint64(i)}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := openSeeder(t, c, swarmtest.SeederOptions{})
+		tor := addTorrent(t, e, specOf(c, s.Addr()))
+		torrents = append(torrents, tor)
+		for off := int64(0); off < c.Info().Length; off += 64 << 10 {
+			wantBytes(t, ctx, tor, c, off, 64<<10)
+		}
+		eventually(t, "no more than the bound is kept", func() bool { return inMemory() == most })
+	}
+	if torrents[2].InMemory() != most {
+		t.Errorf("the latest torrent has %d bytes in memory, want all %d", torrents[2].InMemory(), most)
+	}
+	if err := e.Remove(torrents[2].InfoHash()); err != nil {
+		t.Fatal(err)
+	}
+	torrents = torrents[:2]
+	if n := inMemory(); n != 0 {
+		t.Errorf("%d bytes of the others are left", n)
+	}
+}
+
 func TestReadIsServedBeforeTheCommit(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
 	s := openSeeder(t, c, swarmtest.SeederOptions{})

@@ -134,9 +134,11 @@ func (s *swarm) gotHashes(piece int) {
 		if layer == nil {
 			continue
 		}
-		if err := s.eng.opts.Store.PutRecord(LayersBucket, layerKey(s.t.ih, f), layer); err != nil {
-			s.log.Warn("hashes not kept in the cache", "err", err)
-		}
+		s.spawn(func() {
+			if err := s.eng.opts.Store.PutRecord(LayersBucket, layerKey(s.t.ih, f), layer); err != nil {
+				s.log.Warn("hashes not kept in the cache", "err", err)
+			}
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -78,9 +77,9 @@ func (a *assembly) copyTo(p []byte, off int64) {
 // memory holds the pieces that are verified and not yet committed. Reads are
 // served from here meanwhile.
 type memory struct {
-	mu     sync.RWMutex
-	pieces map[int]*assembly
-	kept   []int // pieces which the Store did not take, oldest first
+	mu       sync.RWMutex
+	pieces   map[int]*assembly
+	uncached map[int]struct{} // of them, those that the Store did not take
 }
 
 func (m *memory) has(index int) bool {
@@ -92,7 +91,7 @@ func (m *memory) has(index int) bool {
 func (m *memory) size() int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return len(m.pieces) - len(m.kept)
+	return len(m.pieces) - len(m.uncached)
 }
 
 // readAt holds the lock while it copies: that is what keeps the blocks alive.
@@ -117,6 +116,7 @@ func (m *memory) remove(index int) {
 	m.mu.Lock()
 	a := m.pieces[index]
 	delete(m.pieces, index)
+	delete(m.uncached, index)
 	m.mu.Unlock()
 	if a != nil {
 		a.free()
@@ -130,7 +130,7 @@ func (m *memory) clear() {
 		a.free()
 		delete(m.pieces, i)
 	}
-	m.kept = nil
+	clear(m.uncached)
 }
 
 // readHeld fills p with range r if all of it is in memory or in the Store.
@@ -333,7 +333,7 @@ func (s *swarm) commit(a *assembly) {
 			})
 			return
 		}
-		s.do(func() { s.keep(a.index, err) })
+		s.do(func() { s.keepUncached(a.index, err) })
 	})
 }
 
@@ -343,34 +343,6 @@ const commitSlots = 16
 
 func commitWeight(bytes int64) int64 {
 	return min(max(bytes/(128<<10), 1), commitSlots/2)
-}
-
-// mostKept bounds the bytes of pieces that stay in memory because the Store
-// does not take them: enough that a reader gets what it waited for.
-const mostKept = 64 << 20
-
-// keep leaves a piece in memory that the Store refused, in place of the oldest
-// such piece.
-func (s *swarm) keep(index int, err error) {
-	if errors.Is(err, weir.ErrNoSpace) {
-		s.log.Debug("piece not cached", "piece", index, "err", err)
-	} else {
-		s.log.Warn("piece not cached", "piece", index, "err", err)
-	}
-	s.mem.mu.Lock()
-	s.mem.kept = append(s.mem.kept, index)
-	most := max(1, int(mostKept/s.t.Info().PieceLength))
-	var gone []int
-	for len(s.mem.kept) > most {
-		gone = append(gone, s.mem.kept[0])
-		s.mem.kept = s.mem.kept[1:]
-	}
-	s.mem.mu.Unlock()
-	for _, i := range gone {
-		s.mem.remove(i)
-		s.pick.Committed(i)
-		s.pick.Lost(i)
-	}
 }
 
 // orphanAge is how long blocks of a piece that nobody wants any more are kept:

@@ -83,7 +83,7 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		recorded: time.Now().Add(recordFirst - recordEvery),
 		slots:    slots{choker: choker.New(), measured: time.Now(), uploads: t.eng.up.Total()},
 	}
-	s.mem.pieces = map[int]*assembly{}
+	s.mem.pieces, s.mem.uncached = map[int]*assembly{}, map[int]struct{}{}
 	s.ctx, s.cancel = context.WithCancel(t.done)
 	s.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, peers...)
 	return s
@@ -266,6 +266,7 @@ func (s *swarm) end() {
 	for _, a := range s.pieces {
 		a.free()
 	}
+	s.eng.uncached.leave(s)
 	s.mem.clear()
 	s.charge(0)
 	s.t.leaveMeta()

@@ -3,8 +3,10 @@ package discover
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
 // PexFlags say what the sender of a PEX message knows of a peer (BEP 11).
@@ -69,6 +71,9 @@ func (m PexMessage) Append(b []byte) []byte {
 	return append(b, 'e')
 }
 
+// pexKeys are what is read of a message.
+var pexKeys = []string{"added", "added.f", "added6", "added6.f", "dropped", "dropped6"}
+
 // ParsePex reads the payload of a ut_pex message. Missing keys and flags are
 // fine, lists past the bounds are cut. The addresses are as the peer gave them:
 // PexIn says which to believe. The error wraps weir.ErrInvalid.
@@ -76,7 +81,16 @@ func ParsePex(b []byte) (PexMessage, error) {
 	if len(b) > maxPexBytes {
 		return PexMessage{}, fmt.Errorf("PEX message of %d bytes: %w", len(b), weir.ErrInvalid)
 	}
-	d, err := parseDict(b)
+	keys := map[string][]byte{}
+	c := bencode.New(b)
+	err := c.Dict(func(key []byte) error {
+		if c.Kind() != bencode.String || !slices.Contains(pexKeys, string(key)) {
+			return c.Skip()
+		}
+		v, err := c.String()
+		keys[string(key)] = v
+		return err
+	})
 	if err != nil {
 		return PexMessage{}, fmt.Errorf("PEX message: %w", err)
 	}
@@ -85,15 +99,15 @@ func ParsePex(b []byte) (PexMessage, error) {
 		suffix string
 		size   int
 	}{{"", compact4Bytes}, {"6", compact6Bytes}} {
-		flags := d.get("added" + family.suffix + ".f").str
-		for i, a := range parseCompact(d.get("added"+family.suffix).str, family.size, maxPexListed) {
+		flags := keys["added"+family.suffix+".f"]
+		for i, a := range parseCompact(keys["added"+family.suffix], family.size, maxPexListed) {
 			p := PexPeer{Addr: a}
 			if i < len(flags) {
 				p.Flags = PexFlags(flags[i])
 			}
 			m.Added = append(m.Added, p)
 		}
-		dropped := parseCompact(d.get("dropped"+family.suffix).str, family.size, maxPexListed)
+		dropped := parseCompact(keys["dropped"+family.suffix], family.size, maxPexListed)
 		m.Dropped = append(m.Dropped, dropped...)
 	}
 	return m, nil

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	fileMode    = os.FileMode(0o444)
-	dirMode     = os.ModeDir | 0o555
-	writableDir = os.ModeDir | 0o755
+	fileMode       = os.FileMode(0o444)
+	executableMode = os.FileMode(0o555)
+	dirMode        = os.ModeDir | 0o555
+	writableDir    = os.ModeDir | 0o755
 
 	// validFor is how long the kernel may keep names and attributes. Nothing
 	// changes but block counts and the root, and of these the kernel is told.
@@ -96,8 +97,16 @@ func (f *FS) entryAttr(a *fuse.Attr, t *torrent, g *tree, e uint32) {
 		return
 	}
 	file := g.file(e)
-	a.Mode = fileMode
 	a.Nlink = 1
+	if file.Link != "" {
+		a.Mode = os.ModeSymlink | 0o777
+		a.Size = uint64(len(g.linkTarget(e)))
+		return
+	}
+	a.Mode = fileMode
+	if file.Executable {
+		a.Mode = executableMode
+	}
 	a.Size = uint64(file.Length)
 	a.Blocks = blocks(file.Length, t.src.HeldBytes(file.Range()))
 }

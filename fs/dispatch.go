@@ -166,6 +166,14 @@ func (l *loop) answer(req fuse.Request) {
 		} else {
 			r.Respond(&fuse.ListxattrResponse{Xattr: v})
 		}
+	case *fuse.ReadlinkRequest:
+		l.nowOrLater(r, &r.Header, func(ctx context.Context) error {
+			to, err := l.fs.readLink(ctx, r.Node)
+			if err == nil {
+				r.Respond(to)
+			}
+			return err
+		})
 	case *fuse.StatfsRequest:
 		l.answerStatfs(r)
 	case *fuse.InterruptRequest:
@@ -196,12 +204,6 @@ func answerRest(f *FS, req fuse.Request) {
 		*fuse.RenameRequest, *fuse.SymlinkRequest, *fuse.LinkRequest, *fuse.SetattrRequest, *fuse.SetxattrRequest,
 		*fuse.RemovexattrRequest, *fuse.FAllocateRequest:
 		req.RespondError(syscall.EROFS)
-	case *fuse.ReadlinkRequest:
-		if to, err := f.readLink(r.Node); err != nil {
-			r.RespondError(toErrno(err))
-		} else {
-			r.Respond(to)
-		}
 	default:
 		// The kernel takes it for "nothing to do here" or does it by itself, and for
 		// flush, fsync, poll, lseek and most others it does not ask again.

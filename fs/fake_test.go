@@ -48,16 +48,18 @@ type FakeTorrent struct {
 
 // FakeFile describes a file of a fake torrent.
 type FakeFile struct {
-	Path    string // with '/'
-	Length  int64
-	Padding bool
+	Path       string // with '/'
+	Length     int64
+	Padding    bool
+	Executable bool
+	Link       string // the target, from the torrent's folder on; has no length
 }
 
 // FakeInfo makes the metadata of a torrent of these files.
 func FakeInfo(name string, files ...FakeFile) *weir.TorrentInfo {
 	info := &weir.TorrentInfo{InfoHash: sha1.Sum([]byte(name)), Name: name, PieceLength: FakePiece, Created: FakeCreated}
 	for _, f := range files {
-		info.Files = append(info.Files, weir.FileInfo{Path: strings.Split(f.Path, "/"), Offset: info.Length, Length: f.Length, Padding: f.Padding})
+		info.Files = append(info.Files, weir.FileInfo{Path: strings.Split(f.Path, "/"), Offset: info.Length, Length: f.Length, Padding: f.Padding, Executable: f.Executable, Link: f.Link})
 		info.Length += f.Length
 	}
 	return info

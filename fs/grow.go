@@ -55,7 +55,7 @@ func buildTree(info *weir.TorrentInfo, limit int) (*tree, error) {
 	// With some room for folders: to grow is to copy all.
 	b := &builder{info: info, limit: limit, byKey: make(map[dirKey]uint32), dirs: make([]string, 1), all: make([]sprout, 0, len(info.Files)+len(info.Files)/16)}
 	for i := range info.Files {
-		if f := &info.Files[i]; !f.Shown() || f.Link != "" {
+		if !info.Files[i].Shown() {
 			continue
 		}
 		if err := b.add(i); err != nil {

@@ -58,16 +58,23 @@ func (f *FS) lookupHash(ctx context.Context, name string, resp *fuse.LookupRespo
 	return nil
 }
 
-// readLink returns what a link leads to.
-func (f *FS) readLink(id fuse.NodeID) (string, error) {
+// readLink returns what a link leads to, one of by-hash or one in a torrent.
+func (f *FS) readLink(ctx context.Context, id fuse.NodeID) (string, error) {
 	t, e, err := f.at(id)
 	if err != nil {
 		return "", err
 	}
-	if e != linkEntry {
+	if e == linkEntry {
+		return f.linkTarget(t), nil
+	}
+	_, g, e, err := f.entry(ctx, id)
+	switch {
+	case err != nil:
+		return "", err
+	case g.isDir(e), g.file(e).Link == "":
 		return "", syscall.EINVAL
 	}
-	return f.linkTarget(t), nil
+	return g.linkTarget(e), nil
 }
 
 // listLinks appends the links from the torrent with this number on.

@@ -53,8 +53,11 @@ func (f *FS) readDir(ctx context.Context, id fuse.NodeID, off int64, size int, b
 				continue
 			}
 			typ := fuse.DT_File
-			if g.isDir(child) {
+			switch {
+			case g.isDir(child):
 				typ = fuse.DT_Dir
+			case g.file(child).Link != "":
+				typ = fuse.DT_Link
 			}
 			if !l.add(makeNode(t.prefix, child), uint64(i+dotEntries+1), typ, g.name(child)) {
 				break

@@ -62,6 +62,16 @@ func (t *tree) find(dir uint32, name string) (uint32, bool) {
 // rawPath returns the components of entry n as the metainfo has them; for the
 // torrent's folder that is none.
 func (t *tree) rawPath(n uint32) []string {
+	return t.pathOf(n, t.info.RawPath)
+}
+
+// infoPath returns the components of entry n as FileInfo.Path has them, decoded.
+func (t *tree) infoPath(n uint32) []string {
+	return t.pathOf(n, func(file int) []string { return t.info.Files[file].Path })
+}
+
+// pathOf returns the components of entry n, where of returns those of a file.
+func (t *tree) pathOf(n uint32, of func(file int) []string) []string {
 	depth := 0
 	for at := n; at != 0; at = t.nodes[at].parent {
 		depth++
@@ -74,7 +84,7 @@ func (t *tree) rawPath(n uint32) []string {
 		}
 		n = s.first
 	}
-	path := t.info.RawPath(int(t.nodes[n].ref))
+	path := of(int(t.nodes[n].ref))
 	return path[:min(depth, len(path))]
 }
 

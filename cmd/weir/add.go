@@ -53,9 +53,9 @@ Copying a .torrent, or a text with magnets, into the mount does the same:
 				if asJSON {
 					continue
 				}
-				fmt.Fprintln(cmd.OutOrStdout(), l.full(added.Path))
+				fmt.Fprintln(cmd.OutOrStdout(), weir.Printable(l.full(added.Path)))
 				if added.Known {
-					fmt.Fprintf(cmd.ErrOrStderr(), "weir: %s was there before\n", l.full(added.Path))
+					fmt.Fprintf(cmd.ErrOrStderr(), "weir: %s was there before\n", weir.Printable(l.full(added.Path)))
 				}
 			}
 			if asJSON {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/background"
 	"github.com/weirfs/weir/cmd/internal/config"
 )
@@ -73,9 +74,9 @@ func (l *life) start(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "mounted on %s by process %d, log in %s; weir umount ends it:\n", args[0], d.PID, l.logFile)
+	fmt.Fprintf(out, "mounted on %s by process %d, log in %s; weir umount ends it:\n", weir.Printable(args[0]), d.PID, weir.Printable(l.logFile))
 	for _, name := range d.Names {
-		fmt.Fprintf(out, "  %s\n", name)
+		fmt.Fprintf(out, "  %s\n", weir.Printable(name))
 	}
 	return nil
 }

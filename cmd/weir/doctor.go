@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/config"
 	"github.com/weirfs/weir/cmd/internal/doctor"
 )
@@ -116,9 +117,9 @@ func printFindings(w io.Writer, found []doctor.Finding, asJSON bool) error {
 		return e.Encode(found)
 	}
 	for _, f := range found {
-		fmt.Fprintf(w, "%-4s  %-8s  %s\n", f.Level, f.Check, f.Text)
+		fmt.Fprintf(w, "%-4s  %-8s  %s\n", f.Level, f.Check, weir.Printable(f.Text))
 		if f.Next != "" {
-			fmt.Fprintf(w, "%-4s  %-8s  → %s\n", "", "", f.Next)
+			fmt.Fprintf(w, "%-4s  %-8s  → %s\n", "", "", weir.Printable(f.Next))
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
 )
 
@@ -69,19 +70,19 @@ func barProgress(w io.Writer, name string) (show func(api.Progress), end func(al
 		drawn = true
 		if bar == nil {
 			if p.TotalBytes == 0 && p.Wait != "" {
-				fmt.Fprintf(w, "\r\x1b[K%s", printable(p.Wait))
+				fmt.Fprintf(w, "\r\x1b[K%s", weir.Printable(p.Wait))
 				return
 			}
 			fmt.Fprint(w, "\r\x1b[K")
 			bar = progressbar.NewOptions64(max(p.TotalBytes, 1), progressbar.OptionSetWriter(w), progressbar.OptionShowBytes(true),
 				progressbar.OptionUseIECUnits(true), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true),
-				progressbar.OptionShowCount(), progressbar.OptionSetDescription(cut(printable(name), 30)))
+				progressbar.OptionShowCount(), progressbar.OptionSetDescription(cut(weir.Printable(name), 30)))
 		}
 		what := name
 		if p.Wait != "" && p.Rate == 0 {
 			what = p.Wait
 		}
-		bar.Describe(cut(printable(what), 30))
+		bar.Describe(cut(weir.Printable(what), 30))
 		_ = bar.Set64(p.HaveBytes) // of a terminal that is gone
 	}
 	end = func(all bool) {
@@ -105,19 +106,19 @@ func lineProgress(w io.Writer, name string) (show func(api.Progress), end func(a
 			return
 		}
 		told = time.Now()
-		fmt.Fprintf(w, "%s: %s of %s (%s), %s", printable(name), sizeText(p.HaveBytes), sizeText(p.TotalBytes), shareText(p.HaveBytes, p.TotalBytes), rateText(p.Rate))
+		fmt.Fprintf(w, "%s: %s of %s (%s), %s", weir.Printable(name), sizeText(p.HaveBytes), sizeText(p.TotalBytes), shareText(p.HaveBytes, p.TotalBytes), rateText(p.Rate))
 		if p.Rate > 0 {
 			left := time.Duration(float64(p.TotalBytes-p.HaveBytes) / float64(p.Rate) * float64(time.Second))
 			fmt.Fprintf(w, ", %s left", left.Round(time.Second))
 		}
 		if p.Wait != "" {
-			fmt.Fprintf(w, ": %s", printable(p.Wait))
+			fmt.Fprintf(w, ": %s", weir.Printable(p.Wait))
 		}
 		fmt.Fprintln(w)
 	}
 	end = func(all bool) {
 		if all {
-			fmt.Fprintf(w, "%s: all %s are here\n", printable(name), sizeText(last.TotalBytes))
+			fmt.Fprintf(w, "%s: all %s are here\n", weir.Printable(name), sizeText(last.TotalBytes))
 		}
 	}
 	return show, end

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/background"
 	"github.com/weirfs/weir/cmd/internal/config"
 )
@@ -68,7 +69,7 @@ func mountHelper(ctx context.Context, args []string, stdout, stderr io.Writer) i
 		err = call.translate()
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "weir: %v\n", err)
+		fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(err.Error()))
 		return helperUsage
 	}
 	if call.fake {
@@ -76,7 +77,7 @@ func mountHelper(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	}
 	if os.Getenv("PATH") == "" { // as it may be at boot; fusermount3 is looked up there
 		if err := os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
-			fmt.Fprintf(stderr, "weir: %v\n", err)
+			fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(err.Error()))
 			return helperFailure
 		}
 	}
@@ -90,7 +91,7 @@ func mountHelper(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "weir: %v\n", err)
+	fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(err.Error()))
 	var u usageError
 	if errors.As(err, &u) {
 		return helperUsage

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/weirtest"
 	"github.com/weirfs/weir/engine/swarmtest"
@@ -116,8 +117,8 @@ func TestTexts(t *testing.T) {
 		{cut("abcdef", 4), "abc…"},
 		{cut("äöüß", 4), "äöüß"},
 		{cut("abc", 0), "abc"},
-		{printable("a\x1b[2Jb\nc\u0085"), "a�[2Jb�c�"},
-		{printable("ü 字"), "ü 字"},
+		{weir.Printable("a\x1b[2Jb\nc\u0085"), `a\x1b[2Jb\nc\u0085`},
+		{weir.Printable("ü 字"), "ü 字"},
 		{programText("", 7), "a program that can't be told (process 7)"},
 		{programText("", 0), "the kernel"},
 	} {
@@ -191,5 +192,14 @@ func TestBarProgress(t *testing.T) {
 	}
 	if end(false); b.Len() > 0 {
 		t.Errorf("an error before there is progress follows %q", b.String())
+	}
+}
+
+// TestReportEscapes: names in errors are those of strangers.
+func TestReportEscapes(t *testing.T) {
+	var out strings.Builder
+	report(&out, errors.Join(errors.New("add x\x1b]0;T\x07y"), errors.New("move a\u202egpj.exe")))
+	if want := "weir: add x\\x1b]0;T\\x07y\nmove a\\u202egpj.exe\n"; out.String() != want {
+		t.Errorf("prints %q, want %q", out.String(), want)
 	}
 }

@@ -78,7 +78,7 @@ func printTorrents(w io.Writer, list []api.Torrent, width int) error {
 		case t.PinnedBytes > 0:
 			state += ", partly pinned"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", cut(printable(t.Path), width), size, shareText(t.HaveBytes, t.SizeBytes),
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", cut(weir.Printable(t.Path), width), size, shareText(t.HaveBytes, t.SizeBytes),
 			t.Peers, rateText(t.DownloadRate), rateText(t.UploadRate), state)
 	}
 	return tw.Flush()
@@ -90,15 +90,4 @@ func cut(s string, n int) string {
 		return string(r[:n-1]) + "…"
 	}
 	return s
-}
-
-// printable replaces what would move a terminal's cursor: names come from
-// strangers.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 {
-			return '�'
-		}
-		return r
-	}, s)
 }

@@ -164,9 +164,9 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	signal.Notify(again, stopSignals...)
 	defer signal.Stop(again)
 	attended.ready(d.Names())
-	fmt.Fprintf(stdout, "mounted on %s, Ctrl-C unmounts:\n", o.Mountpoint)
+	fmt.Fprintf(stdout, "mounted on %s, Ctrl-C unmounts:\n", weir.Printable(o.Mountpoint))
 	for _, name := range d.Names() {
-		fmt.Fprintf(stdout, "  %s\n", name)
+		fmt.Fprintf(stdout, "  %s\n", weir.Printable(name))
 	}
 	if more := d.Count() - len(d.Names()); more > 0 {
 		fmt.Fprintf(stdout, "  and %d added before\n", more)

@@ -45,7 +45,7 @@ torrent nothing can be moved. mv(1) does the same.
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), from.full(at))
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), weir.Printable(from.full(at)))
 			return err
 		},
 	}

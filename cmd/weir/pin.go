@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
 )
 
@@ -56,7 +57,7 @@ func keepCommand(k keeping) *cobra.Command {
 				if asJSON {
 					return printJSON(cmd.OutOrStdout(), kept)
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), k.done, printable(l.full(l.Path)), sizeText(kept.Bytes))
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), k.done, weir.Printable(l.full(l.Path)), sizeText(kept.Bytes))
 				return err
 			})
 		},

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weirfs/weir"
 )
 
 // The exit codes; every help text names them.
@@ -146,7 +148,7 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(w, "weir: %v\n", err)
+	fmt.Fprintf(w, "weir: %s\n", weir.PrintableLines(err.Error()))
 	var u usageError
 	if errors.As(err, &u) {
 		fmt.Fprintf(w, "Try %q.\n", u.command+" --help")

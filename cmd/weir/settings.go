@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/background"
 	"github.com/weirfs/weir/cmd/internal/config"
 )
@@ -157,7 +158,7 @@ func printSettings(cmd *cobra.Command, s *config.Settings, rows []settingRow) er
 		if value == "" {
 			value = "-"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", name, value, from)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", name, weir.Printable(value), weir.Printable(from))
 	}
 	line("SETTING", "VALUE", "FROM")
 	if s.Mountpoint != "" {
@@ -173,7 +174,7 @@ func printSettings(cmd *cobra.Command, s *config.Settings, rows []settingRow) er
 		return err
 	}
 	for _, u := range s.Unknown {
-		fmt.Fprintf(cmd.ErrOrStderr(), "weir: %s\n", u)
+		fmt.Fprintf(cmd.ErrOrStderr(), "weir: %s\n", weir.Printable(u))
 	}
 	if s.Path == "" && os.Getenv("HOME") == "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), "weir: HOME is not set, so nobody's own settings file was looked for")

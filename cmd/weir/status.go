@@ -47,19 +47,19 @@ It never waits for the network.
 
 func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 	t := s.Torrent
-	fmt.Fprintln(w, printable(l.full(s.Path)))
+	fmt.Fprintln(w, weir.Printable(l.full(s.Path)))
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(tw, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("torrent", "%s", t.InfoHash)
 	if t.Wait != "" {
-		row("state", "%s: %s", t.State, printable(t.Wait))
+		row("state", "%s: %s", t.State, weir.Printable(t.Wait))
 	} else {
 		row("state", "%s", t.State)
 	}
 	if m := t.Missed; m != nil {
-		row("gave up", "a read, %s ago: %s", age(m.At), printable(m.Why))
+		row("gave up", "a read, %s ago: %s", age(m.At), weir.Printable(m.Why))
 	}
 	if s.Pieces > 0 {
 		row("held", "%s of %s (%s), %d of %d pieces", sizeText(s.HaveBytes), sizeText(s.SizeBytes), shareText(s.HaveBytes, s.SizeBytes), s.Held, s.Pieces)
@@ -72,10 +72,10 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 		row("rates", "%s down, %s up", rateText(t.DownloadRate), rateText(t.UploadRate))
 	}
 	for _, line := range s.Trackers {
-		row("tracker", "%s", printable(line))
+		row("tracker", "%s", weir.Printable(line))
 	}
 	for _, h := range s.Handles {
-		row("open", "%s by %s, for %s, %s wanted ahead", printable(h.Path), printable(programText(h.Program, h.PID)), age(h.Opened), sizeText(h.Ahead))
+		row("open", "%s by %s, for %s, %s wanted ahead", weir.Printable(h.Path), weir.Printable(programText(h.Program, h.PID)), age(h.Opened), sizeText(h.Ahead))
 	}
 	for _, wait := range waitTexts(s.Waits) {
 		row("waits", "%s", wait)
@@ -114,19 +114,19 @@ func waitTexts(waits []api.Wait) []string {
 // waited longest.
 func waitText(waits []api.Wait) string {
 	w := waits[0]
-	what := "a look into " + printable(w.Path)
+	what := "a look into " + weir.Printable(w.Path)
 	if w.Bytes > 0 {
 		first, bytes := w.Off, int64(0)
 		for _, w := range waits {
 			first, bytes = min(first, w.Off), bytes+w.Bytes
 		}
-		what = fmt.Sprintf("%s at %s of %s", sizeText(bytes), sizeText(first), printable(w.Path))
+		what = fmt.Sprintf("%s at %s of %s", sizeText(bytes), sizeText(first), weir.Printable(w.Path))
 	}
 	if len(waits) > 1 {
 		what = fmt.Sprintf("%d requests, %s", len(waits), what)
 	}
 	waited := time.Duration(w.Seconds * float64(time.Second)).Round(100 * time.Millisecond)
-	return fmt.Sprintf("%s, for %s: %s: %s", printable(programText(w.Program, w.PID)), waited, what, printable(w.For))
+	return fmt.Sprintf("%s, for %s: %s: %s", weir.Printable(programText(w.Program, w.PID)), waited, what, weir.Printable(w.For))
 }
 
 // age is how long ago something was, for people.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
 )
 
@@ -160,7 +161,7 @@ func printGlance(w io.Writer, l *live, g glance, width int) error {
 	slices.SortStableFunc(busy, func(a, b api.Torrent) int {
 		return int(b.DownloadRate + b.UploadRate - a.DownloadRate - a.UploadRate)
 	})
-	fmt.Fprintf(w, "%s  %s  %d torrents, %s held, %d peers, %s down, %s up\n\n", printable(l.Root), g.Time.Format(time.TimeOnly),
+	fmt.Fprintf(w, "%s  %s  %d torrents, %s held, %d peers, %s down, %s up\n\n", weir.Printable(l.Root), g.Time.Format(time.TimeOnly),
 		len(g.Torrents), sizeText(have), peers, rateText(down), rateText(up))
 	if len(busy) > 0 {
 		if err := printTorrents(w, busy, width/2); err != nil {
@@ -174,7 +175,7 @@ func printGlance(w io.Writer, l *live, g glance, width int) error {
 		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 		fmt.Fprintln(tw, "\nOPEN\tBY\tFOR")
 		for _, h := range g.Handles {
-			fmt.Fprintf(tw, "%s\t%s\t%s\n", printable(h.Path), printable(programText(h.Program, h.PID)), age(h.Opened))
+			fmt.Fprintf(tw, "%s\t%s\t%s\n", weir.Printable(h.Path), weir.Printable(programText(h.Program, h.PID)), age(h.Opened))
 		}
 		if err := tw.Flush(); err != nil {
 			return err

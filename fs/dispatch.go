@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"syscall"
@@ -23,6 +24,9 @@ import (
 const (
 	loops    = 4
 	helpIdle = time.Millisecond
+	// maxFailures is after how many errors that no kernel should give a loop ends, a
+	// second after the first.
+	maxFailures = 10
 )
 
 // help calls loops that rest.
@@ -54,10 +58,10 @@ func (h *help) rest(gone <-chan struct{}) bool {
 
 // loop is one of them, with what it uses again and again.
 type loop struct {
-	fs   *FS
-	conn *fuse.Conn
-	help *help
-	list []byte // listings are made here
+	fs      *FS
+	receive func() (fuse.Request, error)
+	help    *help
+	list    []byte // listings are made here
 
 	// The read that is being answered, for hit.
 	read     *fuse.ReadRequest
@@ -66,7 +70,7 @@ type loop struct {
 }
 
 func newLoop(f *FS, conn *fuse.Conn, h *help) *loop {
-	l := &loop{fs: f, conn: conn, help: h}
+	l := &loop{fs: f, receive: conn.ReadRequest, help: h}
 	l.hit = func(b []byte) {
 		l.answered = true
 		l.read.Respond(&fuse.ReadResponse{Data: b})
@@ -81,14 +85,16 @@ func (l *loop) run(helps bool, ended <-chan struct{}) error {
 		return nil
 	}
 	var began time.Time
+	failed := 0 // times one after another
 	for {
 		if helps {
 			began = time.Now()
 		}
-		req, err := l.conn.ReadRequest()
+		req, err := l.receive()
 		idle := helps && time.Since(began) > helpIdle
 		switch {
 		case err == nil:
+			failed = 0
 			l.answer(req)
 		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNABORTED):
 			return nil // unmounted
@@ -97,7 +103,14 @@ func (l *loop) run(helps bool, ended <-chan struct{}) error {
 		case errors.Is(err, syscall.EBADF):
 			return err
 		default:
+			if failed++; failed >= maxFailures {
+				return fmt.Errorf("read requests from the kernel: %w", err)
+			}
 			l.fs.log.Error("read request from the kernel", "err", err)
+			select {
+			case <-time.After(time.Millisecond << failed):
+			case <-l.fs.base.Done():
+			}
 		}
 		if idle && !l.help.rest(ended) {
 			return nil

@@ -193,7 +193,7 @@ func TestKilledReader(t *testing.T) {
 		t.Logf("%v: wanted nothing after %v", sig, time.Since(start))
 		fs.Eventually(t, "its files are closed", func() bool { return tor.Opened.Load() == 0 })
 	}
-	if err := fs.Unmount(dir, false); err != nil {
+	if err := fs.Unmount(t.Context(), dir, false); err != nil {
 		t.Errorf("unmount after that: %v", err)
 	}
 }

@@ -71,7 +71,7 @@ func TestMountpoint(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(to, "film")); err != nil {
 			t.Error(err)
 		}
-		if err := fs.Unmount(link, false); err != nil {
+		if err := fs.Unmount(t.Context(), link, false); err != nil {
 			t.Errorf("unmount by the link: %v", err)
 		}
 	})
@@ -127,14 +127,14 @@ func TestMountStale(t *testing.T) {
 
 func TestUnmount(t *testing.T) {
 	t.Run("NotMounted", func(t *testing.T) {
-		expect(t, fs.Unmount(t.TempDir(), false), weir.ErrNotFound, "nothing is mounted")
+		expect(t, fs.Unmount(t.Context(), t.TempDir(), false), weir.ErrNotFound, "nothing is mounted")
 	})
 	t.Run("NotWeir", func(t *testing.T) {
-		expect(t, fs.Unmount("/proc", false), weir.ErrInvalid, "type proc")
+		expect(t, fs.Unmount(t.Context(), "/proc", false), weir.ErrInvalid, "type proc")
 	})
 	t.Run("OK", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
-		if err := fs.Unmount(dir, false); err != nil {
+		if err := fs.Unmount(t.Context(), dir, false); err != nil {
 			t.Error(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
@@ -145,7 +145,7 @@ func TestUnmount(t *testing.T) {
 		tor := fs.NewFakeTorrent(film())
 		f, dir := mount(t, fs.Options{}, tor)
 		fs.StartChild(t, "hold", filepath.Join(dir, "film/film.mkv"))
-		expect(t, fs.Unmount(dir, false), weir.ErrInUse, "(process ")
+		expect(t, fs.Unmount(t.Context(), dir, false), weir.ErrInUse, "(process ")
 		if err := f.Unmount(); !errors.Is(err, weir.ErrInUse) {
 			t.Errorf("own: %v", err)
 		}
@@ -161,7 +161,7 @@ func TestUnmount(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		if err := fs.Unmount(dir, true); err != nil {
+		if err := fs.Unmount(t.Context(), dir, true); err != nil {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {

@@ -3,6 +3,7 @@ package fs
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -171,7 +172,7 @@ func clearStale(point string) error {
 		}
 		switch err := probe(point); {
 		case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
-			if err := unmount(point, true); err != nil {
+			if err := unmount(context.Background(), point, true); err != nil {
 				return fmt.Errorf("clean up the mount of a crashed weir: %w", err)
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):

@@ -148,7 +148,7 @@ func (f *FS) unmountOwn(e mountEntry, lazy bool) error {
 	if !ok || now.major != e.major || now.minor != e.minor {
 		return nil
 	}
-	return unmount(e.point, lazy)
+	return unmount(context.Background(), e.point, lazy) // bounded; what ends weir must not end this
 }
 
 // Unmount takes the mount away; Serve returns then. While programs use it that

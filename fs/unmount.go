@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,7 +28,7 @@ const probeFor = 3 * time.Second
 // with lazy it vanishes from the tree at once and ends when they are done. The
 // error is weir.ErrNotFound if nothing is mounted there, weir.ErrInvalid if it is
 // not weir's.
-func Unmount(dir string, lazy bool) error {
+func Unmount(ctx context.Context, dir string, lazy bool) error {
 	point, err := resolvePoint(dir)
 	if err != nil {
 		return err
@@ -41,21 +42,32 @@ func Unmount(dir string, lazy bool) error {
 	case e.fsType != weirType:
 		return fmt.Errorf("unmount %s: that is a mount of type %s and not of weir; umount(8) may do it: %w", point, e.fsType, weir.ErrInvalid)
 	}
-	return unmount(point, lazy)
+	return unmount(ctx, point, lazy)
 }
 
+// helperFor bounds one call of the helper: unmounting waits for nobody, but a file
+// system on the way to the mountpoint may hang.
+const helperFor = 10 * time.Second
+
 // unmount calls the helper for a point that is a weir mount.
-func unmount(point string, lazy bool) error {
+func unmount(ctx context.Context, point string, lazy bool) error {
 	args := []string{"-u"}
 	if lazy {
 		args = append(args, "-z")
 	}
-	out, err := exec.Command(helper, append(args, "--", point)...).CombinedOutput()
+	ctx, stop := context.WithTimeout(ctx, helperFor)
+	defer stop()
+	cmd := exec.CommandContext(ctx, helper, append(args, "--", point)...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, exec.ErrNotFound) {
 		return errNoHelper
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("unmount %s: %s does not return: %w", point, helper, context.Cause(ctx))
 	}
 	if _, still, _ := readMountAt(point); !still {
 		return nil // somebody was quicker

@@ -36,7 +36,7 @@ Copying a .torrent, or a text with magnets, into the mount does the same:
   weir add --into linux/debian ~/t https://example.org/x.torrent`,
 		Args: usage(cobra.MinimumNArgs(2), "a folder and at least one source"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := connect(args[0])
+			l, err := connect(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -31,7 +31,7 @@ weir pin keeps it there.
   weir fetch ~/t/film && weir pin ~/t/film`,
 		Args: usage(cobra.MinimumNArgs(1), "at least one path"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return eachPlace(args, func(l *live) error {
+			return eachPlace(cmd.Context(), args, func(l *live) error {
 				return fetch(cmd.Context(), l, screenOf(cmd.OutOrStdout()), asJSON)
 			})
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,8 +20,8 @@ type live struct {
 }
 
 // connect finds the mount that a path lies in. The caller closes it.
-func connect(path string) (*live, error) {
-	place, err := api.Find(path)
+func connect(ctx context.Context, path string) (*live, error) {
+	place, err := api.FindContext(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -32,9 +33,9 @@ func (l *live) full(path string) string { return filepath.Join(l.Root, path) }
 
 // eachPlace calls do with the mount and the place of each path, one after another.
 // The first error ends it.
-func eachPlace(paths []string, do func(l *live) error) error {
+func eachPlace(ctx context.Context, paths []string, do func(l *live) error) error {
 	for _, path := range paths {
-		l, err := connect(path)
+		l, err := connect(ctx, path)
 		if err != nil {
 			return err
 		}

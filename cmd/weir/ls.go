@@ -31,7 +31,7 @@ why), complete (all of it is held).
   weir ls --json ~/t/linux`,
 		Args: usage(cobra.MaximumNArgs(1), "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := connect(append(args, ".")[0])
+			l, err := connect(cmd.Context(), append(args, ".")[0])
 			if err != nil {
 				return err
 			}

@@ -209,7 +209,7 @@ func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options, again <-chan
 		return err
 	case <-again:
 		// What is not stored yet is lost, and only that: the cache survives a crash.
-		if err := fs.Unmount(o.Mountpoint, true); err != nil && !errors.Is(err, weir.ErrNotFound) {
+		if err := fs.Unmount(context.WithoutCancel(ctx), o.Mountpoint, true); err != nil && !errors.Is(err, weir.ErrNotFound) {
 			return fmt.Errorf("ended by force: %w", err)
 		}
 		return errors.New("ended by force")

@@ -24,12 +24,12 @@ torrent nothing can be moved. mv(1) does the same.
   weir mv ~/t/0123456789abcdef0123456789abcdef01234567 ~/t/film`,
 		Args: usage(cobra.ExactArgs(2), "two paths"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			from, err := connect(args[0])
+			from, err := connect(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			defer from.Close()
-			to, err := connect(args[1])
+			to, err := connect(cmd.Context(), args[1])
 			if err != nil {
 				return err
 			}

@@ -49,7 +49,7 @@ func keepCommand(k keeping) *cobra.Command {
 		Example: k.example,
 		Args:    usage(cobra.MinimumNArgs(1), "at least one path"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return eachPlace(args, func(l *live) error {
+			return eachPlace(cmd.Context(), args, func(l *live) error {
 				kept, err := k.do(l.Client, cmd.Context(), l.Path)
 				if err != nil {
 					return fmt.Errorf("%s %s: %w", k.use, l.full(l.Path), err)

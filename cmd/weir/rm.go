@@ -27,7 +27,7 @@ and so is rmdir or rm -r of that folder.
   weir rm --keep-cache ~/t 0123456789abcdef0123456789abcdef01234567`,
 		Args: usage(cobra.MinimumNArgs(1), "a folder and at least one torrent's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := connect(args[0])
+			l, err := connect(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

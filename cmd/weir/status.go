@@ -26,7 +26,7 @@ It never waits for the network.
   weir status --json ~/t/film`,
 		Args: usage(cobra.MinimumNArgs(1), "at least one path"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return eachPlace(args, func(l *live) error {
+			return eachPlace(cmd.Context(), args, func(l *live) error {
 				if l.Path == "" {
 					return fmt.Errorf("%s is a whole mount: name a torrent, or a file or folder in one (weir ls lists torrents): %w", l.Root, weir.ErrInvalid)
 				}

@@ -38,7 +38,7 @@ terminal it is printed one after another.
 			if interval < 100*time.Millisecond {
 				return usageError{fmt.Errorf("want an interval of 100ms at least, got %v", interval), cmd.CommandPath()}
 			}
-			l, err := connect(append(args, ".")[0])
+			l, err := connect(cmd.Context(), append(args, ".")[0])
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,7 @@ func umount(ctx context.Context, dir string, lazy bool) error {
 			defer server.Close()
 		}
 	}
-	if err := fs.Unmount(dir, lazy); err != nil {
+	if err := fs.Unmount(ctx, dir, lazy); err != nil {
 		return err
 	}
 	if server == nil {
@@ -59,27 +59,15 @@ const findTimeout = 3 * time.Second
 
 // serverOf returns the process behind a mount, nil if it can't be told.
 func serverOf(ctx context.Context, dir string) *background.Server {
-	found := make(chan string, 1)
-	go func() {
-		place, err := api.Find(dir)
-		if err != nil || place.Path != "" {
-			found <- "" // nothing is mounted here, or it has died
-			return
-		}
-		found <- place.Socket
-	}()
-	select {
-	case socket := <-found:
-		if socket == "" {
-			return nil
-		}
-		server, err := background.FindServer(ctx, socket)
-		if err != nil {
-			return nil // it may be about to end, or another user's
-		}
-		return server
-	case <-time.After(findTimeout):
-	case <-ctx.Done():
+	asking, stop := context.WithTimeout(ctx, findTimeout)
+	defer stop()
+	place, err := api.FindContext(asking, dir)
+	if err != nil || place.Path != "" {
+		return nil // nothing is mounted here, or it has died, or is stuck
 	}
-	return nil
+	server, err := background.FindServer(ctx, place.Socket)
+	if err != nil {
+		return nil // it may be about to end, or another user's
+	}
+	return server
 }

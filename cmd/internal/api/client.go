@@ -12,7 +12,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Client speaks to one mount. It is safe for concurrent use. Its methods return
@@ -21,15 +24,30 @@ import (
 type Client struct {
 	socket string
 	http   *http.Client
+	pid    atomic.Int32 // of the process that listens; 0 before the first connection
 }
 
 // NewClient returns a client of the socket at a path. It connects at the first
 // request; Close ends idle connections.
 func NewClient(socket string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	c := &Client{socket: socket}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: c.dial, DisableCompression: true}}
+	return c
+}
+
+func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
+	if err != nil {
+		return nil, err
 	}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableCompression: true}}}
+	if raw, err := conn.(*net.UnixConn).SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+				c.pid.Store(peer.Pid)
+			}
+		})
+	}
+	return conn, nil
 }
 
 // Close ends idle connections.
@@ -52,6 +70,8 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 // Stream calls line with each line of an answer until it ends, which is nil, or
 // line returns an error, which Stream returns.
 func (c *Client) Stream(ctx context.Context, method, path string, line func(text []byte) error) error {
+	ctx, release := c.whileAlive(ctx)
+	defer release()
 	resp, err := c.request(ctx, method, path, "", nil)
 	if err != nil {
 		return err
@@ -74,6 +94,8 @@ func (c *Client) Stream(ctx context.Context, method, path string, line func(text
 }
 
 func (c *Client) send(ctx context.Context, method, path, contentType string, body io.Reader, out any) error {
+	ctx, release := c.whileAlive(ctx)
+	defer release()
 	resp, err := c.request(ctx, method, path, contentType, body)
 	if err != nil {
 		return err
@@ -82,7 +104,9 @@ func (c *Client) send(ctx context.Context, method, path, contentType string, bod
 	if out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(out); ctx.Err() != nil {
+		return context.Cause(ctx)
+	} else if err != nil {
 		return fmt.Errorf("read weir's answer: %w", err)
 	}
 	return nil

@@ -271,7 +271,7 @@ func TestContextEnds(t *testing.T) {
 func TestUnmountedByOthers(t *testing.T) {
 	o := options(t, writeTorrent(t, newContent(t, "away")))
 	d := open(t, o)
-	if err := fs.Unmount(o.Mountpoint, false); err != nil {
+	if err := fs.Unmount(t.Context(), o.Mountpoint, false); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// How long a mount may stay silent. Some requests take minutes, and some streams
+// have nothing to say for hours, so it is not their answer that is waited for: a
+// mount that lives says who it is, at once, whatever else it does.
+const (
+	askAfter = 2 * time.Second // a request takes this long before the mount is asked
+	answerIn = 8 * time.Second // for that
+)
+
+// errMute is why a request is given up.
+var errMute = errors.New("it is stopped or stuck")
+
+// whileAlive returns a context that ends when the mount no longer answers. release
+// ends it in any case, and the asking.
+func (c *Client) whileAlive(ctx context.Context) (alive context.Context, release func()) {
+	alive, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for tick := time.NewTicker(askAfter); ; {
+			select {
+			case <-alive.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+			if !c.answers(alive) {
+				cancel(c.muteError())
+			}
+		}
+	}()
+	return alive, func() {
+		cancel(nil)
+		<-done
+	}
+}
+
+// answers asks the mount who it is. Only silence counts as no answer: what else is
+// wrong, the request itself will tell.
+func (c *Client) answers(ctx context.Context) bool {
+	asking, stop := context.WithTimeout(ctx, answerIn)
+	defer stop()
+	resp, err := c.request(asking, http.MethodGet, "/", "", nil)
+	if err == nil {
+		resp.Body.Close()
+	}
+	return ctx.Err() != nil || asking.Err() == nil
+}
+
+func (c *Client) muteError() error {
+	who := "the weir at " + c.socket
+	help := "pgrep -a weir finds it"
+	if pid := c.pid.Load(); pid > 0 {
+		who = fmt.Sprintf("weir (process %d)", pid)
+		help = fmt.Sprintf("kill -CONT %d wakes it if it is stopped, else end it and mount again", pid)
+	}
+	return fmt.Errorf("%s has not answered for %v: %w: %s", who, answerIn, errMute, help)
+}
+
+// FindContext is Find for a path whose mount may not answer: it returns when ctx
+// ends, and with an error after a while.
+func FindContext(ctx context.Context, path string) (Place, error) {
+	type found struct {
+		place Place
+		err   error
+	}
+	result := make(chan found, 1)
+	go func() { // may wait in the kernel, for a mount that doesn't answer
+		p, err := Find(path)
+		result <- found{p, err}
+	}()
+	timeout := time.NewTimer(answerIn)
+	defer timeout.Stop()
+	select {
+	case f := <-result:
+		return f.place, f.err
+	case <-ctx.Done():
+		return Place{}, context.Cause(ctx)
+	case <-timeout.C:
+		return Place{}, fmt.Errorf("the mount at %s has not answered for %v: %w: pgrep -a weir finds it; kill -CONT wakes it if it is stopped, else end it and mount again", path, answerIn, errMute)
+	}
+}

@@ -1,0 +1,43 @@
+package fs
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"bazil.org/fuse"
+)
+
+// TestLoopErrors gives a loop errors that the kernel documents, and one that it
+// should never give: that must not keep a processor busy for ever.
+func TestLoopErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := New(Options{Mountpoint: "/nowhere"})
+		var calls int
+		loop := func(errs ...error) error {
+			l := newLoop(f, nil, newHelp())
+			calls = 0
+			l.receive = func() (fuse.Request, error) {
+				calls++
+				return nil, errs[min(calls, len(errs))-1]
+			}
+			return l.run(false, nil)
+		}
+		if err := loop(syscall.EINTR, syscall.EAGAIN, syscall.ENOENT, syscall.ECONNABORTED); err != nil || calls != 4 {
+			t.Errorf("an unmounted file system: %v after %d calls", err, calls)
+		}
+		began := time.Now()
+		err := loop(syscall.EIO)
+		if !errors.Is(err, syscall.EIO) || calls > 20 {
+			t.Errorf("an unknown error without end: %v after %d calls", err, calls)
+		}
+		if took := time.Since(began); took < 100*time.Millisecond {
+			t.Errorf("it gave up after %v, which a moment's trouble may last", took)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -98,6 +98,8 @@ type Cache struct {
 	nextSeq uint64
 	credit  int64     // bytes freed while the disk was below its minimum, to be used again
 	full    time.Time // when the disk was found full last
+	homes   []home    // what the folder consists of, to see whether it is there
+	isLost  atomic.Bool
 	batch   batch
 	company bool   // pieces were put together last time
 	notes   []note // for Changed, once the turn is given back
@@ -157,6 +159,7 @@ func Open(o Options) (*Cache, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("open cache %s: %w", o.Dir, err), c.catalogue.close(), f.free())
 	}
+	c.homes = []home{homeAt(f.lock.Name()), homeAt(c.root), homeAt(c.catalogue.dir)}
 	c.turn <- struct{}{}
 	c.sealing <- struct{}{}
 	c.removal <- struct{}{}
@@ -314,18 +317,21 @@ func (c *Cache) Close() error {
 	c.closed = true
 	c.mu.Unlock()
 
-	c.folder.dropBallast()
+	lost := c.lost()
+	if !lost {
+		c.folder.dropBallast()
+	}
 	// What goes on in the background is done.
 	<-c.sealing
 	<-c.removal
 	if c.sparing {
-		if g := <-c.spare; g != nil {
+		if g := <-c.spare; g != nil && !lost {
 			g.abandon()
 		}
 	}
 	var errs []error
 	for _, g := range c.active {
-		if g != nil {
+		if g != nil && !c.lost() {
 			errs = append(errs, c.seal(g))
 		}
 	}
@@ -336,7 +342,11 @@ func (c *Cache) Close() error {
 	}
 	c.gens, c.torrents = nil, map[weir.InfoHash]*torrent{}
 	c.mu.Unlock()
-	errs = append(errs, c.catalogue.close(), c.folder.free())
+	err := c.catalogue.close()
+	if c.lost() {
+		err = nil // it is said
+	}
+	errs = append(errs, err, c.folder.free())
 	return errors.Join(errs...)
 }
 
@@ -348,6 +358,10 @@ func (c *Cache) takeTurn() error {
 	if c.closed {
 		c.turn <- struct{}{}
 		return fmt.Errorf("cache: %w", weir.ErrClosed)
+	}
+	if c.lost() {
+		c.turn <- struct{}{}
+		return c.lostError()
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func listedTables(dir string, log *slog.Logger) (paths []string, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	manifest, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(badgerLog{log}))
+	manifest, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(newBadgerLog(log)))
 	if err != nil {
 		return nil, err
 	}

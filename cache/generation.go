@@ -27,6 +27,7 @@ type generation struct {
 	seq   uint64 // counts up over the life of the folder
 	class class
 	dir   string
+	home  home
 	log   []byte          // the mapping of the value log
 	refs  atomic.Int64    // the cache's own, and one for each reader
 	warm  []atomic.Uint32 // for each stretch of the log, when it was last populated
@@ -91,6 +92,7 @@ func createGeneration(root string, seq uint64, c class, capacity, firstBytes, ro
 		maxEntries: int(memory / entryMemory),
 	}
 	g.refs.Store(1)
+	g.home = homeAt(dir)
 	if err := guard(func() error { return g.create(firstBytes, memory, log) }); err != nil {
 		g.abandon()
 		return nil, fmt.Errorf("new generation %s: %w", dir, err)
@@ -132,7 +134,7 @@ func (g *generation) create(firstBytes, memory int64, log *slog.Logger) error {
 
 func generationOptions(dir string, capacity, memory int64, log *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
-		WithLogger(badgerLog{log}).
+		WithLogger(newBadgerLog(log)).
 		WithMemTableSize(memory).
 		WithNumMemtables(2).
 		WithValueThreshold(minValueBytes / 2).
@@ -271,7 +273,7 @@ func (g *generation) close() error {
 	}
 	_ = g.awaitAhead() // nothing is going to be written there
 	g.handOver(g.next)
-	err := guard(g.db.Close)
+	err := closeAt(g.home, g.db)
 	g.db = nil
 	if g.file != nil {
 		err = errors.Join(err, g.file.Close())
@@ -303,12 +305,23 @@ func removeGeneration(dir string) error {
 const droppedPrefix = "dropped-"
 
 // badgerLog passes badger's words on, one level lower than badger thinks: what
-// concerns the user is said by the cache.
-type badgerLog struct{ log *slog.Logger }
+// concerns the user is said by the cache. An error that comes again and again is
+// passed on once.
+type badgerLog struct {
+	log  *slog.Logger
+	last atomic.Pointer[string] // the last error, without its details
+}
 
-func (l badgerLog) Errorf(f string, a ...any) { l.log.Warn("badger", "err", fmt.Sprintf(f, a...)) }
-func (l badgerLog) Warningf(f string, a ...any) {
+func newBadgerLog(log *slog.Logger) *badgerLog { return &badgerLog{log: log} }
+
+func (l *badgerLog) Errorf(f string, a ...any) {
+	if last := l.last.Swap(&f); last == nil || *last != f {
+		l.log.Warn("badger", "err", fmt.Sprintf(f, a...))
+	}
+}
+
+func (l *badgerLog) Warningf(f string, a ...any) {
 	l.log.Debug("badger", "warning", fmt.Sprintf(f, a...))
 }
-func (l badgerLog) Infof(string, ...any)  {}
-func (l badgerLog) Debugf(string, ...any) {}
+func (l *badgerLog) Infof(string, ...any)  {}
+func (l *badgerLog) Debugf(string, ...any) {}

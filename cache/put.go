@@ -147,6 +147,7 @@ func (c *Cache) putGroup(group []*incoming) {
 	c.mu.RLock()
 	closed := c.closed
 	c.mu.RUnlock()
+	lost := !closed && c.lost()
 	b := &c.batch
 	land := func() {
 		err := c.commit(b)
@@ -157,6 +158,10 @@ func (c *Cache) putGroup(group []*incoming) {
 	for _, w := range group {
 		if closed {
 			w.finish(false, fmt.Errorf("cache: %w", weir.ErrClosed))
+			continue
+		}
+		if lost {
+			w.finish(false, wrapPut(w.id, c.lostError()))
 			continue
 		}
 		if b.has(w.id, w.hash) {

@@ -25,8 +25,9 @@ import (
 //	'r' bucket 0 key        1, name (8), bytes (8), CRC32C (4)   a long one
 //	'c' name (8) number (4) chunk
 type catalogue struct {
-	dir string
-	db  *badger.DB
+	dir  string
+	home home
+	db   *badger.DB
 
 	open sync.RWMutex // held for reading while db is used; for writing to close it
 	done bool
@@ -67,7 +68,7 @@ func (c *catalogue) start(log *slog.Logger) error {
 	}
 	return guard(func() (err error) {
 		c.db, err = badger.Open(badger.DefaultOptions(c.dir).
-			WithLogger(badgerLog{log}).
+			WithLogger(newBadgerLog(log)).
 			WithSyncWrites(true).
 			WithMemTableSize(catalogueMemory).
 			WithNumMemtables(2).
@@ -82,6 +83,7 @@ func (c *catalogue) start(log *slog.Logger) error {
 		if err != nil {
 			return fmt.Errorf("open catalogue: %w", err)
 		}
+		c.home = homeAt(c.dir)
 		return c.sweep()
 	})
 }
@@ -93,7 +95,7 @@ func (c *catalogue) close() error {
 	c.open.Lock()
 	defer c.open.Unlock()
 	c.done = true
-	if err := guard(c.db.Close); err != nil {
+	if err := closeAt(c.home, c.db); err != nil {
 		return fmt.Errorf("close catalogue: %w", err)
 	}
 	return nil
@@ -367,7 +369,11 @@ func (c *Cache) record(what, bucket string, key []byte, do func() error) error {
 	c.catalogue.open.RLock()
 	defer c.catalogue.open.RUnlock()
 	err := error(weir.ErrClosed)
-	if !c.catalogue.done {
+	switch writes := what == "put" || what == "delete"; {
+	case c.catalogue.done:
+	case writes && c.lost():
+		err = c.lostError()
+	default:
 		err = do()
 	}
 	if err != nil {

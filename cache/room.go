@@ -182,7 +182,7 @@ func (c *Cache) seal(g *generation) error {
 	if err == nil {
 		err = writeWhole(filepath.Join(g.dir, sealName), encodeSeal(pieces, g.next))
 	}
-	if isFull(err) {
+	if isFull(err) || errors.Is(err, errGone) {
 		err = nil // the next start finds the pieces by walking the log
 	}
 	if tight {

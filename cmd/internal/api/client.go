@@ -144,15 +144,15 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err // it tells of a made-up URL
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no weir listens at %s: it has ended; mount again: %w", c.socket, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s belongs to the user who mounted: run this as that user: %w", c.socket, err)
-	}
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		err = ue.Err // it tells of a made-up URL
 	}
 	return fmt.Errorf("ask weir at %s: %w", c.socket, err)
 }

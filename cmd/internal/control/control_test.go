@@ -223,6 +223,8 @@ func TestRefuses(t *testing.T) {
 		{"POST", "/v1/fetch", "", 400},
 		{"GET", "/v1/status", "", 400},
 		{"PATCH", "/v1/limits", `{"upload_rate":"fast"}`, 400},
+		{"PATCH", "/v1/limits", `{"upload_rate":1} {"upload_rate":2}`, 400}, // one of them was not meant
+		{"POST", "/v1/evict?path=%zz&path=", "", 400},                       // nor was all, instead of what can't be read
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), r.method, "http://weir"+r.path, strings.NewReader(r.body))
 		if err != nil {

@@ -3,9 +3,11 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -49,7 +51,14 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, fmt.Errorf("%s %s is not of this API: see docs/api.md: %w", r.Method, r.URL.Path, weir.ErrNotFound))
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// What can't be read would be left out, and another path taken for the one meant.
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+			writeError(w, fmt.Errorf("query of the request: %v: %w", err, weir.ErrInvalid))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // handle enters a handler under a pattern, METHOD /PATH without the version.
@@ -79,13 +88,16 @@ func writeError(w http.ResponseWriter, err error) {
 	writeJSON(w, status, map[string]*api.Error{"error": e})
 }
 
-// readJSON reads a request's body. Unknown fields are an error: they are typing
-// mistakes, which must not be taken for consent.
+// readJSON reads a request's body, which is one value and no more. Unknown fields
+// are an error: they are typing mistakes, which must not be taken for consent.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	d := json.NewDecoder(limitBody(w, r, maxBodyBytes))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("body of the request: %v: %w", err, weir.ErrInvalid)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("body of the request: something follows its JSON: send one object: %w", weir.ErrInvalid)
 	}
 	return nil
 }

@@ -56,6 +56,7 @@ var layers = []layer{
 	{dir: "engine/internal/bencode", std: true, forbid: []string{network, "os"}},
 	// Decisions about a swarm: facts in, choices out. None of them talks to anybody.
 	{dir: "engine/internal/connlimit", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},
+	{dir: "engine/internal/metadata", forbid: []string{bazil, badger, anacrolix, network}},
 	{dir: "engine/internal/peerbook", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},
 	// Parsers of what comes from outside, and one GET.
 	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},

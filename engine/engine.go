@@ -76,6 +76,9 @@ type Options struct {
 	// send and receive, in bytes per second; what the protocol adds, a percent or
 	// two, is not counted. 0 is no limit. SetLimits changes them.
 	UploadLimit, DownloadLimit int64
+	// MaxMetadata bounds an info dictionary that peers send, in bytes. Default 64 MiB,
+	// at most source.MaxMetainfoBytes. Over all torrents twice as much is held.
+	MaxMetadata int64
 	// Idle is how long a torrent stays warm after its last use. Default 2 min.
 	Idle time.Duration
 	// Peers are asked about every torrent, host:port.
@@ -106,6 +109,9 @@ const (
 	EncryptionOff      = wire.EncryptionOff      // plaintext only
 )
 
+// DefaultMaxMetadata is what the hashes of three million pieces take.
+const DefaultMaxMetadata = 64 << 20
+
 func (o *Options) defaults() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -122,6 +128,10 @@ func (o *Options) defaults() {
 	if o.MaxConnections <= 0 {
 		o.MaxConnections = 200
 	}
+	if o.MaxMetadata <= 0 {
+		o.MaxMetadata = DefaultMaxMetadata
+	}
+	o.MaxMetadata = min(o.MaxMetadata, source.MaxMetainfoBytes)
 	if o.Idle <= 0 {
 		o.Idle = 2 * time.Minute
 	}
@@ -140,9 +150,11 @@ type Engine struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	hashing    chan struct{}       // a slot per piece that is verified at a time
-	committing *semaphore.Weighted // of commitSlots: see commitWeight
-	inMemory   atomic.Int64        // bytes of pieces begun or not committed, over all torrents
+	hashing       chan struct{}       // a slot per piece that is verified at a time
+	committing    *semaphore.Weighted // of commitSlots: see commitWeight
+	inMemory      atomic.Int64        // bytes of pieces begun or not committed, over all torrents
+	metadataBytes atomic.Int64        // of info dictionaries that are not complete, over all torrents
+	claimBytes    atomic.Int64        // of large bitfields of peers of torrents without metadata
 
 	recalled recalled
 	uncached uncached

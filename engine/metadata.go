@@ -9,8 +9,9 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/connlimit"
+	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/wire"
-	"github.com/weirfs/weir/engine/source"
 )
 
 // The extensions that we speak, and our numbers for them (BEP 10).
@@ -60,8 +61,8 @@ func (s *swarm) extension(p *peer, e *event) error {
 // extensions takes what the peer's extension handshake says.
 func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
 	p.metadataID, p.pexID = h.MetadataID, h.PexID
-	if h.MetadataSize > 0 && h.MetadataSize <= source.MaxMetainfoBytes {
-		p.metadataSize = h.MetadataSize
+	if s.fetch != nil && h.MetadataID != 0 {
+		s.fetch.Claim(p, connlimit.Customer(p.remote().Addr()).String(), h.MetadataSize)
 	}
 	s.heardOfDontHave(p, h.DontHaveID)
 	if h.Port > 0 {
@@ -91,13 +92,13 @@ func (s *swarm) metadataMessage(p *peer, m *wire.Message, at time.Time) error {
 	case s.fetch == nil:
 		return p.annoys(m, at)
 	case msg.Type == int(pp.DataMetadataExtensionMsgType):
-		if !s.fetch.received(p, msg.Piece, msg.Data) {
+		if !s.fetch.Received(p, msg.Piece, msg.Data, at) {
 			return p.annoys(m, at)
 		}
 		p.trade.gave = at
 		s.finishMetadata()
 	case msg.Type == int(pp.RejectMetadataExtensionMsgType):
-		s.fetch.refused(p, at)
+		s.fetch.Refused(p, at)
 		return p.annoys(m, at)
 	}
 	return nil
@@ -110,7 +111,7 @@ func (s *swarm) serveMetadata(p *peer, m *wire.Message, at time.Time) error {
 	if p.metadataID == 0 {
 		return p.annoys(m, at)
 	}
-	if meta == nil || piece >= metadataPieces(meta.dict.size) {
+	if meta == nil || piece >= metadata.Pieces(meta.dict.size) {
 		p.out.refuse(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, metadataRefusal(piece)) })
 		return p.annoys(m, at)
 	}
@@ -129,28 +130,46 @@ func (s *swarm) askMetadata(now time.Time) {
 	if s.fetch == nil {
 		return
 	}
+	s.chargeMetadata(s.fetch.Bytes())
+	s.fetch.SetRoom(2*s.eng.opts.MaxMetadata - s.eng.metadataBytes.Load())
+	s.fetch.Round(now)
 	for p := range s.peers {
-		if p.metadataID == 0 || p.metadataSize == 0 {
+		if p.metadataID == 0 {
 			continue
 		}
-		for _, piece := range s.fetch.ask(p, p.metadataSize, now) {
+		for _, piece := range s.fetch.Ask(p, now) {
 			payload := bencode.MustMarshal(metadataMessage{Type: int64(pp.RequestMetadataExtensionMsgType), Piece: int64(piece)})
 			p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, payload) })
 		}
 	}
 }
 
-// finishMetadata verifies the info dictionary once it is complete.
+// chargeMetadata tells the engine how much of a dictionary this swarm holds.
+func (s *swarm) chargeMetadata(bytes int64) {
+	s.eng.metadataBytes.Add(bytes - s.fetched)
+	s.fetched = bytes
+}
+
+// finishMetadata verifies the info dictionary once it is complete, beside the owner.
 func (s *swarm) finishMetadata() {
-	size, b, from := s.fetch.complete()
+	size, b, from := s.fetch.Complete()
 	if b == nil {
 		return
 	}
-	m, err := s.t.withInfo(b)
+	s.spawn(func() {
+		m, err := s.t.withInfo(b)
+		s.do(func() { s.judgedMetadata(size, from, m, err) })
+	})
+}
+
+// judgedMetadata takes the verdict on an info dictionary.
+func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo, err error) {
 	switch {
+	case s.fetch == nil: // it came from elsewhere meanwhile
+		return
 	case errors.Is(err, weir.ErrCorrupt):
 		s.log.Debug("metadata failed verification", "peers", len(from))
-		s.fetch.failed(size, time.Now())
+		s.fetch.Failed(size, time.Now())
 		if len(from) == 1 {
 			s.ban(from[0])
 		}
@@ -162,10 +181,12 @@ func (s *swarm) finishMetadata() {
 		return
 	}
 	s.t.setMeta(m)
-	if err := s.t.Keep(); err != nil {
-		s.log.Warn("metadata not kept in the cache", "err", err)
-	}
 	s.gotMeta()
+	s.spawn(func() {
+		if err := s.t.Keep(); err != nil {
+			s.log.Warn("metadata not kept in the cache", "err", err)
+		}
+	})
 }
 
 // SelectOnly returns the files that the torrent's magnet selects (so, BEP 53), as

@@ -40,45 +40,45 @@ const fewAwaited = 64
 // them to the owner, one writes what the owner put into out. The rest belongs to
 // the owner.
 type peer struct {
-	sw       *swarm
-	conn     net.Conn
-	addr     string // host:port of the other side
-	dialed   bool   // we connected, so addr is where it listens
-	hello    wire.Hello
-	rtt      time.Duration // of the TCP handshake; 0 for incoming
-	early    bool          // our handshake said more than a handshake
-	answered bool          // it has sent a message
-	out      *outbox
-	served   atomic.Bool  // blocks went out since the owner last looked
-	awaited  atomic.Int32 // blocks that it was asked for
-	quickAck *wire.QuickAck
-	posted   posted
-	patience tolerance // with what brings nothing
-	news     tolerance // with haves and losses
-	asked    int       // requests that it has neither answered nor refused
-	pk       *picker.Peer
-	bits     []byte // as they came, before the metadata
-	all      bool
-	haves    []int // before the metadata
-	allowed  []int
-	unchoked bool // it serves us
+	sw         *swarm
+	conn       net.Conn
+	addr       string // host:port of the other side
+	dialed     bool   // we connected, so addr is where it listens
+	hello      wire.Hello
+	rtt        time.Duration // of the TCP handshake; 0 for incoming
+	early      bool          // our handshake said more than a handshake
+	answered   bool          // it has sent a message
+	out        *outbox
+	served     atomic.Bool  // blocks went out since the owner last looked
+	awaited    atomic.Int32 // blocks that it was asked for
+	quickAck   *wire.QuickAck
+	posted     posted
+	patience   tolerance // with what brings nothing
+	news       tolerance // with haves and losses
+	asked      int       // requests that it has neither answered nor refused
+	pk         *picker.Peer
+	bits       []byte // as they came, before the metadata
+	all        bool
+	haves      []uint32 // pieces beside bits, before the metadata
+	claimBytes int64    // what bits adds to Engine.claimBytes
+	allowed    []int
+	unchoked   bool // it serves us
 
-	interested   bool // we told it that we are
-	wantsUs      bool // it told us that it is
-	choking      bool // we don't serve it
-	trade        trade
-	slot         *connlimit.Slot
-	joined       time.Time
-	reqq         int
-	metadataID   int // its number for ut_metadata, 0 if it has none
-	metadataSize int
-	pexID        int // its number for ut_pex, 0 if it has none
-	dontHave     dontHave
-	pexIn        discover.PexIn
-	pexOut       discover.PexOut
-	port         int   // where it listens, by its own word; 0 if it did not say
-	received     int64 // payload
-	noted        int64 // of it, what is noted of the peer for later runs
+	interested bool // we told it that we are
+	wantsUs    bool // it told us that it is
+	choking    bool // we don't serve it
+	trade      trade
+	slot       *connlimit.Slot
+	joined     time.Time
+	reqq       int
+	metadataID int // its number for ut_metadata, 0 if it has none
+	pexID      int // its number for ut_pex, 0 if it has none
+	dontHave   dontHave
+	pexIn      discover.PexIn
+	pexOut     discover.PexOut
+	port       int   // where it listens, by its own word; 0 if it did not say
+	received   int64 // payload
+	noted      int64 // of it, what is noted of the peer for later runs
 }
 
 func (p *peer) fast() bool     { return p.hello.Bits.SupportsFast() }
@@ -173,7 +173,9 @@ func (s *swarm) introduce(p *peer) {
 		s.pick.HasThese(p.pk, unpackBits(p.bits, n))
 	}
 	for _, i := range p.haves {
-		s.pick.Has(p.pk, i)
+		if int(i) < n {
+			s.pick.Has(p.pk, int(i))
+		}
 	}
 	for _, i := range p.allowed {
 		s.pick.Allowed(p.pk, i)
@@ -184,7 +186,8 @@ func (s *swarm) introduce(p *peer) {
 	for i := range p.dontHave.theirs {
 		s.pick.HasNot(p.pk, i)
 	}
-	p.bits, p.haves, p.allowed, p.dontHave.theirs = nil, nil, nil, nil
+	_ = s.keepBits(p, nil)
+	p.haves, p.allowed, p.dontHave.theirs = nil, nil, nil
 	s.interest(p)
 }
 
@@ -225,8 +228,9 @@ func (s *swarm) drop(p *peer, why error) {
 		s.forgetCopies(p)
 	}
 	if s.fetch != nil {
-		s.fetch.leave(p)
+		s.fetch.Leave(p)
 	}
+	_ = s.keepBits(p, nil)
 	s.met(p, time.Now())
 	switch {
 	case p.dialed && p.early && !p.answered:
@@ -373,33 +377,30 @@ func (s *swarm) message(p *peer, e *event) error {
 // theirPieces takes what the peer says it has. BEP 3 has that first and once;
 // aria2 says it again, and the later word counts.
 func (s *swarm) theirPieces(p *peer, m *wire.Message) error {
-	p.all, p.bits = m.Type == pp.HaveAll, m.Bits
+	p.all = m.Type == pp.HaveAll
 	if p.pk == nil {
-		return nil
+		return s.keepBits(p, m.Bits)
 	}
 	switch {
 	case p.all:
 		s.pick.HasAll(p.pk)
-	case p.bits != nil:
+	case m.Bits != nil:
 		n := s.t.Info().NumPieces()
-		if !fits(p.bits, n) {
+		if !fits(m.Bits, n) {
 			return errNonsense
 		}
-		s.pick.HasThese(p.pk, unpackBits(p.bits, n))
-		p.bits = nil
+		s.pick.HasThese(p.pk, unpackBits(m.Bits, n))
 	}
 	s.interest(p)
 	return nil
 }
 
-// mostHaves bounds what is remembered of a peer before the metadata is known.
+// mostHaves is how many pieces a torrent is taken to have while that is not known.
 const mostHaves = 1 << 16
 
 func (s *swarm) theirPiece(p *peer, index int) error {
 	if p.pk == nil {
-		if len(p.haves) < mostHaves {
-			p.haves = append(p.haves, index)
-		}
+		p.keepHave(index)
 		delete(p.dontHave.theirs, index)
 		return nil
 	}

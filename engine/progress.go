@@ -24,6 +24,8 @@ type progress struct {
 
 	peers        int // connected
 	withMetadata int // of these, who offer the metadata
+	tooLarge     int // what they say that it has, in bytes, if that is more than the bound
+	maxMetadata  int64
 	having       int // of these, who have the piece, or something that is wanted
 	serving      int // of these, who serve us
 	known        int // addresses
@@ -67,6 +69,9 @@ func (f *progress) why() string {
 			s += ": the last one " + dialTrouble(f.lastDial)
 		}
 		return s
+	case !f.metadata && f.withMetadata == 0 && f.tooLarge > 0:
+		return fmt.Sprintf("peers say that the metadata has %.1f MiB, and --max-metadata allows %.1f MiB",
+			float64(f.tooLarge)/(1<<20), float64(f.maxMetadata)/(1<<20))
 	case !f.metadata && f.withMetadata == 0:
 		return fmt.Sprintf("%s connected, none has the metadata", count(f.peers))
 	case !f.metadata:

@@ -209,7 +209,7 @@ func (s *swarm) facts(now time.Time, arrived bool) progress {
 		}
 	}
 	for p := range s.peers {
-		if p.metadataID != 0 && p.metadataSize > 0 {
+		if s.fetch != nil && s.fetch.Claimed(p) {
 			f.withMetadata++
 		}
 		if p.pk != nil && (f.piece >= 0 && p.pk.HasPiece(f.piece) || f.piece < 0 && p.interested) {
@@ -218,6 +218,9 @@ func (s *swarm) facts(now time.Time, arrived bool) progress {
 				f.serving++
 			}
 		}
+	}
+	if s.fetch != nil {
+		f.tooLarge, f.maxMetadata = s.fetch.TooLarge(), s.eng.opts.MaxMetadata
 	}
 	if s.search != nil {
 		_, _, lines := s.trackerReport()

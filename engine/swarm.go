@@ -11,6 +11,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/choker"
 	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/verify"
@@ -49,8 +50,8 @@ type swarm struct {
 	pieces   map[copyID]*assembly
 	waiters  map[int][]*waiter
 	hashAsks map[verify.HashRequest]*hashAsk
-	guessed  map[picker.Block]bool // asked of peers that are in the handshake
-	fetch    *infoFetch            // while the metadata is unknown
+	guessed  map[picker.Block]bool  // asked of peers that are in the handshake
+	fetch    *metadata.Fetch[*peer] // while the metadata is unknown
 	slots    slots
 	squeezed time.Time // when another torrent was asked for a connection last
 	yielded  time.Time // when this one gave another torrent a connection last
@@ -58,6 +59,7 @@ type swarm struct {
 	recorded time.Time        // when the peers were kept last
 	search   *discover.Search // nil if the engine was never opened
 	charged  int64            // what this swarm has added to Engine.inMemory
+	fetched  int64            // what it has added to Engine.metadataBytes
 	lastUse  time.Time        // of the last event that was a use
 	born     time.Time
 	lastDial error // of the last dial that failed since one succeeded
@@ -131,7 +133,7 @@ func (s *swarm) own() {
 	if s.t.meta.Load() != nil {
 		s.gotMeta()
 	} else {
-		s.fetch = newInfoFetch()
+		s.fetch = metadata.New[*peer](int(s.eng.opts.MaxMetadata))
 	}
 	s.recallPeers(time.Now())
 	timer := time.NewTimer(0)
@@ -269,6 +271,7 @@ func (s *swarm) end() {
 	s.eng.uncached.leave(s)
 	s.mem.clear()
 	s.charge(0)
+	s.chargeMetadata(0)
 	s.t.leaveMeta()
 	close(s.ended)
 }
@@ -285,6 +288,7 @@ func (s *swarm) gotMeta() {
 		s.search.Poke() // it is private, or there is something left
 	}
 	s.fetch = nil
+	s.chargeMetadata(0)
 	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
 	for i := range m.info.BlankPieces {
 		held[i] = true // nothing has to be fetched

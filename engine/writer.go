@@ -8,6 +8,7 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/verify"
 	"github.com/weirfs/weir/engine/internal/wire"
@@ -124,7 +125,7 @@ func (s *swarm) answerBytes(a answer) int {
 	case a.hashes != nil:
 		return min(max(a.hashes.Length, 0), wire.MostHashes) * 32
 	case a.metadata:
-		return metadataPieceBytes
+		return metadata.PieceBytes
 	}
 	return a.length
 }
@@ -146,14 +147,14 @@ func (s *swarm) metadataAnswer(a answer, buf []byte) []byte {
 	if m := s.t.meta.Load(); m != nil {
 		b = m.dict.read(s.readDictionary)
 	}
-	off := a.index * metadataPieceBytes
+	off := a.index * metadata.PieceBytes
 	if off >= len(b) {
 		return wire.AppendExtended(buf, a.id, metadataRefusal(a.index))
 	}
 	head := bencode.MustMarshal(metadataMessage{
 		Type: int64(pp.DataMetadataExtensionMsgType), Piece: int64(a.index), Total: int64(len(b)),
 	})
-	data := b[off:min(off+metadataPieceBytes, len(b))]
+	data := b[off:min(off+metadata.PieceBytes, len(b))]
 	s.eng.up.Passed(len(data))
 	return wire.AppendExtended(buf, a.id, append(head, data...))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/daemon"
+	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 	"github.com/weirfs/weir/reader"
 )
@@ -50,6 +51,7 @@ file too: weir config --help.
 func newMount() *cobra.Command {
 	o := daemon.Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Version: weirVersion()}
 	var cacheBytes, uploadLimit, downloadLimit byteSize
+	maxMetadata := metadataSize(engine.DefaultMaxMetadata)
 	var level slog.Level
 	var verbose, noControl bool
 	var quiet string
@@ -85,7 +87,7 @@ func newMount() *cobra.Command {
 					return err
 				}
 			}
-			o.UploadLimit, o.DownloadLimit = int64(uploadLimit), int64(downloadLimit)
+			o.UploadLimit, o.DownloadLimit, o.MaxMetadata = int64(uploadLimit), int64(downloadLimit), int64(maxMetadata)
 			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 			if o.CacheDir, err = cacheDir(o.CacheDir); err != nil {
 				return err
@@ -121,6 +123,7 @@ func newMount() *cobra.Command {
 	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed is when a peer wants it, required is always, off is never")
 	f.Var(&uploadLimit, "upload-limit", "give peers at most `SIZE` a second, such as 500KB or 2MiB (default no limit)")
 	f.Var(&downloadLimit, "download-limit", "take from peers at most `SIZE` a second (default no limit)")
+	f.Var(&maxMetadata, "max-metadata", "take metadata of magnets from peers up to this `SIZE`, at most 256MiB")
 	f.Uint32Var(&o.UID, "uid", o.UID, "show files as owned by this user `ID`")
 	f.Uint32Var(&o.GID, "gid", o.GID, "show files as owned by this group `ID`")
 	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users in; needs user_allow_other in /etc/fuse.conf when not root")

@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/weirfs/weir/engine"
+	"github.com/weirfs/weir/engine/source"
 )
 
 // byteSize is a flag for a number of bytes with a unit.
@@ -31,6 +32,25 @@ func (b *byteSize) Set(s string) error {
 }
 
 func (b *byteSize) Type() string { return "SIZE" }
+
+// metadataSize is a flag for the bound on an info dictionary.
+type metadataSize int64
+
+func (m *metadataSize) String() string { return (*byteSize)(m).String() }
+
+func (m *metadataSize) Set(s string) error {
+	var b byteSize
+	if err := b.Set(s); err != nil {
+		return err
+	}
+	if b > source.MaxMetainfoBytes {
+		return fmt.Errorf("want %s at most, got %q", humanize.IBytes(source.MaxMetainfoBytes), s)
+	}
+	*m = metadataSize(b)
+	return nil
+}
+
+func (m *metadataSize) Type() string { return "SIZE" }
 
 // encryption is a flag for when to encrypt connections.
 type encryption engine.Encryption

@@ -53,6 +53,7 @@ type Options struct {
 	DHT           bool              // find peers of public torrents there too, from the public routers on
 	AllowPrivate  bool              // what torrents and servers name may lead to this machine and its network
 	Encryption    engine.Encryption // of connections to peers
+	MaxMetadata   int64             // of a magnet, bytes; 0: 64 MiB
 	UploadLimit   int64             // of blocks, over all torrents, bytes per second; 0: none
 	DownloadLimit int64             // the same
 	Quiet         *reader.Quiet     // programs that may not read all; nil: none

@@ -107,7 +107,7 @@ func (d *Daemon) openEngine(peers []string) error {
 	e := engine.New(engine.Options{
 		DHT: d.opt.DHT, DHTBootstrap: routers,
 		Store: d.store, StoreReady: d.store.ready, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: peers, UserAgent: userAgent(d.opt.Version),
-		AllowPrivate: d.opt.AllowPrivate, UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
+		AllowPrivate: d.opt.AllowPrivate, MaxMetadata: d.opt.MaxMetadata, UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
 	})
 	d.engine = e // for Close, which it needs even now
 	if err := e.Open(); err != nil {

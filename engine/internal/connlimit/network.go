@@ -35,6 +35,15 @@ func networks(ip netip.Addr) []netip.Prefix {
 	return out
 }
 
+// Customer returns what one customer of a provider has: an IPv4 address, an IPv6 /64.
+// It is invalid for an invalid address.
+func Customer(ip netip.Addr) netip.Prefix {
+	if list := networks(ip); len(list) > 0 {
+		return list[0]
+	}
+	return netip.Prefix{}
+}
+
 // carrier is what providers share out among customers behind their NAT (RFC 6598).
 var carrier = netip.MustParsePrefix("100.64.0.0/10")
 

@@ -13,7 +13,7 @@ import (
 // takes it; only silence does not.
 func TestKinds(t *testing.T) {
 	seen := map[string]bool{}
-	for _, k := range attack.Kinds() {
+	for _, k := range append(attack.Kinds(), attack.MagnetKinds()...) {
 		if seen[k.Name] || strings.TrimSpace(k.Name) == "" {
 			t.Errorf("the name %q is taken", k.Name)
 		}

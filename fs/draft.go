@@ -23,7 +23,7 @@ const (
 const draftIdle = time.Minute
 
 // draftExts are the names of files that say what to add.
-var draftExts = []string{".torrent", ".magnet", ".txt", ".url"}
+var draftExts = []string{".torrent", ".magnet", ".txt", ".url", ".desktop"}
 
 // draftName reports whether a file of this name may be made, and whether it is
 // complete: many programs write to a name such as x.torrent.part or

@@ -19,8 +19,9 @@ const (
 )
 
 // fetch gets a .torrent from rawURL: at most maxRedirects redirects, to http and
-// https only, and at most MaxDownloadBytes after decompression. It ends with ctx
-// and leaves no connection behind.
+// https only, and at most MaxDownloadBytes before and after decompression. A redirect
+// to a magnet ends there: the magnet is the answer. It ends with ctx and leaves no
+// connection behind.
 func (l Loader) fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	if len(rawURL) > maxURLBytes {
 		return nil, fmt.Errorf("URL of %d bytes (limit %d): %w", len(rawURL), maxURLBytes, weir.ErrInvalid)
@@ -38,6 +39,10 @@ func (l Loader) fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	client := &http.Client{Transport: trip, CheckRedirect: checkRedirect, Timeout: fetchTimeout}
 	resp, err := client.Do(req)
 	if err != nil {
+		var magnet magnetRedirect
+		if errors.As(err, &magnet) {
+			return []byte(magnet), nil
+		}
 		var ue *url.Error
 		if errors.As(err, &ue) {
 			err = ue.Err // it repeats the URL
@@ -60,8 +65,20 @@ func (l Loader) fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	case len(b) > MaxDownloadBytes:
 		return nil, tooLarge(rawURL)
 	}
+	b, err = decompress(b, resp.Header.Values("Content-Encoding"))
+	switch {
+	case errors.Is(err, errTooLarge):
+		return nil, tooLarge(rawURL)
+	case err != nil:
+		return nil, fmt.Errorf("fetch %s: %w", redact(rawURL), err)
+	}
 	return b, nil
 }
+
+// magnetRedirect is a magnet that a server redirects to.
+type magnetRedirect string
+
+func (magnetRedirect) Error() string { return "redirects to a magnet" }
 
 func tooLarge(rawURL string) error {
 	return fmt.Errorf("fetch %s: more than %d bytes: if it is a torrent, download it and give weir the file: %w",
@@ -72,7 +89,7 @@ func tooLarge(rawURL string) error {
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	switch {
 	case req.URL.Scheme == "magnet":
-		return fmt.Errorf("redirects to a magnet; give weir the magnet itself: %s: %w", quote(req.URL.String()), weir.ErrInvalid)
+		return magnetRedirect(req.URL.String())
 	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
 		return fmt.Errorf("redirects to %s, which is neither http nor https: %w", quote(req.URL.Redacted()), weir.ErrHostile)
 	case len(via) > maxRedirects:

@@ -2,10 +2,13 @@ package source_test
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -137,7 +140,8 @@ func newWebServer(tb testing.TB, raw []byte) *httptest.Server {
 		})
 	}
 	elsewhere("/tofile", "file:///etc/passwd")
-	elsewhere("/tomagnet", plain)
+	elsewhere("/tomagnet", plain+"&dn=a film&tr=http%3A%2F%2Fa.example%2Fann")
+	elsewhere("/tobadmagnet", "magnet:?dn=x")
 	mux.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("<!doctype html><title>log in first</title>"))
 	})
@@ -204,7 +208,7 @@ func TestLoadURL(t *testing.T) {
 		{"/broken", nil, "500"},
 		{"/redirect/6", weir.ErrInvalid, "more than 5 redirects"},
 		{"/tofile", weir.ErrHostile, "neither http nor https"},
-		{"/tomagnet", weir.ErrInvalid, hexHash},
+		{"/tobadmagnet", weir.ErrInvalid, "bad magnet"},
 		{"/page", weir.ErrInvalid, "is a web page, not a torrent"},
 		{"/announced", weir.ErrInvalid, "more than 67108864 bytes"},
 		{"/bomb", weir.ErrInvalid, "more than 67108864 bytes"},
@@ -235,6 +239,106 @@ func TestLoadURL(t *testing.T) {
 			t.Errorf("error %v, want connection refused", err)
 		}
 	})
+}
+
+// TestLoadURLOfMagnet: a link of a page may lead to a magnet.
+func TestLoadURLOfMagnet(t *testing.T) {
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	magnet := plain + "&dn=a film&tr=http%3A%2F%2Fa.example%2Fann"
+	mux.HandleFunc("/redirect", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", magnet)
+		w.WriteHeader(http.StatusSeeOther)
+	})
+	mux.HandleFunc("/far", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/redirect", http.StatusFound) })
+	mux.HandleFunc("/text", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(" " + magnet + "\r\n")) })
+	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(magnet + strings.Repeat("x", source.MaxMagnetBytes)))
+	})
+	for _, path := range []string{"/redirect", "/far", "/text"} {
+		spec, err := source.Load(t.Context(), server.URL+path)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if spec.InfoHash.String() != hexHash || spec.Name != "a film" || len(spec.Trackers) != 1 || spec.Info != nil {
+			t.Errorf("%s: %+v", path, spec)
+		}
+	}
+	if _, err := source.Load(t.Context(), server.URL+"/long"); !errors.Is(err, weir.ErrInvalid) {
+		t.Errorf("a long text: %v", err)
+	}
+}
+
+// TestLoadCompressed has all that servers do to a .torrent, and bombs.
+func TestLoadCompressed(t *testing.T) {
+	raw := goodTorrents(t)["Multi"]
+	want, err := source.ParseTorrent(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pack := func(b []byte, open func(io.Writer) io.WriteCloser) []byte {
+		var out bytes.Buffer
+		w := open(&out)
+		_, err := w.Write(b)
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	gz := func(b []byte) []byte {
+		return pack(b, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+	}
+	zl := func(b []byte) []byte {
+		return pack(b, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })
+	}
+	fl := func(b []byte) []byte {
+		return pack(b, func(w io.Writer) io.WriteCloser { z, _ := flate.NewWriter(w, flate.BestSpeed); return z })
+	}
+	zeros := make([]byte, source.MaxDownloadBytes+1)
+	for name, c := range map[string]struct {
+		encoding string
+		body     []byte
+		says     string // "" for one that is taken
+	}{
+		"Gzip":         {"gzip", gz(raw), ""},
+		"XGzip":        {"x-gzip", gz(raw), ""},
+		"Zlib":         {"deflate", zl(raw), ""},
+		"Deflate":      {"Deflate", fl(raw), ""},
+		"Identity":     {"identity", raw, ""},
+		"Both":         {"deflate, x-gzip", gz(zl(raw)), ""},
+		"NotSaid":      {"", gz(raw), ""},
+		"ZlibNotSaid":  {"", zl(raw), ""},
+		"GzipOfGzip":   {"gzip", gz(gz(raw)), ""},
+		"NotGzip":      {"x-gzip", raw, "unpack"},
+		"NotDeflate":   {"deflate", []byte("\xff\xff\xff"), "unpack"},
+		"Brotli":       {"br", raw, "nobody asked for"},
+		"Often":        {"deflate, deflate, deflate, deflate", raw, "4 times"},
+		"Cut":          {"x-gzip", gz(raw)[:40], "unpack"},
+		"GzipBomb":     {"x-gzip", gz(zeros), "more than 67108864 bytes"},
+		"DeflateBomb":  {"deflate", fl(zeros), "more than 67108864 bytes"},
+		"ZlibBomb":     {"deflate", zl(zeros), "more than 67108864 bytes"},
+		"BombNotSaid":  {"", zl(zeros), "more than 67108864 bytes"},
+		"BombInPacket": {"x-gzip", gz(gz(zeros)), "more than 67108864 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if c.encoding != "" {
+					w.Header().Set("Content-Encoding", c.encoding)
+				}
+				_, _ = w.Write(c.body)
+			}))
+			defer server.Close()
+			spec, err := source.Load(t.Context(), server.URL)
+			switch {
+			case c.says == "" && (err != nil || spec.InfoHash != want.InfoHash):
+				t.Errorf("%+v, %v", spec, err)
+			case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
+				t.Errorf("error %v does not say %q", err, c.says)
+			}
+		})
+	}
 }
 
 // TestLoadMagnetFetchesNothing: xs and as are where anybody who makes a link could

@@ -113,7 +113,12 @@ func (l Loader) Load(ctx context.Context, arg string) (*Spec, error) {
 		if err != nil {
 			return nil, err
 		}
-		spec, err := ParseTorrent(b)
+		var spec *Spec
+		if text := strings.TrimSpace(string(b[:min(len(b), MaxMagnetBytes+1)])); hasScheme(text, "magnet") {
+			spec, err = ParseMagnet(text)
+		} else {
+			spec, err = ParseTorrent(b)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", redact(arg), err)
 		}

@@ -15,7 +15,7 @@ import (
 
 // readDropped reads a file that is to be added: a .torrent, or a text with
 // magnets, info hashes and URLs, one a line, empty lines and ones that begin with #
-// aside. Errors wrap what source's do, and show nothing of the content: it may be
+// aside, or a shortcut to one. Errors wrap what source's do, and show nothing of the content: it may be
 // another file than its owner thinks, and logs are read by more people than files.
 func readDropped(content []byte) (specs []*source.Spec, urls []string, err error) {
 	if len(content) > 0 && content[0] == 'd' {
@@ -24,6 +24,10 @@ func readDropped(content []byte) (specs []*source.Spec, urls []string, err error
 			return nil, nil, withoutContent("", err)
 		}
 		return []*source.Spec{spec}, nil, nil
+	}
+	content = plainText(content)
+	if lines, ok := shortcutLines(content); ok {
+		content = lines
 	}
 	const maxErrors = 3
 	lines := bufio.NewScanner(bytes.NewReader(content))

@@ -16,7 +16,7 @@ import (
 
 // Bounds on what honest programs send.
 const (
-	mostDepth  = 32 // lists and dictionaries within each other
+	mostDepth  = 16 // lists and dictionaries within each other
 	mostDigits = 20 // of an integer, its sign left out
 )
 

@@ -75,16 +75,16 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestDepth: 32 levels, whichever way they are passed.
+// TestDepth: 16 levels, whichever way they are passed.
 func TestDepth(t *testing.T) {
 	nested := func(n int) []byte { return []byte(strings.Repeat("l", n) + strings.Repeat("e", n)) }
-	if err := bencode.New(nested(32)).Skip(); err != nil {
-		t.Errorf("32 levels: %v", err)
+	if err := bencode.New(nested(16)).Skip(); err != nil {
+		t.Errorf("16 levels: %v", err)
 	}
-	if err := bencode.New(nested(33)).Skip(); !errors.Is(err, weir.ErrInvalid) {
-		t.Errorf("33 levels: %v", err)
+	if err := bencode.New(nested(17)).Skip(); !errors.Is(err, weir.ErrInvalid) {
+		t.Errorf("17 levels: %v", err)
 	}
-	for n, ok := range map[int]bool{32: true, 33: false} {
+	for n, ok := range map[int]bool{16: true, 17: false} {
 		c := bencode.New(nested(n))
 		var each func() error
 		each = func() error { return c.List(each) }
@@ -100,7 +100,7 @@ func TestDepth(t *testing.T) {
 
 // TestAllocations: passing over a message allocates nothing.
 func TestAllocations(t *testing.T) {
-	b := []byte("d1:m" + strings.Repeat("l", 20) + strings.Repeat("e", 20) + "1:xi12345e1:y" + "5:abcdee")
+	b := []byte("d1:m" + strings.Repeat("l", 10) + strings.Repeat("e", 10) + "1:xi12345e1:y" + "5:abcdee")
 	if n := testing.AllocsPerRun(100, func() {
 		c := bencode.Cursor{}
 		c = *bencode.New(b)

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,4 +108,60 @@ func TestAttacks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAttacksTogether: every kind at once, on a torrent and
+// on a magnet without metadata. What all of them make weir keep is bounded, an honest
+// read beside them gets what it wants, and the engine ends while they go on.
+func TestAttacksTogether(t *testing.T) {
+	const most = 256 << 20
+	launch := func(ctx context.Context, t *testing.T, a *attacked) <-chan struct{} {
+		var all sync.WaitGroup
+		for _, k := range attack.Kinds() {
+			wait := a.attack(ctx, t, k, 1)
+			all.Go(func() { wait() })
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			all.Wait()
+		}()
+		return done
+	}
+	t.Run("Torrent", func(t *testing.T) {
+		a := newAttacked(t)
+		ctx := testContext(t, time.Minute)
+		before := heap()
+		done := launch(ctx, t, a)
+		wantBytes(t, ctx, a.tor, a.c, 0, int(a.c.Info().Length))
+		if kept := heap() - before; kept > most {
+			t.Errorf("%d bytes are kept, want at most %d", kept, most)
+		}
+		if err := a.e.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+	t.Run("Magnet", func(t *testing.T) {
+		a := newAttacked(t)
+		ctx := testContext(t, time.Minute)
+		tor := addTorrent(t, a.e, &source.Spec{InfoHash: [20]byte{1, 2, 3}})
+		a.target.InfoHash = tor.InfoHash()
+		before, peak := heap(), int64(0)
+		done := launch(ctx, t, a)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for going := true; going; {
+			select {
+			case <-done:
+				going = false
+			case <-tick.C:
+			}
+			peak = max(peak, heap()-before)
+		}
+		if peak > most {
+			t.Errorf("%d bytes are kept, want at most %d", peak, most)
+		}
+		wantBytes(t, ctx, a.tor, a.c, 0, int(a.c.Info().Length))
+	})
 }

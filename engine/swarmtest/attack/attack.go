@@ -133,18 +133,17 @@ func (c *conn) put(b []byte) error {
 	return err
 }
 
-// flood sends messages, many at a time, until something ends it.
+// flood sends messages, many at a time and the same again, until something ends it.
 func (c *conn) flood(next func(i int) []byte) error {
-	var b []byte
-	for i := 0; ; i++ {
+	const step = 64 << 10
+	b := make([]byte, 0, 2*step)
+	for i := 0; len(b) < step; i++ {
 		b = append(b, next(i)...)
-		if len(b) < 32<<10 {
-			continue
-		}
+	}
+	for {
 		if err := c.put(b); err != nil {
 			return err
 		}
-		b = b[:0]
 	}
 }
 

@@ -37,6 +37,12 @@ func dialBare(tb testing.TB, addr string, ih weir.InfoHash) *barePeer {
 // dialBareFrom dials from an address of this machine.
 func dialBareFrom(tb testing.TB, local, addr string, ih weir.InfoHash) *barePeer {
 	tb.Helper()
+	return dialBareBits(tb, local, addr, ih, wire.OurBits())
+}
+
+// dialBareBits dials from an address of this machine, with these extensions.
+func dialBareBits(tb testing.TB, local, addr string, ih weir.InfoHash, bits pp.PeerExtensionBits) *barePeer {
+	tb.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
 	conn, err := d.Dial("tcp", addr)
 	if err != nil {
@@ -44,7 +50,7 @@ func dialBareFrom(tb testing.TB, local, addr string, ih weir.InfoHash) *barePeer
 	}
 	peerNumber.Lock()
 	peerNumber.n++
-	hello := wire.Hello{InfoHash: ih, PeerID: [20]byte{'b', 'a', 'r', 'e', byte(peerNumber.n >> 8), byte(peerNumber.n)}, Bits: wire.OurBits()}
+	hello := wire.Hello{InfoHash: ih, PeerID: [20]byte{'b', 'a', 'r', 'e', byte(peerNumber.n >> 8), byte(peerNumber.n)}, Bits: bits}
 	peerNumber.Unlock()
 	if _, err := conn.Write(hello.Append(nil)); err != nil {
 		tb.Fatal(err)

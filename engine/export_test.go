@@ -50,3 +50,6 @@ func (t *Torrent) InMemory() (bytes int64) {
 	})
 	return bytes
 }
+
+// SetUploadLimit sets that of the torrent's engine.
+func (t *Torrent) SetUploadLimit(rate int64) { t.eng.SetLimits(rate, 0) }

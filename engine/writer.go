@@ -15,8 +15,8 @@ import (
 )
 
 // writeStep is the bytes that a peer has writeTimeout to take: one that is slow
-// stays, one that has stopped reading goes.
-const writeStep = 16 << 10
+// stays, one that has stopped reading goes. A block goes in one.
+const writeStep = 32 << 10
 
 // spareBytes is the largest buffer that a writer keeps for the next time.
 const spareBytes = 64 << 10
@@ -105,10 +105,7 @@ func (w *writer) drain() (wait time.Duration, changed <-chan struct{}, wrote boo
 // send writes b. The peer has writeTimeout for each step.
 func (w *writer) send(b []byte) error {
 	for len(b) > 0 {
-		n := len(b)
-		if n > 2*writeStep {
-			n = writeStep
-		}
+		n := min(len(b), writeStep)
 		_ = w.p.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 		if _, err := w.p.conn.Write(b[:n]); err != nil {
 			return err

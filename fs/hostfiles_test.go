@@ -21,11 +21,11 @@ const mountinfoSample = `22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime share
 func TestParseMountinfo(t *testing.T) {
 	got := parseMountinfo([]byte(mountinfoSample + "rubbish\n1 2 3 / /x rw - t s o\n1 2 a:b / /x rw - t s o\n1 2 3:4 / - t s\n"))
 	want := []mountEntry{
-		{0, 20, "/sys", "sysfs", "sysfs", "rw,nosuid,nodev,noexec,relatime,rw"},
-		{98, 0, "/mnt2", "ext3", "/dev/root", "rw,noatime,rw,errors=continue"},
-		{0, 45, "/home/a/my torrents", "fuse.weir", "weir", "ro,nosuid,nodev,relatime,ro,user_id=1000"},
-		{0, 46, "/home/a/b\\n\tt", "fuse.weir", "a b", "ro,ro"},
-		{0, 47, "/home/a/my torrents", "tmpfs", "tmpfs", "rw,rw"},
+		{22, 28, 0, 20, "/", "/sys", 7, 0, "sysfs", "sysfs", "rw,nosuid,nodev,noexec,relatime,rw"},
+		{36, 35, 98, 0, "/mnt1", "/mnt2", 0, 1, "ext3", "/dev/root", "rw,noatime,rw,errors=continue"},
+		{40, 28, 0, 45, "/", "/home/a/my torrents", 0, 0, "fuse.weir", "weir", "ro,nosuid,nodev,relatime,ro,user_id=1000"},
+		{41, 28, 0, 46, "/", "/home/a/b\\n\tt", 0, 0, "fuse.weir", "a b", "ro,ro"},
+		{42, 40, 0, 47, "/", "/home/a/my torrents", 0, 0, "tmpfs", "tmpfs", "rw,rw"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v", got)
@@ -35,6 +35,44 @@ func TestParseMountinfo(t *testing.T) {
 	}
 	if _, ok := mountAt(got, "/home"); ok {
 		t.Error("found what is not mounted")
+	}
+}
+
+// Where a mount is besides its mountpoint, and which of these places an unmount
+// reaches.
+func TestCopiesIn(t *testing.T) {
+	ours := parseMountinfo([]byte(`20 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw
+30 20 0:40 / /t ro - fuse.weir weir ro
+31 20 0:40 /film /srv/film ro - fuse.weir weir ro
+32 20 0:41 / /u ro - fuse.weir weir ro
+33 20 0:40 / /v ro - tmpfs tmpfs ro
+`))
+	container := parseMountinfo([]byte(`50 49 0:60 / / rw - overlay overlay rw
+51 50 0:40 / /data ro - fuse.weir weir ro
+`))
+	service := parseMountinfo([]byte(`60 1 8:1 / / rw master:1 - ext4 /dev/sda1 rw
+61 60 0:40 / /t ro - fuse.weir weir ro
+62 60 0:40 /film /srv/film ro - fuse.weir weir ro
+`))
+	private := parseMountinfo([]byte(`70 1 8:1 / / rw - ext4 /dev/sda1 rw
+71 70 0:40 / /t ro - fuse.weir weir ro
+`))
+	peer := parseMountinfo([]byte(`80 1 8:1 /sub /x rw shared:1 - ext4 /dev/sda1 rw
+81 80 0:40 / /x/t ro - fuse.weir weir ro
+82 1 8:1 / /y rw shared:1 - ext4 /dev/sda1 rw
+83 82 0:40 / /y/t ro - fuse.weir weir ro
+`))
+	type place struct {
+		pid, id int
+		goes    bool
+	}
+	var got []place
+	for _, c := range copiesIn(ours[1], []mountNamespace{{0, ours}, {5, container}, {6, service}, {7, private}, {8, peer}, {9, private}}) {
+		got = append(got, place{c.pid, c.id, c.goes})
+	}
+	want := []place{{0, 31, false}, {5, 51, false}, {6, 61, true}, {6, 62, false}, {7, 71, false}, {8, 81, false}, {8, 83, true}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -12,8 +12,12 @@ const weirType = "fuse.weir"
 
 // mountEntry is one mount as /proc/self/mountinfo lists it.
 type mountEntry struct {
+	id, parent   int // of mounts, in all namespaces; used again once they are gone
 	major, minor uint32
+	root         string // which folder of the file system is there
 	point        string // where it is mounted
+	shared       int    // peer group that mounts and unmounts go to; 0: none
+	master       int    // peer group that they come from; 0: none
 	fsType       string // "ext4", "fuse.weir"
 	source       string
 	options      string // of the mount and of the file system
@@ -52,7 +56,17 @@ func parseMountLine(line string) (mountEntry, bool) {
 	if err1 != nil || err2 != nil {
 		return mountEntry{}, false
 	}
+	id, err1 := strconv.Atoi(f[0])
+	parent, err2 := strconv.Atoi(f[1])
+	if err1 != nil || err2 != nil {
+		return mountEntry{}, false
+	}
 	return mountEntry{
+		id:      id,
+		parent:  parent,
+		root:    unescapeOctal(f[3]),
+		shared:  peerGroup(f[6:], "shared:"),
+		master:  peerGroup(f[6:], "master:"),
 		major:   uint32(ma),
 		minor:   uint32(mi),
 		point:   unescapeOctal(f[4]),
@@ -60,6 +74,29 @@ func parseMountLine(line string) (mountEntry, bool) {
 		source:  unescapeOctal(k[1]),
 		options: f[5] + "," + k[2],
 	}, true
+}
+
+// peerGroup returns the number behind a tag, 0 if there is none.
+func peerGroup(tags []string, tag string) int {
+	for _, t := range tags {
+		if s, ok := strings.CutPrefix(t, tag); ok {
+			if n, err := strconv.Atoi(s); err == nil {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// same reports whether two entries are of one mount, looked at while it lived.
+func (e mountEntry) same(o mountEntry) bool {
+	return e.id == o.id && e.sameFS(o) && e.point == o.point
+}
+
+// sameFS reports whether two mounts show one file system. Device numbers are used
+// again, so it must have lived while both were looked at.
+func (e mountEntry) sameFS(o mountEntry) bool {
+	return e.major == o.major && e.minor == o.minor && e.fsType == o.fsType && e.source == o.source
 }
 
 // unescapeOctal undoes the kernel's "\040" for a space, tab, newline and '\'.

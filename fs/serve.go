@@ -145,8 +145,8 @@ func (f *FS) unmountOwn(e mountEntry, lazy bool) error {
 	if err != nil {
 		return err
 	}
-	if !ok || now.major != e.major || now.minor != e.minor {
-		return nil
+	if !ok || !now.same(e) {
+		return nil // device numbers are used again, also for another mount there
 	}
 	return unmount(context.Background(), e.point, lazy) // bounded; what ends weir must not end this
 }

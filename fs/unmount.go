@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,26 +22,13 @@ const helper = "fusermount3"
 // probeFor is how long a mount has to show a sign of life.
 const probeFor = 3 * time.Second
 
-// Unmount takes the weir mount at dir away, of whatever process. While programs
-// use it that fails with weir.ErrInUse, and a message that names some of them;
-// with lazy it vanishes from the tree at once and ends when they are done. The
-// error is weir.ErrNotFound if nothing is mounted there, weir.ErrInvalid if it is
-// not weir's.
+// Unmount is FindMounted and Mounted.Unmount.
 func Unmount(ctx context.Context, dir string, lazy bool) error {
-	point, err := resolvePoint(dir)
+	m, err := FindMounted(dir)
 	if err != nil {
 		return err
 	}
-	e, ok, err := readMountAt(point)
-	switch {
-	case err != nil:
-		return fmt.Errorf("unmount %s: %w", point, err)
-	case !ok:
-		return fmt.Errorf("unmount %s: nothing is mounted there: %w", point, weir.ErrNotFound)
-	case e.fsType != weirType:
-		return fmt.Errorf("unmount %s: that is a mount of type %s and not of weir; umount(8) may do it: %w", point, e.fsType, weir.ErrInvalid)
-	}
-	return unmount(ctx, point, lazy)
+	return m.Unmount(ctx, lazy)
 }
 
 // helperFor bounds one call of the helper: unmounting waits for nobody, but a file
@@ -72,40 +58,10 @@ func unmount(ctx context.Context, point string, lazy bool) error {
 	if _, still, _ := readMountAt(point); !still {
 		return nil // somebody was quicker
 	}
-	if who := usersOf(point); len(who) > 0 {
+	if who := append(kernelUsersOf(point), usersOf(point)...); len(who) > 0 {
 		return fmt.Errorf("unmount %s: used by %s; end them, or see weir umount --lazy: %w", point, strings.Join(who, ", "), weir.ErrInUse)
 	}
 	return fmt.Errorf("unmount %s: %s", point, bytes.TrimSpace(out))
-}
-
-// usersOf names up to three processes that have something below point open or
-// as their folder, as far as we may see.
-func usersOf(point string) []string {
-	var who []string
-	procs, _ := os.ReadDir("/proc")
-	for _, p := range procs {
-		if pid, err := strconv.Atoi(p.Name()); err != nil || pid == os.Getpid() {
-			continue // what we have open is inherited from a shell, which is named itself
-		}
-		dir := filepath.Join("/proc", p.Name())
-		links, _ := filepath.Glob(filepath.Join(dir, "fd", "*"))
-		for _, link := range append(links, filepath.Join(dir, "cwd")) {
-			to, err := os.Readlink(link)
-			if err != nil || to != point && !strings.HasPrefix(to, point+"/") {
-				continue
-			}
-			if args, _ := os.ReadFile(filepath.Join(dir, "cmdline")); to == point && bytes.HasPrefix(args, []byte("weir\x00guard\x00")) {
-				continue // weir's guard holds the folder beneath the mount, which has the same name
-			}
-			name, _ := os.ReadFile(filepath.Join(dir, "comm"))
-			who = append(who, fmt.Sprintf("%s (process %s)", bytes.TrimSpace(name), p.Name()))
-			break
-		}
-		if len(who) == 3 {
-			break
-		}
-	}
-	return who
 }
 
 // resolvePoint returns dir absolute and without links, as the kernel lists it,
@@ -163,7 +119,7 @@ func abort(point string, e mountEntry) error {
 		return nil
 	}
 	now, ok, _ := readMountAt(point)
-	if !ok || now.minor != e.minor || now.major != e.major {
+	if !ok || !now.same(e) {
 		return err
 	}
 	const force = 1 // MNT_FORCE aborts even where it then fails as busy

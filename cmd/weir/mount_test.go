@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/weirfs/weir/cmd/internal/weirtest"
 	"github.com/weirfs/weir/engine/swarmtest"
 )
@@ -276,6 +278,19 @@ func TestBusy(t *testing.T) {
 	in.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+	if os.Geteuid() == 0 { // elsewhere too: nobody waits for those who use it there
+		to := t.TempDir()
+		if err := unix.Mount(m.Dir, to, "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		err = run(t.Context(), []string{"umount", m.Dir}, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), to) {
+			t.Errorf("umount of a mount that is elsewhere too: %v, want it to name %s", err, to)
+		}
+		if err := unix.Unmount(to, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	m.Unmount(t)
 }

@@ -19,7 +19,8 @@ func newUmount() *cobra.Command {
 		Short: "unmount what weir mounted on DIR",
 		Long: `umount takes weir's mount at DIR away and returns when the weir that serves it
 has stored what it fetched, and ended. It also removes what a crashed weir left
-behind. While programs use the mount it says which, and leaves it alone.
+behind. While programs use the mount, or a bind mount, a container or another
+mount namespace has it too, it says which and what to do, and leaves it alone.
 
 ` + exitCodes,
 		Example: `  weir umount ~/t
@@ -42,17 +43,37 @@ func umount(ctx context.Context, dir string, lazy bool) error {
 			defer server.Close()
 		}
 	}
-	if err := fs.Unmount(ctx, dir, lazy); err != nil {
+	m, err := fs.FindMounted(dir)
+	if err != nil {
 		return err
 	}
-	if server == nil {
-		return nil
+	if err := m.Unmount(ctx, lazy); err != nil || server == nil {
+		return err
 	}
-	if err := server.Wait(ctx); err != nil {
-		return fmt.Errorf("%s is unmounted; weir (process %d) still stores what it fetched: %w", dir, server.PID, err)
+	for waited, step := time.Duration(0), leftAfter; ; waited += step {
+		wait, cancel := context.WithTimeout(ctx, step)
+		err := server.Wait(wait)
+		cancel()
+		left := m.Left()
+		switch {
+		case err == nil:
+			return nil
+		case left != "":
+			return fmt.Errorf("%s is unmounted, and weir (process %d) goes on: %s", dir, server.PID, left)
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s is unmounted; weir (process %d) still stores what it fetched: %w", dir, server.PID, err)
+		case waited+step >= storeTimeout:
+			return fmt.Errorf("%s is unmounted; weir (process %d) still stores what it fetched, after %v, and ends when that is done", dir, server.PID, storeTimeout)
+		}
 	}
-	return nil
 }
+
+// How long weir may take to store what it fetched, and when to look whether somebody
+// else keeps it from ending.
+const (
+	storeTimeout = 2 * time.Minute
+	leftAfter    = 2 * time.Second
+)
 
 // findTimeout bounds asking a mount that may be stuck.
 const findTimeout = 3 * time.Second

@@ -1,0 +1,185 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weirfs/weir"
+)
+
+// An unmount takes a mount away from one place. If it is elsewhere too, as a bind
+// mount or in the mount namespace of a container, weir lives on for those who use it
+// there, and whoever waits for its end waits for them. So they are looked for before.
+
+// Mounted is a weir mount at its mountpoint, of whatever process.
+type Mounted struct {
+	e      mountEntry
+	copies []copied // as of the last look before the unmount
+}
+
+// copied is a place besides the mountpoint where a mount is.
+type copied struct {
+	mountEntry
+	pid  int  // of a process that has it in a namespace of its own; 0: it is in ours
+	goes bool // the unmount will take it along
+}
+
+// FindMounted returns the mount at dir. The error is weir.ErrNotFound if nothing is
+// mounted there, weir.ErrInvalid if it is not weir's.
+func FindMounted(dir string) (*Mounted, error) {
+	point, err := resolvePoint(dir)
+	if err != nil {
+		return nil, err
+	}
+	e, ok, err := readMountAt(point)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("unmount %s: %w", point, err)
+	case !ok:
+		return nil, fmt.Errorf("unmount %s: nothing is mounted there: %w", point, weir.ErrNotFound)
+	case e.fsType != weirType:
+		return nil, fmt.Errorf("unmount %s: that is a mount of type %s and not of weir; umount(8) may do it: %w", point, e.fsType, weir.ErrInvalid)
+	}
+	return &Mounted{e: e}, nil
+}
+
+// Unmount takes the mount away. While programs use it, or it is elsewhere too, that
+// fails with weir.ErrInUse, and a message that says who and what to do; with lazy it
+// vanishes from its mountpoint at once and ends when they are done.
+func (m *Mounted) Unmount(ctx context.Context, lazy bool) error {
+	if !lazy {
+		m.copies = copiesOf(m.e)
+		stay := slices.DeleteFunc(slices.Clone(m.copies), func(c copied) bool { return c.goes })
+		if len(stay) > 0 {
+			return fmt.Errorf("unmount %s: %s; or see weir umount --lazy: %w", m.e.point, describe(stay), weir.ErrInUse)
+		}
+	}
+	return unmount(ctx, m.e.point, lazy)
+}
+
+// Left says who has the mount still, of those that had it before the unmount, and what
+// to do about it; "": nobody.
+func (m *Mounted) Left() string {
+	var left []copied
+	now := copiesIn(m.e, mountNamespaces())
+	for _, c := range m.copies {
+		if slices.ContainsFunc(now, func(n copied) bool { return n.same(c.mountEntry) }) {
+			left = append(left, c)
+		}
+	}
+	return describe(left)
+}
+
+// describe names up to three places.
+func describe(copies []copied) string {
+	var texts []string
+	for _, c := range copies[:min(3, len(copies))] {
+		if c.pid == 0 {
+			texts = append(texts, fmt.Sprintf("it is also mounted at %s: umount that first", c.point))
+			continue
+		}
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", c.pid))
+		texts = append(texts, fmt.Sprintf("%s (process %d) has it in a mount namespace of its own, as containers do, at %s: end that, or run: nsenter -t %d -m umount %s",
+			bytes.TrimSpace(name), c.pid, c.point, c.pid, c.point))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// copiesOf returns where else a mount is. That e is there before and after is what
+// makes its device number mean the same in between.
+func copiesOf(e mountEntry) []copied {
+	copies := copiesIn(e, mountNamespaces())
+	if now, ok, err := readMountAt(e.point); err != nil || !ok || !now.same(e) {
+		return nil
+	}
+	return copies
+}
+
+// mountNamespace is what a process sees of the mounts of its namespace.
+type mountNamespace struct {
+	pid     int // 0: ours
+	entries []mountEntry
+}
+
+// mountNamespaces returns ours, and those of all processes that we may look at.
+func mountNamespaces() []mountNamespace {
+	var all []mountNamespace
+	seen := map[int]bool{} // by the mount that is listed first
+	look := func(dir string, pid int) {
+		b, err := os.ReadFile(filepath.Join(dir, "mountinfo"))
+		if err != nil {
+			return // it has ended, or is not ours to look at
+		}
+		first, _, _ := bytes.Cut(b, []byte("\n"))
+		if e, ok := parseMountLine(string(first)); ok && !seen[e.id] {
+			seen[e.id] = true
+			all = append(all, mountNamespace{pid, parseMountinfo(b)})
+		}
+	}
+	look("/proc/self", 0)
+	procs, _ := os.ReadDir("/proc")
+	var pids []int
+	for _, p := range procs {
+		if pid, err := strconv.Atoi(p.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids) // of each namespace, the oldest process is named
+	for _, pid := range pids {
+		look(filepath.Join("/proc", strconv.Itoa(pid)), pid)
+	}
+	return all
+}
+
+// copiesIn returns where else e is, in any of the namespaces, of which the first is
+// ours.
+func copiesIn(e mountEntry, namespaces []mountNamespace) []copied {
+	var copies []copied
+	if len(namespaces) == 0 {
+		return nil
+	}
+	own := namespaces[0].entries
+	seen := map[int]bool{e.id: true}
+	for _, ns := range namespaces {
+		for _, c := range ns.entries {
+			if !c.sameFS(e) || seen[c.id] {
+				continue
+			}
+			seen[c.id] = true
+			copies = append(copies, copied{c, ns.pid, propagates(e, own, c, ns.entries)})
+		}
+	}
+	return copies
+}
+
+// propagates reports whether an unmount of e goes to c: the mount below c hears of what
+// happens to the one below e (mount_namespaces(7)), and they are at one place of it.
+// In doubt, when c's hears of it over others, it is taken to.
+func propagates(e mountEntry, own []mountEntry, c mountEntry, others []mountEntry) bool {
+	below, ok1 := mountByID(own, e.parent)
+	other, ok2 := mountByID(others, c.parent)
+	if !ok1 || !ok2 || below.shared == 0 || other.shared != below.shared && other.master == 0 {
+		return false
+	}
+	return placeOn(below, e.point) == placeOn(other, c.point)
+}
+
+// placeOn returns where a path is on the file system of the mount that it is on.
+func placeOn(below mountEntry, p string) string {
+	return path.Join(below.root, strings.TrimPrefix(p, below.point))
+}
+
+func mountByID(entries []mountEntry, id int) (mountEntry, bool) {
+	i := slices.IndexFunc(entries, func(e mountEntry) bool { return e.id == id })
+	if i < 0 {
+		return mountEntry{}, false
+	}
+	return entries[i], true
+}

@@ -151,6 +151,16 @@ func (r *root) placeOf(d *draft) (dir, name string, ok bool) {
 	return r.path(d.slot.in), d.slot.name, true
 }
 
+// folderOfDraft returns the folder that a draft is in.
+func (r *root) folderOfDraft(d *draft) (fuse.NodeID, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if d.slot == nil {
+		return 0, syscall.ESTALE
+	}
+	return d.slot.in.id, nil
+}
+
 func (r *root) allDrafts() []*draft {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

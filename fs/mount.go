@@ -58,6 +58,9 @@ func (f *FS) Mount() error {
 		fuse.MaxReadahead(uint32(max(DefaultReadAheadKB, f.opt.ReadAheadKB)) << 10),
 		fuse.MaxBackground(maxBackground), fuse.CongestionThreshold(congestionThreshold),
 	}
+	if export := exportSupport(); export != nil {
+		options = append(options, export)
+	}
 	if f.opt.Host == nil {
 		options = append(options, fuse.ReadOnly())
 	}

@@ -84,6 +84,12 @@ func (f *FS) lookup(ctx context.Context, parent fuse.NodeID, name string, resp *
 	if len(name) > NameBytes {
 		return syscall.ENAMETOOLONG
 	}
+	switch name {
+	case ".":
+		return f.lookupDot(ctx, parent, resp)
+	case "..":
+		return f.lookupDotDot(ctx, parent, resp)
+	}
 	if parent == byHashNode {
 		return f.lookupHash(ctx, name, resp)
 	}

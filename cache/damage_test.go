@@ -69,6 +69,9 @@ func TestFlippedBitIsFound(t *testing.T) {
 	if c.Has(piece('a', 2)) || !slices.Equal(gone, []weir.PieceID{piece('a', 2)}) || c.Stat().Damaged != 1 {
 		t.Errorf("Has = %v, gone %v, %+v", c.Has(piece('a', 2)), gone, c.Stat())
 	}
+	for _, i := range []int{0, 1, 3} { // one bit costs one piece
+		want(t, c, piece('a', i), size, 0, size)
+	}
 	put(t, c, piece('a', 2), size) // fetched again
 	want(t, c, piece('a', 2), size, 0, size)
 	if err := c.Close(); err != nil {

@@ -59,10 +59,11 @@ func TestRequestsWithTheHandshake(t *testing.T) {
 	read := make(chan error, 1)
 	go func() { read <- tor.ReadAt(ctx, make([]byte, 4096), 0) }()
 	s := openSeeder(t, c, swarmtest.SeederOptions{})
+	waitWhy(t, ctx, tor, "1 peer connected, none has piece 0") // it has turned out not to have it
 	select {
 	case err := <-read:
 		t.Fatalf("read from a peer without content: %v", err)
-	case <-time.After(300 * time.Millisecond): // it has turned out not to have it
+	default:
 	}
 	tor.AddPeers([]string{s.Addr()})
 	if err := <-read; err != nil {

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,18 @@ func waitState(tb testing.TB, ctx context.Context, tor *engine.Torrent, want eng
 		select {
 		case <-ctx.Done():
 			tb.Fatalf("the torrent is %q, and never %q", tor.Stats().State, want)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// waitWhy waits until a torrent says why its readers wait.
+func waitWhy(tb testing.TB, ctx context.Context, tor *engine.Torrent, want string) {
+	tb.Helper()
+	for !strings.Contains(tor.Stats().Why, want) {
+		select {
+		case <-ctx.Done():
+			tb.Fatalf("it waits because %q, and never because %q", tor.Stats().Why, want)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

@@ -246,9 +246,7 @@ func TestByHash(t *testing.T) {
 	o := options(t)
 	o.ByHash, o.Peers = true, []string{openSeeder(t, c).Addr()}
 	open(t, o)
-	if _, err := os.ReadFile(filepath.Join(o.Mountpoint, "by-hash", c.InfoHash().String(), "file.bin")); err != nil {
-		t.Error(err)
-	}
+	wantFiles(t, filepath.Join(o.Mountpoint, "by-hash", c.InfoHash().String()), c)
 }
 
 // TestEvents tells a listener all that happens to a torrent.

@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -33,6 +34,21 @@ func pin(tb testing.TB, d *daemon.Daemon, path string) error {
 	tb.Helper()
 	_, err := d.Pin(tb.Context(), path)
 	return err
+}
+
+// wantFiles compares the files of a torrent's folder with the truth.
+func wantFiles(tb testing.TB, dir string, c *swarmtest.Content) {
+	tb.Helper()
+	for _, f := range c.Info().Files {
+		want := make([]byte, f.Length)
+		if _, err := c.ReadAt(want, f.Offset); err != nil {
+			tb.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(append([]string{dir}, f.Path...)...))
+		if err != nil || !bytes.Equal(got, want) {
+			tb.Errorf("%v: %d bytes of %d, or wrong ones: %v", f.Path, len(got), len(want), err)
+		}
+	}
 }
 
 // TestFetch brings in one file and then all, and tells how far it is.
@@ -68,6 +84,7 @@ func TestFetch(t *testing.T) {
 	if s, err = d.Status(t.Context(), "in/fetched"); err != nil || s.Held != 4 || s.Pieces != 8 {
 		t.Errorf("status after evict: %+v, %v", s, err)
 	}
+	wantFiles(t, filepath.Join(o.Mountpoint, "in", "fetched"), c)
 	for _, path := range []string{"in/nothing", "in/fetched/three.bin", "nothing"} {
 		if err := d.Fetch(t.Context(), path, func(api.Progress) {}); !errors.Is(err, weir.ErrNotFound) {
 			t.Errorf("fetch %q: %v, want ErrNotFound", path, err)
@@ -131,12 +148,7 @@ func TestPinOffline(t *testing.T) {
 	}
 	o.Peers, o.ReadTimeout = nil, time.Second
 	d = open(t, o)
-	for i, name := range []string{"one.bin", "sub/two.bin"} {
-		b, err := os.ReadFile(filepath.Join(o.Mountpoint, "pinned", name))
-		if err != nil || int64(len(b)) != c.Info().Files[i].Length {
-			t.Errorf("%s offline: %d bytes, %v", name, len(b), err)
-		}
-	}
+	wantFiles(t, filepath.Join(o.Mountpoint, "pinned"), c)
 	if st, err := d.Status(t.Context(), "pinned"); err != nil || !st.Pinned {
 		t.Errorf("after a restart it is not pinned: %+v, %v", st, err)
 	}

@@ -232,7 +232,11 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, m handshakeMode, early
 }
 
 func (e *Engine) hello(ih weir.InfoHash) wire.Hello {
-	return wire.Hello{InfoHash: ih, PeerID: e.peerID, Bits: wire.OurBits()}
+	bits := wire.OurBits()
+	if e.opts.DHT {
+		bits = wire.WithDHT(bits)
+	}
+	return wire.Hello{InfoHash: ih, PeerID: e.peerID, Bits: bits}
 }
 
 // infoHashes calls yield with the torrents that we know until it returns false.

@@ -61,6 +61,7 @@ func (s *swarm) find() {
 	s.search = s.eng.disc.Search(discover.Torrent{
 		InfoHash: s.t.ih,
 		Trackers: s.trackers,
+		Nodes:    s.nodes,
 		Private: func() (private, known bool) {
 			info := s.t.Info()
 			return info != nil && info.Private, info != nil
@@ -119,6 +120,28 @@ func (s *swarm) keepPrivate() {
 		if p.dialed && s.book.Banned(p.addr, time.Now()) {
 			s.drop(p, errPrivate)
 		}
+	}
+}
+
+// tellNode tells a peer that has a node in the DHT of ours (BEP 5).
+func (s *swarm) tellNode(p *peer) {
+	if s.eng.disc == nil || !s.public() || !p.hello.Bits.SupportsDHT() {
+		return
+	}
+	if port := s.eng.disc.DHTPort(); port > 0 {
+		p.out.control(func(b []byte) []byte { return wire.AppendPort(b, port) })
+	}
+}
+
+// theirNode takes a peer's word about its node in the DHT, once.
+func (s *swarm) theirNode(p *peer, port int) {
+	if s.eng.disc == nil || !s.public() || p.nodeKnown {
+		return
+	}
+	p.nodeKnown = true
+	s.eng.disc.AddNode(netip.AddrPortFrom(p.remote().Addr(), uint16(port)))
+	if s.search != nil {
+		s.search.Poke()
 	}
 }
 

@@ -74,6 +74,7 @@ type peer struct {
 	metadataID int // its number for ut_metadata, 0 if it has none
 	pexID      int // its number for ut_pex, 0 if it has none
 	dontHave   dontHave
+	nodeKnown  bool // its node in the DHT is
 	pexIn      discover.PexIn
 	pexOut     discover.PexOut
 	port       int   // where it listens, by its own word; 0 if it did not say
@@ -129,8 +130,8 @@ func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wir
 	return nil
 }
 
-// greet sends what each connection begins with: what we have (BEP 3, 6) and the
-// extension handshake (BEP 10).
+// greet sends what each connection begins with: what we have (BEP 3, 6), the
+// extension handshake (BEP 10), and where our node of the DHT is (BEP 5).
 func (s *swarm) greet(p *peer, early *opening) {
 	switch {
 	case early != nil:
@@ -153,6 +154,7 @@ func (s *swarm) greet(p *peer, early *opening) {
 		payload := s.extensionHandshake(p)
 		p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, pp.HandshakeExtendedID, payload) })
 	}
+	s.tellNode(p)
 }
 
 // introduce tells the picker what the peer has said so far.
@@ -366,6 +368,8 @@ func (s *swarm) message(p *peer, e *event) error {
 		return s.request(p, m, at)
 	case pp.Cancel:
 		p.out.cancel(upload{m.Index, m.Begin, m.Length}, p.fast())
+	case pp.Port:
+		s.theirNode(p, m.Port)
 	case pp.Extended:
 		return s.extension(p, e)
 	case pp.HashRequest, pp.Hashes, pp.HashReject:

@@ -43,6 +43,7 @@ type swarm struct {
 	// What follows belongs to the owner.
 
 	trackers [][]string
+	nodes    []string // of the DHT, as the source names them
 	book     *peerbook.Book
 	pick     *picker.Picker // nil while the metadata is unknown
 	layout   layout         // set with pick

@@ -50,6 +50,7 @@ type Torrent struct {
 	metaCh   chan struct{} // closed when it is
 	sw       *swarm        // nil while cold
 	trackers [][]string
+	nodes    []string // of the DHT, as the source names them
 	peers    []string // host:port to try whenever it gets warm
 	wants    map[*Want]struct{}
 }
@@ -77,6 +78,11 @@ func (t *Torrent) learn(spec *source.Spec) error {
 		})
 		if len(tier) > 0 {
 			t.trackers = append(t.trackers, tier)
+		}
+	}
+	for _, n := range spec.Nodes {
+		if !slices.Contains(t.nodes, n) {
+			t.nodes = append(t.nodes, n)
 		}
 	}
 	t.mu.Unlock()
@@ -176,6 +182,7 @@ func (t *Torrent) warm() (*swarm, error) {
 	}
 	if t.sw == nil {
 		t.sw = newSwarm(t, t.trackers, t.peers)
+		t.sw.nodes = t.nodes
 		t.sw.start()
 		for w := range t.wants {
 			w.apply(t.sw)

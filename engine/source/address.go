@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -17,6 +18,7 @@ const (
 	maxTrackers = 200
 	maxWebSeeds = 200
 	maxPeers    = 1000
+	maxNodes    = 100
 	maxURLBytes = 4096
 )
 
@@ -107,6 +109,49 @@ func (t *trackerTiers) addList(v cursor) {
 	_ = v.list(func() error {
 		tier, err := stringsAt(&v)
 		t.add(tier...)
+		return err
+	})
+}
+
+// dhtNodes collects nodes of the DHT (BEP 5), as host:port, each once.
+type dhtNodes struct{ nodes []string }
+
+func (d *dhtNodes) add(s string) {
+	s, err := ParsePeer(s)
+	if err == nil && len(d.nodes) < maxNodes && !slices.Contains(d.nodes, s) {
+		d.nodes = append(d.nodes, s)
+	}
+}
+
+// addList reads the nodes of a .torrent, a list of lists of a host and a port. v is
+// well formed; what is something else is passed over.
+func (d *dhtNodes) addList(v cursor) {
+	if v.kind() != 'l' {
+		return
+	}
+	_ = v.list(func() error {
+		if v.kind() != 'l' {
+			return v.skip()
+		}
+		var host string
+		var port int64
+		err := v.list(func() error {
+			switch v.kind() {
+			case 's':
+				s, err := v.str()
+				host = cmp.Or(host, string(s))
+				return err
+			case 'i':
+				n, err := v.integer()
+				port = cmp.Or(port, n)
+				return err
+			}
+			return v.skip()
+		})
+		if strings.Contains(host, ":") { // IPv6
+			host = "[" + host + "]"
+		}
+		d.add(host + ":" + strconv.FormatInt(port, 10))
 		return err
 	})
 }

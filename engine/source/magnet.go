@@ -10,8 +10,8 @@ import (
 
 // ParseMagnet reads a magnet (BEP 9): xt with a v1 info hash in hexadecimal or
 // base32 (btih), a v2 one as a multihash in hexadecimal (btmh), or both; dn, tr
-// (each a tier of its own), x.pe, ws and so (BEP 53). Numbered keys ("tr.1") count
-// like plain ones. xs and as, URLs of metadata, are never fetched: a magnet from the
+// (each a tier of its own), x.pe, ws, dht (nodes of the DHT) and so (BEP 53).
+// Numbered keys ("tr.1") count like plain ones. xs and as, URLs of metadata, are never fetched: a magnet from the
 // web must not make us send requests to any address. What can't be read, or is of no
 // use to us, is passed over, as long as one info hash is left; of several of a kind
 // the last one counts, as with libtorrent. The Spec has no Info. The error wraps
@@ -50,6 +50,7 @@ func ParseMagnet(s string) (*Spec, error) {
 	}
 	m.spec.Trackers = m.trackers.tiers
 	m.spec.WebSeeds = m.seeds.urls
+	m.spec.Nodes = m.nodes.nodes
 	return &m.spec, nil
 }
 
@@ -74,6 +75,7 @@ type magnet struct {
 	unread   string // a topic that we can't read; no matter when there is another hash
 	trackers trackerTiers
 	seeds    webSeeds
+	nodes    dhtNodes
 	peers    map[string]bool
 }
 
@@ -89,6 +91,8 @@ func (m *magnet) add(key, value string) {
 		m.trackers.add(value)
 	case "ws":
 		m.seeds.add(value)
+	case "dht": // as libtorrent writes it
+		m.nodes.add(value)
 	case "so":
 		m.spec.SelectOnly = addSelection(m.spec.SelectOnly, value)
 	case "x.pe":

@@ -51,6 +51,8 @@ var goodMagnets = []struct {
 	{"CopiedFromHTML", plain + "&amp;dn=a&amp;tr=http://a.example", source.Spec{Name: "a", Trackers: [][]string{{"http://a.example"}}}},
 	{"Peers", plain + "&x.pe=192.0.2.1:6881&x.pe=%5B2001:db8::1%5D:6881&x.pe=[2001:DB8:0::1]:6881&x.pe=seed.example.:1",
 		source.Spec{Peers: []string{"192.0.2.1:6881", "[2001:db8::1]:6881", "seed.example.:1"}}},
+	{"Nodes", plain + "&dht=192.0.2.1:6881&dht=router.example:1&dht=192.0.2.1:6881&dht=[2001:db8::1]:5&dht=nowhere&dht=:1&dht=1.2.3.4:0",
+		source.Spec{Nodes: []string{"192.0.2.1:6881", "router.example:1", "[2001:db8::1]:5"}}},
 	{"WebSeeds", plain + "&ws=https://s.example/a&ws=ftp://s.example", source.Spec{WebSeeds: []string{"https://s.example/a"}}},
 	{"SelectOnly", plain + "&so=4-6,0,2,6-7", source.Spec{SelectOnly: []source.FileSpan{{0, 0}, {2, 2}, {4, 7}}}},
 	{"SelectOnlyTwice", plain + "&so=3&so.1=0-2%2C9", source.Spec{SelectOnly: []source.FileSpan{{0, 3}, {9, 9}}}},

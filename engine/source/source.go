@@ -68,6 +68,7 @@ type Spec struct {
 	Trackers [][]string // announce URLs in tiers (BEP 12): http, https or udp
 	Peers    []string   // host:port of peers that the source itself named (x.pe)
 	WebSeeds []string   // http or https URLs (BEP 19)
+	Nodes    []string   // host:port of nodes of the DHT that know of it (BEP 5)
 
 	// SelectOnly are the files that a magnet's so (BEP 53) names, by their index in
 	// the metadata: sorted, apart from each other, and not checked against the

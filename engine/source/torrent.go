@@ -19,7 +19,7 @@ import (
 // What is needed to verify and to lay out bytes is judged strictly. All else is
 // passed over where it makes no sense, as other programs do too: values of another
 // type, trackers and web seeds of other schemes, a date that can't be, bytes after
-// the end. "nodes" is ignored.
+// the end.
 //
 // A hybrid torrent (BEP 52) is read as v1, after a look at whether both halves
 // say the same; it needs no piece layers. Of a v2-only one layers may be missing,
@@ -51,6 +51,7 @@ func ParseTorrent(b []byte) (*Spec, error) {
 		spec.Trackers = top.announce.tiers
 	}
 	spec.WebSeeds = top.seeds.urls
+	spec.Nodes = top.nodes.nodes
 	return spec, nil
 }
 
@@ -107,6 +108,7 @@ type topDict struct {
 	announce trackerTiers
 	tiers    trackerTiers
 	seeds    webSeeds
+	nodes    dhtNodes
 	created  time.Time
 	encoding string // of names that are no UTF-8
 	codepage string // the same, as a number of Windows's
@@ -171,6 +173,8 @@ func parseTop(b []byte) (top topDict, err error) {
 			if n, err := v.integer(); err == nil {
 				top.codepage = strconv.FormatInt(n, 10)
 			}
+		case "nodes":
+			top.nodes.addList(v)
 		case "creation date":
 			top.created = parseDate(v)
 		}

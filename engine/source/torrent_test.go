@@ -3,6 +3,7 @@ package source_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -162,6 +163,15 @@ func TestParseTorrentOuter(t *testing.T) {
 		trackers [][]string
 		seeds    []string
 		created  time.Time
+		nodes    []string
+	}
+	var manyNodes []any
+	for i := range 300 {
+		manyNodes = append(manyNodes, []any{fmt.Sprintf("n%d.example", i), 1})
+	}
+	var hundred []string
+	for i := range 100 {
+		hundred = append(hundred, fmt.Sprintf("n%d.example:1", i))
 	}
 	for _, c := range []struct {
 		name string
@@ -191,14 +201,19 @@ func TestParseTorrentOuter(t *testing.T) {
 		{"DateZero", dict{"creation date": 0}, outcome{}},
 		{"DateNegative", dict{"creation date": -5}, outcome{}},
 		{"DateInMilliseconds", dict{"creation date": 1_700_000_000_000}, outcome{}},
-		{"NodesIgnored", dict{"nodes": []any{[]any{"127.0.0.1", 6881}}}, outcome{}},
+		{"Nodes", dict{"nodes": []any{[]any{"192.0.2.1", 6881}, []any{"2001:db8::1", 5}, []any{"node.example", 1}, []any{"192.0.2.1", 6881}}},
+			outcome{nodes: []string{"192.0.2.1:6881", "[2001:db8::1]:5", "node.example:1"}}},
+		{"NodesOddTypes", dict{"nodes": []any{5, "a:1", []any{}, []any{"a"}, []any{1}, []any{"a", 0}, []any{"a", -1}, []any{"a", 65536}, []any{"a b", 1},
+			[]any{"a", "1"}, []any{[]any{"a"}, 1}, []any{"ok.example", 2, 3, dict{}}}}, outcome{nodes: []string{"ok.example:2"}}},
+		{"NodesNoList", dict{"nodes": dict{"a": 1}}, outcome{}},
+		{"TooManyNodes", dict{"nodes": manyNodes}, outcome{nodes: hundred}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			spec, err := source.ParseTorrent(encode(t, with(c.top, dict{"info": single()})))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := outcome{spec.Trackers, spec.WebSeeds, spec.Info.Created}
+			got := outcome{spec.Trackers, spec.WebSeeds, spec.Info.Created, spec.Nodes}
 			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}

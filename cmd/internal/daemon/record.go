@@ -37,7 +37,10 @@ type record struct {
 	Trackers [][]string `json:"trackers,omitempty"`
 	Peers    []string   `json:"peers,omitempty"`
 	WebSeeds []string   `json:"web_seeds,omitempty"`
-	Shape    *recShape  `json:"shape,omitempty"` // none while the metadata is unknown
+	Nodes    []string   `json:"nodes,omitempty"`
+	// Select are the files that a magnet selects; none: all.
+	Select []source.FileSpan `json:"select,omitempty"`
+	Shape  *recShape         `json:"shape,omitempty"` // none while the metadata is unknown
 }
 
 // recShape is what can be told of a torrent without its metadata. That it is there
@@ -75,7 +78,7 @@ func (r *record) size() int64 {
 func newRecord(spec *source.Spec) record {
 	r := record{
 		Version: recordVersion, Added: time.Now().UTC().Truncate(time.Second), Name: []byte(spec.Name), Encoding: spec.Encoding,
-		Trackers: spec.Trackers, Peers: spec.Peers, WebSeeds: spec.WebSeeds, Shape: newRecShape(spec.Info),
+		Trackers: spec.Trackers, Peers: spec.Peers, WebSeeds: spec.WebSeeds, Nodes: spec.Nodes, Select: spec.SelectOnly, Shape: newRecShape(spec.Info),
 	}
 	if spec.InfoHashV2 != [32]byte{} {
 		r.HashV2 = spec.InfoHashV2[:]
@@ -94,6 +97,7 @@ func (r *record) learn(spec *source.Spec) {
 	r.Trackers = tiers
 	r.Peers = append(r.Peers[:len(r.Peers):len(r.Peers)], missing(spec.Peers, r.Peers)...)
 	r.WebSeeds = append(r.WebSeeds[:len(r.WebSeeds):len(r.WebSeeds)], missing(spec.WebSeeds, r.WebSeeds)...)
+	r.Nodes = append(r.Nodes[:len(r.Nodes):len(r.Nodes)], missing(spec.Nodes, r.Nodes)...)
 	if len(r.HashV2) == 0 && spec.InfoHashV2 != [32]byte{} {
 		r.HashV2 = spec.InfoHashV2[:]
 	}
@@ -128,7 +132,7 @@ func missing(add []string, lists ...[]string) []string {
 
 // spec returns the source again, without metadata.
 func (r *record) spec(ih weir.InfoHash) *source.Spec {
-	s := &source.Spec{InfoHash: ih, Name: string(r.Name), Encoding: r.Encoding, Trackers: r.Trackers, Peers: r.Peers, WebSeeds: r.WebSeeds}
+	s := &source.Spec{InfoHash: ih, Name: string(r.Name), Encoding: r.Encoding, Trackers: r.Trackers, Peers: r.Peers, WebSeeds: r.WebSeeds, Nodes: r.Nodes, SelectOnly: r.Select}
 	copy(s.InfoHashV2[:], r.HashV2)
 	return s
 }

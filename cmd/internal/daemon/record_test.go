@@ -18,7 +18,8 @@ func testSpec() *source.Spec {
 	return &source.Spec{
 		InfoHash: weir.InfoHash{1, 2, 3}, InfoHashV2: [32]byte{4, 5}, Name: "na\xffme",
 		Trackers: [][]string{{"udp://a.example:1/announce"}, {"http://b.example/announce"}},
-		Peers:    []string{"192.0.2.1:6881"}, WebSeeds: []string{"http://c.example/"},
+		Peers:    []string{"192.0.2.1:6881"}, WebSeeds: []string{"http://c.example/"}, Nodes: []string{"node.example:6881"},
+		SelectOnly: []source.FileSpan{{First: 0, Last: 1}, {First: 4, Last: 4}},
 	}
 }
 
@@ -52,7 +53,7 @@ func TestRecordLearns(t *testing.T) {
 	if !reflect.DeepEqual(r.Trackers, want) {
 		t.Errorf("trackers %q, want %q", r.Trackers, want)
 	}
-	if len(r.Peers) != 1 || len(r.WebSeeds) != 1 || len(r.HashV2) != 32 || string(r.Name) != "na\xffme" {
+	if len(r.Peers) != 1 || len(r.Nodes) != 1 || len(r.WebSeeds) != 1 || len(r.HashV2) != 32 || string(r.Name) != "na\xffme" {
 		t.Errorf("%+v", r)
 	}
 }

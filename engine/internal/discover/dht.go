@@ -18,13 +18,14 @@ import (
 
 // Times and limits of our DHT node.
 const (
-	dhtRenew       = 30 * time.Minute // a server's life, see dhtNode
-	dhtLookups     = 8                // at once, of all torrents
-	dhtRepeats     = 4                // of them, for torrents that were looked up before
-	dhtPacketsASec = 100              // sent, answers included
-	dhtHints       = 64               // nodes that peers named
-	dhtEnough      = 8                // known nodes that make bootstrapping unnecessary
-	resolveTimeout = 5 * time.Second
+	dhtRenew        = 30 * time.Minute // a server's life, see dhtNode
+	dhtLookups      = 8                // at once, of all torrents
+	dhtRepeats      = 4                // of them, for torrents that were looked up before
+	dhtPacketsASec  = 100              // sent, answers included
+	dhtRefusalsASec = 10               // of queries that we don't know
+	dhtHints        = 64               // nodes that peers and torrents named
+	dhtEnough       = 8                // known nodes that make bootstrapping unnecessary
+	resolveTimeout  = 5 * time.Second
 )
 
 // dhtNode is our node in the DHT. It runs while a torrent uses it.
@@ -54,9 +55,10 @@ type dhtNode struct {
 	active  int       // lookups that use server
 	self    time.Time // of the last lookup of our own neighbours
 
-	bookMu sync.Mutex // guards book and hints; taken last
+	bookMu sync.Mutex // guards what follows; taken last
 	book   *nodeBook
 	hints  []netip.AddrPort
+	hinted int // hints so far
 }
 
 func newDHTNode(opt Options) *dhtNode {
@@ -108,7 +110,11 @@ func (n *dhtNode) open() error {
 	if err != nil {
 		return fmt.Errorf("open DHT: %w", err)
 	}
-	n.guard = &krpcGuard{PacketConn: conn, answered: n.noteAnswer}
+	n.guard = &krpcGuard{
+		PacketConn: conn, answered: n.noteAnswer,
+		readOnly: func() bool { return n.opt.Port() == 0 },
+		refusals: rate.NewLimiter(dhtRefusalsASec, dhtRefusalsASec),
+	}
 	if err := n.openServer(); err != nil {
 		conn.Close()
 		n.guard = nil
@@ -219,10 +225,10 @@ func (n *dhtNode) noteAnswer(from netip.AddrPort, id [20]byte, weAre netip.Addr)
 	n.book.note(time.Now(), from, id, weAre)
 }
 
-// hint adds a node that somebody named.
-func (n *dhtNode) hint(a netip.AddrPort) {
+// hint adds a node that somebody named, who is on this machine or not.
+func (n *dhtNode) hint(a netip.AddrPort, fromLoopback bool) {
 	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-	if !usable(a, true) {
+	if !usable(a, fromLoopback) {
 		return
 	}
 	n.bookMu.Lock()
@@ -236,6 +242,14 @@ func (n *dhtNode) hint(a netip.AddrPort) {
 		n.hints = n.hints[1:]
 	}
 	n.hints = append(n.hints, a)
+	n.hinted++
+}
+
+// hintedSo returns how many nodes were named so far.
+func (n *dhtNode) hintedSo() int {
+	n.bookMu.Lock()
+	defer n.bookMu.Unlock()
+	return n.hinted
 }
 
 // record hands the nodes to the hook.
@@ -249,6 +263,17 @@ func (n *dhtNode) record() {
 	b := n.book.encode(time.Now())
 	n.bookMu.Unlock()
 	n.opt.RecordNodes(b)
+}
+
+// port returns the port of the socket, 0 while there is none.
+func (n *dhtNode) port() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.guard == nil {
+		return 0
+	}
+	a, _ := addrPort(n.guard.LocalAddr())
+	return int(a.Port())
 }
 
 func (n *dhtNode) status() DHTStatus {

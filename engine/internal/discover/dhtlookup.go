@@ -101,7 +101,7 @@ func resolve(ctx context.Context, routers []string) []node {
 			port, errPort := strconv.ParseUint(service, 10, 16)
 			if err == nil && errPort == nil {
 				ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-				for _, ip := range ips {
+				for _, ip := range ips[:min(len(ips), mostNamed)] {
 					nodes = append(nodes, node{addr: netip.AddrPortFrom(ip.Unmap(), uint16(port))})
 				}
 			}

@@ -143,11 +143,21 @@ func (d *Discoverer) enter() bool {
 	return true
 }
 
-// AddNode tells of a DHT node that a peer named (the port message of BEP 5).
+// AddNode tells of a DHT node that a peer named, which is the peer itself (the port
+// message of BEP 5).
 func (d *Discoverer) AddNode(a netip.AddrPort) {
 	if d.dht != nil {
-		d.dht.hint(a)
+		d.dht.hint(a, true)
 	}
+}
+
+// DHTPort returns the UDP port of our DHT node, which peers are told (BEP 5), or 0
+// while none runs.
+func (d *Discoverer) DHTPort() int {
+	if d.dht == nil {
+		return 0
+	}
+	return d.dht.port()
 }
 
 // DHTStatus is the state of the DHT.

@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/anacrolix/dht/v2/krpc"
 	"github.com/anacrolix/torrent/bencode"
+	"golang.org/x/time/rate"
 )
 
 // krpcGuard stands between the DHT's socket and the library's server. One packet
@@ -23,6 +25,8 @@ type krpcGuard struct {
 	net.PacketConn
 	// answered is told of each sound answer, from the reading goroutine.
 	answered func(from netip.AddrPort, id [20]byte, weAre netip.Addr)
+	readOnly func() bool   // we answer no queries (BEP 43)
+	refusals *rate.Limiter // of queries
 }
 
 // serverConn is the guard as one server sees it. It can be closed without
@@ -64,6 +68,7 @@ func (c *serverConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		m, ok := soundKRPC(b[:n])
 		if !ok {
+			c.refuse(b[:n], from)
 			continue
 		}
 		if m.Y == krpc.YResponse {
@@ -72,6 +77,37 @@ func (c *serverConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		return n, net.UDPAddrFromAddrPort(from), nil
 	}
+}
+
+// refuse answers a query that is not for us, so that who asks knows that we are
+// here and goes on without waiting.
+func (g *krpcGuard) refuse(query []byte, from netip.AddrPort) {
+	answer := refusalOf(query)
+	if answer == nil || g.readOnly() || !g.refusals.Allow() {
+		return
+	}
+	_, _ = g.WriteTo(answer, net.UDPAddrFromAddrPort(from)) // which may be lost anyway
+}
+
+// refusalOf returns the error message (BEP 5) for a query that did not pass
+// soundKRPC: 204 when we don't know its method, 203 when its arguments make no
+// sense. It is nil for what is no query, or so short a one that the answer would be
+// the longer, which is of use to an attack on whoever the sender says he is.
+func refusalOf(b []byte) []byte {
+	d, rest, err := parsePrefix(b)
+	id, method := d.get("t").str, d.get("q")
+	if err != nil || len(rest) > 0 || string(d.get("y").str) != "q" || method.kind != kindString || len(id) == 0 || len(id) > 32 {
+		return nil
+	}
+	code, text := 203, "Protocol Error"
+	if !ourMethod(string(method.str)) {
+		code, text = 204, "Method Unknown"
+	}
+	answer := fmt.Appendf(nil, "d1:eli%de%d:%se1:t%d:%s1:y1:ee", code, len(text), text, len(id), id)
+	if len(answer) > len(b) {
+		return nil
+	}
+	return answer
 }
 
 // Close makes ReadFrom fail and waits for it. The socket stays open.
@@ -121,14 +157,20 @@ func soundKRPC(b []byte) (m krpc.Msg, ok bool) {
 	return m, false
 }
 
-func soundQuery(m *krpc.Msg) bool {
-	switch m.Q {
-	case "ping", "find_node", "get_peers":
+// ourMethod reports whether we answer a query.
+func ourMethod(q string) bool {
+	switch q {
+	case "ping", "find_node", "get_peers", "announce_peer":
 		return true
-	case "announce_peer":
-		return m.A.Port == nil && m.A.ImpliedPort || m.A.Port != nil && *m.A.Port > 0 && *m.A.Port < 1<<16
 	}
 	return false
+}
+
+func soundQuery(m *krpc.Msg) bool {
+	if m.Q == "announce_peer" {
+		return m.A.Port == nil && m.A.ImpliedPort || m.A.Port != nil && *m.A.Port > 0 && *m.A.Port < 1<<16
+	}
+	return ourMethod(m.Q)
 }
 
 // soundLengths checks the addresses in a message, which the library takes as

@@ -1,8 +1,11 @@
 package discover
 
 import (
+	"fmt"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/anacrolix/dht/v2/krpc"
 	"github.com/anacrolix/torrent/bencode"
@@ -53,6 +56,85 @@ func TestSoundKRPC(t *testing.T) {
 				t.Errorf("sound: %v", ok)
 			}
 		})
+	}
+}
+
+func TestRefusalOf(t *testing.T) {
+	const unknown, wrong = "d1:eli204e14:Method Unknowne1:t2:aa1:y1:ee", "d1:eli203e14:Protocol Errore1:t2:aa1:y1:ee"
+	for _, c := range []struct{ in, want string }{
+		{"d1:ad" + id20 + "e1:q5:voted1:t2:aa1:y1:qe", unknown},
+		{"d1:ad" + id20 + "6:target20:bbbbbbbbbbbbbbbbbbbbe1:q17:sample_infohashes1:t2:aa1:y1:qe", unknown},
+		{"d1:ad" + id20 + hash + "4:porti-5e5:token1:te1:q13:announce_peer1:t2:aa1:y1:qe", wrong},
+		{"d1:q5:voted1:t2:aa1:y1:qe", ""},           // shorter than the answer
+		{"d1:ad" + id20 + "e1:q5:voted1:y1:qe", ""}, // nothing to answer to
+		{"d1:ad" + id20 + "e1:q5:voted1:t33:" + strings.Repeat("t", 33) + "1:y1:qe", ""},
+		{"d1:ad" + id20 + "e1:qi5e1:t2:aa1:y1:qe", ""},       // no method
+		{"d1:rd" + id20 + "6:valuesl0:ee1:t2:aa1:y1:re", ""}, // an answer
+		{"d1:eli204e14:Method Unknowne1:t2:aa1:y1:ee", ""},   // an error: two nodes would go on for ever
+		{"d1:ad" + id20 + "e1:q5:voted1:t2:aa1:y1:qexxx", ""},
+		{"", ""},
+	} {
+		if got := string(refusalOf([]byte(c.in))); got != c.want {
+			t.Errorf("%q is answered %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
+// TestDHTAnswersUnknownQueries: who asks what we don't know need not wait, but a
+// flood is not answered with a flood.
+func TestDHTAnswersUnknownQueries(t *testing.T) {
+	n := newDHTNode(Options{Port: port(4001), DHTAddr: "127.0.0.1:0", ListenPacket: net.ListenPacket})
+	if err := n.join(); err != nil {
+		t.Fatal(err)
+	}
+	defer n.leave()
+	conn, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", n.port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const many = 100
+	query := "d1:ad" + id20 + "e1:q%d:%s1:t%d:%s1:y1:qe"
+	for i := range many {
+		if _, err := fmt.Fprintf(conn, query, 5, "voted", 3, fmt.Sprintf("%03d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := fmt.Fprintf(conn, query, 4, "ping", 4, "last"); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+	for answers := 0; ; answers++ {
+		buf := make([]byte, 1500)
+		k, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(buf[:k]), "4:last") { // it came after all others
+			if answers == 0 || answers == many {
+				t.Errorf("%d of %d were answered", answers, many)
+			}
+			return
+		}
+		if want := "d1:eli204e14:Method Unknowne1:t3:000"; answers == 0 && !strings.HasPrefix(string(buf[:k]), want) {
+			t.Errorf("answer %q, want %q", buf[:k], want)
+		}
+	}
+}
+
+// TestDHTReadOnlyAnswersNothing (BEP 43).
+func TestDHTReadOnlyAnswersNothing(t *testing.T) {
+	for p, want := range map[int]int{0: 0, 4001: 1} {
+		tap := &wireTap{}
+		n := newDHTNode(Options{Port: port(p), DHTAddr: "127.0.0.1:0", ListenPacket: tap.listen})
+		if err := n.join(); err != nil {
+			t.Fatal(err)
+		}
+		n.guard.refuse([]byte("d1:ad"+id20+"e1:q5:voted1:t2:aa1:y1:qe"), ap("127.0.0.1:9"))
+		if got := tap.packets(t); got != want {
+			t.Errorf("port %d: %d answers, want %d", p, got, want)
+		}
+		n.leave()
 	}
 }
 

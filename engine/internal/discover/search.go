@@ -50,6 +50,9 @@ type Torrent struct {
 	InfoHash   weir.InfoHash
 	InfoHashV2 [32]byte   // of a hybrid or v2 torrent (BEP 52); zero when there is none
 	Trackers   [][]string // tiers of URLs (BEP 12)
+	// Nodes of the DHT (host:port) that the torrent names (BEP 5). They are asked
+	// for it, if Options.Rule lets them.
+	Nodes []string
 
 	// Private reports whether the torrent is private (BEP 27) and whether that is
 	// known. It is looked at before each use of anything but trackers, and at each
@@ -155,6 +158,7 @@ type dhtTurn struct {
 	joined   bool // it is counted as a user
 	cancel   context.CancelFunc
 	last     time.Time // the start of the last lookup
+	hinted   int       // nodes that were named until then
 	next     time.Time
 	failures int
 }
@@ -287,6 +291,7 @@ func (s *Search) refresh(now time.Time) {
 			t.completed(now)
 		}
 	}
+	s.lookAgain(now)
 	if soon := s.dht.last.Add(dhtMinInterval); want && s.dht.failures == 0 && soon.Before(s.dht.next) {
 		s.dht.next = soon
 	}

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
+
+	"github.com/weirfs/weir/engine/internal/netrule"
 )
 
 // stepOthers does for the DHT and LSD what is due; the torrent is not known to
@@ -45,10 +47,14 @@ func (s *Search) lookup(ctx context.Context, now time.Time) {
 		s.dht.joined = true
 	}
 	repeat := !s.dht.last.IsZero()
-	s.dht.last = now
+	s.dht.last, s.dht.hinted = now, s.d.dht.hintedSo()
 	inner, cancel := context.WithCancel(ctx)
 	s.dht.cancel = cancel
 	port := s.d.opt.Port()
+	if !repeat {
+		s.nameNodes(ctx)
+		s.dht.hinted = s.d.dht.hintedSo()
+	}
 	s.spawn(ctx, func() func() {
 		answers := 0
 		for _, h := range s.hashes {
@@ -69,6 +75,43 @@ func (s *Search) lookup(ctx context.Context, now time.Time) {
 	})
 }
 
+// mostTorrentNodes bounds the nodes of one torrent that are asked.
+const mostTorrentNodes = 16
+
+// nameNodes tells the DHT of the nodes that the torrent names: at once of those with
+// an address, of the others when they have been looked up.
+func (s *Search) nameNodes(ctx context.Context) {
+	hint := func(nodes []node) {
+		for _, n := range nodes {
+			if err := s.d.opt.Rule.Judge(netrule.Facts{Addr: n.addr.Addr()}); err != nil {
+				s.log.Debug("DHT node of the torrent is not asked", "node", n.addr, "err", err)
+				continue
+			}
+			s.d.dht.hint(n.addr, true)
+		}
+	}
+	var names []string
+	for _, hostPort := range s.t.Nodes[:min(len(s.t.Nodes), mostTorrentNodes)] {
+		if a, err := netip.ParseAddrPort(hostPort); err == nil {
+			hint([]node{{addr: a}})
+		} else {
+			names = append(names, hostPort)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	s.spawn(ctx, func() func() {
+		ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+		defer cancel()
+		nodes := resolve(ctx, names)
+		return func() {
+			hint(nodes)
+			s.lookAgain(time.Now())
+		}
+	})
+}
+
 // lookedUp takes the end of a lookup, to which so many nodes answered.
 func (s *Search) lookedUp(now time.Time, answers int) {
 	s.dht.cancel()
@@ -76,9 +119,17 @@ func (s *Search) lookedUp(now time.Time, answers int) {
 	if answers == 0 {
 		s.dht.failures++
 		s.dht.next = now.Add(backoff(s.dht.failures, rand.Float64()))
+		s.lookAgain(now)
 	} else {
 		s.dht.failures = 0
 		s.dht.next = s.dht.last.Add(dhtInterval)
+	}
+}
+
+// lookAgain makes a lookup due that nobody answered, if nodes were named since.
+func (s *Search) lookAgain(now time.Time) {
+	if s.d.dht != nil && s.dht.failures > 0 && s.dht.hinted != s.d.dht.hintedSo() {
+		s.dht.next = now
 	}
 }
 

@@ -24,6 +24,12 @@ func OurBits() pp.PeerExtensionBits {
 	return pp.NewPeerExtensionBytes(pp.ExtensionBitFast, pp.ExtensionBitLtep)
 }
 
+// WithDHT says that we have a node in the DHT too (BEP 5).
+func WithDHT(b pp.PeerExtensionBits) pp.PeerExtensionBits {
+	b.SetBit(pp.ExtensionBitDht, true)
+	return b
+}
+
 // Append appends the handshake to b.
 func (h Hello) Append(b []byte) []byte {
 	b = append(b, pp.Protocol...)

@@ -117,6 +117,8 @@ func (r *Reader) fields(m *Message, n int) error {
 		return r.numbers(&m.Index)
 	case pp.Request, pp.Cancel, pp.Reject:
 		return r.numbers(&m.Index, &m.Begin, &m.Length)
+	case pp.Port:
+		return r.port(m)
 	case pp.Piece:
 		return r.piece(m, n)
 	case pp.Bitfield:
@@ -147,6 +149,16 @@ func (r *Reader) numbers(to ...*int) error {
 		*n = int(binary.BigEndian.Uint32(b[4*i:]))
 	}
 	_, _ = r.r.Discard(4 * len(to))
+	return nil
+}
+
+func (r *Reader) port(m *Message) error {
+	b, err := r.r.Peek(2)
+	if err != nil {
+		return err
+	}
+	m.Port = int(binary.BigEndian.Uint16(b))
+	_, _ = r.r.Discard(2)
 	return nil
 }
 

@@ -61,6 +61,7 @@ type Message struct {
 	Index, Begin, Length int    // Length of a Piece is the length of its data
 	Data                 *Block // of a Piece; the receiver frees it
 	Bits                 []byte // of a Bitfield, as it came
+	Port                 int    // of a Port: UDP, of the peer's DHT node
 	ExtendedID           int
 	Payload              []byte              // of an Extended message that is not parsed here
 	Handshake            *ExtensionHandshake // of an Extended message with that number
@@ -111,6 +112,12 @@ func AppendBare(b []byte, t pp.MessageType) []byte {
 
 // AppendKeepAlive appends a message of no length.
 func AppendKeepAlive(b []byte) []byte { return binary.BigEndian.AppendUint32(b, 0) }
+
+// AppendPort appends the UDP port of our DHT node (BEP 5).
+func AppendPort(b []byte, port int) []byte {
+	b = append(binary.BigEndian.AppendUint32(b, 3), byte(pp.Port))
+	return binary.BigEndian.AppendUint16(b, uint16(port))
+}
 
 // AppendBitfield appends a bitfield.
 func AppendBitfield(b []byte, have []bool) []byte {

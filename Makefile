@@ -71,10 +71,12 @@ demo:
 
 # The race detector is always on, and fuzz targets run their seeds. Two packages
 # run at a time: many of the tests mostly wait for somebody, some keep both cores
-# of a small machine busy. None may depend on how fast it gets on.
+# of a small machine busy. None may depend on how fast it gets on. The last line
+# says what was skipped or left out; TESTARGS=-v prints what passing tests say too.
 test:
 	@.ci/need test
-	CGO_ENABLED=1 go test -race -p 2 -parallel 6 -timeout 480s $(TESTARGS) ./...
+	@go build -o bin/testreport ./cmd/internal/testreport
+	CGO_ENABLED=1 bin/testreport go test -json -race -p 2 -parallel 6 -timeout 480s $(TESTARGS) ./...
 
 # Who weir gets along with, from the tests that have just passed.
 interop:

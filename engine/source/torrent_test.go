@@ -395,7 +395,7 @@ func checkInfo(tb testing.TB, info *weir.TorrentInfo, pieces []byte) {
 				tb.Fatalf("FilesIn(%v) = %d, %d without file %d", f.Range(), first, end, i)
 			}
 		}
-		if f.Length > 0 && !(info.V2 && f.Padding) { // a gap is in no piece
+		if f.Length > 0 && !f.Padding { // padding may be in no piece
 			first, end := info.Pieces(f.Range())
 			if info.PieceRange(first).Off > f.Offset || info.PieceRange(end-1).End < f.Range().End {
 				tb.Fatalf("Pieces(%v) = %d, %d", f.Range(), first, end)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"time"
@@ -187,6 +188,16 @@ func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo, err error) {
 			s.log.Warn("metadata not kept in the cache", "err", err)
 		}
 	})
+}
+
+// refused returns why the metadata that peers sent can't be used, though it is what
+// the info hash names, and nil if there is none such.
+func (t *Torrent) refused() error {
+	err := context.Cause(t.done)
+	if errors.Is(err, weir.ErrInvalid) || errors.Is(err, weir.ErrHostile) {
+		return err
+	}
+	return nil
 }
 
 // SelectOnly returns the files that the torrent's magnet selects (so, BEP 53), as

@@ -59,6 +59,7 @@ const (
 	StateFetching State = "fetching" // something is wanted, nobody waits for it
 	StateReading  State = "reading"  // reads wait, and blocks arrive
 	StateStuck    State = "stuck"    // reads wait or something is wanted, and nothing arrives: see Why
+	StateRefused  State = "refused"  // the metadata came and can't be used: see Why
 )
 
 // Stats never waits for the network. It is a second old at most while the
@@ -83,6 +84,9 @@ func (t *Torrent) Stats() Stats {
 	s.Verified = t.counts.verified.Load()
 	s.Failed = t.counts.failed.Load()
 	s.Missed = t.missed.Load()
+	if err := t.refused(); err != nil {
+		s.State, s.Why = StateRefused, "its metadata can't be used: "+err.Error()
+	}
 	return s
 }
 

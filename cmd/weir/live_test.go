@@ -203,3 +203,20 @@ func TestReportEscapes(t *testing.T) {
 		t.Errorf("prints %q, want %q", out.String(), want)
 	}
 }
+
+// TestPrintStatusOfOddTorrents: what can't be shown in the mount is said.
+func TestPrintStatusOfOddTorrents(t *testing.T) {
+	var out strings.Builder
+	err := printStatus(&out, &live{}, api.PathStatus{
+		Path: "a", Torrent: api.Torrent{State: api.StateRefused, Wait: "its metadata can't be used: \x1b[2J"},
+		HiddenLinks: []string{"x\u202ey"}, HiddenLinkCount: 3,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`state    refused: its metadata can't be used: \x1b[2J`, `hidden   x\u202ey, a link that leads out of the torrent`, "hidden   and 2 more"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}

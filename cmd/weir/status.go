@@ -74,6 +74,12 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 	for _, line := range s.Trackers {
 		row("tracker", "%s", weir.Printable(line))
 	}
+	for _, link := range s.HiddenLinks {
+		row("hidden", "%s, a link that leads out of the torrent", weir.Printable(link))
+	}
+	if more := s.HiddenLinkCount - len(s.HiddenLinks); more > 0 {
+		row("hidden", "and %d more", more)
+	}
 	for _, h := range s.Handles {
 		row("open", "%s by %s, for %s, %s wanted ahead", weir.Printable(h.Path), weir.Printable(programText(h.Program, h.PID)), age(h.Opened), sizeText(h.Ahead))
 	}

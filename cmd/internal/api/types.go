@@ -30,6 +30,7 @@ const (
 	StateFetching State = "fetching" // something is wanted, nobody waits for it
 	StateReading  State = "reading"  // reads wait, and blocks arrive
 	StateStuck    State = "stuck"    // reads wait or something is fetched, and nothing arrives: see Wait
+	StateRefused  State = "refused"  // a magnet whose metadata came and can't be used: see Wait
 	StateComplete State = "complete" // all of it is held
 )
 
@@ -150,6 +151,11 @@ type PathStatus struct {
 	Waits    []Wait   `json:"waits"`
 	Handles  []Handle `json:"handles"`
 	Trackers []string `json:"trackers"` // what each said last
+
+	// HiddenLinks are the paths of symbolic links that are not shown, because their
+	// targets are outside of the torrent: the first ones, and how many there are.
+	HiddenLinks     []string `json:"hidden_links,omitempty"`
+	HiddenLinkCount int      `json:"hidden_link_count,omitempty"`
 }
 
 // Limits bound the payload that all torrents together exchange with peers; 0 is no

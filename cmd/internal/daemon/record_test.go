@@ -10,6 +10,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/engine/source"
 )
 
@@ -233,5 +234,26 @@ func TestOutside(t *testing.T) {
 		if got := outside(c.run, c.others); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("outside(%v, %v) = %v, want %v", c.run, c.others, got, c.want)
 		}
+	}
+}
+
+// TestHideLinks: links that lead out of the torrent are told of, beneath the folder
+// that is asked about, and not all of a million.
+func TestHideLinks(t *testing.T) {
+	info := &weir.TorrentInfo{Files: []weir.FileInfo{
+		{Path: []string{"a"}, Length: 1}, {Path: []string{"d", "out"}, Hidden: true}, {Path: []string{"in"}, Link: "a"}, {Path: []string{"out"}, Hidden: true},
+	}}
+	for inside, want := range map[string][]string{"": {"d/out", "out"}, "d": {"d/out"}, "a": nil} {
+		var out api.PathStatus
+		if hideLinks(&out, info, inside); !reflect.DeepEqual(out.HiddenLinks, want) || out.HiddenLinkCount != len(want) {
+			t.Errorf("%q: %q, %d", inside, out.HiddenLinks, out.HiddenLinkCount)
+		}
+	}
+	for range 100 {
+		info.Files = append(info.Files, weir.FileInfo{Path: []string{"more"}, Hidden: true})
+	}
+	var out api.PathStatus
+	if hideLinks(&out, info, ""); len(out.HiddenLinks) != 20 || out.HiddenLinkCount != 102 {
+		t.Errorf("%d of %d links", len(out.HiddenLinks), out.HiddenLinkCount)
 	}
 }

@@ -196,6 +196,7 @@ func (d *Daemon) Status(_ context.Context, p string) (api.PathStatus, error) {
 			return api.PathStatus{}, fmt.Errorf("nothing in %q is called %q: %w", e.path(), inside, weir.ErrNotFound)
 		}
 		d.measure(&out, t)
+		hideLinks(&out, t.info, inside)
 	}
 	for _, w := range d.fs.Waiting() {
 		if within(w.Path, p) {
@@ -236,6 +237,26 @@ func (d *Daemon) measure(out *api.PathStatus, t *target) {
 		out.Pinned = out.Pinned && len(outside(run, pinned)) == 0
 	}
 	out.Pinned = out.Pinned && out.Pieces > 0
+}
+
+// hideLinks tells of the links beneath a folder, or the torrent's own, that are not
+// shown.
+func hideLinks(out *api.PathStatus, info *weir.TorrentInfo, inside string) {
+	const most = 20
+	var names []string
+	if inside != "" {
+		names = strings.Split(inside, "/")
+	}
+	for i := range info.Files {
+		f := &info.Files[i]
+		if !f.Hidden || f.Padding || !leadsTo(f.Path, names) {
+			continue
+		}
+		out.HiddenLinkCount++
+		if len(out.HiddenLinks) < most {
+			out.HiddenLinks = append(out.HiddenLinks, strings.Join(f.Path, "/"))
+		}
+	}
 }
 
 // limits are the rates in force.

@@ -67,6 +67,7 @@ type Options struct {
 	Control       string        // path of the control socket, shown in user.weir.control of the mount's root
 	Host          Host          // nil: nothing can be changed through the mount
 	ByHash        bool          // by-hash/<info hash> in the root leads to any torrent
+	Unmounter     Unmounter     // takes the mount away in our place; nil: we do
 	ReadAheadKB   int           // kernel read-ahead of the mount, KiB; 0: DefaultReadAheadKB, negative: leave it
 	Version       string        // shown in user.weir.version of the mount's root
 	Log           *slog.Logger  // nil: no log

@@ -114,7 +114,7 @@ func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
 	}
 	if err != nil {
 		f.log.Warn("unmount by force", "err", err)
-		if err := abort(e.point, e); err != nil {
+		if err := f.abortOwn(e); err != nil {
 			f.log.Debug("abort the connection", "err", err)
 		}
 		if err := f.unmountOwn(e, true); err != nil {
@@ -127,7 +127,7 @@ func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
 	case <-time.After(abortGrace / 2):
 		// It may live on in a mount namespace that was made meanwhile, of a container
 		// or of "ip netns exec", where nobody will unmount it.
-		if err := abort(e.point, e); err != nil {
+		if err := f.abortOwn(e); err != nil {
 			f.log.Debug("abort the connection", "err", err)
 		}
 	}
@@ -148,7 +148,19 @@ func (f *FS) unmountOwn(e mountEntry, lazy bool) error {
 	if !ok || !now.same(e) {
 		return nil // device numbers are used again, also for another mount there
 	}
+	if f.opt.Unmounter != nil {
+		return f.opt.Unmounter.Unmount(lazy)
+	}
 	return unmount(context.Background(), e.point, lazy) // bounded; what ends weir must not end this
+}
+
+// abortOwn ends the connection: whatever waits for weir fails.
+func (f *FS) abortOwn(e mountEntry) error {
+	err := abort(e.point, e)
+	if err != nil && f.opt.Unmounter != nil {
+		return f.opt.Unmounter.Abort()
+	}
+	return err
 }
 
 // Unmount takes the mount away; Serve returns then. While programs use it that

@@ -31,6 +31,26 @@ func Unmount(ctx context.Context, dir string, lazy bool) error {
 	return m.Unmount(ctx, lazy)
 }
 
+// Unmounter is another process that takes a mount away, for a weir that may not any
+// more. Its Unmount returns an error that wraps weir.ErrInUse while programs use it.
+type Unmounter interface {
+	Unmount(lazy bool) error
+	Abort() error // what programs wait for fails
+}
+
+// Abort ends the connection of the weir mount at dir, of whatever process.
+func Abort(dir string) error {
+	point, err := resolvePoint(dir)
+	if err != nil {
+		return err
+	}
+	e, ok, err := readMountAt(point)
+	if err != nil || !ok || e.fsType != weirType {
+		return err
+	}
+	return abort(point, e)
+}
+
 // helperFor bounds one call of the helper: unmounting waits for nobody, but a file
 // system on the way to the mountpoint may hang.
 const helperFor = 10 * time.Second

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,6 +17,9 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/background"
 	"github.com/weirfs/weir/cmd/internal/config"
+	"github.com/weirfs/weir/cmd/internal/daemon"
+	"github.com/weirfs/weir/cmd/internal/sandbox"
+	"github.com/weirfs/weir/fs"
 )
 
 // life is how a mount lives as a process: in the foreground or not, and who is
@@ -24,6 +28,7 @@ type life struct {
 	detach      bool
 	logFile     string
 	autoUnmount bool
+	sandbox     bool
 	configFile  string
 	readyFD     int // where a detached weir says that it is ready; 0: this one isn't
 
@@ -43,6 +48,7 @@ func (l *life) register(f *pflag.FlagSet) {
 	f.BoolVarP(&l.detach, "detach", "d", false, "return when the mount is ready, and serve it in the background")
 	f.StringVar(&l.logFile, "log-file", "", "with --detach, write the log to `FILE` (default in ~/.local/state/weir)")
 	f.BoolVar(&l.autoUnmount, "auto-unmount", true, "clear the mount away when weir is killed; a second, idle process sees to that")
+	f.BoolVar(&l.sandbox, "sandbox", true, "once mounted, give up the right to open files that weir doesn't need; takes --auto-unmount")
 	f.IntVar(&l.readyFD, readyFlag, 0, "")
 	if err := f.MarkHidden(readyFlag); err != nil {
 		panic(err)
@@ -130,6 +136,53 @@ func (l *life) attend(ctx context.Context, mountpoint string, log *slog.Logger) 
 	return a
 }
 
+// unmounter returns what unmounts for a weir that has given up its rights: the guard,
+// which was started before. It is nil where they are not given up.
+func (l *life) unmounter(a *attendance, mountpoint string) fs.Unmounter {
+	if !l.sandbox || a.guard == nil {
+		return nil
+	}
+	return &guarded{a, mountpoint}
+}
+
+// guarded unmounts by the guard, and when that is gone by itself: perhaps this kernel
+// has no sandbox.
+type guarded struct {
+	*attendance
+	mountpoint string
+}
+
+func (g *guarded) Unmount(lazy bool) error {
+	err := g.guard.Unmount(lazy)
+	if err == nil || errors.Is(err, weir.ErrInUse) {
+		return err
+	}
+	g.log.Debug("unmount by the guard", "err", err)
+	return fs.Unmount(context.Background(), g.mountpoint, lazy)
+}
+
+func (g *guarded) Abort() error { return g.guard.Abort() }
+
+// restrict gives up what is not needed any more once all is mounted.
+func (l *life) restrict(a *attendance, o daemon.Options) {
+	if !l.sandbox || a.guard == nil {
+		return
+	}
+	paths := sandbox.Paths{
+		Write: []string{o.CacheDir, "/sys/fs/fuse/connections"},
+		Read:  o.Watch,
+	}
+	if o.Control != "" {
+		paths.Write = append(paths.Write, filepath.Dir(o.Control))
+	}
+	began := time.Now()
+	if err := sandbox.Restrict(paths); err != nil {
+		a.log.Debug("no sandbox", "err", err)
+		return
+	}
+	a.log.Debug("in the sandbox", "took", time.Since(began))
+}
+
 // ready says that the mount can be used.
 func (a *attendance) ready(names []string) {
 	a.guard.Mounted()
@@ -170,7 +223,7 @@ func newGuard() *cobra.Command {
 				return errors.New("guard is for weir itself: weir mount starts it")
 			}
 			var pipe io.Reader = os.Stdin
-			return background.RunGuard(pipe, under, args[0])
+			return background.RunGuard(pipe, os.NewFile(background.AnswerFD, "answers"), under, args[0])
 		},
 	}
 }

@@ -159,6 +159,7 @@ func cacheDir(dir string) (string, error) {
 func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (err error) {
 	attended := life.attend(ctx, o.Mountpoint, o.Log)
 	defer func() { attended.end(err) }()
+	o.Unmounter = life.unmounter(attended, o.Mountpoint)
 	d := daemon.New(o)
 	if err := d.Open(ctx); err != nil {
 		return errors.Join(err, d.Close())
@@ -166,6 +167,7 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, stopSignals...)
 	defer signal.Stop(again)
+	life.restrict(attended, o)
 	attended.ready(d.Names())
 	fmt.Fprintf(stdout, "mounted on %s, Ctrl-C unmounts:\n", weir.Printable(o.Mountpoint))
 	for _, name := range d.Names() {
@@ -211,8 +213,12 @@ func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options, again <-chan
 	case err := <-closed:
 		return err
 	case <-again:
+		force := func() error { return fs.Unmount(context.WithoutCancel(ctx), o.Mountpoint, true) }
+		if o.Unmounter != nil {
+			force = func() error { return o.Unmounter.Unmount(true) }
+		}
 		// What is not stored yet is lost, and only that: the cache survives a crash.
-		if err := fs.Unmount(context.WithoutCancel(ctx), o.Mountpoint, true); err != nil && !errors.Is(err, weir.ErrNotFound) {
+		if err := force(); err != nil && !errors.Is(err, weir.ErrNotFound) {
 			return fmt.Errorf("ended by force: %w", err)
 		}
 		return errors.New("ended by force")

@@ -216,7 +216,7 @@ func TestRunGuard(t *testing.T) {
 		"Dead":    strings.NewReader(""), // but unmounted before
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := background.RunGuard(pipe, under, dir); err != nil {
+			if err := background.RunGuard(pipe, io.Discard, under, dir); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,13 +1,17 @@
 package background
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,8 +25,23 @@ import (
 // mountpoint.
 const GuardCommand = "guard"
 
-// goodbye is what a weir writes that ends in order.
-const goodbye = '.'
+// What a weir writes to its guard: that it ends in order, or that the guard is to
+// unmount, which a weir that has given up its rights can't do itself.
+const (
+	goodbye     = '.'
+	unmount     = 'u'
+	unmountLazy = 'z'
+	abort       = 'a'
+)
+
+// answerTimeout bounds one unmount by the guard.
+const answerTimeout = 15 * time.Second
+
+// answer is what the guard says to that, a line of JSON.
+type answer struct {
+	Error string `json:"error"` // "": it is done
+	InUse bool   `json:"in_use"`
+}
 
 // How long to wait for a guard that is about to clear the same folder, and how
 // often to look.
@@ -41,10 +60,14 @@ const (
 // up to a lock (flock) on the folder beneath the mount: a weir holds it while it
 // mounts, a guard while it looks whether the mount is dead and unmounts it.
 type Guard struct {
-	log   *slog.Logger
-	cmd   *exec.Cmd
-	pipe  *os.File // the guard reads the other end
-	under *os.File // the folder that the mount covers; shared with the guard
+	log  *slog.Logger
+	cmd  *exec.Cmd
+	pipe *os.File // the guard reads the other end
+
+	asking  sync.Mutex
+	answers *os.File // of Unmount
+	lines   *bufio.Reader
+	under   *os.File // the folder that the mount covers; shared with the guard
 }
 
 // StartGuard starts a guard for the mount that is about to be made at point, an
@@ -98,17 +121,22 @@ func (g *Guard) start(point string) error {
 		return err
 	}
 	defer r.Close()
-	g.pipe = w
+	answers, answering, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, w.Close())
+	}
+	defer answering.Close()
+	g.pipe, g.answers, g.lines = w, answers, bufio.NewReader(answers)
 	g.cmd = &exec.Cmd{
 		Path: self(), Args: []string{"weir", GuardCommand, point}, Stdin: r,
-		ExtraFiles: []*os.File{g.under},
+		ExtraFiles: []*os.File{g.under, answering},
 		// Nothing that ends weir, its terminal or its process group ends the guard.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 		// It is idle, and Go's ways of being quick cost memory.
 		Env: append(os.Environ(), "GOMAXPROCS=1", "GOGC=10"),
 	}
 	if err := g.cmd.Start(); err != nil {
-		return errors.Join(err, w.Close())
+		return errors.Join(err, w.Close(), answers.Close())
 	}
 	return nil
 }
@@ -134,21 +162,81 @@ func (g *Guard) Dismiss() {
 	}
 	g.Mounted()
 	_, err := g.pipe.Write([]byte{goodbye})
-	if err = errors.Join(err, g.pipe.Close(), g.cmd.Wait()); err != nil {
+	if err = errors.Join(err, g.pipe.Close(), g.answers.Close(), g.cmd.Wait()); err != nil {
 		g.log.Debug("the guard had gone", "err", err)
 	}
 }
 
-// GuardFD is the descriptor of the folder beneath the mount in the guard's
-// process.
-const GuardFD = 3
+// Unmount has the guard unmount. The error wraps weir.ErrInUse while programs use the
+// mount.
+func (g *Guard) Unmount(lazy bool) error {
+	if lazy {
+		return g.ask(unmountLazy)
+	}
+	return g.ask(unmount)
+}
 
-// RunGuard is the guard's side: it returns when weir has said good-bye by pipe,
-// or when weir is gone without and the dead mount at point is cleared away.
-func RunGuard(pipe io.Reader, under *os.File, point string) error {
+// Abort has the guard end the connection of the mount.
+func (g *Guard) Abort() error { return g.ask(abort) }
+
+func (g *Guard) ask(what byte) error {
+	g.asking.Lock()
+	defer g.asking.Unlock()
+	if err := g.answers.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return fmt.Errorf("ask the guard: %w", err)
+	}
+	if _, err := g.pipe.Write([]byte{what}); err != nil {
+		return fmt.Errorf("ask the guard: %w", err)
+	}
+	line, err := g.lines.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("the guard's answer: %w", err)
+	}
+	var a answer
+	switch err := json.Unmarshal(line, &a); {
+	case err != nil:
+		return fmt.Errorf("the guard's answer: %w", err)
+	case a.InUse:
+		return fmt.Errorf("%s: %w", strings.TrimSuffix(a.Error, ": "+weir.ErrInUse.Error()), weir.ErrInUse)
+	case a.Error != "":
+		return errors.New(a.Error)
+	}
+	return nil
+}
+
+// The descriptors of the guard's process: the folder beneath the mount, and where it
+// answers.
+const (
+	GuardFD  = 3
+	AnswerFD = 4
+)
+
+// RunGuard is the guard's side: it unmounts when weir asks for it, and returns when
+// weir has said good-bye by pipe, or when weir is gone without and the dead mount at
+// point is cleared away.
+func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) error {
 	var b [1]byte
-	if n, _ := io.ReadFull(pipe, b[:]); n == 1 && b[0] == goodbye {
-		return nil
+	for {
+		n, _ := io.ReadFull(pipe, b[:])
+		if n == 1 && b[0] == goodbye {
+			return nil
+		}
+		if n == 0 {
+			break
+		}
+		var a answer
+		err := error(nil)
+		if b[0] == abort {
+			err = fs.Abort(point)
+		} else {
+			err = fs.Unmount(context.Background(), point, b[0] == unmountLazy)
+		}
+		if err != nil && !errors.Is(err, weir.ErrNotFound) {
+			a = answer{err.Error(), errors.Is(err, weir.ErrInUse)}
+		}
+		if err := json.NewEncoder(answers).Encode(a); err != nil {
+			break
+		}
 	}
 	// Without a lock, the folder's file system has none, and nobody else's guard
 	// waits either.

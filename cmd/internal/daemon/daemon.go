@@ -61,6 +61,7 @@ type Options struct {
 	UID, GID      uint32            // who owns what is shown
 	AllowOther    bool              // users other than ours may look in
 	AllowNonEmpty bool              // hide what the mountpoint holds
+	Unmounter     fs.Unmounter      // takes the mount away in our place; nil: we do
 	Version       string            // of weir, for those who ask the mount
 	Log           *slog.Logger      // nil: no log
 }
@@ -129,7 +130,7 @@ func New(o Options) *Daemon {
 		Mountpoint: o.Mountpoint, Source: o.ListedAs, UID: o.UID, GID: o.GID,
 		AllowOther: o.AllowOther, AllowNonEmpty: o.AllowNonEmpty,
 		ReadTimeout: o.ReadTimeout, Version: o.Version, Log: o.Log,
-		Control: o.Control, Host: host{d}, ByHash: o.ByHash,
+		Control: o.Control, Unmounter: o.Unmounter, Host: host{d}, ByHash: o.ByHash,
 	})
 	return d
 }

@@ -38,12 +38,28 @@ const (
 	handshakeModes
 )
 
+// underOther is added to a handshakeMode for a handshake under the other hash of a
+// hybrid torrent: a peer that has no metadata may know only that.
+const underOther = handshakeModes
+
+// split returns the mode without underOther.
+func (m handshakeMode) split() (mode handshakeMode, other bool) {
+	return m % handshakeModes, m >= underOther
+}
+
 // next returns the handshakeMode to try after m failed, false when all were tried.
-func (m handshakeMode) next(e Encryption) (handshakeMode, bool) {
+func (m handshakeMode) next(e Encryption, hybrid bool) (handshakeMode, bool) {
+	m, other := m.split()
 	for m++; m < handshakeModes; m++ {
 		if (m == encryptedEarly) == (e == EncryptionRequired) || e == EncryptionAllowed {
+			if other {
+				m += underOther
+			}
 			return m, true
 		}
+	}
+	if hybrid && !other {
+		return firstMode(e) + underOther, true
 	}
 	return firstMode(e), false
 }
@@ -125,7 +141,8 @@ func (s *swarm) connect(addr string, slot *connlimit.Slot, m handshakeMode, time
 	rtt := time.Since(begin)
 	var hello wire.Hello
 	var early *opening
-	if err == nil && m != plainLate && !s.hand(func() { early = s.speakEarly() }) {
+	mode, _ := m.split()
+	if err == nil && mode != plainLate && !s.hand(func() { early = s.speakEarly() }) {
 		err = errCooled
 		_ = conn.Close()
 	}
@@ -176,7 +193,7 @@ func (s *swarm) notJoined(addr string, m handshakeMode, why error) {
 	case errors.Is(why, errFull):
 		s.book.Postpone(addr, now)
 	case errors.Is(why, errHungUp):
-		next, more := m.next(s.eng.opts.Encryption)
+		next, more := m.next(s.eng.opts.Encryption, s.t.names.Load().hybrid())
 		if more {
 			s.book.Retry(addr, uint8(next))
 			return
@@ -196,7 +213,12 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, m handshakeMode, early
 	raw := conn // conn changes below, while this may run
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	out := s.eng.hello(s.t.ih).Append(nil)
+	names, ih := s.t.names.Load(), s.t.ih
+	m, other := m.split()
+	if other {
+		ih = names.other(ih)
+	}
+	out := s.eng.hello(ih, names).Append(nil)
 	if early != nil {
 		// A bitfield is right whether or not the peer turns out to speak BEP 6.
 		out = wire.AppendBitfield(out, early.have)
@@ -210,7 +232,7 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, m handshakeMode, early
 	if m == encryptedEarly {
 		// The handshake alone goes with the encrypted one: libtorrent loses its
 		// place when there is more.
-		conn, err = wire.Encrypt(ctx, conn, s.t.ih, out[:wire.HandshakeBytes], s.eng.opts.Encryption)
+		conn, err = wire.Encrypt(ctx, conn, ih, out[:wire.HandshakeBytes], s.eng.opts.Encryption)
 		out = out[wire.HandshakeBytes:]
 	}
 	if err == nil && len(out) > 0 {
@@ -225,24 +247,31 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, m handshakeMode, early
 		return nil, in, fmt.Errorf("%w: %w", errHungUp, err)
 	case err != nil:
 		return nil, in, err
-	case in.InfoHash != s.t.ih:
+	case in.InfoHash != ih && !names.has(in.InfoHash):
 		return nil, in, fmt.Errorf("peer has another torrent: %w", weir.ErrInvalid)
 	}
 	return conn, in, nil
 }
 
-func (e *Engine) hello(ih weir.InfoHash) wire.Hello {
+func (e *Engine) hello(ih weir.InfoHash, n *names) wire.Hello {
 	bits := wire.OurBits()
 	if e.opts.DHT {
 		bits = wire.WithDHT(bits)
 	}
-	return wire.Hello{InfoHash: ih, PeerID: e.peerID, Bits: bits}
+	h := wire.Hello{InfoHash: ih, PeerID: e.peerID, Bits: bits}
+	if n.hybrid() {
+		return h.Upgrading()
+	}
+	return h
 }
 
 // infoHashes calls yield with the torrents that we know until it returns false.
 func (e *Engine) infoHashes(yield func(weir.InfoHash) bool) {
 	for _, t := range e.Torrents() {
 		if !yield(t.ih) {
+			return
+		}
+		if n := t.names.Load(); n.hybrid() && !yield(n.other(t.ih)) {
 			return
 		}
 	}
@@ -307,11 +336,13 @@ func (e *Engine) welcome(raw net.Conn) error {
 	if err != nil {
 		return err
 	}
-	t, ok := e.Torrent(hello.InfoHash)
+	t, ok := e.named(hello.InfoHash)
 	if !ok {
 		return fmt.Errorf("torrent %s: %w", hello.InfoHash, weir.ErrNotFound)
 	}
-	if _, err := conn.Write(e.hello(t.ih).Append(nil)); err != nil {
+	names := t.names.Load()
+	hello.InfoHash = names.answer(hello)
+	if _, err := conn.Write(e.hello(hello.InfoHash, names).Append(nil)); err != nil {
 		return err
 	}
 	if !stop() {

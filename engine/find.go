@@ -58,8 +58,22 @@ func (s *swarm) find() {
 	if s.eng.disc == nil {
 		return
 	}
-	s.search = s.eng.disc.Search(discover.Torrent{
-		InfoHash: s.t.ih,
+	s.search = s.searchFor(s.t.ih)
+	s.findOther()
+}
+
+// findOther looks for peers in the other swarm of a hybrid torrent, once.
+func (s *swarm) findOther() {
+	n := s.t.names.Load()
+	if s.search == nil || s.searchOther != nil || !n.hybrid() {
+		return
+	}
+	s.searchOther = s.searchFor(n.other(s.t.ih))
+}
+
+func (s *swarm) searchFor(ih weir.InfoHash) *discover.Search {
+	search := s.eng.disc.Search(discover.Torrent{
+		InfoHash: ih,
 		Trackers: s.trackers,
 		Nodes:    s.nodes,
 		Private: func() (private, known bool) {
@@ -76,7 +90,8 @@ func (s *swarm) find() {
 		WantMore: func() bool { return int(s.connected.Load()) < s.eng.opts.MaxPeers/2 },
 		Alone:    func() bool { return s.connected.Load() == 0 },
 	})
-	s.spawn(func() { s.search.Run(s.ctx) })
+	s.spawn(func() { search.Run(s.ctx) })
+	return search
 }
 
 // left returns the bytes that we don't hold. While the size is unknown it is a

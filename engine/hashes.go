@@ -49,6 +49,9 @@ func (s *swarm) askHashes(now time.Time) {
 			clear(ask.tried) // everybody had a turn: begin anew
 		}
 		for p := range s.peers {
+			if !ask.tried[p] && !p.v2() {
+				ask.tried[p] = true // not to be asked
+			}
 			if !ask.tried[p] {
 				ask.tried[p], ask.at = true, now
 				p.out.control(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(req), nil) })
@@ -61,13 +64,16 @@ func (s *swarm) askHashes(now time.Time) {
 // hashMessage handles the messages of BEP 52.
 func (s *swarm) hashMessage(p *peer, m *wire.Message, at time.Time) error {
 	meta := s.t.meta.Load()
-	if meta == nil || !meta.info.V2 {
+	if meta == nil || !p.v2() {
 		return p.annoys(m, at)
+	}
+	if !meta.info.V2 {
+		return s.hashesOfHybrid(p, m, at)
 	}
 	req := verify.HashRequest(*m.Hash)
 	switch m.Type {
 	case pp.HashRequest:
-		if meta.hashes.Answers(req) && p.out.push(answer{hashes: m.Hash}) {
+		if (meta.hashes.Answers(req) || meta.hashes.AnswersBelow(req)) && p.out.push(answer{hashes: m.Hash}) {
 			return nil
 		}
 		p.out.refuse(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashReject, *m.Hash, nil) })
@@ -91,6 +97,18 @@ func (s *swarm) hashMessage(p *peer, m *wire.Message, at time.Time) error {
 		}
 		delete(s.hashAsks, req)
 		s.gotHashes(ask.piece)
+	}
+	return nil
+}
+
+// hashesOfHybrid handles them for a torrent whose v1 half is taken: we tell hashes,
+// and ask for none.
+func (s *swarm) hashesOfHybrid(p *peer, m *wire.Message, at time.Time) error {
+	if m.Type != pp.HashRequest {
+		return p.annoys(m, at)
+	}
+	if !p.out.push(answer{hashes: m.Hash}) {
+		p.out.refuse(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashReject, *m.Hash, nil) })
 	}
 	return nil
 }

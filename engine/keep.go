@@ -48,6 +48,9 @@ func (t *Torrent) Keep() error {
 			}
 		}
 	}
+	if err := t.keepLayers(m, b); err != nil {
+		return fmt.Errorf("keep hashes of %s: %w", t.ih, err)
+	}
 	b, err := packDictionary(b)
 	if err == nil {
 		err = t.eng.opts.Store.PutRecord(MetadataBucket, t.ih[:], b)
@@ -81,6 +84,7 @@ func (t *Torrent) metainfo() *metainfo {
 		return nil
 	}
 	t.looked.Store(true)
+	t.learnNames(m.names)
 	t.meta.Store(m)
 	t.eng.recalled.add(t, m.size())
 	return m
@@ -133,6 +137,9 @@ func (t *Torrent) setMeta(m *metainfo) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.known {
+		if m != nil {
+			t.learnNames(m.names)
+		}
 		t.meta.Store(m)
 		t.known = true
 		close(t.metaCh)

@@ -82,6 +82,12 @@ type peer struct {
 	noted      int64 // of it, what is noted of the peer for later runs
 }
 
+// v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for
+// (BEP 52): in another one libtorrent ends a connection that asks.
+func (p *peer) v2() bool {
+	return p.hello.InfoHash == p.sw.t.names.Load().v2 || p.sw.t.Info() != nil && p.sw.t.Info().V2 && p.hello.InfoHash == p.sw.t.ih
+}
+
 func (p *peer) fast() bool     { return p.hello.Bits.SupportsFast() }
 func (p *peer) extended() bool { return p.hello.Bits.SupportsExtended() }
 

@@ -42,29 +42,30 @@ type swarm struct {
 
 	// What follows belongs to the owner.
 
-	trackers [][]string
-	nodes    []string // of the DHT, as the source names them
-	book     *peerbook.Book
-	pick     *picker.Picker // nil while the metadata is unknown
-	layout   layout         // set with pick
-	peers    map[*peer]struct{}
-	pieces   map[copyID]*assembly
-	waiters  map[int][]*waiter
-	hashAsks map[verify.HashRequest]*hashAsk
-	guessed  map[picker.Block]bool  // asked of peers that are in the handshake
-	fetch    *metadata.Fetch[*peer] // while the metadata is unknown
-	slots    slots
-	squeezed time.Time // when another torrent was asked for a connection last
-	yielded  time.Time // when this one gave another torrent a connection last
-	lastPex  time.Time
-	recorded time.Time        // when the peers were kept last
-	search   *discover.Search // nil if the engine was never opened
-	charged  int64            // what this swarm has added to Engine.inMemory
-	fetched  int64            // what it has added to Engine.metadataBytes
-	lastUse  time.Time        // of the last event that was a use
-	born     time.Time
-	lastDial error // of the last dial that failed since one succeeded
-	gauge    gauge
+	trackers    [][]string
+	nodes       []string // of the DHT, as the source names them
+	book        *peerbook.Book
+	pick        *picker.Picker // nil while the metadata is unknown
+	layout      layout         // set with pick
+	peers       map[*peer]struct{}
+	pieces      map[copyID]*assembly
+	waiters     map[int][]*waiter
+	hashAsks    map[verify.HashRequest]*hashAsk
+	guessed     map[picker.Block]bool  // asked of peers that are in the handshake
+	fetch       *metadata.Fetch[*peer] // while the metadata is unknown
+	slots       slots
+	squeezed    time.Time // when another torrent was asked for a connection last
+	yielded     time.Time // when this one gave another torrent a connection last
+	lastPex     time.Time
+	recorded    time.Time        // when the peers were kept last
+	search      *discover.Search // nil if the engine was never opened
+	searchOther *discover.Search // of a hybrid torrent: under its other hash
+	charged     int64            // what this swarm has added to Engine.inMemory
+	fetched     int64            // what it has added to Engine.metadataBytes
+	lastUse     time.Time        // of the last event that was a use
+	born        time.Time
+	lastDial    error // of the last dial that failed since one succeeded
+	gauge       gauge
 }
 
 func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
@@ -287,9 +288,13 @@ func (s *swarm) gotMeta() {
 	s.keepPrivate()
 	if s.fetch != nil && s.search != nil {
 		s.search.Poke() // it is private, or there is something left
+		if s.searchOther != nil {
+			s.searchOther.Poke()
+		}
 	}
 	s.fetch = nil
 	s.chargeMetadata(0)
+	s.findOther()
 	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
 	for i := range m.info.BlankPieces {
 		held[i] = true // nothing has to be fetched

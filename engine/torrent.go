@@ -20,6 +20,9 @@ type metainfo struct {
 	info   *weir.TorrentInfo
 	dict   dictionary // for peers that ask
 	hashes *verify.Hashes
+	names  names
+	layers []byte // of a hybrid torrent that is taken as v1: source.Spec.LayerHashes
+	half   otherHalf
 }
 
 // newMetainfo takes the metadata of a spec that has it.
@@ -28,7 +31,7 @@ func newMetainfo(spec *source.Spec) (*metainfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metainfo{info: spec.Info, dict: newDictionary(spec.InfoBytes), hashes: hashes}, nil
+	return &metainfo{info: spec.Info, dict: newDictionary(spec.InfoBytes), hashes: hashes, names: namesOf(spec), layers: spec.LayerHashes}, nil
 }
 
 // Torrent is one torrent of an Engine. It is safe for concurrent use.
@@ -42,6 +45,7 @@ type Torrent struct {
 	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
 	endWith context.CancelCauseFunc
 
+	names  atomic.Pointer[names]
 	counts counters
 	missed atomic.Pointer[Missed]
 
@@ -62,10 +66,11 @@ type counters struct {
 
 func newTorrent(e *Engine, spec *source.Spec) *Torrent {
 	bare := *spec
-	bare.Info, bare.InfoBytes, bare.PieceHashes, bare.Roots = nil, nil, nil, nil
+	bare.Info, bare.InfoBytes, bare.PieceHashes, bare.Roots, bare.LayerHashes = nil, nil, nil, nil, nil
 	t := &Torrent{eng: e, ih: spec.InfoHash, spec: &bare, metaCh: make(chan struct{}), wants: map[*Want]struct{}{}}
 	t.done, t.endWith = context.WithCancelCause(context.Background())
 	t.peers = slices.Clone(e.opts.Peers)
+	t.learnNames(namesOf(spec))
 	return t
 }
 

@@ -158,8 +158,12 @@ func (s *swarm) metadataAnswer(a answer, buf []byte) []byte {
 
 // hashAnswer is what a peer asked for of a hash tree, or its refusal.
 func (s *swarm) hashAnswer(req wire.HashMessage, buf []byte) []byte {
-	if m := s.t.meta.Load(); m != nil {
-		if hashes, ok := m.hashes.Answer(verify.HashRequest(req)); ok {
+	if h := s.v2Hashes(); h != nil {
+		hashes, ok := h.Answer(verify.HashRequest(req))
+		if !ok {
+			hashes, ok = h.AnswerBelow(verify.HashRequest(req), s.heldBlock)
+		}
+		if ok {
 			s.eng.up.Passed(32 * len(hashes))
 			return wire.AppendHashes(buf, pp.Hashes, req, hashes)
 		}

@@ -154,6 +154,9 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 	if d.hasV2() {
 		s.InfoHashV2 = v2
 	}
+	if d.hasV1() && asV2 {
+		s.InfoHashV1 = sha1.Sum(infoBytes)
+	}
 	label, dec := names.undecoded.decode(t, append([]string{string(d.encoding)}, charsets...)...)
 	if dec != nil {
 		s.Encoding = label

@@ -46,6 +46,9 @@ type Spec struct {
 	// InfoHashV2 is the SHA-256 of the info dictionary of a torrent that has a v2
 	// half (BEP 52); zero if it has none or that is not known.
 	InfoHashV2 [32]byte
+	// InfoHashV1 is the SHA-1 of the info dictionary of a hybrid torrent whose v2 half
+	// is taken; zero for all others, and while that is not known.
+	InfoHashV1 weir.InfoHash
 	Name       string // for display, as the metainfo or the magnet has it; may be empty
 	// Encoding is the character set in which names were that are no UTF-8, as the
 	// .torrent names it; WithInfo needs it, since it isn't in the info dictionary. Empty
@@ -61,6 +64,10 @@ type Spec struct {
 	// roots of hash trees over the pieces, of 32 bytes; it is nil as long as only
 	// Roots are known, which is so for magnets with a file of more than one piece.
 	PieceHashes []byte
+	// LayerHashes are what PieceHashes would be if the v2 half of a hybrid torrent had
+	// been taken. They come from a .torrent only, and nil is as good: peers who know
+	// the v2 half alone have to ask others then.
+	LayerHashes []byte
 	// Roots has, with Info.V2, the root of the hash tree of each of Info.Files;
 	// zero for those without bytes and for padding.
 	Roots [][merkle.Size]byte

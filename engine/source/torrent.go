@@ -79,6 +79,12 @@ func (top *topDict) spec() (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("torrent %s: %w", spec.InfoHash, err)
 	}
+	if layers != nil && d.hasV1() {
+		half := Spec{InfoHash: Truncate(v2)}
+		if half.take(d, top.info, v2, true, layers, top.encoding, top.codepage) == nil {
+			spec.LayerHashes = half.PieceHashes
+		}
+	}
 	return spec, nil
 }
 

@@ -31,6 +31,8 @@ const DefaultRequestQueue = 2000
 type SeederOptions struct {
 	Addr     string // to listen on; "127.0.0.2:0" when empty
 	Contents []*Content
+	// Only is the one info hash that handshakes may have; zero for all.
+	Only weir.InfoHash
 	// Have says which pieces the seeder has at the start; nil is all of them.
 	Have   func(c *Content, piece int) bool
 	Link   Link
@@ -104,7 +106,9 @@ func OpenSeeder(o SeederOptions) (*Seeder, error) {
 			}
 		}
 		for _, ih := range c.names() {
-			s.served[ih] = sv
+			if o.Only.IsZero() || o.Only == ih {
+				s.served[ih] = sv
+			}
 		}
 	}
 	l, err := net.Listen("tcp", o.Addr)

@@ -4,7 +4,7 @@ import (
 	"github.com/weirfs/weir/engine/source/merkle"
 )
 
-// filesOf returns the files of more than one piece that have a root. Files of the
+// filesOf returns the files that have a root. Files of the
 // same content share one. A file that claims the root of another and a different
 // number of pieces is left out, so that it never becomes known: it can't be true.
 func (h *Hashes) filesOf(root [merkle.Size]byte) []int {
@@ -12,7 +12,7 @@ func (h *Hashes) filesOf(root [merkle.Size]byte) []int {
 		h.byRoot = make(map[[merkle.Size]byte][]int)
 		for i := range h.roots {
 			n := h.pieces(i)
-			if same := h.byRoot[h.roots[i]]; n > 1 && (same == nil || h.pieces(same[0]) == n) {
+			if same := h.byRoot[h.roots[i]]; n > 0 && (same == nil || h.pieces(same[0]) == n) {
 				h.byRoot[h.roots[i]] = append(same, i)
 			}
 		}
@@ -21,7 +21,8 @@ func (h *Hashes) filesOf(root [merkle.Size]byte) []int {
 }
 
 // Answers reports whether a request is one that an honest peer may make: for hashes
-// of a file that we know, no lower than the layer of its pieces. It costs nothing.
+// of a file that we know, no lower than the layer of its pieces; see Below. It costs
+// nothing.
 func (h *Hashes) Answers(req HashRequest) bool {
 	_, ok := h.answers(req)
 	return ok
@@ -46,7 +47,7 @@ func (h *Hashes) answers(req HashRequest) (file int, ok bool) {
 
 // Answer returns the hashes that a peer's request asks for, with their proof. It
 // is false for what we can't or won't tell, which is to be rejected: a layer below
-// that of the pieces, a file whose layer is not complete, and what no honest peer
+// that of the pieces (see AnswerBelow), a file whose layer is not complete, and what no honest peer
 // asks.
 func (h *Hashes) Answer(req HashRequest) ([][merkle.Size]byte, bool) {
 	file, ok := h.answers(req)

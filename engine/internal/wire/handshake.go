@@ -30,6 +30,19 @@ func WithDHT(b pp.PeerExtensionBits) pp.PeerExtensionBits {
 	return b
 }
 
+// The bit by which a peer says that it takes the connection for one of the v2 swarm
+// if the other side answers with the v2 hash (BEP 52).
+const upgradeByte, upgradeBit = 7, 0x10
+
+// Upgrading returns h with that said.
+func (h Hello) Upgrading() Hello {
+	h.Bits[upgradeByte] |= upgradeBit
+	return h
+}
+
+// UpgradesToV2 reports whether it is said.
+func (h Hello) UpgradesToV2() bool { return h.Bits[upgradeByte]&upgradeBit != 0 }
+
 // Append appends the handshake to b.
 func (h Hello) Append(b []byte) []byte {
 	b = append(b, pp.Protocol...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,8 +99,21 @@ func TestLargeDictionaryIsLeftInStore(t *testing.T) {
 	}
 }
 
+// countingStore counts how often metadata is read.
+type countingStore struct {
+	*memStore
+	records atomic.Int32
+}
+
+func (s *countingStore) Record(bucket string, key []byte) ([]byte, error) {
+	if bucket == engine.MetadataBucket {
+		s.records.Add(1)
+	}
+	return s.memStore.Record(bucket, key)
+}
+
 // TestLostDictionaryIsRefused: what was left in the Store is damaged there, which
-// peers are told.
+// peers are told; for the next ones it is not read again at once.
 func TestLostDictionaryIsRefused(t *testing.T) {
 	c := newManyFiles(t, swarmtest.V1)
 	ih := c.InfoHash()
@@ -111,7 +125,7 @@ func TestLostDictionaryIsRefused(t *testing.T) {
 		"Nothing": func([]byte) []byte { return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			store := newMemStore()
+			store := &countingStore{memStore: newMemStore()}
 			e := openEngine(t, engine.Options{Store: store})
 			tor := addTorrent(t, e, specOf(c))
 			if err := tor.Keep(); err != nil {
@@ -124,9 +138,15 @@ func TestLostDictionaryIsRefused(t *testing.T) {
 			if err := store.PutRecord(engine.MetadataBucket, ih[:], damage(bytes.Clone(b))); err != nil {
 				t.Fatal(err)
 			}
-			l := dialLeech(t, portOf(e), ih, swarmtest.LeechOptions{})
-			if _, err := l.Metadata(testContext(t, 30*time.Second)); !errors.Is(err, swarmtest.ErrRejected) {
-				t.Errorf("metadata for a peer: %v, want a reject", err)
+			before := store.records.Load()
+			for range 2 {
+				l := dialLeech(t, portOf(e), ih, swarmtest.LeechOptions{})
+				if _, err := l.Metadata(testContext(t, 30*time.Second)); !errors.Is(err, swarmtest.ErrRejected) {
+					t.Errorf("metadata for a peer: %v, want a reject", err)
+				}
+			}
+			if n := store.records.Load() - before; n != 1 {
+				t.Errorf("the record is read %d times for peers, want once", n)
 			}
 			if tor.Info() == nil {
 				t.Error("the torrent has lost its metadata")

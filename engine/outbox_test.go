@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,7 +179,7 @@ func TestIdlePeerStays(t *testing.T) {
 		if !joined || err != nil {
 			t.Fatal(joined, err)
 		}
-		keepAlives := 0
+		var keepAlives atomic.Int32
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -189,7 +190,7 @@ func TestIdlePeerStays(t *testing.T) {
 					return
 				}
 				if m.Ignored && m.Bytes == 0 {
-					keepAlives++
+					keepAlives.Add(1)
 				}
 			}
 		}()
@@ -212,8 +213,8 @@ func TestIdlePeerStays(t *testing.T) {
 		if n, now := here(); n != 1 || !now.Equal(moved) {
 			t.Errorf("%d peers; a block moved at %v, want %v", n, now, moved)
 		}
-		if keepAlives < 30 {
-			t.Errorf("%d keep-alives came in an hour", keepAlives)
+		if n := keepAlives.Load(); n < 30 {
+			t.Errorf("%d keep-alives came in an hour", n)
 		}
 		time.Sleep(silentAfter + time.Minute)
 		<-ended

@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("XDG_CACHE_HOME", "")
 			env.Setenv("WEIR_DHT", "false")
+			env.Setenv("WEIR_LSD", "false")
 			dir := env.WorkDir
 			env.Defer(func() {
 				// What a script that failed has left mounted.

@@ -119,6 +119,7 @@ func newMount() *cobra.Command {
 	f.StringArrayVar(&o.Peers, "peer", nil, "ask the peer at `HOST:PORT` too, for every source; may be repeated")
 	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 is any free one, give a fixed one to forward it")
 	f.BoolVar(&o.DHT, "dht", true, "look for peers of public torrents in the DHT too")
+	f.BoolVar(&o.LSD, "lsd", true, "look for peers of public torrents in the local network too, by multicast")
 	f.BoolVar(&o.AllowPrivate, "allow-private", false, "let torrents, magnets, trackers and web servers lead to addresses of this machine and its network, not just to trackers at /announce")
 	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed is when a peer wants it, required is always, off is never")
 	f.Var(&uploadLimit, "upload-limit", "give peers at most `SIZE` a second, such as 500KB or 2MiB (default no limit)")

@@ -82,7 +82,7 @@ func (u *somebody) command(args ...string) *exec.Cmd {
 	args = append(append([]string(nil), u.prefix...), args...)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = u.home
-	cmd.Env = []string{"HOME=" + u.home, "PATH=" + os.Getenv("PATH"), "WEIR_DHT=false", "WEIR_CONFIG=/dev/null"}
+	cmd.Env = []string{"HOME=" + u.home, "PATH=" + os.Getenv("PATH"), "WEIR_DHT=false", "WEIR_LSD=false", "WEIR_CONFIG=/dev/null"}
 	return cmd
 }
 

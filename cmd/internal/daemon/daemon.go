@@ -51,6 +51,7 @@ type Options struct {
 	Peers         []string          // host:port, asked about every torrent
 	Listen        string            // address for incoming peers; "": any free port, "off": none
 	DHT           bool              // find peers of public torrents there too, from the public routers on
+	LSD           bool              // the same in the local network, by multicast
 	AllowPrivate  bool              // what torrents and servers name may lead to this machine and its network
 	Encryption    engine.Encryption // of connections to peers
 	MaxMetadata   int64             // of a magnet, bytes; 0: 64 MiB

@@ -41,7 +41,7 @@ func Main(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "weir")
-	if err := errors.Join(os.Setenv("WEIR_DHT", "false"), os.Setenv("WEIR_CONFIG", os.DevNull)); err != nil { // no test talks to the world, or knows its user
+	if err := errors.Join(os.Setenv("WEIR_DHT", "false"), os.Setenv("WEIR_LSD", "false"), os.Setenv("WEIR_CONFIG", os.DevNull)); err != nil { // no test talks to the world, or knows its user
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

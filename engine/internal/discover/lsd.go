@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 type lsd struct {
 	log    *slog.Logger
 	port   func() int
+	onLink func(netip.Addr) bool // whether an address is of a network that we are in
 	cookie string
 	groups []*lsdGroup
 	wg     sync.WaitGroup
@@ -40,7 +42,7 @@ func openLSD(opt Options) *lsd {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	l := &lsd{
-		log: opt.Log, port: opt.Port, cookie: "weir-" + hex.EncodeToString(b[:]),
+		log: opt.Log, port: opt.Port, onLink: onLink, cookie: "weir-" + hex.EncodeToString(b[:]),
 		joined: map[weir.InfoHash]map[*Search]func(netip.AddrPort){},
 	}
 	listen := opt.ListenGroup
@@ -58,26 +60,6 @@ func openLSD(opt Options) *lsd {
 		l.wg.Go(func() { l.own(g) })
 	}
 	return l
-}
-
-// listenGroup opens the sockets of a multicast group. What is sent does not come
-// from the socket that receives: Go's multicast listener keeps its messages from
-// other programs on this machine.
-func listenGroup(group netip.AddrPort) (receive, send net.PacketConn, err error) {
-	network := "udp4"
-	if group.Addr().Is6() {
-		network = "udp6"
-	}
-	r, err := net.ListenMulticastUDP(network, nil, net.UDPAddrFromAddrPort(group))
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := net.ListenPacket(network, ":0")
-	if err != nil {
-		r.Close()
-		return nil, nil, err
-	}
-	return r, s, nil
 }
 
 // join tells the network of h while searcher takes part; heard gets what others
@@ -185,8 +167,14 @@ func (l *lsd) hear(from netip.AddrPort, b []byte) {
 		return
 	}
 	l.mu.Lock()
+	known := slices.DeleteFunc(m.hashes, func(h weir.InfoHash) bool { return len(l.joined[h]) == 0 })
+	l.mu.Unlock()
+	if len(known) == 0 || !l.onLink(from.Addr()) {
+		return
+	}
+	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, h := range m.hashes {
+	for _, h := range known {
 		for _, heard := range l.joined[h] {
 			heard(addr) // does not wait
 		}

@@ -65,7 +65,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	var args []string
 	switch o.Name {
 	case Weir:
-		args = append([]string{"mount", "--dht=false", "--cache=" + o.Cache}, o.Args...)
+		args = append([]string{"mount", "--dht=false", "--lsd=false", "--cache=" + o.Cache}, o.Args...)
 		args = append(args, o.Mount)
 		if o.Source != "" {
 			args = append(args, o.Source)

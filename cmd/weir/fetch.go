@@ -24,7 +24,8 @@ func newFetch() *cobra.Command {
 		Short: "bring files in now",
 		Long: `fetch brings what is missing of files or folders of a mount into the cache, and
 returns when all of it is there. Reads go first. Ctrl-C ends it; what came stays.
-weir pin keeps it there.
+weir pin keeps it there. Of a torrent whose magnet selects files (so=), those are
+brought in, unless others are named.
 
 ` + exitCodes,
 		Example: `  weir fetch ~/t/dataset/part-0007.csv

@@ -16,7 +16,8 @@ func newPin() *cobra.Command {
 		long: `pin keeps files or folders of a mount in the cache until weir unpin: they are
 never evicted, and what is missing is fetched whenever nothing else is, also
 after a restart. A torrent that is pinned as a whole and complete works offline.
-It is refused when four fifths of the cache can't hold all that is pinned.`,
+It is refused when four fifths of the cache can't hold all that is pinned. Of a
+torrent whose magnet selects files (so=), those are pinned, unless others are named.`,
 		example: `  weir pin ~/t/debian-12.iso
   weir pin ~/t/film/film.mkv && weir fetch ~/t/film/film.mkv`,
 		do: (*api.Client).Pin, done: "%s: %s more are kept\n",

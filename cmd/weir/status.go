@@ -64,6 +64,13 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 	if s.Pieces > 0 {
 		row("held", "%s of %s (%s), %d of %d pieces", sizeText(s.HaveBytes), sizeText(s.SizeBytes), shareText(s.HaveBytes, s.SizeBytes), s.Held, s.Pieces)
 	}
+	if sel := s.Selected; sel != nil {
+		files := fmt.Sprintf("%d files", sel.Files)
+		if sel.Files == 1 {
+			files = "1 file"
+		}
+		row("selected", "%s by its magnet, for fetch and pin: %s of %s held", files, sizeText(sel.HaveBytes), sizeText(sel.SizeBytes))
+	}
 	if s.Pinned {
 		row("pinned", "yes")
 	}

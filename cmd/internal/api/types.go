@@ -138,6 +138,13 @@ type Waits struct {
 	Waits []Wait `json:"waits"`
 }
 
+// Selected are files that a magnet selects (BEP 53).
+type Selected struct {
+	Files     int   `json:"files"`
+	SizeBytes int64 `json:"size_bytes"`
+	HaveBytes int64 `json:"have_bytes"`
+}
+
 // PathStatus is the answer to GET /v1/status?path=…: why is a read there waiting?
 type PathStatus struct {
 	Path      string  `json:"path"`
@@ -147,6 +154,9 @@ type PathStatus struct {
 	Pinned    bool    `json:"pinned"`      // all of it
 	Pieces    int     `json:"pieces"`      // that it touches
 	Held      int     `json:"held_pieces"` // of them
+	// Selected is what fetch and pin bring in of a torrent whose magnet selects
+	// files; null: all.
+	Selected *Selected `json:"selected,omitempty"`
 
 	Waits    []Wait   `json:"waits"`
 	Handles  []Handle `json:"handles"`

@@ -62,7 +62,8 @@ func (d *Daemon) find(p string) (list []*entry, inside string, err error) {
 	return nil, "", fmt.Errorf("nothing in the mount is called %q: %w", p, weir.ErrNotFound)
 }
 
-// resolve returns what a path names, waiting for the metadata of those torrents.
+// resolve returns what is to be fetched at a path, waiting for the metadata of those
+// torrents. Of a whole torrent that is what its magnet selects (BEP 53).
 func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([]*target, error) {
 	list, inside, err := d.find(p)
 	if err != nil {
@@ -80,6 +81,9 @@ func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([
 		t := newTarget(e, info, inside)
 		if t == nil {
 			return nil, fmt.Errorf("nothing in %q is called %q: %w", e.path(), inside, weir.ErrNotFound)
+		}
+		if only := e.SelectOnly(); only != nil && inside == "" {
+			t = newTargetOf(e, info, only)
 		}
 		targets = append(targets, t)
 	}
@@ -122,20 +126,36 @@ func newTarget(e *entry, info *weir.TorrentInfo, inside string) *target {
 			continue
 		}
 		found = true
-		r := f.Range()
-		switch n := len(t.ranges); {
-		case r.Empty():
-		case n > 0 && t.ranges[n-1].End == r.Off:
-			t.ranges[n-1].End = r.End
-		default:
-			t.ranges = append(t.ranges, r)
-		}
-		t.bytes += r.Len()
+		t.add(f)
 	}
 	if !found {
 		return nil
 	}
 	return t
+}
+
+// newTargetOf names some of the files, by their sorted indexes.
+func newTargetOf(e *entry, info *weir.TorrentInfo, files []int) *target {
+	t := &target{entry: e, info: info}
+	for _, i := range files {
+		if f := &info.Files[i]; f.Shown() {
+			t.add(f)
+		}
+	}
+	return t
+}
+
+// add appends a file, which lies behind those before.
+func (t *target) add(f *weir.FileInfo) {
+	r := f.Range()
+	switch n := len(t.ranges); {
+	case r.Empty():
+	case n > 0 && t.ranges[n-1].End == r.Off:
+		t.ranges[n-1].End = r.End
+	default:
+		t.ranges = append(t.ranges, r)
+	}
+	t.bytes += r.Len()
 }
 
 // leadsTo reports whether a file's raw path begins with names as they are shown.

@@ -197,6 +197,10 @@ func (d *Daemon) Status(_ context.Context, p string) (api.PathStatus, error) {
 		}
 		d.measure(&out, t)
 		hideLinks(&out, t.info, inside)
+		if only := e.SelectOnly(); only != nil && inside == "" {
+			t := newTargetOf(e, info, only)
+			out.Selected = &api.Selected{Files: len(only), SizeBytes: t.bytes, HaveBytes: t.held()}
+		}
 	}
 	for _, w := range d.fs.Waiting() {
 		if within(w.Path, p) {

@@ -25,11 +25,14 @@ const (
 
 // extensionHandshake is what we tell about ourselves (BEP 10).
 func (s *swarm) extensionHandshake(p *peer) []byte {
-	h := pp.ExtendedHandshakeMessage{
+	h := ourHandshake{ExtendedHandshakeMessage: pp.ExtendedHandshakeMessage{
 		M:    map[pp.ExtensionName]pp.ExtensionNumber{metadataName: ourMetadataID, dontHaveName: ourDontHaveID},
 		V:    s.eng.opts.UserAgent,
 		Reqq: mostUploads,
 		Port: s.eng.Port(),
+	}}
+	if s.pick != nil && s.pick.HeldCount() == len(s.pick.HeldPieces()) {
+		h.UploadOnly = 1
 	}
 	if s.public() {
 		h.M[pexName] = ourPexID
@@ -41,6 +44,12 @@ func (s *swarm) extensionHandshake(p *peer) []byte {
 		h.MetadataSize = m.dict.size
 	}
 	return bencode.MustMarshal(h)
+}
+
+// ourHandshake is the library's type and a key that it doesn't have.
+type ourHandshake struct {
+	pp.ExtendedHandshakeMessage
+	UploadOnly int `bencode:"upload_only,omitempty"` // BEP 21
 }
 
 // extension handles an extension message.
@@ -72,6 +81,8 @@ func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
 	if ip, ok := netip.AddrFromSlice(h.YourIP); ok {
 		s.eng.own.vote(p.remote().Addr(), ip)
 	}
+	p.uploadOnly = h.UploadOnly
+	s.wishes(p, time.Now())
 	p.reqq = h.Reqq
 	if p.pk != nil {
 		p.pk.SetMaxRequests(p.reqq)

@@ -64,22 +64,24 @@ type peer struct {
 	allowed    []int
 	unchoked   bool // it serves us
 
-	interested bool // we told it that we are
-	wantsUs    bool // it told us that it is
-	choking    bool // we don't serve it
-	trade      trade
-	slot       *connlimit.Slot
-	joined     time.Time
-	reqq       int
-	metadataID int // its number for ut_metadata, 0 if it has none
-	pexID      int // its number for ut_pex, 0 if it has none
-	dontHave   dontHave
-	nodeKnown  bool // its node in the DHT is
-	pexIn      discover.PexIn
-	pexOut     discover.PexOut
-	port       int   // where it listens, by its own word; 0 if it did not say
-	received   int64 // payload
-	noted      int64 // of it, what is noted of the peer for later runs
+	interested     bool // we told it that we are
+	interestedInUs bool // it told us that it is
+	uploadOnly     bool // it told us that it wants no blocks (BEP 21)
+	wantsUs        bool // what follows from both
+	choking        bool // we don't serve it
+	trade          trade
+	slot           *connlimit.Slot
+	joined         time.Time
+	reqq           int
+	metadataID     int // its number for ut_metadata, 0 if it has none
+	pexID          int // its number for ut_pex, 0 if it has none
+	dontHave       dontHave
+	nodeKnown      bool // its node in the DHT is
+	pexIn          discover.PexIn
+	pexOut         discover.PexOut
+	port           int   // where it listens, by its own word; 0 if it did not say
+	received       int64 // payload
+	noted          int64 // of it, what is noted of the peer for later runs
 }
 
 // v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for
@@ -365,11 +367,11 @@ func (s *swarm) message(p *peer, e *event) error {
 			p.allowed = append(p.allowed, m.Index)
 		}
 	case pp.Interested:
-		p.wantsUs = true
-		s.slots.offer(p, at)
+		p.interestedInUs = true
+		s.wishes(p, at)
 	case pp.NotInterested:
-		p.wantsUs = false
-		s.slots.left(s, p)
+		p.interestedInUs = false
+		s.wishes(p, at)
 	case pp.Request:
 		return s.request(p, m, at)
 	case pp.Cancel:

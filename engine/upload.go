@@ -53,6 +53,17 @@ func (u *slots) offer(p *peer, now time.Time) {
 	u.decide(p.sw, now)
 }
 
+// wishes says that the peer may have begun or ceased to want blocks of ours.
+func (s *swarm) wishes(p *peer, now time.Time) {
+	before := p.wantsUs
+	switch p.wantsUs = p.interestedInUs && !p.uploadOnly; {
+	case p.wantsUs:
+		s.slots.offer(p, now)
+	case before:
+		s.slots.left(s, p)
+	}
+}
+
 // left says that the peer wants nothing, or is gone.
 func (u *slots) left(s *swarm, p *peer) {
 	p.trade.ck.Interested = false

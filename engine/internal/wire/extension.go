@@ -23,6 +23,7 @@ type ExtensionHandshake struct {
 	MetadataSize                  int
 	Reqq                          int
 	Port                          int
+	UploadOnly                    bool // it wants no blocks (BEP 21)
 	YourIP                        []byte
 }
 
@@ -61,6 +62,11 @@ func parseExtensionHandshake(b []byte) *ExtensionHandshake {
 			return err
 		case "metadata_size":
 			return number(&h.MetadataSize, math.MaxInt32)
+		case "upload_only":
+			n := 0
+			err := number(&n, math.MaxInt32)
+			h.UploadOnly = n != 0
+			return err
 		case "p":
 			return number(&h.Port, math.MaxUint16)
 		case "yourip":

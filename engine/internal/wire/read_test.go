@@ -133,6 +133,8 @@ func TestExtensionHandshake(t *testing.T) {
 	}{
 		"Full":         {"d1:md11:lt_donthavei7e11:ut_metadatai3e6:ut_pexi1ee13:metadata_sizei31235e1:pi6881e4:reqqi500e1:v5:Other6:yourip4:\x7f\x00\x00\x01e", &full},
 		"Unsorted":     {"d4:reqqi7e1:md6:ut_pexi2eee", &wire.ExtensionHandshake{PexID: 2, Reqq: 7}},
+		"UploadOnly":   {"d1:mde11:upload_onlyi1ee", &wire.ExtensionHandshake{UploadOnly: true}},
+		"UploadToo":    {"d1:mde11:upload_onlyi0ee", &wire.ExtensionHandshake{}},
 		"Unknown":      {"d1:md7:unknownli1eee1:xd1:yl1:zeee", &wire.ExtensionHandshake{}},
 		"OutOfRange":   {"d1:md11:ut_metadatai300e6:ut_pexi-1ee1:pi70000e4:reqqi9999999e13:metadata_sizei-5ee", &wire.ExtensionHandshake{Reqq: 1 << 16}},
 		"OtherTypes":   {"d1:md11:ut_metadata1:xe1:p1:x4:reqqle6:youripi1ee", &wire.ExtensionHandshake{}},

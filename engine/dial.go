@@ -349,7 +349,7 @@ func (e *Engine) welcome(raw net.Conn) error {
 		return weir.ErrClosed
 	}
 	_ = conn.SetDeadline(time.Time{})
-	sw, err := t.warm()
+	sw, err := t.warmUnasked()
 	if err != nil {
 		return err
 	}

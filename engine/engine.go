@@ -76,6 +76,9 @@ type Options struct {
 	// send and receive, in bytes per second; what the protocol adds, a percent or
 	// two, is not counted. 0 is no limit. SetLimits changes them.
 	UploadLimit, DownloadLimit int64
+	// MaxWarm bounds the torrents that are warm although nobody waits for them: new
+	// ones, and those that peers connect for. Default 32.
+	MaxWarm int
 	// MaxMetadata bounds an info dictionary that peers send, in bytes. Default 64 MiB,
 	// at most source.MaxMetainfoBytes. Over all torrents twice as much is held.
 	MaxMetadata int64
@@ -128,6 +131,9 @@ func (o *Options) defaults() {
 	if o.MaxConnections <= 0 {
 		o.MaxConnections = 200
 	}
+	if o.MaxWarm <= 0 {
+		o.MaxWarm = 32
+	}
 	if o.MaxMetadata <= 0 {
 		o.MaxMetadata = DefaultMaxMetadata
 	}
@@ -155,6 +161,7 @@ type Engine struct {
 	inMemory      atomic.Int64        // bytes of pieces begun or not committed, over all torrents
 	metadataBytes atomic.Int64        // of info dictionaries that are not complete, over all torrents
 	claimBytes    atomic.Int64        // of large bitfields of peers of torrents without metadata
+	warm          atomic.Int32        // swarms that run
 
 	recalled recalled
 	uncached uncached
@@ -165,6 +172,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	torrents map[weir.InfoHash]*Torrent
+	leaving  map[weir.InfoHash]*Torrent // removed, and their swarms have not ended
 	listener net.Listener
 
 	disc *discover.Discoverer // set by Open
@@ -179,6 +187,7 @@ func New(o Options) *Engine {
 		hashing:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 		committing: semaphore.NewWeighted(commitSlots),
 		torrents:   map[weir.InfoHash]*Torrent{},
+		leaving:    map[weir.InfoHash]*Torrent{},
 		up:         throttle.New(o.UploadLimit),
 		down:       throttle.New(o.DownloadLimit),
 		uncached:   uncached{most: mostUncached},
@@ -286,22 +295,38 @@ func (e *Engine) add(spec *source.Spec, kept bool) (*Torrent, error) {
 		return known, errors.Join(fmt.Errorf("add torrent %s: %w", spec.InfoHash, weir.ErrExists), known.learn(spec))
 	}
 	e.torrents[spec.InfoHash] = t
+	if former := e.leaving[spec.InfoHash]; former != nil {
+		t.former = former.closed
+	}
 	e.mu.Unlock()
 	t.expect(kept)
 	return t, nil
 }
 
 // Remove forgets a torrent. Reads that wait return weir.ErrRemoved. What the
-// Store holds stays there.
+// Store holds stays there. It does not wait for the swarm, which says goodbye to its
+// trackers and commits what was verified; Close does.
 func (e *Engine) Remove(ih weir.InfoHash) error {
 	e.mu.Lock()
 	t := e.torrents[ih]
-	delete(e.torrents, ih)
-	e.mu.Unlock()
-	if t == nil {
+	if t == nil || e.ctx.Err() != nil {
+		e.mu.Unlock()
 		return fmt.Errorf("remove torrent %s: %w", ih, weir.ErrNotFound)
 	}
-	t.close(weir.ErrRemoved)
+	delete(e.torrents, ih)
+	e.leaving[ih] = t
+	e.wg.Add(1)
+	e.mu.Unlock()
+	t.endWith(weir.ErrRemoved)
+	go func() {
+		defer e.wg.Done()
+		t.close(weir.ErrRemoved)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.leaving[ih] == t {
+			delete(e.leaving, ih)
+		}
+	}()
 	return nil
 }
 

@@ -1,6 +1,11 @@
 package engine
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/weirfs/weir"
+)
 
 // Age makes the torrent's connections idle for so much longer.
 func (t *Torrent) Age(d time.Duration) {
@@ -53,3 +58,23 @@ func (t *Torrent) InMemory() (bytes int64) {
 
 // SetUploadLimit sets that of the torrent's engine.
 func (t *Torrent) SetUploadLimit(rate int64) { t.eng.SetLimits(rate, 0) }
+
+// ErrUnlearned is what a read hears whose metadata was lost on its way.
+var ErrUnlearned = errUnlearned
+
+// WaitUnlearned waits for the first piece as a read does that has seen the metadata
+// while the swarm does not know it.
+func (t *Torrent) WaitUnlearned(ctx context.Context, info *weir.TorrentInfo) error {
+	sw, err := t.warm()
+	if err != nil {
+		return err
+	}
+	return sw.wait(ctx, info, weir.Range{End: 1})
+}
+
+// Running reports whether the torrent is warm.
+func (t *Torrent) Running() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sw != nil
+}

@@ -90,7 +90,15 @@ func (s *swarm) searchFor(ih weir.InfoHash) *discover.Search {
 		WantMore: func() bool { return int(s.connected.Load()) < s.eng.opts.MaxPeers/2 },
 		Alone:    func() bool { return s.connected.Load() == 0 },
 	})
-	s.spawn(func() { search.Run(s.ctx) })
+	s.spawn(func() {
+		if former := s.t.former; former != nil { // else its goodbye may come to the trackers after our greeting
+			select {
+			case <-former:
+			case <-s.ctx.Done():
+			}
+		}
+		search.Run(s.ctx)
+	})
 	return search
 }
 

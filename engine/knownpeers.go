@@ -46,7 +46,11 @@ func (s *swarm) recordPeers(now time.Time) {
 	}
 }
 
+// keepPeers writes them beside the owner: it is synced, and a disk may take long.
 func (s *swarm) keepPeers(now time.Time) {
+	if s.recording {
+		return
+	}
 	s.recorded = now
 	for p := range s.peers {
 		s.met(p, now)
@@ -55,7 +59,15 @@ func (s *swarm) keepPeers(now time.Time) {
 		return
 	}
 	b := peerbook.Append(nil, s.book.KnownPeers(now))
-	if err := s.eng.opts.Store.PutRecord(PeersBucket, s.t.ih[:], b); err != nil {
+	s.recording = true
+	s.spawn(func() {
+		s.putPeers(b)
+		s.do(func() { s.recording = false })
+	})
+}
+
+func (s *swarm) putPeers(record []byte) {
+	if err := s.eng.opts.Store.PutRecord(PeersBucket, s.t.ih[:], record); err != nil {
 		s.log.Warn("known peers not kept in the cache", "err", err)
 	}
 }

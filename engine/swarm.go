@@ -21,6 +21,9 @@ import (
 // caller warms the torrent again.
 var errCooled = errors.New("swarm has just cooled")
 
+// errUnlearned says that the metadata is lost; the caller waits for it again.
+var errUnlearned = errors.New("the metadata is lost")
+
 // swarm is the running half of a warm torrent. One goroutine, the owner, has all
 // its state: everybody else posts to its mailbox. Only mem and the atomics are
 // shared.
@@ -58,6 +61,8 @@ type swarm struct {
 	yielded     time.Time // when this one gave another torrent a connection last
 	lastPex     time.Time
 	recorded    time.Time        // when the peers were kept last
+	recording   bool             // they are being written
+	parting     bool             // they were kept since the last use
 	search      *discover.Search // nil if the engine was never opened
 	searchOther *discover.Search // of a hybrid torrent: under its other hash
 	charged     int64            // what this swarm has added to Engine.inMemory
@@ -247,10 +252,14 @@ func (s *swarm) housekeep(now time.Time) bool {
 		s.lastUse = now
 	}
 	if now.Sub(s.lastUse) <= s.eng.opts.Idle {
+		s.parting = false
 		return false
 	}
-	s.keepPeers(now) // the next swarm may begin, and ask for them, before this one has ended
-	return s.t.cool(s)
+	if !s.parting { // the next swarm may begin, and ask for them, before this one has ended
+		s.parting = true
+		s.keepPeers(now)
+	}
+	return !s.recording && s.t.cool(s)
 }
 
 // end lets go of everything. Verified pieces are committed before it returns.
@@ -259,7 +268,6 @@ func (s *swarm) end() {
 	for p := range s.peers {
 		s.drop(p, context.Cause(s.t.done))
 	}
-	s.keepPeers(time.Now())
 	for _, e := range s.box.close() {
 		if e.msg.Data != nil {
 			e.msg.Data.Free()
@@ -267,6 +275,9 @@ func (s *swarm) end() {
 	}
 	s.tellCounts()
 	s.wg.Wait() // a piece may be hashed, read or committed until here
+	if s.book.KnownPeersChanged() {
+		s.putPeers(peerbook.Append(nil, s.book.KnownPeers(time.Now())))
+	}
 	for _, a := range s.pieces {
 		a.free()
 	}
@@ -275,6 +286,7 @@ func (s *swarm) end() {
 	s.charge(0)
 	s.chargeMetadata(0)
 	s.t.leaveMeta()
+	s.eng.warm.Add(-1)
 	close(s.ended)
 }
 
@@ -321,6 +333,9 @@ type waiter struct {
 	left  int
 	since time.Time
 	done  chan struct{}
+	// unlearned says that the metadata is not known any more; set before done is
+	// closed.
+	unlearned bool
 }
 
 // wait returns nil once every piece that r touches was verified; they may have
@@ -333,6 +348,9 @@ func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) 
 	}
 	select {
 	case <-w.done:
+		if w.unlearned {
+			return errUnlearned
+		}
 		return nil
 	case <-ctx.Done():
 		s.do(func() {
@@ -353,6 +371,11 @@ func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) 
 func (s *swarm) enter(w *waiter, span picker.Span) {
 	s.lastUse = time.Now()
 	s.gotMeta()
+	if s.pick == nil { // the Store has lost the metadata since the caller saw it
+		w.unlearned = true
+		close(w.done)
+		return
+	}
 	s.adopt([]picker.Span{span})
 	info := s.t.Info()
 	w.want = s.pick.NewWant(weir.Blocked)

@@ -45,7 +45,11 @@ type Torrent struct {
 	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
 	endWith context.CancelCauseFunc
 
-	names  atomic.Pointer[names]
+	names   atomic.Pointer[names]
+	closed  chan struct{} // by close
+	closing sync.Once
+	former  <-chan struct{} // of the torrent of the same name that was removed last; nil if none was
+
 	counts counters
 	missed atomic.Pointer[Missed]
 
@@ -67,7 +71,7 @@ type counters struct {
 func newTorrent(e *Engine, spec *source.Spec) *Torrent {
 	bare := *spec
 	bare.Info, bare.InfoBytes, bare.PieceHashes, bare.Roots, bare.LayerHashes = nil, nil, nil, nil, nil
-	t := &Torrent{eng: e, ih: spec.InfoHash, spec: &bare, metaCh: make(chan struct{}), wants: map[*Want]struct{}{}}
+	t := &Torrent{eng: e, ih: spec.InfoHash, spec: &bare, metaCh: make(chan struct{}), closed: make(chan struct{}), wants: map[*Want]struct{}{}}
 	t.done, t.endWith = context.WithCancelCause(context.Background())
 	t.peers = slices.Clone(e.opts.Peers)
 	t.learnNames(namesOf(spec))
@@ -167,10 +171,28 @@ func (t *Torrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
 	}
 }
 
-// Warm starts the swarm ahead of the first read; it cools by itself.
+// Warm starts the swarm ahead of the first read; it cools by itself. It does nothing
+// when Options.MaxWarm torrents are warm: of thousands that are added at once, a
+// read warms those that are of interest.
 func (t *Torrent) Warm() error {
-	_, err := t.warm()
+	_, err := t.warmUnasked()
+	if errors.Is(err, errWarmEnough) {
+		return nil
+	}
 	return err
+}
+
+var errWarmEnough = fmt.Errorf("enough torrents are warm: %w", weir.ErrNoSpace)
+
+// warmUnasked is warm for what nobody waits for.
+func (t *Torrent) warmUnasked() (*swarm, error) {
+	t.mu.Lock()
+	sw := t.sw
+	t.mu.Unlock()
+	if sw == nil && int(t.eng.warm.Load()) >= t.eng.opts.MaxWarm {
+		return nil, errWarmEnough
+	}
+	return t.warm()
 }
 
 // warm returns the running swarm, starting it if the torrent is cold.
@@ -188,6 +210,7 @@ func (t *Torrent) warm() (*swarm, error) {
 	if t.sw == nil {
 		t.sw = newSwarm(t, t.trackers, t.peers)
 		t.sw.nodes = t.nodes
+		t.eng.warm.Add(1)
 		t.sw.start()
 		for w := range t.wants {
 			w.apply(t.sw)
@@ -208,7 +231,9 @@ func (t *Torrent) cool(sw *swarm) bool {
 	return true
 }
 
+// close ends the torrent, and waits for its swarm.
 func (t *Torrent) close(cause error) {
+	defer t.closing.Do(func() { close(t.closed) })
 	t.endWith(cause)
 	t.mu.Lock()
 	sw := t.sw
@@ -239,18 +264,18 @@ func (t *Torrent) AddPeers(addrs []string) {
 // p's content is unspecified: ctx's error when ctx ends, weir.ErrRemoved,
 // weir.ErrClosed, or weir.ErrInvalid for a range outside of the torrent.
 func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
-	info, err := t.WaitInfo(ctx)
-	if err != nil {
-		return err
-	}
-	r := weir.Range{Off: off, End: off + int64(len(p))}
-	if r.Empty() {
-		return nil
-	}
-	if off < 0 || r.End > info.Length {
-		return fmt.Errorf("read bytes %d to %d of %d: %w", r.Off, r.End, info.Length, weir.ErrInvalid)
-	}
 	for {
+		info, err := t.WaitInfo(ctx)
+		if err != nil {
+			return err
+		}
+		r := weir.Range{Off: off, End: off + int64(len(p))}
+		if r.Empty() {
+			return nil
+		}
+		if off < 0 || r.End > info.Length {
+			return fmt.Errorf("read bytes %d to %d of %d: %w", r.Off, r.End, info.Length, weir.ErrInvalid)
+		}
 		sw, err := t.warm()
 		if err != nil {
 			return err
@@ -258,7 +283,7 @@ func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
 		if ok, err := sw.readHeld(info, p, r); ok || err != nil {
 			return err
 		}
-		if err := sw.wait(ctx, info, r); err != nil && !errors.Is(err, errCooled) {
+		if err := sw.wait(ctx, info, r); err != nil && !errors.Is(err, errCooled) && !errors.Is(err, errUnlearned) {
 			return err
 		}
 	}

@@ -28,6 +28,8 @@ type Torrent struct {
 	sorting bool              // listed is being made
 	forget  *time.Timer       // runs while nothing is open
 	closed  bool
+
+	background sync.WaitGroup // the sorting of files
 }
 
 // walking is a walk with its window and its clock.
@@ -134,9 +136,10 @@ func (t *Torrent) newStream() stream {
 // usable until they are closed themselves. It may be called more than once.
 func (t *Torrent) Close() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.closed = true
 	t.drop()
+	t.mu.Unlock()
+	t.background.Wait()
 }
 
 // drop forgets everything but the open handles.
@@ -201,7 +204,7 @@ func (t *Torrent) rises(file int) bool {
 	if t.listed == nil && !t.sorting {
 		t.sorting = true
 		info := t.info
-		go func() {
+		t.background.Go(func() {
 			o := listedOrder(info)
 			t.mu.Lock()
 			defer t.mu.Unlock()
@@ -209,7 +212,7 @@ func (t *Torrent) rises(file int) bool {
 			if t.info == info && !t.closed {
 				t.listed = o
 			}
-		}()
+		})
 	}
 	return t.listed != nil
 }

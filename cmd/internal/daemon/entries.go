@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/weirfs/weir"
@@ -20,6 +21,7 @@ type entry struct {
 	pins *engine.Want // fetches what is pinned and missing; nil when nothing is
 
 	haveChanged atomic.Bool // pieces came or went since the last look
+	pinning     sync.Mutex  // held while pins is set; taken before Daemon.mu
 	pinsChanged atomic.Bool // what is pinned did, or a pinned piece went
 	stuck       string      // what listeners were told; belongs to observe
 }

@@ -206,8 +206,11 @@ func (d *Daemon) lookAtPins() {
 	}
 }
 
-// wantPins sets what is wanted for the sake of a torrent's pins.
+// wantPins sets what is wanted for the sake of a torrent's pins. One at a time, so
+// that what is wanted in the end follows from what is pinned in the end.
 func (d *Daemon) wantPins(e *entry) {
+	e.pinning.Lock()
+	defer e.pinning.Unlock()
 	runs := d.cache.Pinned(e.InfoHash())
 	var missing []weir.Range
 	if len(runs) > 0 {

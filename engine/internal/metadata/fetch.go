@@ -95,17 +95,13 @@ func (f *Fetch[P]) SetRoom(n int64) { f.room = n }
 
 // count counts who claims which size.
 func (f *Fetch[P]) count() {
-	type vote struct {
-		size  int
-		voter string
-	}
-	seen := map[vote]bool{}
+	seen := map[claim]bool{}
 	for _, a := range f.sizes {
 		a.votes = 0
 	}
 	for _, c := range f.claims {
-		if a, v := f.sizes[c.size], (vote{c.size, c.voter}); a != nil && !seen[v] {
-			seen[v] = true
+		if a := f.sizes[c.size]; a != nil && !seen[c] {
+			seen[c] = true
 			a.votes++
 		}
 	}

@@ -76,7 +76,7 @@ demo:
 test:
 	@.ci/need test
 	@go build -o bin/testreport ./cmd/internal/testreport
-	CGO_ENABLED=1 bin/testreport go test -json -race -p 2 -parallel 6 -timeout 480s $(TESTARGS) ./...
+	CGO_ENABLED=1 bin/testreport go test -json -race -p 2 -parallel 6 -timeout 40m $(TESTARGS) ./...
 
 # Who weir gets along with, from the tests that have just passed.
 interop:

@@ -72,7 +72,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestMemoryByArrival: a claimed length takes no memory.
+// TestMemoryByArrival: a claimed length, of 256 KiB here, takes no memory. The
+// race detector adds to what a read takes, but not that much.
 func TestMemoryByArrival(t *testing.T) {
 	head := message(pp.Hashes, 48+8192*32)[:100]
 	r := wire.NewReader(bytes.NewReader(head), pieces(100))
@@ -82,7 +83,7 @@ func TestMemoryByArrival(t *testing.T) {
 		_, _ = wire.NewReader(bytes.NewReader(head), pieces(100)).Next()
 	}
 	runtime.ReadMemStats(&after)
-	if got := (after.TotalAlloc - before.TotalAlloc) / 100; got > 64<<10 {
+	if got := (after.TotalAlloc - before.TotalAlloc) / 100; got > 128<<10 {
 		t.Errorf("%d bytes are allocated for %d that arrived", got, len(head))
 	}
 	if _, err := r.Next(); !errors.Is(err, io.ErrUnexpectedEOF) {

@@ -71,7 +71,8 @@ demo:
 
 # The race detector is always on, and fuzz targets run their seeds. Two packages
 # run at a time: many of the tests mostly wait for somebody, some keep both cores
-# of a small machine busy. None may depend on how fast it gets on. The last line
+# of a small machine busy. None may depend on how fast it gets on; the timeout ends
+# what hangs, and is far from what a busy machine takes. The last line
 # says what was skipped or left out; TESTARGS=-v prints what passing tests say too.
 test:
 	@.ci/need test

@@ -200,3 +200,44 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("%d bytes are pinned", got)
 	}
 }
+
+// TestShownNames names files as the mount shows them: one of two with the same name,
+// and one whose name is no UTF-8.
+func TestShownNames(t *testing.T) {
+	files := make([]swarmtest.File, 3)
+	for i, name := range []string{"a.bin", "a.bin", "caf\xe9"} {
+		files[i] = swarmtest.File{Path: []string{name}, Length: int64(i+1) * pieceBytes, Seed: uint64(i)}
+	}
+	c, err := swarmtest.NewContent(swarmtest.ContentOptions{Name: "odd", PieceLength: pieceBytes, Files: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(t)
+	o.Peers = []string{openSeeder(t, c).Addr()}
+	d := open(t, o)
+	addFile(t, d, c, "")
+	for i, name := range []string{"a.bin", "a~2.bin", "caf%E9"} {
+		path, want := "odd/"+name, int64(i+1)*pieceBytes
+		if n, err := d.Pin(t.Context(), path); err != nil || n != want {
+			t.Errorf("pin %s: %d bytes, %v, want %d", path, n, err, want)
+		}
+		var last api.Progress
+		if err := d.Fetch(t.Context(), path, func(p api.Progress) { last = p }); err != nil || last.TotalBytes != want {
+			t.Errorf("fetch %s: %+v, %v, want %d bytes", path, last, err, want)
+		}
+		if s, err := d.Status(t.Context(), path); err != nil || s.SizeBytes != want || s.HaveBytes != want || !s.Pinned {
+			t.Errorf("status %s: %+v, %v, want %d bytes", path, s, err, want)
+		}
+		if n, err := d.Unpin(t.Context(), path); err != nil || n != want {
+			t.Errorf("unpin %s: %d bytes, %v, want %d", path, n, err, want)
+		}
+		if n, err := d.Evict(t.Context(), path); err != nil || n != want {
+			t.Errorf("evict %s: %d bytes, %v, want %d", path, n, err, want)
+		}
+	}
+	for _, path := range []string{"odd/caf\xe9", "odd/a~3.bin"} {
+		if _, err := d.Status(t.Context(), path); !errors.Is(err, weir.ErrNotFound) {
+			t.Errorf("status %q: %v, want ErrNotFound", path, err)
+		}
+	}
+}

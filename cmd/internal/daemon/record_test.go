@@ -245,7 +245,7 @@ func TestHideLinks(t *testing.T) {
 	}}
 	for inside, want := range map[string][]string{"": {"d/out", "out"}, "d": {"d/out"}, "a": nil} {
 		var out api.PathStatus
-		if hideLinks(&out, info, inside); !reflect.DeepEqual(out.HiddenLinks, want) || out.HiddenLinkCount != len(want) {
+		if hideLinks(&out, info, strings.FieldsFunc(inside, func(r rune) bool { return r == '/' })); !reflect.DeepEqual(out.HiddenLinks, want) || out.HiddenLinkCount != len(want) {
 			t.Errorf("%q: %q, %d", inside, out.HiddenLinks, out.HiddenLinkCount)
 		}
 	}
@@ -253,7 +253,7 @@ func TestHideLinks(t *testing.T) {
 		info.Files = append(info.Files, weir.FileInfo{Path: []string{"more"}, Hidden: true})
 	}
 	var out api.PathStatus
-	if hideLinks(&out, info, ""); len(out.HiddenLinks) != 20 || out.HiddenLinkCount != 102 {
+	if hideLinks(&out, info, nil); len(out.HiddenLinks) != 20 || out.HiddenLinkCount != 102 {
 		t.Errorf("%d of %d links", len(out.HiddenLinks), out.HiddenLinkCount)
 	}
 }

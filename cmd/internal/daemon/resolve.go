@@ -3,17 +3,17 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/weirfs/weir"
-	"github.com/weirfs/weir/fs"
 )
 
 // target is what a path names of one torrent.
 type target struct {
 	*entry
 	info   *weir.TorrentInfo
+	inside string       // beneath the torrent's folder, as it is shown; "" for all
+	names  []string     // the same, as the torrent has it
 	ranges []weir.Range // of files, in torrent order, neighbours joined
 	bytes  int64        // in them, padding between them included
 }
@@ -78,12 +78,11 @@ func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([
 		if err != nil {
 			return nil, err
 		}
-		t := newTarget(e, info, inside)
-		if t == nil {
-			return nil, fmt.Errorf("nothing in %q is called %q: %w", e.path(), inside, weir.ErrNotFound)
-		}
+		var t *target
 		if only := e.SelectOnly(); only != nil && inside == "" {
-			t = newTargetOf(e, info, only)
+			t = newTarget(e, info, only)
+		} else if t, err = d.locate(e, info, inside); err != nil {
+			return nil, err
 		}
 		targets = append(targets, t)
 	}
@@ -103,50 +102,48 @@ func (d *Daemon) resolveKnown(p string) ([]*target, error) {
 		if info == nil {
 			continue
 		}
-		t := newTarget(e, info, inside)
-		if t == nil {
-			return nil, fmt.Errorf("nothing in %q is called %q: %w", e.path(), inside, weir.ErrNotFound)
+		t, err := d.locate(e, info, inside)
+		if err != nil {
+			return nil, err
 		}
 		targets = append(targets, t)
 	}
 	return targets, nil
 }
 
-// newTarget returns nil if a torrent has nothing at a path.
-func newTarget(e *entry, info *weir.TorrentInfo, inside string) *target {
-	t := &target{entry: e, info: info}
-	var names []string
-	if inside != "" {
-		names = strings.Split(inside, "/")
-	}
-	found := inside == ""
-	for i := range info.Files {
-		f := &info.Files[i]
-		if !f.Shown() || !leadsTo(f.Path, names) {
-			continue
+// locate returns what is at a path beneath a torrent's folder, by the names that the
+// mount shows.
+func (d *Daemon) locate(e *entry, info *weir.TorrentInfo, inside string) (*target, error) {
+	if inside == "" { // every file, without building the tree
+		t := &target{entry: e, info: info}
+		for i := range info.Files {
+			t.add(&info.Files[i])
 		}
-		found = true
-		t.add(f)
+		return t, nil
 	}
-	if !found {
-		return nil
+	at, err := d.fs.Locate(e.InfoHash(), inside)
+	if err != nil {
+		return nil, err
 	}
-	return t
+	t := newTarget(e, info, at.Files)
+	t.inside, t.names = at.Path, at.Names
+	return t, nil
 }
 
-// newTargetOf names some of the files, by their sorted indexes.
-func newTargetOf(e *entry, info *weir.TorrentInfo, files []int) *target {
+// newTarget names some of the files, by their sorted indexes.
+func newTarget(e *entry, info *weir.TorrentInfo, files []int) *target {
 	t := &target{entry: e, info: info}
 	for _, i := range files {
-		if f := &info.Files[i]; f.Shown() {
-			t.add(f)
-		}
+		t.add(&info.Files[i])
 	}
 	return t
 }
 
-// add appends a file, which lies behind those before.
+// add appends a file, which lies behind those before, unless it isn't shown.
 func (t *target) add(f *weir.FileInfo) {
+	if !f.Shown() {
+		return
+	}
 	r := f.Range()
 	switch n := len(t.ranges); {
 	case r.Empty():
@@ -156,11 +153,4 @@ func (t *target) add(f *weir.FileInfo) {
 		t.ranges = append(t.ranges, r)
 	}
 	t.bytes += r.Len()
-}
-
-// leadsTo reports whether a file's raw path begins with names as they are shown.
-func leadsTo(raw, names []string) bool {
-	return len(raw) >= len(names) && slices.EqualFunc(raw[:len(names)], names, func(raw, name string) bool {
-		return raw == name || fs.SafeName(raw) == name
-	})
 }

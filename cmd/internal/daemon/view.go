@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -191,24 +193,26 @@ func (d *Daemon) Status(_ context.Context, p string) (api.PathStatus, error) {
 	s := e.Stats()
 	out := api.PathStatus{Path: p, Torrent: d.view(e, s), Waits: []api.Wait{}, Handles: []api.Handle{}, Trackers: append([]string{}, s.Trackers...)}
 	if info := e.Info(); info != nil {
-		t := newTarget(e, info, inside)
-		if t == nil {
-			return api.PathStatus{}, fmt.Errorf("nothing in %q is called %q: %w", e.path(), inside, weir.ErrNotFound)
+		t, err := d.locate(e, info, inside)
+		if err != nil {
+			return api.PathStatus{}, err
 		}
+		inside = t.inside
 		d.measure(&out, t)
-		hideLinks(&out, t.info, inside)
+		hideLinks(&out, t.info, t.names)
 		if only := e.SelectOnly(); only != nil && inside == "" {
-			t := newTargetOf(e, info, only)
+			t := newTarget(e, info, only)
 			out.Selected = &api.Selected{Files: len(only), SizeBytes: t.bytes, HaveBytes: t.held()}
 		}
 	}
+	real := path.Join(out.Torrent.Path, inside) // links followed
 	for _, w := range d.fs.Waiting() {
-		if within(w.Path, p) {
+		if within(w.Path, real) {
 			out.Waits = append(out.Waits, d.viewWait(w))
 		}
 	}
 	for _, h := range d.fs.Handles() {
-		if within(h.Path, p) {
+		if within(h.Path, real) {
 			out.Handles = append(out.Handles, viewHandle(h))
 		}
 	}
@@ -244,16 +248,12 @@ func (d *Daemon) measure(out *api.PathStatus, t *target) {
 }
 
 // hideLinks tells of the links beneath a folder, or the torrent's own, that are not
-// shown.
-func hideLinks(out *api.PathStatus, info *weir.TorrentInfo, inside string) {
+// shown. names is where that folder is in the torrent.
+func hideLinks(out *api.PathStatus, info *weir.TorrentInfo, names []string) {
 	const most = 20
-	var names []string
-	if inside != "" {
-		names = strings.Split(inside, "/")
-	}
 	for i := range info.Files {
 		f := &info.Files[i]
-		if !f.Hidden || f.Padding || !leadsTo(f.Path, names) {
+		if !f.Hidden || f.Padding || len(f.Path) < len(names) || !slices.Equal(f.Path[:len(names)], names) {
 			continue
 		}
 		out.HiddenLinkCount++

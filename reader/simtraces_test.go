@@ -44,6 +44,33 @@ func shuffled(n int, length, pieceLength int64) *weir.TorrentInfo {
 	return info
 }
 
+// alignedFiles are n files of one length, in folders of a hundred, each of which
+// begins with a piece: what lies between is padding.
+func alignedFiles(n int, length, pieceLength int64) *weir.TorrentInfo {
+	info := &weir.TorrentInfo{PieceLength: pieceLength, Padded: true}
+	for i := range n {
+		if over := info.Length % pieceLength; over != 0 {
+			info.Files = append(info.Files, weir.FileInfo{Path: []string{".pad", fmt.Sprint(i)}, Offset: info.Length, Length: pieceLength - over, Padding: true})
+			info.Length += pieceLength - over
+		}
+		info.Files = append(info.Files, weir.FileInfo{Path: []string{fmt.Sprintf("d%04d", i/100), fmt.Sprintf("f%06d", i)}, Offset: info.Length, Length: length})
+		info.Length += length
+	}
+	return info
+}
+
+// copyAll reads all files one after another, as cp -r does.
+func copyAll(k *simKernel) {
+	for i := range k.swarm.info.Files {
+		if k.swarm.info.Files[i].Padding {
+			continue
+		}
+		f := k.open(i)
+		sequential(f, 0, f.size, 128*kib)
+		f.close()
+	}
+}
+
 // trace is what a program does, and the bounds that hold for it.
 type trace struct {
 	name  string
@@ -250,6 +277,7 @@ func traces() []trace {
 			}
 			f.close()
 		}},
+		{name: "CopyAligned", info: alignedFiles(5000, 1600, 32*kib), link: 0.3, bytes: 5000 * 1600, run: copyAll},
 		{name: "MappedRandom", info: oneFile(1024*mib, 4*mib), waste: 8 * mib, run: func(k *simKernel) {
 			f := k.open(0)
 			for range 100 {

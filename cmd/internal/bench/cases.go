@@ -39,6 +39,8 @@ func cases() []Case {
 		stopReading("stop/open", false),
 		stopReading("stop/closed", true),
 		smallFiles(),
+		alignedFiles("loopback"),
+		alignedFiles("rtt50"),
 		amplification(),
 		warm(),
 		disk(),

@@ -22,6 +22,8 @@ type meter struct {
 	bytes     int64         // since mark
 	total     int64         // since busySince
 	ever      int64         // since the peer joined
+	blocks    int           // that came, of these
+	block     float64       // their mean length lately; a whole block's until there is another
 	short     bool          // the peer had fewer requests than its window during the sample
 }
 
@@ -38,6 +40,10 @@ const (
 	// After a pause TCP starts slowly again: samples below the known rate count
 	// only when the peer has been busy for so long.
 	settleTime = 300 * time.Millisecond
+	// Over so many blocks their mean length is taken. Of files that are much smaller than
+	// a block, each with a piece of its own, a window in bytes would be no window at all:
+	// a peer that delivers 1.6 KB a round trip would be asked for one such block.
+	meanBlocks = 16
 	// A pause counts for so long.
 	jitterTime = 5 * time.Second
 	// What is added to the round trip before silence means something, at least and
@@ -52,7 +58,7 @@ func newMeter(rtt time.Duration) meter {
 	if rtt <= 0 {
 		rtt = 100 * time.Millisecond
 	}
-	return meter{rtt: rtt, rate: guessRate}
+	return meter{rtt: rtt, rate: guessRate, block: weir.BlockBytes}
 }
 
 // begin says that a request goes to a peer that has answered all before.
@@ -70,6 +76,8 @@ func (m *meter) arrived(now time.Time, n int64) {
 	m.last = now
 	m.total += n
 	m.ever += n
+	m.blocks++
+	m.block += (float64(n) - m.block) / meanBlocks
 	if m.mark.IsZero() {
 		// The first arrival after a pause opens the sample: the round trip
 		// before it says nothing about the rate.
@@ -82,7 +90,7 @@ func (m *meter) arrived(now time.Time, n int64) {
 	if m.ever > youngBytes {
 		least, gain = longSampleTime, 0.25
 	}
-	if d < max(least, m.rtt/2) || m.bytes < 4*weir.BlockBytes && d < time.Second {
+	if d < max(least, m.rtt/2) || float64(m.bytes) < 4*m.block && d < time.Second {
 		return
 	}
 	sample := float64(m.bytes) / d.Seconds()
@@ -120,14 +128,14 @@ func (m *meter) answered(d time.Duration) {
 // window returns how many blocks to keep asked of the peer.
 func (m *meter) window(queue time.Duration) int {
 	if !m.sure {
-		return coldBlocks + int(m.ever/weir.BlockBytes)
+		return coldBlocks + m.blocks
 	}
-	return max(minBlocks, int(m.rate*(m.rtt+queue).Seconds()/weir.BlockBytes))
+	return max(minBlocks, int(m.rate*(m.rtt+queue).Seconds()/m.block))
 }
 
 // eta returns how long a block asked for now takes behind queued bytes.
 func (m *meter) eta(queued int64) time.Duration {
-	return m.rtt + time.Duration(float64(queued+weir.BlockBytes)/m.rate*float64(time.Second))
+	return m.rtt + time.Duration((float64(queued)+m.block)/m.rate*float64(time.Second))
 }
 
 // patience returns for how long the peer may be silent, while asked, before an
@@ -140,7 +148,7 @@ func (m *meter) patience() time.Duration { return m.patient(m.jitter*3/2, maxSil
 func (m *meter) haste() time.Duration { return m.patient(m.jitter, hastySilence) }
 
 func (m *meter) patient(pause, most time.Duration) time.Duration {
-	d := m.rtt + time.Duration(16*weir.BlockBytes/m.rate*float64(time.Second))
+	d := m.rtt + time.Duration(16*m.block/m.rate*float64(time.Second))
 	if !m.sure {
 		return min(d+650*time.Millisecond, mostPatience)
 	}

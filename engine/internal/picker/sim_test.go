@@ -134,16 +134,21 @@ func (p *simPeer) serve() {
 	if p.frozen || p.gone || len(p.pending) == 0 {
 		return
 	}
-	p.s.after(time.Duration(weir.BlockBytes/p.rate*float64(time.Second)), func() {
+	n := p.s.blockBytes(p.pending[0])
+	p.s.after(time.Duration(float64(n)/p.rate*float64(time.Second)), func() {
 		if p.frozen || p.gone || len(p.pending) == 0 {
 			return
 		}
 		b := p.pending[0]
 		p.pending = p.pending[1:]
-		p.sent += weir.BlockBytes
+		p.sent += n
 		p.s.after(p.rtt/2, func() { p.s.arrive(p, b) })
 		p.serve()
 	})
+}
+
+func (s *sim) blockBytes(b Block) int64 {
+	return min(weir.BlockBytes, s.k.geo.PieceRange(b.Piece).Len()-int64(b.Index)*weir.BlockBytes)
 }
 
 func (s *sim) arrive(p *simPeer, b Block) {

@@ -101,7 +101,7 @@ func (r *Runner) build(ctx context.Context, sources map[string][]byte, binary st
 	if err := os.WriteFile(overlay, data, 0o600); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-ldflags", "-s -w", "-o", filepath.Join(r.room, binary), "./"+r.target.Dir)
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", overlay, "-ldflags", "-s -w", "-o", filepath.Join(r.room, binary), "./"+r.target.Dir)
 	cmd.Dir = r.root
 	if out, err := cmd.CombinedOutput(); ctx.Err() != nil {
 		return ctx.Err()

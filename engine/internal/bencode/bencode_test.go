@@ -16,6 +16,7 @@ import (
 func TestInt(t *testing.T) {
 	for text, want := range map[string]int64{
 		"i0e": 0, "i42e": 42, "i-42e": -42, "i007e": 7, "i9223372036854775807e": math.MaxInt64,
+		"i9223372036854775800e": 9223372036854775800, "i9000000000000000000e": 9e18, "i-9223372036854775806e": -9223372036854775806,
 		"i9223372036854775808e": math.MaxInt64, "i-9999999999999999999e": -math.MaxInt64, "i99999999999999999999e": math.MaxInt64,
 	} {
 		c := bencode.New([]byte(text + "x"))
@@ -24,8 +25,8 @@ func TestInt(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "i", "ie", "i-e", "i1", "i1x", "i--1e", "i+1e", "i1.5e", "i999999999999999999999e", "1:x", "i 1e"} {
-		if n, err := bencode.New([]byte(text)).Int(); !errors.Is(err, weir.ErrInvalid) {
-			t.Errorf("%q: %d, %v; want %v", text, n, err, weir.ErrInvalid)
+		if n, err := bencode.New([]byte(text)).Int(); n != 0 || !errors.Is(err, weir.ErrInvalid) {
+			t.Errorf("%q: %d, %v; want 0 and %v", text, n, err, weir.ErrInvalid)
 		}
 	}
 }
@@ -72,6 +73,30 @@ func TestWalk(t *testing.T) {
 	}
 	if err := bencode.New([]byte("l1:ae")).List(func() error { return nil }); err == nil {
 		t.Error("an element that was not consumed is walked over for ever")
+	}
+}
+
+// TestSkip: one value is passed over, at the top and within others, and what is none
+// is refused wherever it stands.
+func TestSkip(t *testing.T) {
+	for _, text := range []string{"i1e", "3:abc", "le", "de", "l1:a1:be", "d1:ai1ee", "d1:ad1:bleee", "li1eli2edee1:xe"} {
+		for _, around := range []string{"%", "l%e", "d1:k%e", "l1:a%i1ee", "d1:a%1:bi1ee"} {
+			c := bencode.New([]byte(strings.Replace(around, "%", text, 1) + "i9e"))
+			if err := c.Skip(); err != nil || string(c.Rest()) != "i9e" {
+				t.Errorf("%s in %s: %v, rest %q", text, around, err, c.Rest())
+			}
+		}
+	}
+	for _, text := range []string{"", "e", "ee", "el", "eli1ee", "x", "3:ab", "9:", "3", "i", "i1", "ix", "l", "d", "d1:a", "d1:ae", "di1ei2ee", "d3:ab", "d9:ai1ee", "d3", "l3:abe", "lx", "d1:ax"} {
+		for _, around := range []string{"%", "l%", "d1:k%", "lll%"} {
+			if around != "%" && strings.HasPrefix(text, "e") {
+				continue // it ends what is around
+			}
+			c := bencode.New([]byte(strings.Replace(around, "%", text, 1)))
+			if err := c.Skip(); !errors.Is(err, weir.ErrInvalid) {
+				t.Errorf("%q in %s: %v, rest %q", text, around, err, c.Rest())
+			}
+		}
 	}
 }
 

@@ -18,6 +18,9 @@ func (k *Picker) check() error {
 		if k.held[i] {
 			return fmt.Errorf("piece %d is held and being fetched", i)
 		}
+		if p.priority() == weir.Unwanted && !p.started() && p.failed == nil {
+			return fmt.Errorf("piece %d is remembered, and nobody wants it", i)
+		}
 		if p.parole() && p.begun() {
 			return fmt.Errorf("piece %d is on parole and fetched from anybody", i)
 		}

@@ -126,6 +126,7 @@ func (k *Picker) HasThese(p *Peer, have []bool) {
 		next := r.after
 		if !p.has(r.piece.index) {
 			k.retire(r)
+			k.settle(r.piece)
 		}
 		r = next
 	}

@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -116,11 +117,10 @@ func (p *Peer) silence(now time.Time) time.Duration {
 
 // blocked asks for what reads wait for, the longest waiting first.
 func (k *Picker) blocked(now time.Time) {
-	var begun int64
 	weighed := false
 	for _, w := range k.wants[weir.Blocked] {
 		k.open(w, func(p *piece) bool {
-			if !p.started() && begun > 0 && !k.fits(p) {
+			if !p.started() && !k.fits(p) && k.fetchingForReads() {
 				return false
 			}
 			if !weighed {
@@ -131,10 +131,24 @@ func (k *Picker) blocked(now time.Time) {
 				k.jumped = now
 			}
 			k.assign(now, p, weir.Blocked, p.count)
-			begun += p.bytes
 			return true
 		})
 	}
+}
+
+// fetchingForReads reports whether somebody is asked for a piece that a read waits for.
+func (k *Picker) fetchingForReads() bool {
+	for _, w := range k.wants[weir.Blocked] {
+		for _, s := range w.spans {
+			for i := s.First; i < s.End; i++ {
+				p := k.pieces[i]
+				if p != nil && (p.live > 0 || slices.ContainsFunc(p.trials, func(t *piece) bool { return t.live > 0 })) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // fits reports whether memory allows to begin another piece.

@@ -382,7 +382,7 @@ func FuzzPicker(f *testing.F) {
 			return int(b)
 		}
 		for len(data) > 0 {
-			op := next() % 19
+			op := next() % 20
 			if op > 2 && len(peers) == 0 {
 				op = 0
 			}
@@ -450,6 +450,12 @@ func FuzzPicker(f *testing.F) {
 						k.Failed(now, v.index, v.by, sums)
 					}
 				}
+			case 19:
+				have, bits := make([]bool, pieces), next()
+				for i := range have {
+					have[i] = bits>>i&1 == 1
+				}
+				k.HasThese(p, have)
 			case 18:
 				if len(peers) < 4 {
 					guess := k.Guess(next()%5, nil)

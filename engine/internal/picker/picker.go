@@ -45,8 +45,8 @@ type Action struct {
 
 // Options bound what a Picker does. Zero fields take the defaults.
 type Options struct {
-	// MemoryBytes bounds the pieces that are begun and not yet verified. One
-	// piece that a read waits for is begun whatever the bound.
+	// MemoryBytes bounds the pieces that are begun and not yet verified. When it is
+	// used up, the pieces that reads wait for are fetched one after another.
 	MemoryBytes int64
 	// QueueTime is the time's worth of requests kept queued at a peer beyond
 	// its round trip (100 ms): enough that it never runs dry, little enough that

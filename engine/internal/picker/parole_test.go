@@ -1,0 +1,187 @@
+package picker
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// onParole returns a picker whose piece 0 has failed with a block of each of n peers,
+// the digest of block i being i.
+func onParole(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, time.Time) {
+	t.Helper()
+	k := New(geometry{2, int64(n) * weir.BlockBytes}, make([]bool, 2), Options{})
+	now := time.Unix(1000, 0)
+	var peers []*Peer
+	k.Set(k.NewWant(weir.Blocked), []Span{{0, 1}})
+	for range n {
+		p := serving(k, 10e6, true)
+		p.most = 1
+		peers = append(peers, p)
+	}
+	sums := make([]uint64, n)
+	for b, p := range requests(k.Pick(now)) {
+		sums[b.Index] = uint64(slices.Index(peers, p[0]))
+		if d := k.Received(now, p[0], b); !d.Keep || d.Own {
+			t.Fatalf("%+v", d)
+		}
+	}
+	for _, p := range peers {
+		p.most = 100
+	}
+	guilty, from := k.Failed(now, 0, nil, sums)
+	if len(guilty) > 0 || len(from) != n || !k.Suspicious(0) {
+		t.Fatalf("%d guilty of %d, suspicious %v", len(guilty), len(from), k.Suspicious(0))
+	}
+	if prio != weir.Blocked {
+		k.Close(k.wants[weir.Blocked][0])
+		k.Set(k.NewWant(prio), []Span{{0, 1}})
+	}
+	return k, peers, now
+}
+
+// trying returns the peers that are asked, each for all that its copy lacks.
+func trying(t *testing.T, k *Picker, now time.Time) (asked []*Peer) {
+	t.Helper()
+	counts := map[*Peer]int{}
+	for _, p := range requests(k.Pick(now)) {
+		for _, p := range p {
+			counts[p]++
+		}
+	}
+	for p, n := range counts {
+		asked = append(asked, p)
+		if lacks := k.pieces[0].trial(p).left; n != lacks {
+			t.Errorf("a peer is asked for %d blocks, its copy lacks %d", n, lacks)
+		}
+	}
+	if err := k.check(); err != nil {
+		t.Error(err)
+	}
+	return asked
+}
+
+// TestTrials: a piece on parole is asked of one peer, of two while a read waits, of
+// one more for every two seconds; of peers with a good name first, and of such the
+// fastest; never of one that is silent.
+func TestTrials(t *testing.T) {
+	for prio, first := range map[weir.Priority]int{weir.Background: 1, weir.Window: 1, weir.Blocked: 2} {
+		t.Run(prio.String(), func(t *testing.T) {
+			k, peers, now := onParole(t, prio, 8)
+			order := []int{6, 1, 4, 0, 7, 2, 5, 3} // in which they are to be tried
+			for at, i := range order {
+				peers[i].proven = at < 3
+				peers[i].meter.rate = float64(3e6 * (3 - at))
+				if at >= 3 {
+					peers[i].meter.rate = float64(1e7 * (len(order) - at)) // faster, and without a name
+				}
+			}
+			var got []int
+			for step := range 4 {
+				at := now.Add(time.Duration(step)*trialEvery - 1)
+				var asked []*Peer
+				if step == 0 || prio > weir.Background { // which is looked at once a second
+					asked = trying(t, k, at)
+				}
+				if step == 0 {
+					asked = append(asked, trying(t, k, now)...)
+				}
+				if n := len(asked); step == 0 && n != first || step > 0 && n != 0 {
+					t.Errorf("%d trials begin after %v", n, at.Sub(now))
+				}
+				more := trying(t, k, now.Add(time.Duration(step)*trialEvery))
+				if step > 0 && len(more) != 1 {
+					t.Errorf("%d trials begin after %v", len(more), time.Duration(step)*trialEvery)
+				}
+				for _, p := range append(asked, more...) {
+					got = append(got, slices.Index(peers, p))
+					p.meter.last = now.Add(time.Hour) // it is not silent
+				}
+			}
+			if first == 2 && len(got) > 1 && got[0] == order[1] {
+				got[0], got[1] = got[1], got[0] // asked at once
+			}
+			if want := order[:first+3]; !slices.Equal(got, want) {
+				t.Errorf("tried %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// TestSilentOnesAreNotTried: whoever owes answers is passed over, and for one that
+// falls silent in its trial another begins.
+func TestSilentOnesAreNotTried(t *testing.T) {
+	k, peers, now := onParole(t, weir.Window, 4)
+	peers[0].stalled, peers[1].owes = true, true
+	peers[0].meter.rate, peers[1].meter.rate, peers[2].meter.rate = 1e9, 1e8, 1e7
+	peers[3].meter.rate = 1e6
+	peers[1].meter.busySince, peers[1].meter.last = now.Add(-time.Hour), time.Time{}
+	if asked := trying(t, k, now); len(asked) != 1 || asked[0] != peers[2] {
+		t.Fatalf("%d peers are tried, want the third", len(asked))
+	}
+	if asked := trying(t, k, now.Add(peers[2].meter.patience()+ms)); len(asked) != 1 || asked[0] != peers[3] {
+		t.Errorf("%d peers are tried after the third fell silent, want the fourth", len(asked))
+	}
+}
+
+// TestGuilty: a copy that is right tells who gave other blocks before, each once,
+// and those have no good name any more; a copy that is wrong tells its giver.
+func TestGuilty(t *testing.T) {
+	for name, wrong := range map[string][]int{"Nobody": nil, "One": {2}, "Two": {0, 3}, "All": {0, 1, 2, 3}} {
+		t.Run(name, func(t *testing.T) {
+			k, peers, now := onParole(t, weir.Blocked, 4)
+			a := k.pieces[0].failed
+			a.from, a.sums = append(a.from, a.from...), append(a.sums, a.sums...) // two blocks of each
+			for _, p := range peers {
+				p.proven = true
+			}
+			sums := slices.Clone(a.sums)
+			var want []*Peer
+			for i := range sums {
+				if slices.Contains(wrong, int(sums[i])) {
+					if p := peers[sums[i]]; !slices.Contains(want, p) {
+						want = append(want, p)
+					}
+					sums[i] += 100
+				}
+			}
+			by := trying(t, k, now)[0]
+			cancelled := 0
+			for b := range k.pieces[0].trial(by).blocks {
+				k.Received(now, by, Block{0, b})
+			}
+			guilty := k.Verified(0, by, sums)
+			for _, act := range k.Pick(now) {
+				if act.Kind == Cancel && act.Peer != by {
+					cancelled++
+				}
+			}
+			if len(guilty) != len(want) {
+				t.Errorf("%d guilty, want %d", len(guilty), len(want))
+			}
+			for _, p := range peers {
+				if bad := slices.Contains(want, p); slices.Contains(guilty, p) != bad || p.proven == bad && p != by {
+					t.Errorf("peer %d: guilty %v, proven %v", slices.Index(peers, p), slices.Contains(guilty, p), p.proven)
+				}
+			}
+			if cancelled != 3 || !k.Held(0) || k.Begun() != 0 {
+				t.Errorf("%d requests of the other trial are cancelled, want 3; held %v, %d bytes begun", cancelled, k.Held(0), k.Begun())
+			}
+			if err := k.check(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	k, peers, now := onParole(t, weir.Blocked, 4)
+	by := trying(t, k, now)[0]
+	by.proven = true
+	if guilty, _ := k.Failed(now, 0, by, nil); len(guilty) != 1 || guilty[0] != by || by.proven {
+		t.Error("who gave a wrong copy alone is not told")
+	}
+	k.Leave(by)
+	if asked := trying(t, k, now.Add(ms)); len(asked) != 1 || !slices.Contains(peers, asked[0]) {
+		t.Errorf("%d trials begin after one has failed", len(asked))
+	}
+}

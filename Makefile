@@ -9,7 +9,8 @@
 # Others: bench (measures, below ten minutes; BENCHARGS=--help), build, check
 # (what CI runs), lint, fuzz (FUZZTIME=30s each), interop (writes the tables of
 # docs/interop.md), mutate (changes the pure packages in small ways and counts
-# what their tests notice, an hour; MUTATEARGS=-h), clean. Foreign clients that can't be
+# what their tests notice, an hour; MUTATEARGS=-h), simulate (the engine in simulated
+# time: SEEDS=10000 FIRST=1), clean. Foreign clients that can't be
 # had are left out by name: make test WEIR_SKIP_PEERS=webtorrent,aria2.
 
 SHELL := /bin/bash
@@ -22,6 +23,8 @@ FUZZTIME ?= 10s
 TESTARGS ?=
 BENCHARGS ?=
 MUTATEARGS ?=
+SEEDS     ?= 10000
+FIRST     ?= 1
 
 # weir needs no C; saying so everywhere lets the checks share what they compile.
 # Only the race detector does need it.
@@ -32,7 +35,7 @@ export WEIR_SKIP_PEERS
 PREFIX  ?= /usr/local
 SBINDIR ?= /sbin
 
-.PHONY: build install uninstall man demo test interop bench check fmt vet lint static fuzz mutate clean
+.PHONY: build install uninstall man demo test interop bench check fmt vet lint static fuzz mutate simulate clean
 
 # One static binary.
 build:
@@ -133,6 +136,11 @@ fuzz:
 # docs/reliability.md has the figures.
 mutate:
 	nice go run ./cmd/internal/mutate $(MUTATEARGS)
+
+# Scripts that seeds draw, run by the whole engine in simulated time. One that fails
+# prints how to run it again; docs/reliability.md says what is the same then.
+simulate:
+	nice go test ./engine -run 'TestSimulation$$' -count 1 -timeout 12h -v -seeds $(SEEDS) -first $(FIRST) | grep -v -e '--- PASS' -e 'simulation_test.go.*: reads'
 
 clean:
 	rm -rf bin

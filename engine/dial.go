@@ -137,7 +137,7 @@ func (s *swarm) connect(addr string, slot *connlimit.Slot, m handshakeMode, time
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	begin := time.Now()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	conn, err := s.eng.network().Dial(ctx, addr)
 	rtt := time.Since(begin)
 	var hello wire.Hello
 	var early *opening

@@ -99,6 +99,8 @@ type Options struct {
 	AllowPrivate bool
 	// UserAgent is told to trackers and peers. Default "weir".
 	UserAgent string
+	// Network is what peers and HTTP trackers are reached by; nil is the system's.
+	Network Network
 }
 
 // Encryption says whether connections are obfuscated (message stream
@@ -210,7 +212,7 @@ func (e *Engine) Open() error {
 }
 
 func (e *Engine) listen() error {
-	l, err := net.Listen("tcp", e.opts.Listen)
+	l, err := e.network().Listen(e.opts.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for peers on %s: %w", e.opts.Listen, err)
 	}

@@ -78,3 +78,20 @@ func (t *Torrent) Running() bool {
 	defer t.mu.Unlock()
 	return t.sw != nil
 }
+
+// Accounts are what an engine counts.
+type Accounts struct {
+	InMemory, Metadata, Claims, Uncached int64 // bytes
+	Warm                                 int32
+	Open, Dialing                        int
+}
+
+// Accounts returns what they stand at: nothing, after Close.
+func (e *Engine) Accounts() Accounts {
+	a := Accounts{InMemory: e.inMemory.Load(), Metadata: e.metadataBytes.Load(), Claims: e.claimBytes.Load(), Warm: e.warm.Load()}
+	a.Open, a.Dialing = e.conns.Usage()
+	e.uncached.mu.Lock()
+	defer e.uncached.mu.Unlock()
+	a.Uncached = e.uncached.bytes
+	return a
+}

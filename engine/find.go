@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -22,6 +24,10 @@ var nodesKey = []byte("nodes")
 
 // openDiscovery starts what finds peers for all torrents.
 func (e *Engine) openDiscovery() error {
+	var dial func(context.Context, string) (net.Conn, error)
+	if e.opts.Network != nil {
+		dial = e.opts.Network.Dial
+	}
 	var err error
 	e.disc, err = discover.Open(discover.Options{
 		Log:          e.log,
@@ -29,6 +35,7 @@ func (e *Engine) openDiscovery() error {
 		UserAgent:    e.opts.UserAgent,
 		Rule:         netrule.Rule{AllowPrivate: e.opts.AllowPrivate},
 		Port:         e.Port,
+		Dial:         dial,
 		DHT:          e.opts.DHT,
 		DHTBootstrap: e.opts.DHTBootstrap,
 		LSD:          e.opts.LSD,

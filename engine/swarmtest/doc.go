@@ -10,7 +10,8 @@
 // engine or engine/source; and since the demo uses it, nothing outside of its
 // tests may import testing.
 //
-// Everything listens on loopback. Seeders sit on 127.0.0.2, 127.0.0.3, …,
+// Everything listens on loopback, or in simulated time at a Host of a Network in
+// memory. Seeders sit on 127.0.0.2, 127.0.0.3, …,
 // because clients tell peers apart by address when they ban or rate them.
 //
 //	c, err := swarmtest.NewContent(swarmtest.ContentOptions{

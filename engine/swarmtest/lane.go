@@ -44,6 +44,7 @@ func (l *lane) drainTo(w io.Writer) error {
 type bucket struct {
 	rate                   atomic.Int64 // bytes per second; ≤ 0 is unlimited
 	queueBytes, burstBytes int64
+	coarse                 bool // what is written at once goes onto the line at once
 	mu                     sync.Mutex
 	free                   time.Time
 }
@@ -79,7 +80,7 @@ func (b *bucket) admit(n int) (leaves, proceed time.Time) {
 // chunkBytes is how much goes onto the line at a time: about a millisecond of it.
 func (b *bucket) chunkBytes() int {
 	rate := b.rate.Load()
-	if rate <= 0 {
+	if rate <= 0 || b.coarse {
 		return 64 << 10
 	}
 	return int(min(max(rate/1000, 1500), 64<<10))

@@ -30,6 +30,7 @@ const DefaultRequestQueue = 2000
 // SeederOptions are the settings of one seeder.
 type SeederOptions struct {
 	Addr     string // to listen on; "127.0.0.2:0" when empty
+	Host     *Host  // of a Network, to be at instead of Addr; Link is then the host's
 	Contents []*Content
 	// Only is the one info hash that handshakes may have; zero for all.
 	Only weir.InfoHash
@@ -111,7 +112,7 @@ func OpenSeeder(o SeederOptions) (*Seeder, error) {
 			}
 		}
 	}
-	l, err := net.Listen("tcp", o.Addr)
+	l, err := listen(o.Host, o.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +239,13 @@ func (s *Seeder) Connect(ctx context.Context, addr string, c *Content) error {
 	if sv == nil {
 		return fmt.Errorf("seeder %s: content %s: %w", s.addr, c.info.Name, weir.ErrNotFound)
 	}
-	nc, err := s.shaper.Dial(ctx, s.AddrPort().Addr().String(), addr)
+	dial := s.opt.Host.Dial
+	if s.opt.Host == nil {
+		dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return s.shaper.Dial(ctx, s.AddrPort().Addr().String(), addr)
+		}
+	}
+	nc, err := dial(ctx, addr)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package swarmtest
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -30,6 +29,7 @@ const (
 // TrackerOptions are the settings of an HTTP tracker.
 type TrackerOptions struct {
 	Addr     string        // to listen on; "127.0.0.1:0" when empty
+	Host     *Host         // of a Network, to be at instead of Addr
 	Interval time.Duration // between announces, told to clients in seconds; 30 min when 0
 	Peers    []string      // host:port with IP addresses, handed out for every torrent
 	// Announced adds those who announced themselves, and have not stopped, to
@@ -80,7 +80,7 @@ func OpenTracker(o TrackerOptions) (*Tracker, error) {
 	if o.Interval == 0 {
 		o.Interval = 30 * time.Minute
 	}
-	l, err := net.Listen("tcp", o.Addr)
+	l, err := listen(o.Host, o.Addr)
 	if err != nil {
 		return nil, err
 	}

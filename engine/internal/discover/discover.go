@@ -44,6 +44,8 @@ type Options struct {
 
 	LSD bool // local service discovery (BEP 14)
 
+	// Dial connects to HTTP trackers, by addresses alone; nil for the system's network.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// ListenPacket opens the sockets of the DHT; nil for net.ListenPacket.
 	ListenPacket func(network, addr string) (net.PacketConn, error)
 	// ListenGroup opens the sockets of LSD: one that receives what is sent to
@@ -108,6 +110,7 @@ func Open(opt Options) (*Discoverer, error) {
 		trackers: newTrackers(opt.UserAgent, opt.Rule),
 		asking:   make(chan struct{}, announcesAtOnce),
 	}
+	d.trackers.dial = opt.Dial
 	d.announce, d.networks, d.scrape, d.resolve = d.trackers.announce, d.trackers.networks, d.trackers.scrape, d.trackers.resolve
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if opt.DHT {

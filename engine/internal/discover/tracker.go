@@ -91,6 +91,7 @@ type trackers struct {
 	rule      netrule.Rule
 	lookup    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	userAgent string
+	dial      func(ctx context.Context, address string) (net.Conn, error) // of HTTP; nil for the system's network
 }
 
 func newTrackers(userAgent string, rule netrule.Rule) *trackers {
@@ -100,7 +101,7 @@ func newTrackers(userAgent string, rule netrule.Rule) *trackers {
 // trip returns the transport of one request to the tracker at announce. No proxy is
 // used: see the package's comment.
 func (t *trackers) trip(network string, announce *url.URL) *netrule.Trip {
-	return &netrule.Trip{Rule: t.rule, Tracker: true, AnnouncePath: announce.Path, Network: network}
+	return &netrule.Trip{Rule: t.rule, Tracker: true, AnnouncePath: announce.Path, Network: network, Dial: t.dial}
 }
 
 func checkRedirect(req *http.Request, via []*http.Request) error {

@@ -48,6 +48,9 @@ type Trip struct {
 	// Proxy is as in http.Transport; nil for none. What a proxy is asked for is
 	// judged by its name, as it is the proxy that looks it up.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Dial connects to an address and port instead of the system, which looks names up;
+	// nil for the system. Network and Proxy mean nothing to it.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 
 	hops   int
 	public atomic.Bool // a hop was at a public address
@@ -75,14 +78,31 @@ func (t *Trip) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else if err := t.throughProxy(f, req.URL.Hostname()); err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{
-		Proxy: http.ProxyURL(proxy),
-		DialContext: func(ctx context.Context, tcp, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, tcp+t.Network, addr)
-			if err == nil && proxy == nil {
+	dial := func(ctx context.Context, tcp, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, tcp+t.Network, addr)
+		if err == nil && proxy == nil {
+			t.reached(conn.RemoteAddr())
+		}
+		return conn, err
+	}
+	if t.Dial != nil {
+		dial = func(ctx context.Context, tcp, addr string) (net.Conn, error) {
+			if err := t.Rule.Control(f)(tcp, addr, nil); err != nil {
+				return nil, err
+			}
+			conn, err := t.Dial(ctx, addr)
+			if err == nil {
 				t.reached(conn.RemoteAddr())
 			}
 			return conn, err
+		}
+	}
+	transport := &http.Transport{
+		Proxy: http.ProxyURL(proxy),
+		DialContext: func(_ context.Context, tcp, addr string) (net.Conn, error) {
+			// The transport's own context goes on when the request is given up, for the
+			// sake of a next one; here none comes.
+			return dial(req.Context(), tcp, addr)
 		},
 		TLSHandshakeTimeout:    stepTimeout,
 		ResponseHeaderTimeout:  stepTimeout,

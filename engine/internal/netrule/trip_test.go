@@ -1,6 +1,7 @@
 package netrule
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -136,5 +137,29 @@ func TestControl(t *testing.T) {
 		if err := control("udp4", addr, nil); (err == nil) != ok {
 			t.Errorf("%s: %v", addr, err)
 		}
+	}
+}
+
+// TestTripDial: a dial of the caller's own is judged too, and ends with the request.
+func TestTripDial(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan string, 2)
+	trip := &Trip{Tracker: true, Dial: func(ctx context.Context, address string) (net.Conn, error) {
+		cancel()
+		<-ctx.Done() // the test does not end if this never does
+		ended <- address
+		return nil, ctx.Err()
+	}}
+	for _, u := range []string{"http://10.0.0.1/admin", "http://192.0.2.1/announce"} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = trip.RoundTrip(req); err == nil {
+			t.Error("a request without a connection was answered")
+		}
+	}
+	if got := <-ended; got != "192.0.2.1:80" || len(ended) > 0 {
+		t.Errorf("dialed %s, and %d more", got, len(ended))
 	}
 }

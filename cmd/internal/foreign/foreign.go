@@ -98,9 +98,11 @@ type Client struct {
 	// MustBeDialed says that it takes nobody's loopback address for a peer's: it
 	// is found, but finds nobody.
 	MustBeDialed bool
-	// NoPadding says that it has trouble with the padding files (BEP 47) and the
-	// empty files of torrents with a v2 half.
+	// NoPadding says that it looks on its disk for padding files (BEP 47), so that it
+	// seeds no torrent that has some.
 	NoPadding bool
+	// NoEmpty says that it never completes a torrent with a v2 half and empty files.
+	NoEmpty bool
 }
 
 // Seed starts a peer that has all content, and returns when it has verified it.
@@ -173,9 +175,7 @@ var clients = []Client{
 		TheyRequire:  brokenMSE,
 		WeirRequires: brokenMSE,
 	}},
-	{Name: "anacrolix", Version: anacrolixVersion, Start: anacrolix, NoPadding: true, Cannot: map[Property]string{
-		Hybrid: "it seeds no padding files, and looks for the one file of a hybrid torrent in a folder of its name",
-	}},
+	{Name: "anacrolix", Version: anacrolixVersion, Start: anacrolix, NoEmpty: true},
 }
 
 // Clients returns those that are not skipped by name, and the names of those

@@ -197,7 +197,7 @@ func meet(t *testing.T, c foreign.Client, m meeting, seen *seen) {
 			size = 2 << 20 // whole pieces, or else libtorrent pads it
 		}
 		foreign.Fill(t, path, size)
-	} else if maker.SkipsEmpty || c.NoPadding && m.version != foreign.V1 {
+	} else if maker.SkipsEmpty || c.NoEmpty && m.version != foreign.V1 {
 		if err := os.Remove(filepath.Join(path, "empty")); err != nil {
 			t.Fatal(err)
 		}

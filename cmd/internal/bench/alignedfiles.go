@@ -16,7 +16,7 @@ import (
 func alignedFiles(wire string) Case {
 	return Case{
 		Name: "aligned-files/" + wire, About: "5,000 files of 1.6 KB, padded to pieces of 32 KiB, with cp -r and with weir fetch",
-		Systems: []string{weirSystem}, Limit: 120 * time.Second,
+		Systems: []string{weirSystem}, Limit: 90 * time.Second,
 		Figures: []Figure{
 			{Name: "fetched by content", Unit: Ratio, Bar: Bar{Most: 1.05}},
 			{Name: "cp", Unit: BytesPerSec},

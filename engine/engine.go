@@ -57,8 +57,8 @@ const MetadataBucket = "metadata"
 type Options struct {
 	Store Store
 	// StoreReady is closed when Store answers without making the caller wait; nil
-	// says that it does from the beginning. Until then peers are looked for and
-	// dialed, and no more.
+	// says that it does from the beginning. Until then it is not asked: peers are
+	// dialed, metadata is fetched, and reads wait with their contexts.
 	StoreReady <-chan struct{}
 	Log        *slog.Logger
 	// Listen is the TCP address for incoming peers, ":0" by default; "off"

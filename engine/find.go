@@ -39,6 +39,7 @@ func (e *Engine) openDiscovery() error {
 		DHT:          e.opts.DHT,
 		DHTBootstrap: e.opts.DHTBootstrap,
 		LSD:          e.opts.LSD,
+		NodesReady:   e.opts.StoreReady,
 		LoadNodes: func() []byte {
 			b, _ := e.opts.Store.Record(NodesBucket, nodesKey)
 			return b
@@ -117,12 +118,8 @@ func (s *swarm) left() int64 {
 		return weir.BlockBytes
 	}
 	left := info.ContentBytes()
-	if ready := s.eng.opts.StoreReady; ready != nil {
-		select {
-		case <-ready:
-		default:
-			return left // the next announce says it better
-		}
+	if !s.eng.storeReady() {
+		return left // the next announce says it better
 	}
 	for i, held := range s.eng.opts.Store.Held(s.t.ih, info.NumPieces()) {
 		if held {

@@ -30,11 +30,11 @@ const (
 func (e *Engine) AddKept(spec *source.Spec) (*Torrent, error) { return e.add(spec, true) }
 
 // Keep sees to it that the metadata is in the Store, so that AddKept can be used
-// by a later run. It does nothing while there is none; whatever comes from peers
-// later is kept by itself.
+// by a later run. It does nothing while there is none or the Store is not ready;
+// whatever comes from peers later is kept by itself.
 func (t *Torrent) Keep() error {
 	m := t.meta.Load()
-	if m == nil || t.kept.Load() {
+	if m == nil || t.kept.Load() || !t.eng.storeReady() {
 		return nil
 	}
 	b := m.dict.held()
@@ -70,12 +70,12 @@ func (t *Torrent) metainfo() *metainfo {
 		t.looked.Store(true)
 		return m
 	}
-	if !t.kept.Load() {
+	if !t.recallable() {
 		return nil
 	}
 	t.recalling.Lock()
 	defer t.recalling.Unlock()
-	if m := t.meta.Load(); m != nil || !t.kept.Load() {
+	if m := t.meta.Load(); m != nil || !t.recallable() {
 		return m
 	}
 	m := t.recall()
@@ -84,10 +84,15 @@ func (t *Torrent) metainfo() *metainfo {
 		return nil
 	}
 	t.looked.Store(true)
-	t.learnNames(m.names)
-	t.meta.Store(m)
+	m = t.recalledMeta(m)
 	t.eng.recalled.add(t, m.size())
 	return m
+}
+
+// recallable reports whether the Store has the metadata, or may have it, and can be
+// asked.
+func (t *Torrent) recallable() bool {
+	return (t.kept.Load() || t.perhaps.Load()) && t.eng.storeReady()
 }
 
 // recall reads the metadata that was left in the Store, nil if there is none
@@ -114,6 +119,10 @@ func (t *Torrent) recall() *metainfo {
 // when the caller knows that it did.
 func (t *Torrent) expect(kept bool) {
 	if t.meta.Load() != nil {
+		return
+	}
+	if !t.eng.storeReady() {
+		t.perhaps.Store(true) // whoever asks for it when the Store is, looks
 		return
 	}
 	var m *metainfo
@@ -146,10 +155,33 @@ func (t *Torrent) setMeta(m *metainfo) {
 	}
 }
 
-// unlearn says that the metadata, which was in the Store, is lost.
+// recalledMeta makes metadata known that was read from the Store, unless a peer's
+// came first, and returns what is.
+func (t *Torrent) recalledMeta(m *metainfo) *metainfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept.Store(true)
+	t.perhaps.Store(false)
+	if first := t.meta.Load(); first != nil {
+		return first
+	}
+	t.learnNames(m.names)
+	t.meta.Store(m)
+	if !t.known {
+		t.known = true
+		close(t.metaCh)
+	}
+	return m
+}
+
+// unlearn says that the Store does not have the metadata, or has lost it.
 func (t *Torrent) unlearn() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.perhaps.Store(false)
+	if t.meta.Load() != nil {
+		return // a peer's came meanwhile
+	}
 	t.kept.Store(false)
 	if t.known {
 		t.known, t.metaCh = false, make(chan struct{})
@@ -249,6 +281,7 @@ func (r *recalled) stop() {
 type keeping struct {
 	meta      atomic.Pointer[metainfo] // nil while unknown, or left in the Store
 	kept      atomic.Bool              // the Store has it
+	perhaps   atomic.Bool              // the Store, which was not ready, may have it
 	looked    atomic.Bool              // somebody asked for it since it was weighed last
 	recalling sync.Mutex               // one reads it from the Store
 }

@@ -48,7 +48,7 @@ func (s *swarm) recordPeers(now time.Time) {
 
 // keepPeers writes them beside the owner: it is synced, and a disk may take long.
 func (s *swarm) keepPeers(now time.Time) {
-	if s.recording {
+	if s.recording || !s.eng.storeReady() {
 		return
 	}
 	s.recorded = now

@@ -194,6 +194,14 @@ func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo, err error) {
 	}
 	s.t.setMeta(m)
 	s.gotMeta()
+	if s.keepMeta = !s.eng.storeReady(); !s.keepMeta {
+		s.keepMetadata()
+	}
+}
+
+// keepMetadata leaves the metadata in the Store, beside the owner.
+func (s *swarm) keepMetadata() {
+	s.keepMeta = false
 	s.spawn(func() {
 		if err := s.t.Keep(); err != nil {
 			s.log.Warn("metadata not kept in the cache", "err", err)

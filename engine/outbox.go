@@ -201,6 +201,13 @@ func (o *outbox) flush() bool {
 	return len(o.buf) <= mostControl
 }
 
+// emptied reports whether the peer has taken all control messages.
+func (o *outbox) emptied() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.buf) == 0
+}
+
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -82,6 +82,8 @@ type peer struct {
 	port           int   // where it listens, by its own word; 0 if it did not say
 	received       int64 // payload
 	noted          int64 // of it, what is noted of the peer for later runs
+	tellingHeld    bool  // it was greeted before we knew what we hold, and was not told of all since
+	toldHeld       int   // of the pieces below this it was
 }
 
 // v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for

@@ -62,6 +62,7 @@ type swarm struct {
 	lastPex     time.Time
 	recorded    time.Time        // when the peers were kept last
 	recording   bool             // they are being written
+	keepMeta    bool             // the metadata is for the Store, which was not ready
 	parting     bool             // they were kept since the last use
 	search      *discover.Search // nil if the engine was never opened
 	searchOther *discover.Search // of a hybrid torrent: under its other hash
@@ -136,13 +137,17 @@ const (
 // own is the owner: it takes events, decides, and sends what was decided.
 func (s *swarm) own() {
 	defer s.end()
-	s.find() // first, because what follows asks the Store, which may not be ready
-	if s.t.meta.Load() != nil {
-		s.gotMeta()
-	} else {
+	s.find()
+	if s.t.meta.Load() == nil {
 		s.fetch = metadata.New[*peer](int(s.eng.opts.MaxMetadata))
 	}
-	s.recallPeers(time.Now())
+	opening := s.eng.opts.StoreReady // nil once it was seen
+	if s.eng.storeReady() {
+		opening = nil
+		s.storeOpened(time.Now())
+	} else {
+		s.gotMeta()
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var spare []event
@@ -151,6 +156,9 @@ func (s *swarm) own() {
 		select {
 		case <-s.ctx.Done():
 			return
+		case <-opening:
+			opening = nil
+			s.storeOpened(time.Now())
 		case <-s.box.wake:
 		case <-timer.C:
 		}
@@ -247,6 +255,9 @@ func (s *swarm) housekeep(now time.Time) bool {
 		if p.served.Swap(false) {
 			busy = true
 		}
+		if p.tellingHeld && p.out.emptied() {
+			s.tellHeld(p)
+		}
 	}
 	if busy {
 		s.lastUse = now
@@ -275,7 +286,7 @@ func (s *swarm) end() {
 	}
 	s.tellCounts()
 	s.wg.Wait() // a piece may be hashed, read or committed until here
-	if s.book.KnownPeersChanged() {
+	if s.book.KnownPeersChanged() && s.eng.storeReady() {
 		s.putPeers(peerbook.Append(nil, s.book.KnownPeers(time.Now())))
 	}
 	for _, a := range s.pieces {
@@ -290,8 +301,8 @@ func (s *swarm) end() {
 	close(s.ended)
 }
 
-// gotMeta builds what needs the metadata, and tells it what the peers have
-// said so far.
+// gotMeta builds what needs the metadata and the Store, once both are there, and
+// tells it what the peers have said so far.
 func (s *swarm) gotMeta() {
 	m := s.t.meta.Load()
 	if s.pick != nil || m == nil {
@@ -307,6 +318,12 @@ func (s *swarm) gotMeta() {
 	s.fetch = nil
 	s.chargeMetadata(0)
 	s.findOther()
+	if !s.eng.storeReady() {
+		return // storeOpened comes back
+	}
+	if m.layersDue.Swap(false) {
+		s.t.recallLayers(m)
+	}
 	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
 	for i := range m.info.BlankPieces {
 		held[i] = true // nothing has to be fetched
@@ -315,6 +332,7 @@ func (s *swarm) gotMeta() {
 	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
 	for p := range s.peers {
 		s.introduce(p)
+		s.tellHeld(p)
 	}
 	s.t.mu.Lock()
 	wants := make([]*Want, 0, len(s.t.wants))

@@ -23,6 +23,8 @@ type metainfo struct {
 	names  names
 	layers []byte // of a hybrid torrent that is taken as v1: source.Spec.LayerHashes
 	half   otherHalf
+
+	layersDue atomic.Bool // the Store, which was not ready, may have hashes of a v2 torrent
 }
 
 // newMetainfo takes the metadata of a spec that has it.
@@ -103,7 +105,11 @@ func (t *Torrent) learn(spec *source.Spec) error {
 	if err != nil {
 		return err
 	}
-	t.recallLayers(m)
+	if t.eng.storeReady() {
+		t.recallLayers(m)
+	} else {
+		m.layersDue.Store(true)
+	}
 	t.setMeta(m)
 	return nil
 }
@@ -198,7 +204,7 @@ func (t *Torrent) warmUnasked() (*swarm, error) {
 // warm returns the running swarm, starting it if the torrent is cold.
 func (t *Torrent) warm() (*swarm, error) {
 	t.mu.Lock()
-	for t.sw == nil && t.meta.Load() == nil && t.kept.Load() && t.done.Err() == nil {
+	for t.sw == nil && t.meta.Load() == nil && t.recallable() && t.done.Err() == nil {
 		t.mu.Unlock()
 		t.metainfo() // reads the Store, or finds that there is nothing
 		t.mu.Lock()
@@ -278,6 +284,11 @@ func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
 		}
 		sw, err := t.warm()
 		if err != nil {
+			return err
+		}
+		if err := sw.awaitStore(ctx); errors.Is(err, errCooled) {
+			continue
+		} else if err != nil {
 			return err
 		}
 		if ok, err := sw.readHeld(info, p, r); ok || err != nil {

@@ -84,6 +84,8 @@ func (s *swarm) v2Hashes() *verify.Hashes {
 		return nil
 	case m.info.V2:
 		return m.hashes
+	case !s.eng.storeReady():
+		return nil
 	}
 	m.half.once.Do(func() {
 		n := s.t.names.Load()
@@ -140,7 +142,7 @@ func (t *Torrent) keepLayers(m *metainfo, dict []byte) error {
 // heldBlock fills p from a piece that we have.
 func (s *swarm) heldBlock(index int, p []byte, off int64) bool {
 	info := s.t.Info()
-	if info == nil || index < 0 || index >= info.NumPieces() {
+	if info == nil || index < 0 || index >= info.NumPieces() || !s.eng.storeReady() {
 		return false
 	}
 	off += info.PieceRange(index).Off

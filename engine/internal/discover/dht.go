@@ -53,6 +53,7 @@ type dhtNode struct {
 	born    time.Time // of server
 	passive bool      // of server
 	active  int       // lookups that use server
+	loaded  bool      // the nodes of a former run are read
 	self    time.Time // of the last lookup of our own neighbours
 
 	bookMu sync.Mutex // guards what follows; taken last
@@ -69,10 +70,33 @@ func newDHTNode(opt Options) *dhtNode {
 		peers:   newPeerStore(),
 		book:    newNodeBook(),
 	}
-	if opt.LoadNodes != nil {
-		n.book = decodeNodeBook(opt.LoadNodes(), time.Now())
-	}
 	return n
+}
+
+// ready reports whether the nodes of a former run can be read, without which the
+// node does not start.
+func (n *dhtNode) ready() bool {
+	if n.opt.NodesReady == nil {
+		return true
+	}
+	select {
+	case <-n.opt.NodesReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// load reads the nodes of a former run, once; mu is held.
+func (n *dhtNode) load() {
+	if n.loaded || n.opt.LoadNodes == nil {
+		return
+	}
+	n.loaded = true
+	book := decodeNodeBook(n.opt.LoadNodes(), time.Now())
+	n.bookMu.Lock()
+	defer n.bookMu.Unlock()
+	n.book = book
 }
 
 // join counts a user and starts the node for the first one.
@@ -80,6 +104,7 @@ func (n *dhtNode) join() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.users == 0 {
+		n.load()
 		if err := n.open(); err != nil {
 			return err
 		}

@@ -258,6 +258,39 @@ func TestDHTWithoutNodesIsSilent(t *testing.T) {
 	}
 }
 
+// TestDHTAwaitsTheNodes: nothing is asked of routers while the records may name nodes.
+func TestDHTAwaitsTheNodes(t *testing.T) {
+	dn := openDHTNet(t, 3)
+	ready, opened := make(chan struct{}), make(chan bool, 10)
+	var read atomic.Int32
+	f := find(t, Options{
+		Port: port(4001), DHTAddr: "127.0.0.1:0", DHTBootstrap: dn.addrs, NodesReady: ready,
+		LoadNodes: func() []byte { read.Add(1); return nil },
+		ListenPacket: func(network, addr string) (net.PacketConn, error) {
+			select {
+			case <-ready:
+				opened <- true
+			default:
+				opened <- false
+			}
+			return net.ListenPacket(network, addr)
+		},
+	}, Torrent{InfoHash: testHash})
+	f.s.Poke()
+	if f.d.DHT().Running || read.Load() != 0 {
+		t.Error("the DHT starts before the nodes can be read")
+	}
+	close(ready)
+	if !<-opened {
+		t.Error("the DHT started before the nodes could be read")
+	}
+	eventually(t, "the DHT runs", func() bool { return f.d.DHT().Running })
+	f.stop()
+	if n := read.Load(); n != 1 {
+		t.Errorf("the nodes were read %d times", n)
+	}
+}
+
 func TestDHTPrivate(t *testing.T) {
 	dn := openDHTNet(t, 3)
 	opt := func(tap *wireTap) Options {

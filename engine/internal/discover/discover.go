@@ -35,8 +35,10 @@ type Options struct {
 	// number of Port, or at any when that is taken.
 	DHTAddr string
 	// LoadNodes returns what RecordNodes was last given, or nil. It is called once,
-	// by Open.
-	LoadNodes func() []byte
+	// before the DHT starts; the DHT does not start before NodesReady is closed, if
+	// that is not nil.
+	LoadNodes  func() []byte
+	NodesReady <-chan struct{}
 	// RecordNodes keeps the DHT nodes that answered lately, in a form of this
 	// package's own, a few KiB. It is called whenever the DHT stops, and every half
 	// hour while it runs. Calls don't overlap.

@@ -26,6 +26,12 @@ func (s *Search) stepOthers(ctx context.Context, now, next time.Time) time.Time 
 	if s.d.dht == nil {
 		return next
 	}
+	if !s.d.dht.ready() {
+		if soon := now.Add(nodesReadyPoll); soon.Before(next) {
+			next = soon
+		}
+		return next
+	}
 	if s.dht.cancel == nil && !s.dht.next.After(now) {
 		s.lookup(ctx, now)
 	}
@@ -34,6 +40,9 @@ func (s *Search) stepOthers(ctx context.Context, now, next time.Time) time.Time 
 	}
 	return next
 }
+
+// nodesReadyPoll is how often we look whether the nodes of a former run can be read.
+const nodesReadyPoll = 20 * time.Millisecond
 
 // lookup starts a lookup in the DHT for each info hash.
 func (s *Search) lookup(ctx context.Context, now time.Time) {

@@ -127,7 +127,11 @@ func (b *Book) Recall(list []KnownPeer, now time.Time) {
 		}
 		name := canonical(a.Addr.String())
 		b.Add(now, o, name)
-		if k := b.known[name]; k != nil {
+		switch k := b.known[name]; {
+		case k == nil:
+		case k.met: // before the record could be read
+			k.delivered += a.Delivered
+		default:
 			k.seen, k.delivered, k.misses = a.Seen, a.Delivered, a.Misses
 		}
 	}

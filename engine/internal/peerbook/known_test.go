@@ -194,3 +194,17 @@ func TestKnownPeersFromRunToRun(t *testing.T) {
 		}
 	})
 }
+
+// TestRecallAfterMeeting: a record that comes late takes nothing from a peer that was
+// met meanwhile.
+func TestRecallAfterMeeting(t *testing.T) {
+	b := New(func(netip.AddrPort) uint32 { return 0 }, 0)
+	former := KnownPeer{Addr: netip.MustParseAddrPort("192.0.2.1:6881"), Misses: 2, Delivered: 5, Seen: testNow.Add(-time.Hour)}
+	b.Add(testNow, Origin{Source: Tracker}, former.Addr.String())
+	b.Met(former.Addr.String(), former.Addr, 7, testNow)
+	b.Recall([]KnownPeer{former}, testNow)
+	want := []KnownPeer{{Addr: former.Addr, Tracker: true, Delivered: 12, Seen: testNow}}
+	if got := b.KnownPeers(testNow); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+// A Store may open beside the engine (Options.StoreReady). Until it answers, peers
+// are found, dialed and greeted, and metadata is fetched; nothing else is asked of
+// peers, because what is held is not known. No goroutine of the engine waits in the
+// Store meanwhile.
+
+// storeReady reports whether the Store answers without making the caller wait.
+func (e *Engine) storeReady() bool {
+	if e.opts.StoreReady == nil {
+		return true
+	}
+	select {
+	case <-e.opts.StoreReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitStore waits until the Store answers. The swarm stays warm meanwhile.
+func (s *swarm) awaitStore(ctx context.Context) error {
+	if s.eng.storeReady() {
+		return nil
+	}
+	if !s.use(1) {
+		return errCooled
+	}
+	defer s.use(-1)
+	select {
+	case <-s.eng.opts.StoreReady:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.t.done.Done():
+		return context.Cause(s.t.done)
+	}
+}
+
+// storeOpened takes what the Store has: the metadata, what is held, known peers.
+func (s *swarm) storeOpened(now time.Time) {
+	s.t.metainfo()
+	s.gotMeta()
+	s.recallPeers(now)
+	if s.keepMeta {
+		s.keepMetadata()
+	}
+}
+
+// mostHavesAtOnce bounds the haves that wait for one peer, 9 bytes each.
+const mostHavesAtOnce = 1 << 16
+
+// tellHeld tells a peer that was greeted before we knew what we hold: a bitfield may
+// only come first (BEP 3), so by haves, of a large torrent in several turns.
+func (s *swarm) tellHeld(p *peer) {
+	held := s.pick.HeldPieces()
+	for n := 0; n < mostHavesAtOnce && p.toldHeld < len(held); p.toldHeld++ {
+		if held[p.toldHeld] {
+			n++
+			p.out.control(func(b []byte) []byte { return wire.AppendHave(b, p.toldHeld) })
+		}
+	}
+	p.tellingHeld = p.toldHeld < len(held)
+}

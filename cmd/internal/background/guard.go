@@ -215,6 +215,8 @@ const (
 // weir has said good-bye by pipe, or when weir is gone without and the dead mount at
 // point is cleared away.
 func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) error {
+	stop := abortWhenStuck(os.Getppid(), point)
+	defer stop()
 	var b [1]byte
 	for {
 		n, _ := io.ReadFull(pipe, b[:])
@@ -238,6 +240,7 @@ func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) e
 			break
 		}
 	}
+	stop() // what is mounted from here on may be somebody else's
 	// Without a lock, the folder's file system has none, and nobody else's guard
 	// waits either.
 	_ = unix.Flock(int(under.Fd()), unix.LOCK_EX)

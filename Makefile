@@ -10,8 +10,9 @@
 # (what CI runs), lint, fuzz (FUZZTIME=30s each), interop (writes the tables of
 # docs/interop.md), mutate (changes the pure packages in small ways and counts
 # what their tests notice, an hour; MUTATEARGS=-h), simulate (the engine in simulated
-# time: SEEDS=10000 FIRST=1), clean. Foreign clients that can't be
-# had are left out by name: make test WEIR_SKIP_PEERS=webtorrent,aria2.
+# time: SEEDS=10000 FIRST=1), soak (uses weir for MINUTES=60 while all kinds of
+# things go wrong, and compares each byte; SOAKARGS=-h), clean. Foreign clients that
+# can't be had are left out by name: make test WEIR_SKIP_PEERS=webtorrent,aria2.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
@@ -25,6 +26,8 @@ BENCHARGS ?=
 MUTATEARGS ?=
 SEEDS     ?= 10000
 FIRST     ?= 1
+MINUTES ?= 60
+SOAKARGS ?=
 
 # weir needs no C; saying so everywhere lets the checks share what they compile.
 # Only the race detector does need it.
@@ -35,7 +38,7 @@ export WEIR_SKIP_PEERS
 PREFIX  ?= /usr/local
 SBINDIR ?= /sbin
 
-.PHONY: build install uninstall man demo test interop bench check fmt vet lint static fuzz mutate simulate clean
+.PHONY: build install uninstall man demo test interop bench check fmt vet lint static fuzz mutate simulate soak clean
 
 # One static binary.
 build:
@@ -94,6 +97,7 @@ bench: build
 	go run ./cmd/internal/bench $(BENCHARGS)
 
 check: fmt vet lint static test
+	@$(MAKE) --no-print-directory soak MINUTES=1 SOAKARGS='-seed 1'
 
 fmt:
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
@@ -141,6 +145,13 @@ mutate:
 # prints how to run it again; docs/reliability.md says what is the same then.
 simulate:
 	nice go test ./engine -run 'TestSimulation$$' -count 1 -timeout 12h -v -seeds $(SEEDS) -first $(FIRST) | grep -v -e '--- PASS' -e 'simulation_test.go.*: reads'
+
+# The real weir, read by several programs while torrents come and go, peers misbehave
+# and weir is killed: docs/reliability.md. Without -seed it is another one each time.
+soak: build
+	@.ci/need run
+	@go build -o bin/soak ./cmd/internal/soak
+	bin/soak -minutes $(MINUTES) $(SOAKARGS)
 
 clean:
 	rm -rf bin

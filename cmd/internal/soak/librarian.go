@@ -120,7 +120,11 @@ func (a *Librarian) add(ctx context.Context, b *Book, way int) {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(a.mount.Path(b.Name+".torrent"), data, 0o600)
+		if err := os.WriteFile(a.mount.Path(b.Name+".torrent"), data, 0o600); err != nil {
+			return err
+		}
+		_, err = os.Lstat(a.mount.Path(b.Name)) // it went into the folder beneath if weir was down
+		return err
 	})
 	if ctx.Err() == nil {
 		a.absent[b.Name]()
@@ -132,6 +136,7 @@ func (a *Librarian) add(ctx context.Context, b *Book, way int) {
 func (a *Librarian) remove(ctx context.Context, b *Book, way int) {
 	a.absent[b.Name] = a.ledger.Begin(Removed, b.Name)
 	a.insist(ctx, "remove "+b.Name, func() error {
+		begin := time.Now()
 		var err error
 		switch way {
 		case 0:
@@ -143,8 +148,14 @@ func (a *Librarian) remove(ctx context.Context, b *Book, way int) {
 		default:
 			err = os.RemoveAll(a.mount.Path(b.Name))
 		}
-		// An attempt that weir did not survive may have done it.
-		if _, gone := os.Lstat(a.mount.Path(b.Name)); errors.Is(gone, fs.ErrNotExist) && a.mount.Command(ctx, "ls", a.mount.dir) == nil {
+		// Without weir nothing is there, and an attempt that it did not survive may have
+		// done it: only what one life of weir says counts.
+		_, gone := os.Lstat(a.mount.Path(b.Name))
+		asked := a.mount.Command(ctx, "ls", a.mount.dir)
+		switch {
+		case asked != nil || a.ledger.InForce(time.Since(begin), Killed, Restarted):
+			return errors.Join(err, asked, errRestarted)
+		case errors.Is(gone, fs.ErrNotExist):
 			return nil
 		}
 		return err
@@ -167,6 +178,8 @@ func (a *Librarian) insist(ctx context.Context, what string, try func() error) {
 		pause(ctx, 500*time.Millisecond)
 	}
 }
+
+var errRestarted = errors.New("weir was not there all the time")
 
 // disturbing are the faults during which commands may fail.
 var disturbing = []Fault{Killed, Restarted, Stopped, NetworkGone, CacheGone, DiskFull}

@@ -89,6 +89,9 @@ func (m *Mount) start(ctx context.Context) error {
 	go func() {
 		lines := bufio.NewReader(stdout)
 		line, _ := lines.ReadString('\n') // what is missing is seen in line
+		if line == "" {
+			p.expect() // that it ends without having mounted is what start returns
+		}
 		ready <- line
 		_, _ = io.Copy(io.Discard, lines)
 		p.err = p.cmd.Wait()

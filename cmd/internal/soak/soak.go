@@ -196,7 +196,7 @@ func newMount(o Options, l *Ledger, dir string) (*Mount, error) {
 	}
 	m.flags = []string{
 		"--cache", m.cache, fmt.Sprintf("--cache-size=%dMiB", o.Cache), "--min-free=0", "--read-timeout", readTimeout.String(),
-		"--dht=false", "--metrics", "127.0.0.1:0",
+		"--dht=false", "--nonempty", "--metrics", "127.0.0.1:0",
 	}
 	if o.FullDisk {
 		m.disk = filepath.Dir(m.cache)

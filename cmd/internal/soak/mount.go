@@ -100,7 +100,7 @@ func (m *Mount) start(ctx context.Context) error {
 		p.mu.Lock()
 		expected := p.expected
 		p.mu.Unlock()
-		if !expected {
+		if !expected && !m.withoutCache() {
 			m.ledger.Fail("weir ended by itself: %v", p.err)
 		}
 	}()
@@ -171,7 +171,7 @@ func (m *Mount) End(sig syscall.Signal) {
 	select {
 	case <-p.ended:
 		<-p.read
-		if sig != syscall.SIGKILL && p.err != nil {
+		if sig != syscall.SIGKILL && p.err != nil && !m.withoutCache() {
 			m.ledger.Fail("weir ended after %v: %v", sig, p.err)
 		}
 	case <-time.After(endBound):
@@ -231,6 +231,16 @@ func (m *Mount) lost(behind, start int) bool {
 		}
 	}
 	return false
+}
+
+// withoutCache says whether weir may end by itself, because its cache folder was just
+// removed, and counts it then: badger ends the process when it is making files there.
+func (m *Mount) withoutCache() bool {
+	if !m.ledger.InForce(0, CacheGone) {
+		return false
+	}
+	m.ledger.Seen("weir ended without its cache folder")
+	return true
 }
 
 // Command runs another weir command, which gets patience, and returns what it says.

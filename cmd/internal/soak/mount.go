@@ -50,6 +50,7 @@ type process struct {
 	mu       sync.Mutex
 	expected bool   // that it ends
 	metrics  string // address, "" until it is known
+	last     string // line of its log
 }
 
 // Start starts weir and returns when it has mounted.
@@ -97,11 +98,12 @@ func (m *Mount) start(ctx context.Context) error {
 		p.err = p.cmd.Wait()
 		_ = w.Close()
 		close(p.ended)
+		<-p.read
 		p.mu.Lock()
-		expected := p.expected
+		expected, last := p.expected, p.last
 		p.mu.Unlock()
 		if !expected && !m.withoutCache() {
-			m.ledger.Fail("weir ended by itself: %v", p.err)
+			m.ledger.Fail("weir ended by itself: %v; it said at last: %s", p.err, last)
 		}
 	}()
 	select {
@@ -134,6 +136,11 @@ func (m *Mount) readLog(p *process, r io.Reader) {
 	for {
 		line, err := lines.ReadString('\n')
 		_, _ = m.log.WriteString(line)
+		if line != "" {
+			p.mu.Lock()
+			p.last = strings.TrimSpace(line)
+			p.mu.Unlock()
+		}
 		if found := metricsAddress.FindStringSubmatch(line); found != nil {
 			p.mu.Lock()
 			p.metrics = found[1]
@@ -172,7 +179,9 @@ func (m *Mount) End(sig syscall.Signal) {
 	case <-p.ended:
 		<-p.read
 		if sig != syscall.SIGKILL && p.err != nil && !m.withoutCache() {
-			m.ledger.Fail("weir ended after %v: %v", sig, p.err)
+			p.mu.Lock()
+			m.ledger.Fail("weir ended after %v: %v; it said at last: %s", sig, p.err, p.last)
+			p.mu.Unlock()
 		}
 	case <-time.After(endBound):
 		m.ledger.Fail("weir has not ended %v after %v", endBound, sig)

@@ -77,7 +77,7 @@ func becomeNobody(run string) error {
 	} else if info.Mode().Perm() != 0o666 {
 		device := filepath.Join(os.Getenv("TMPDIR"), "fuse")
 		if err := errors.Join(
-			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), leaveMounts(),
 			unix.Mknod(device, unix.S_IFCHR|0o666, int(unix.Mkdev(10, 229))), os.Chmod(device, 0o666),
 			unix.Mount(device, "/dev/fuse", "", unix.MS_BIND, ""),
 		); err != nil {
@@ -89,6 +89,21 @@ func becomeNobody(run string) error {
 	}
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, childEnv) })
 	return syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{os.Args[0], "-test.v", "-test.timeout=100s", "-test.run=" + run}, env)
+}
+
+// leaveMounts takes this namespace's copies of all weir mounts away, so that those
+// who made them can end them.
+func leaveMounts() error {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for _, e := range parseMountinfo(b) {
+		if e.fsType == weirType {
+			err = errors.Join(err, unix.Unmount(e.point, unix.MNT_DETACH))
+		}
+	}
+	return err
 }
 
 // StartChild starts a child process and returns when it is ready. It ends at the

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/weirfs/weir"
 )
@@ -55,14 +56,37 @@ func FindMounted(dir string) (*Mounted, error) {
 // vanishes from its mountpoint at once and ends when they are done.
 func (m *Mounted) Unmount(ctx context.Context, lazy bool) error {
 	if !lazy {
-		m.copies = copiesOf(m.e)
-		stay := slices.DeleteFunc(slices.Clone(m.copies), func(c copied) bool { return c.goes })
-		if len(stay) > 0 {
+		if stay := m.staying(ctx); len(stay) > 0 {
 			return fmt.Errorf("unmount %s: %s; or see weir umount --lazy: %w", m.e.point, describe(stay), weir.ErrInUse)
 		}
 	}
 	return unmount(ctx, m.e.point, lazy)
 }
+
+// staying looks for copies and returns those that the unmount would leave. A program
+// that has just started in a mount namespace of its own lets go of most mounts soon:
+// it has copyGrace for that.
+func (m *Mounted) staying(ctx context.Context) []copied {
+	for until := time.Now().Add(copyGrace); ; {
+		m.copies = copiesOf(m.e)
+		stay := slices.DeleteFunc(slices.Clone(m.copies), func(c copied) bool { return c.goes })
+		transient := !slices.ContainsFunc(stay, func(c copied) bool { return c.pid == 0 })
+		if len(stay) == 0 || !transient || time.Now().After(until) {
+			return stay
+		}
+		select {
+		case <-ctx.Done():
+			return stay
+		case <-time.After(copyLook):
+		}
+	}
+}
+
+// How long copies in other namespaces may take to go, and when to look again.
+const (
+	copyGrace = 3 * time.Second
+	copyLook  = 200 * time.Millisecond
+)
 
 // Left says who has the mount still, of those that had it before the unmount, and what
 // to do about it; "": nobody.

@@ -24,10 +24,17 @@ func needRoot(t *testing.T) {
 }
 
 // hold starts a program that says when it is ready, and ends with the test. It gets
-// a mount namespace of its own by unshare with these arguments.
-func hold(t *testing.T, propagation, script string) *exec.Cmd {
+// a mount namespace of its own by unshare, with the mount at dir and with none of
+// those that other tests have just now: they could not be unmounted.
+func hold(t *testing.T, propagation, dir string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("unshare", "-m", "--propagation", propagation, "sh", "-ec", script+"; echo ready; exec sleep 600")
+	const script = `
+		findmnt -n -l -o TARGET -t fuse.weir | while read -r mounted; do
+			[ "$mounted" = "$1" ] || umount -c -l "$mounted"
+		done
+		echo ready
+		exec sleep 600`
+	cmd := exec.Command("unshare", "-m", "--propagation", propagation, "sh", "-c", script, "sh", dir)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +77,7 @@ func TestUnmountElsewhere(t *testing.T) {
 	})
 	t.Run("Namespace", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
-		cmd := hold(t, "private", "true")
+		cmd := hold(t, "private", dir)
 		err := fs.Unmount(t.Context(), dir, false)
 		expect(t, err, weir.ErrInUse, fmt.Sprintf("sleep (process %d)", cmd.Process.Pid))
 		expect(t, err, weir.ErrInUse, fmt.Sprintf("nsenter -t %d -m umount %s", cmd.Process.Pid, dir))
@@ -95,7 +102,7 @@ func TestUnmountElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		mount(t, fs.Options{Mountpoint: dir}, fs.NewFakeTorrent(film()))
-		hold(t, "slave", "true")
+		hold(t, "slave", dir)
 		m, err := fs.FindMounted(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -218,7 +218,8 @@ func TestMount8(t *testing.T) {
 	if err := os.WriteFile(fstab, []byte(strings.Join([]string{magnet, filepath.Join(dir, "mnt"), "fuse.weir", options, "0", "0"}, " ")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	const script = `set -e
+	const script = `umount -c -l -a -t fuse.weir # of other tests: they could not be unmounted
+		set -e
 		sbin=$(readlink -f /sbin)
 		mount --bind "$1/sbin" "$sbin"
 		mount -t fuse.weir "$2" "$1/mnt" -o "$3"

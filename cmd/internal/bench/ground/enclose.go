@@ -65,11 +65,13 @@ func Enclose(ctx context.Context, work *WorkDir, stdout, stderr io.Writer) (int,
 }
 
 // openInside makes an enclosed process's mounts its own: nothing that is mounted
-// from now on is seen outside, and /proc tells of the enclosed processes.
+// from now on is seen outside, /proc tells of the enclosed processes, and weir
+// mounts from outside are not here, so that they can be unmounted there meanwhile.
 func openInside() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)
 	}
+	unmountWhere(func(_, fsType string) bool { return fsType == "fuse.weir" })
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}

@@ -72,13 +72,21 @@ func sweep(dir string) {
 
 // unmountAll takes away the mounts beneath a folder, those of dead programs too.
 func unmountAll(dir string) {
+	unmountWhere(func(point, _ string) bool { return strings.HasPrefix(point, dir+"/") })
+}
+
+// unmountWhere takes away the mounts of this namespace whose mountpoint and type of
+// file system are those that are meant, the last mounted first.
+func unmountWhere(meant func(point, fsType string) bool) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return
 	}
 	var mounts []string
 	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir+"/") {
+		front, back, _ := strings.Cut(line, " - ")
+		f, k := strings.Fields(front), strings.Fields(back)
+		if len(f) > 4 && len(k) > 0 && meant(f[4], k[0]) {
 			mounts = append(mounts, f[4])
 		}
 	}

@@ -18,6 +18,8 @@ type Target struct {
 // are about them: the others write gigabytes.
 var pure = []string{
 	"engine/internal/choker", "engine/internal/throttle", "engine/internal/verify", "engine/internal/picker",
+	"engine/internal/connlimit", "engine/internal/netrule:netrule.go", "engine/internal/bencode",
+	"engine/internal/peerbook", "engine/internal/metadata",
 	"cmd/internal/config", "reader:policy.go,meter.go,stride.go,order.go,budget.go,quiet.go",
 	"cache:policy.go:Policy|Ghost|Victim|Fate|Touched",
 }

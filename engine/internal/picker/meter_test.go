@@ -139,9 +139,13 @@ func TestOutrun(t *testing.T) {
 // TestMeterValues: what follows from a rate and a round trip.
 func TestMeterValues(t *testing.T) {
 	known := func(rtt time.Duration, rate float64, jitter time.Duration) *meter {
-		return &meter{rtt: rtt, rate: rate, sure: true, jitter: jitter}
+		m := newMeter(rtt)
+		m.rate, m.sure, m.jitter = rate, true, jitter
+		return &m
 	}
 	const block = weir.BlockBytes
+	unknown := newMeter(100 * ms)
+	unknown.rate = 100 * block
 	for name, test := range map[string]struct{ got, want any }{
 		"UnknownRoundTrip":  {newMeter(0).rtt, 100 * ms},
 		"NegativeRoundTrip": {newMeter(-ms).rtt, 100 * ms},
@@ -150,13 +154,13 @@ func TestMeterValues(t *testing.T) {
 		"WindowOfTheSlow":   {known(100*ms, block, 0).window(100 * ms), 2},
 		"Eta":               {known(100*ms, 100*block, 0).eta(9 * block), 200 * ms},
 		"EtaOfTheFirst":     {known(100*ms, 100*block, 0).eta(0), 110 * ms},
-		"Patience":          {known(100*ms, 100*block, 80*ms).patience(), 380 * ms},            // a round trip, 16 blocks, 3/2 of the pause
-		"PatienceAtLeast":   {known(100*ms, 100*block, 0).patience(), 310 * ms},                // 50 ms
-		"PatienceAtMost":    {known(100*ms, 100*block, time.Minute).patience(), 410 * ms},      // 150 ms
-		"Haste":             {known(100*ms, 100*block, 60*ms).haste(), 320 * ms},               // the pause
-		"HasteAtMost":       {known(100*ms, 100*block, time.Minute).haste(), 335 * ms},         // 75 ms
-		"PatienceWithSlow":  {known(100*ms, block, 0).patience(), 4 * time.Second},             // the most
-		"PatienceUnknown":   {(&meter{rtt: 100 * ms, rate: 100 * block}).patience(), 910 * ms}, // 650 ms
+		"Patience":          {known(100*ms, 100*block, 80*ms).patience(), 380 * ms},       // a round trip, 16 blocks, 3/2 of the pause
+		"PatienceAtLeast":   {known(100*ms, 100*block, 0).patience(), 310 * ms},           // 50 ms
+		"PatienceAtMost":    {known(100*ms, 100*block, time.Minute).patience(), 410 * ms}, // 150 ms
+		"Haste":             {known(100*ms, 100*block, 60*ms).haste(), 320 * ms},          // the pause
+		"HasteAtMost":       {known(100*ms, 100*block, time.Minute).haste(), 335 * ms},    // 75 ms
+		"PatienceWithSlow":  {known(100*ms, block, 0).patience(), 4 * time.Second},        // the most
+		"PatienceUnknown":   {unknown.patience(), 910 * ms},                               // 650 ms
 	} {
 		if test.got != test.want {
 			t.Errorf("%s: %v, want %v", name, test.got, test.want)

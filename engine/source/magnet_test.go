@@ -101,6 +101,7 @@ var badMagnets = []struct{ name, magnet, says string }{
 	{"V2NoMultihash", "magnet:?xt=urn:btmh:" + v2Hash[13:], "1220 and 64 hexadecimal digits"},
 	{"V2Empty", "magnet:?xt=urn:btmh:", "1220 and 64 hexadecimal digits"},
 	{"V2Zeros", "magnet:?xt=urn:btmh:1220" + strings.Repeat("0", 64), "1220 and 64 hexadecimal digits"},
+	{"Zeros", "magnet:?xt=urn:btih:" + strings.Repeat("0", 40), "has no info hash"},
 	{"ShortHash", "magnet:?xt=urn:btih:0123", "40 hexadecimal digits"},
 	{"EmptyHash", "magnet:?xt=urn:btih:", "40 hexadecimal digits"},
 	{"NotHex", "magnet:?xt=urn:btih:" + strings.Repeat("z", 40), "40 hexadecimal digits"},

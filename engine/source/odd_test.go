@@ -57,26 +57,41 @@ type oddTorrent struct {
 	done []string
 }
 
-// refusable reports whether a torrent may be refused though libtorrent opens it.
-func (o *oddTorrent) refusable() bool { return refusable(o.tree, 0) }
+// excuses returns what weir may say when it refuses a torrent that libtorrent opens: a
+// part of the error's text for each oddity that the torrent has.
+func (o *oddTorrent) excuses() []string { return excuses(o.tree, 0) }
 
-func refusable(v any, depth int) bool {
+func excuses(v any, depth int) (may []string) {
 	const maxName, maxFolders = 4096, 256
 	switch v := v.(type) {
 	case string: // of which we don't know whether it is a name
-		return strings.IndexByte(v, 0) >= 0 && len(v) < 20 || slices.Contains(strings.Split(v, "/"), "..") || len(v) > maxName
+		if strings.IndexByte(v, 0) >= 0 && len(v) < 20 {
+			may = append(may, "has a NUL in it")
+		}
+		if slices.Contains(strings.Split(v, "/"), "..") {
+			may = append(may, "leaves its folder")
+		}
+		if len(v) > maxName {
+			may = append(may, "more than 4096")
+		}
 	case []any:
-		return len(v) > maxFolders && depth > 3 || slices.ContainsFunc(v, func(e any) bool { return refusable(e, depth+1) })
+		if len(v) > maxFolders && depth > 3 {
+			may = append(may, "folders deep")
+		}
+		for _, e := range v {
+			may = append(may, excuses(e, depth+1)...)
+		}
 	case pairs:
 		seen := map[string]bool{}
 		for _, p := range v {
-			if seen[p.key] || refusable(p.key, depth) || refusable(p.value, depth+1) {
-				return true
+			if seen[p.key] {
+				may = append(may, "twice", "two info dictionaries")
 			}
 			seen[p.key] = true
+			may = append(append(may, excuses(p.key, depth)...), excuses(p.value, depth+1)...)
 		}
 	}
-	return false
+	return may
 }
 
 // oddTorrents makes torrents of all versions and changes them at random.
@@ -327,7 +342,8 @@ func (g *oddTorrents) changeHere(v any) any {
 
 // oddMagnet is a magnet. noHex says that it has an info hash of the right length
 // that is no hexadecimal, of which libtorrent takes what it can read; loose, that it
-// has separators or letters in which libtorrent misses parameters that weir reads.
+// has separators or letters in which libtorrent misses parameters that weir reads, or
+// an info hash of zeros, which takes the place of another one there: weir passes it over.
 type oddMagnet struct {
 	text         string
 	noHex, loose bool

@@ -130,6 +130,8 @@ func (b *Bench) again(c Case, done int, took time.Duration) bool {
 		return false
 	case b.o.Repeat > 0:
 		return done < b.o.Repeat
+	case c.Aside:
+		return false
 	}
 	return done < repeatMost && took < repeatUntil
 }

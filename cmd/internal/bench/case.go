@@ -12,6 +12,7 @@ type Case struct {
 	Systems []string      // who does it, in this order within each repeat; weir first
 	Limit   time.Duration // of one run of one system
 	Once    bool          // too long to be repeated
+	Aside   bool          // runs only when it is named, and as often as --repeat says
 	Figures []Figure
 	// Run does the work with one system and returns its figures. A figure that a
 	// system has nothing to say of is left out.

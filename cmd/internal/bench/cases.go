@@ -59,7 +59,7 @@ func cases() []Case {
 	for _, u := range uses() {
 		all = append(all, realProgram(u))
 	}
-	return all
+	return append(all, hostileCases()...)
 }
 
 // quick are the cases that --quick runs, small: one of each kind of swarm.
@@ -84,9 +84,12 @@ func quickly(all []Case) (some []Case) {
 }
 
 // chosen returns the cases whose names contain one of the parts, which have
-// commas between; all for none.
+// commas between; for none all but those that run only when named.
 func chosen(all []Case, parts string) (some []Case) {
 	for _, c := range all {
+		if parts == "" && c.Aside {
+			continue
+		}
 		for part := range strings.SplitSeq(parts, ",") {
 			if strings.Contains(c.Name, part) {
 				some = append(some, c)

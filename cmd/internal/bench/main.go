@@ -5,6 +5,7 @@
 //	make bench                                      # all of it, below ten minutes
 //	go run ./cmd/internal/bench --list
 //	go run ./cmd/internal/bench --only random,freeze --repeat 3
+//	go run ./cmd/internal/bench --only hostile      # beside attacks, five minutes
 //	go run ./cmd/internal/bench --only sequential/rtt50 --systems weir --profile /tmp/profiles
 //
 // It ends with 1 when a bar was missed.

@@ -51,7 +51,7 @@ const stallAfter = 300 * time.Millisecond
 // Kinds returns all kinds.
 func Kinds() []Kind {
 	var all []Kind
-	for _, family := range [][]Kind{answers, extensions, messages, handshakes} {
+	for _, family := range [][]Kind{answers, extensions, messages, handshakes, squatters} {
 		all = append(all, family...)
 	}
 	return all
@@ -63,8 +63,12 @@ var errEnough = errors.New("sent enough")
 // has taken enough; the connection stays open for the caller to close. An error is
 // a fault of the attack itself.
 func (k Kind) Run(ctx context.Context, nc net.Conn, t Target) (Outcome, error) {
-	c := &conn{Conn: nc, Target: t, ctx: ctx}
-	if tcp, ok := nc.(*net.TCPConn); ok && k.deaf {
+	return k.over(&conn{Conn: nc, Target: t, ctx: ctx, gone: make(chan struct{})})
+}
+
+// over attacks over a fresh connection.
+func (k Kind) over(c *conn) (Outcome, error) {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && k.deaf {
 		_ = tcp.SetReadBuffer(4 << 10)
 	}
 	err := c.begin(k)
@@ -77,8 +81,8 @@ func (k Kind) Run(ctx context.Context, nc net.Conn, t Target) (Outcome, error) {
 	case err == nil, errors.Is(err, errEnough):
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		o.Stalled = true
-	case ctx.Err() != nil:
-		return o, context.Cause(ctx)
+	case c.ctx.Err() != nil:
+		return o, context.Cause(c.ctx)
 	default:
 		o.Ended = true
 	}
@@ -91,11 +95,14 @@ type conn struct {
 	Target
 	ctx  context.Context
 	sent int64
+	gone chan struct{} // closed when the client has ended what is read from
 }
 
-// begin shakes hands and, unless the kind is deaf, goes on taking what comes.
+// begin shakes hands, unless the kind is bare, and goes on taking what comes, unless
+// it is deaf.
 func (c *conn) begin(k Kind) error {
 	if k.bare {
+		c.drain()
 		return nil
 	}
 	if err := c.put(c.hello()); err != nil {
@@ -105,9 +112,17 @@ func (c *conn) begin(k Kind) error {
 		return fmt.Errorf("handshake: %w", err)
 	}
 	if !k.deaf {
-		go func() { _, _ = io.Copy(io.Discard, c.Conn) }()
+		c.drain()
 	}
 	return nil
+}
+
+// drain takes what comes from now on.
+func (c *conn) drain() {
+	go func() {
+		defer close(c.gone)
+		_, _ = io.Copy(io.Discard, c.Conn)
+	}()
 }
 
 // hello is a handshake that offers BEP 6, 10 and 52.

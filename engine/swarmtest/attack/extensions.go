@@ -53,7 +53,7 @@ var extensions = []Kind{
 		return c.flood(func(int) []byte { return m })
 	}},
 	{Name: "peer exchange", run: func(c *conn) error {
-		m := extended(2, "d5:added6000:"+strings.Repeat("\x0a\x01\x02\x03\x1a\xe1", 1000)+"e")
+		m := extended(2, "d5:added6000:"+strings.Repeat("\x7f\x01\x02\x03\x1a\xe1", 1000)+"e")
 		return c.flood(func(int) []byte { return m })
 	}},
 	{Name: "lost pieces", run: func(c *conn) error {

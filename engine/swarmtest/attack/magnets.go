@@ -32,15 +32,9 @@ func MagnetKinds() []Kind {
 			}
 			return c.put(b)
 		}},
+		{Name: "wrong metadata of 60 MiB", deaf: true, run: func(c *conn) error { return c.answerMetadata(60 << 20) }},
 		{Name: "claims, an unchoke, and no block", run: func(c *conn) error { return c.put(append(frame(14), frame(1)...)) }},
-		{Name: "addresses of nobody", run: func(c *conn) error {
-			var added []byte
-			for range 50 {
-				added = append(added, 127, 1)
-				added = binary.BigEndian.AppendUint32(added, c.random())
-			}
-			return c.put(append(claim(0), extended(2, fmt.Sprintf("d5:added%d:%s7:added.f0:e", len(added), added))...))
-		}},
+		{Name: "addresses of nobody", run: tellNonsense},
 	}
 }
 
@@ -48,6 +42,16 @@ func (c *conn) random() uint32 {
 	var b [4]byte
 	_, _ = rand.Read(b[:])
 	return binary.BigEndian.Uint32(b[:])
+}
+
+// tellNonsense tells of fifty peers that there aren't.
+func tellNonsense(c *conn) error {
+	var added []byte
+	for range 50 {
+		added = append(added, 127, 1)
+		added = binary.BigEndian.AppendUint32(added, c.random())
+	}
+	return c.put(append(claim(0), extended(2, fmt.Sprintf("d5:added%d:%s7:added.f0:e", len(added), added))...))
 }
 
 // claim is an extension handshake that offers metadata of a size, and exchange of

@@ -236,6 +236,18 @@ func (p *Process) Stop() error {
 	return nil
 }
 
+// Terminate ends the program with SIGTERM and returns how long that took.
+func (p *Process) Terminate() (time.Duration, error) {
+	begin := time.Now()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+		return time.Since(begin), nil
+	case <-time.After(endTimeout):
+		return time.Since(begin), fmt.Errorf("%s did not end within %v of SIGTERM", p.o.Name, endTimeout)
+	}
+}
+
 // ended says how the program ended, with its last words.
 func (p *Process) ended() error {
 	lines := strings.Split(strings.TrimSpace(p.Log()), "\n")

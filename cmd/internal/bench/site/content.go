@@ -18,6 +18,7 @@ type Spec struct {
 	PieceBytes int64
 	Files      []File // one without a path makes the torrent's single-file form
 	Hybrid     bool   // v1 and v2, so that all files are padded to pieces
+	V2         bool   // a v2 torrent, not of v1; own seeders only
 	Virtual    bool   // not written to disk: nobody seeds it, or own seeders do
 }
 
@@ -40,8 +41,11 @@ func (s Spec) single() bool { return len(s.Files) == 1 && len(s.Files[0].Path) =
 // Content lays the content out and hashes it.
 func (s Spec) Content() (*swarmtest.Content, error) {
 	o := swarmtest.ContentOptions{Name: s.Name, PieceLength: s.PieceBytes, Single: s.single()}
-	if s.Hybrid {
+	switch {
+	case s.Hybrid:
 		o.Version = swarmtest.Hybrid
+	case s.V2:
+		o.Version = swarmtest.V2
 	}
 	for _, f := range s.Files {
 		o.Files = append(o.Files, swarmtest.File{Path: f.Path, Length: f.Length, Seed: f.Seed, Disk: f.Disk})

@@ -162,6 +162,7 @@ type Engine struct {
 	committing    *semaphore.Weighted // of commitSlots: see commitWeight
 	inMemory      atomic.Int64        // bytes of pieces begun or not committed, over all torrents
 	metadataBytes atomic.Int64        // of info dictionaries that are not complete, over all torrents
+	belowLayer    chan struct{}       // has room for one: a piece is hashed for a peer
 	claimBytes    atomic.Int64        // of large bitfields of peers of torrents without metadata
 	warm          atomic.Int32        // swarms that run
 
@@ -194,6 +195,7 @@ func New(o Options) *Engine {
 		down:       throttle.New(o.DownloadLimit),
 		uncached:   uncached{most: mostUncached},
 		conns:      connlimit.New(o.MaxConnections),
+		belowLayer: make(chan struct{}, 1),
 	}
 	copy(e.peerID[:], "-WE0001-")
 	_, _ = rand.Read(e.peerID[8:])

@@ -64,6 +64,20 @@ func TestAttacksOnMagnets(t *testing.T) {
 	}
 }
 
+// TestLargeMetadata: a dictionary that is only hashed at first comes all the same.
+func TestLargeMetadata(t *testing.T) {
+	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
+		Name: "large", Files: []swarmtest.File{{Path: []string{"file.bin"}, Length: 1 << 20, Seed: 7}},
+		InfoExtra: map[string]string{"source": strings.Repeat("x", 9<<20)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openSeeder(t, c, swarmtest.SeederOptions{})
+	e := openEngine(t, engine.Options{})
+	wantBytes(t, testContext(t, time.Minute), addTorrent(t, e, magnetOf(c, s.Addr())), c, 0, 1<<20)
+}
+
 // TestMetadataAboveTheBound: what is larger than MaxMetadata is not fetched, and the
 // torrent says why it waits; with a larger bound it is.
 func TestMetadataAboveTheBound(t *testing.T) {

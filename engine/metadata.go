@@ -137,6 +137,11 @@ func metadataRefusal(piece int) []byte {
 	return bencode.MustMarshal(metadataMessage{Type: int64(pp.RejectMetadataExtensionMsgType), Piece: int64(piece)})
 }
 
+// newFetch begins the search for the dictionary.
+func (s *swarm) newFetch() *metadata.Fetch[*peer] {
+	return metadata.New[*peer](int(s.eng.opts.MaxMetadata), func() metadata.Sum { return s.t.spec.NewSum() })
+}
+
 // askMetadata sends what the fetch decides.
 func (s *swarm) askMetadata(now time.Time) {
 	if s.fetch == nil {
@@ -165,7 +170,11 @@ func (s *swarm) chargeMetadata(bytes int64) {
 // finishMetadata verifies the info dictionary once it is complete, beside the owner.
 func (s *swarm) finishMetadata() {
 	size, b, from := s.fetch.Complete()
-	if b == nil {
+	switch {
+	case size == 0:
+		return
+	case b == nil:
+		s.judgedMetadata(size, from, nil, weir.ErrCorrupt)
 		return
 	}
 	s.spawn(func() {

@@ -139,7 +139,7 @@ func (s *swarm) own() {
 	defer s.end()
 	s.find()
 	if s.t.meta.Load() == nil {
-		s.fetch = metadata.New[*peer](int(s.eng.opts.MaxMetadata))
+		s.fetch = s.newFetch()
 	}
 	opening := s.eng.opts.StoreReady // nil once it was seen
 	if s.eng.storeReady() {

@@ -161,7 +161,7 @@ func (s *swarm) hashAnswer(req wire.HashMessage, buf []byte) []byte {
 	if h := s.v2Hashes(); h != nil {
 		hashes, ok := h.Answer(verify.HashRequest(req))
 		if !ok {
-			hashes, ok = h.AnswerBelow(verify.HashRequest(req), s.heldBlock)
+			hashes, ok = s.hashBelow(h, verify.HashRequest(req))
 		}
 		if ok {
 			s.eng.up.Passed(32 * len(hashes))
@@ -169,6 +169,18 @@ func (s *swarm) hashAnswer(req wire.HashMessage, buf []byte) []byte {
 		}
 	}
 	return wire.AppendHashes(buf, pp.HashReject, req, nil)
+}
+
+// hashBelow makes hashes below the layer of pieces, for which a piece is read and
+// hashed: a request is small, so that is done for one at a time, whoever asks.
+func (s *swarm) hashBelow(h *verify.Hashes, req verify.HashRequest) ([][32]byte, bool) {
+	select {
+	case s.eng.belowLayer <- struct{}{}:
+		defer func() { <-s.eng.belowLayer }()
+		return h.AnswerBelow(req, s.heldBlock)
+	case <-s.ctx.Done():
+		return nil, false
+	}
 }
 
 // payload builds a block in buf. It reports false if there is nothing to send.

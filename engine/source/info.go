@@ -50,13 +50,10 @@ func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 	if len(infoBytes) > MaxMetainfoBytes {
 		return nil, fmt.Errorf("torrent %s: metadata of %d bytes (limit %d): %w", s.InfoHash, len(infoBytes), MaxMetainfoBytes, weir.ErrInvalid)
 	}
-	v1, v2 := weir.InfoHash(sha1.Sum(infoBytes)), sha256.Sum256(infoBytes)
-	asV2 := s.InfoHash == Truncate(v2)
-	switch {
-	case s.InfoHash != v1 && !asV2:
-		return nil, fmt.Errorf("torrent %s: metadata hashes to %s (v1) and %x (v2): %w", s.InfoHash, v1, v2, weir.ErrCorrupt)
-	case s.InfoHashV2 != [sha256.Size]byte{} && s.InfoHashV2 != v2:
-		return nil, fmt.Errorf("torrent %s: metadata hashes to %x, want %x: %w", s.InfoHash, v2, s.InfoHashV2, weir.ErrCorrupt)
+	v2 := sha256.Sum256(infoBytes)
+	asV2, err := s.named(sha1.Sum(infoBytes), v2)
+	if err != nil {
+		return nil, err
 	}
 	d, err := readInfoDict(infoBytes)
 	if err == nil {

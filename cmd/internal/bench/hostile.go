@@ -30,6 +30,8 @@ const (
 	// hostileArea is of each turn of reading; its last part is read at random.
 	hostileArea   = 16 * mib
 	hostilePlaces = 5
+	// unreadFor passes where nothing is read.
+	unreadFor = 10 * time.Second
 )
 
 // deadHash names a magnet that nobody has the metadata of.
@@ -39,7 +41,7 @@ var deadHash = [20]byte{0xde, 0xad, 1}
 type hostileCase struct {
 	name, about string
 	most        float64 // bytes of memory more
-	readless    bool    // the read is measured and held to no bar
+	unread      bool    // nothing is read beside it: the attackers have the processors
 	// begin makes the trouble until ctx ends, and returns at once what waits for that.
 	begin func(ctx context.Context, h *hostile) (wait func())
 }
@@ -72,7 +74,7 @@ func hostileCases() (all []Case) {
 			return h.attack(ctx, 64, func(i int) (attack.Kind, bool) { return squatters[i%len(squatters)], false }, func(int) net.IP { return net.IPv4(127, 0, 1, 1) }, 50*time.Millisecond)
 		},
 	}.Case(), hostileCase{
-		name: "2000 of all kinds", about: "2,000 hostile connections at once, each from an address of its own", most: 256 * mib, readless: true,
+		name: "2000 of all kinds", about: "2,000 hostile connections at once, each from an address of its own", most: 256 * mib, unread: true,
 		begin: func(ctx context.Context, h *hostile) func() {
 			return h.attack(ctx, 2000, func(i int) (attack.Kind, bool) { k := kinds[i%len(kinds)]; return k, onDead[k.Name] }, func(i int) net.IP { return net.IPv4(127, 0, byte(2+i/250), byte(1+i%250)) }, time.Second)
 		},
@@ -87,23 +89,23 @@ func hostileCases() (all []Case) {
 
 // Case returns the case.
 func (c hostileCase) Case() Case {
-	rate, first := Bar{Least: 0.8}, Bar{Most: 2}
-	if c.readless {
-		rate, first = Bar{}, Bar{}
+	figures := []Figure{
+		{Name: "memory more", Unit: Bytes, Bar: Bar{Most: c.most}},
+		{Name: "SIGTERM to the end", Unit: Seconds, Bar: Bar{Most: 3}},
+		{Name: "connections", Unit: Count},
+		{Name: "sent", Unit: Bytes},
+	}
+	if !c.unread {
+		figures = append(figures,
+			Figure{Name: "rate beside / alone", Unit: Ratio, Bar: Bar{Least: 0.8}},
+			Figure{Name: "first byte beside / alone", Unit: Ratio, Bar: Bar{Most: 2}},
+			Figure{Name: "rate alone", Unit: BytesPerSec},
+			Figure{Name: "first byte alone", Unit: Seconds})
 	}
 	return Case{
 		Name: "hostile/" + c.name, About: c.about + "; an honest host of 8 MB/s, 50 ms",
 		Systems: []string{weirSystem}, Limit: 90 * time.Second, Aside: true,
-		Figures: []Figure{
-			{Name: "memory more", Unit: Bytes, Bar: Bar{Most: c.most}},
-			{Name: "rate beside / alone", Unit: Ratio, Bar: rate},
-			{Name: "first byte beside / alone", Unit: Ratio, Bar: first},
-			{Name: "SIGTERM to the end", Unit: Seconds, Bar: Bar{Most: 3}},
-			{Name: "rate alone", Unit: BytesPerSec},
-			{Name: "first byte alone", Unit: Seconds},
-			{Name: "connections", Unit: Count},
-			{Name: "sent", Unit: Bytes},
-		},
+		Figures: figures,
 		Run: c.run,
 	}
 }
@@ -161,21 +163,24 @@ func (c hostileCase) run(r *Run) (Values, error) {
 	defer wait()
 	defer stop()
 	pause(ctx, 300*time.Millisecond)
-	rateBeside, firstBeside, err := h.read(1)
-	if err != nil {
-		return nil, fmt.Errorf("beside it: %w", err)
+	v := Values{}
+	if c.unread {
+		pause(ctx, unreadFor)
+	} else {
+		rateBeside, firstBeside, err := h.read(1)
+		if err != nil {
+			return nil, fmt.Errorf("beside it: %w", err)
+		}
+		v["rate alone"], v["first byte alone"] = rate, first
+		v["rate beside / alone"], v["first byte beside / alone"] = rateBeside/rate, firstBeside/first
 	}
-	more := max(0, h.peakMemory()-before)
+	v["memory more"] = float64(max(0, h.peakMemory()-before))
 	took, err := h.terminate(ctx)
 	stop()
 	wait()
-	return Values{
-		"memory more":         float64(more),
-		"rate beside / alone": rateBeside / rate, "first byte beside / alone": firstBeside / first,
-		"SIGTERM to the end": took.Seconds(),
-		"rate alone":         rate, "first byte alone": first,
-		"connections": float64(h.connections.Load()), "sent": float64(h.sent.Load()),
-	}, errors.Join(err, h.failed)
+	v["SIGTERM to the end"] = took.Seconds()
+	v["connections"], v["sent"] = float64(h.connections.Load()), float64(h.sent.Load())
+	return v, errors.Join(err, h.failed)
 }
 
 // pause waits.

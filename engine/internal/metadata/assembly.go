@@ -14,12 +14,13 @@ type assembly[P comparable] struct {
 	size  int
 	votes int // how many claim it, as of the last count
 
-	front  []byte                // what has arrived without a gap
+	front  []byte                // what is kept of what has arrived without a gap
 	behind map[int][]byte        // what has arrived behind it
+	hashes hashes                // of one that is large
 	asked  map[int][]pieceAsk[P] // of the pieces that have not arrived, the latest ask last
 	from   []P                   // who sent front and behind
 	proven map[P]bool            // who sent anything
-	judged bool                  // its hash is being looked at
+	judged bool                  // its hash is being looked at, or was wrong
 
 	leads    bool
 	turns    int       // as leader
@@ -47,8 +48,11 @@ const (
 	restFor  = 30 * time.Second
 )
 
-func newAssembly[P comparable](size int) *assembly[P] {
+func newAssembly[P comparable](size int, sum func() Sum) *assembly[P] {
 	a := &assembly[P]{size: size, rest: map[P]time.Time{}}
+	if size > onceBytes {
+		a.hashes.begin = sum
+	}
 	a.clear()
 	return a
 }
@@ -56,19 +60,32 @@ func newAssembly[P comparable](size int) *assembly[P] {
 func (a *assembly[P]) clear() {
 	a.front, a.behind, a.asked, a.from, a.judged = nil, map[int][]byte{}, map[int][]pieceAsk[P]{}, nil, false
 	a.proven = map[P]bool{}
+	a.hashes.clear()
 }
 
 // shrink drops what exceeds the small beginning.
 func (a *assembly[P]) shrink() {
-	if a.bytes() > SmallBytes && !a.judged {
+	if a.hashes.sum != nil {
+		clear(a.behind) // the rest is next to nothing
+	} else if a.bytes() > SmallBytes && !a.judged {
 		a.clear()
 	}
 }
 
 // prefix returns how many pieces have arrived without a gap.
-func (a *assembly[P]) prefix() int { return Pieces(len(a.front)) }
+func (a *assembly[P]) prefix() int {
+	if a.hashes.sum != nil {
+		return len(a.hashes.pieces)
+	}
+	return Pieces(len(a.front))
+}
 
-func (a *assembly[P]) bytes() int64 { return int64(cap(a.front) + len(a.behind)*PieceBytes) }
+// whole reports whether nothing is missing of what is kept.
+func (a *assembly[P]) whole() bool { return len(a.front) == a.size }
+
+func (a *assembly[P]) bytes() int64 {
+	return int64(cap(a.front) + len(a.behind)*PieceBytes + len(a.hashes.pieces)*pieceHashBytes)
+}
 
 func (a *assembly[P]) has(piece int) bool {
 	_, ok := a.behind[piece]
@@ -135,7 +152,7 @@ func (a *assembly[P]) free(i int, p P, now time.Time) bool {
 }
 
 // received takes a piece that the peer was asked for.
-func (a *assembly[P]) received(p P, piece int, data []byte) bool {
+func (a *assembly[P]) received(p P, piece int, data []byte, now time.Time) bool {
 	mine := func(k pieceAsk[P]) bool { return k.peer == p }
 	if !slices.ContainsFunc(a.asked[piece], mine) || len(data) != min(PieceBytes, a.size-piece*PieceBytes) {
 		return false
@@ -144,10 +161,15 @@ func (a *assembly[P]) received(p P, piece int, data []byte) bool {
 	if len(a.asked[piece]) == 0 {
 		delete(a.asked, piece)
 	}
-	a.proven[p] = true
 	if a.has(piece) {
+		a.proven[p] = true
 		return true // another was faster
 	}
+	if !a.hashes.allow(piece, data) {
+		a.tire(p, now)
+		return false
+	}
+	a.proven[p] = true
 	if !slices.Contains(a.from, p) {
 		a.from = append(a.from, p)
 	}
@@ -159,15 +181,25 @@ func (a *assembly[P]) received(p P, piece int, data []byte) bool {
 	for {
 		next, ok := a.behind[a.prefix()]
 		if !ok {
-			return true
+			break
 		}
 		delete(a.behind, a.prefix())
 		a.append(next)
 	}
+	if a.hashes.sum != nil && a.prefix() == Pieces(a.size) && a.hashes.finish() {
+		// Now each piece is known by its hash: it is fetched again, to be kept, and
+		// whoever sends what is wrong stands alone.
+		a.from, a.alone = nil, false
+	}
+	return true
 }
 
-// append adds to the front, which grows with what arrives.
+// append adds to the front, which grows with what arrives, or only to its hash.
 func (a *assembly[P]) append(data []byte) {
+	if a.hashes.sum != nil {
+		a.hashes.add(data)
+		return
+	}
 	if need := len(a.front) + len(data); need > cap(a.front) {
 		grown := make([]byte, len(a.front), min(a.size, max(2*len(a.front), need)))
 		copy(grown, a.front)

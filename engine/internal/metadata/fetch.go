@@ -3,7 +3,7 @@
 // peers are only names.
 //
 // The dictionary's size is a peer's claim, so what is kept is what has arrived and
-// never what was claimed. Each size is assembled apart: a lie costs the liar's time
+// never what was claimed, and of a large one only its hash until that is right. Each size is assembled apart: a lie costs the liar's time
 // and nobody else's. A small beginning of each size is fetched at once; beyond that
 // only the leaders go on, the sizes that most peers claim.
 package metadata
@@ -37,6 +37,7 @@ const (
 // Fetch is the search for one dictionary. P names a peer.
 type Fetch[P comparable] struct {
 	most   int
+	sum    func() Sum
 	room   int64 // for what exceeds SmallBytes; see SetRoom
 	claims map[P]claim
 	sizes  map[int]*assembly[P]
@@ -47,9 +48,10 @@ type claim struct {
 	voter string
 }
 
-// New returns a Fetch for a dictionary of so many bytes at most.
-func New[P comparable](most int) *Fetch[P] {
-	return &Fetch[P]{most: most, room: int64(most), claims: map[P]claim{}, sizes: map[int]*assembly[P]{}}
+// New returns a Fetch for a dictionary of so many bytes at most, of which sum begins
+// the hash.
+func New[P comparable](most int, sum func() Sum) *Fetch[P] {
+	return &Fetch[P]{most: most, sum: sum, room: int64(most), claims: map[P]claim{}, sizes: map[int]*assembly[P]{}}
 }
 
 // Claim takes a peer's word on the size. The first counts. Peers that may be one
@@ -60,7 +62,7 @@ func (f *Fetch[P]) Claim(p P, voter string, size int) {
 	}
 	f.claims[p] = claim{size, voter}
 	if size <= f.most && f.sizes[size] == nil {
-		f.sizes[size] = newAssembly[P](size)
+		f.sizes[size] = newAssembly[P](size, f.sum)
 	}
 }
 
@@ -156,7 +158,7 @@ func (f *Fetch[P]) Ask(p P, now time.Time) []int {
 	limit := min(a.size, SmallBytes)
 	if a.leads {
 		limit = a.size
-		if f.room <= 0 {
+		if f.room <= 0 && a.hashes.sum == nil {
 			limit = max(min(a.size, SmallBytes), int(a.bytes())) // goes on when there is room
 		}
 	}
@@ -166,7 +168,7 @@ func (f *Fetch[P]) Ask(p P, now time.Time) []int {
 // Received takes a piece. It reports false for what the peer was not asked for.
 func (f *Fetch[P]) Received(p P, piece int, data []byte, now time.Time) bool {
 	a := f.sizes[f.claims[p].size]
-	if a == nil || !a.received(p, piece, data) {
+	if a == nil || !a.received(p, piece, data, now) {
 		return false
 	}
 	a.progress = now
@@ -211,11 +213,12 @@ func (f *Fetch[P]) Leave(p P) {
 	}
 }
 
-// Complete returns a dictionary of which nothing is missing, and who sent it. The
-// verdict is given by Failed, or by dropping the whole Fetch.
+// Complete returns a dictionary of which nothing is missing, and who sent it; no
+// bytes if it is known to be wrong, and size 0 if there is none. The verdict is given
+// by Failed, or by dropping the whole Fetch.
 func (f *Fetch[P]) Complete() (size int, b []byte, from []P) {
 	for _, size := range slices.Sorted(maps.Keys(f.sizes)) {
-		if a := f.sizes[size]; len(a.front) == a.size && !a.judged {
+		if a := f.sizes[size]; (a.whole() || a.hashes.wrong) && !a.judged {
 			a.judged = true
 			return a.size, a.front, slices.Clone(a.from)
 		}

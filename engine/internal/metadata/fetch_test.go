@@ -2,7 +2,9 @@ package metadata
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
+	"hash"
 	"slices"
 	"testing"
 	"time"
@@ -20,7 +22,7 @@ func pieceOf(size, i int) []byte {
 
 // newFetch returns a Fetch to which the peers claim a size, each by itself.
 func newFetch(size int, peers ...string) *Fetch[string] {
-	f := New[string](64 << 20)
+	f := New[string](64<<20, never)
 	for _, p := range peers {
 		f.Claim(p, p, size)
 	}
@@ -165,6 +167,132 @@ func TestAsks(t *testing.T) {
 	})
 }
 
+// sum is a Sum that knows what is right.
+type sum struct{ got, want hash.Hash }
+
+func (s *sum) Add(b []byte) { s.got.Write(b) }
+func (s *sum) Right() bool  { return bytes.Equal(s.got.Sum(nil), s.want.Sum(nil)) }
+
+// never is a sum that nothing has.
+func never() Sum {
+	want := sha256.New()
+	want.Write([]byte("something else"))
+	return &sum{sha256.New(), want}
+}
+
+// sumOf is the sum of the dictionary of a size that pieceOf makes.
+func sumOf(size int) func() Sum {
+	return func() Sum {
+		want := sha256.New()
+		for i := range Pieces(size) {
+			want.Write(pieceOf(size, i))
+		}
+		return &sum{sha256.New(), want}
+	}
+}
+
+// TestLarge: of a dictionary that is large nothing is kept but its hashes before they
+// are right; then it is fetched again, and no piece is taken that differs.
+func TestLarge(t *testing.T) {
+	const size = onceBytes + PieceBytes + 10
+	// turn lets a peer answer what it is asked for until nothing is complete.
+	turn := func(t *testing.T, f *Fetch[string], p string, forge func(data []byte) []byte) (b []byte, from []string, done bool) {
+		t.Helper()
+		for range 4 * Pieces(size) {
+			f.Round(start)
+			asked := f.Ask(p, start)
+			slices.Reverse(asked) // out of order
+			for _, i := range asked {
+				f.Received(p, i, forge(pieceOf(size, i)), start)
+				if f.Bytes() > size+maxAhead*PieceBytes+1<<20 {
+					t.Fatalf("%d bytes are held", f.Bytes())
+				}
+			}
+			if n, b, from := f.Complete(); n != 0 {
+				return b, from, true
+			}
+		}
+		return nil, nil, false
+	}
+	honest := func(data []byte) []byte { return data }
+	forged := func(data []byte) []byte { return append([]byte{77}, data[1:]...) }
+	newFetch := func(peers ...string) *Fetch[string] {
+		f := New[string](64<<20, sumOf(size))
+		for _, p := range peers {
+			f.Claim(p, p, size)
+		}
+		return f
+	}
+	t.Run("Wrong", func(t *testing.T) {
+		f := newFetch("liar")
+		b, from, done := turn(t, f, "liar", forged)
+		if !done || b != nil || !slices.Equal(from, []string{"liar"}) {
+			t.Fatalf("complete: %v, %d bytes from %v", done, len(b), from)
+		}
+		f.Failed(size, start)
+		f.Leave("liar")
+		f.Claim("honest", "honest", size)
+		if b, _, done := turn(t, f, "honest", honest); !done || len(b) != size {
+			t.Fatalf("after it was wrong once: %v, %d bytes", done, len(b))
+		}
+	})
+	t.Run("Right", func(t *testing.T) {
+		f := newFetch("a")
+		b, from, done := turn(t, f, "a", honest)
+		want := sumOf(size)().(*sum)
+		want.Add(b)
+		if !done || len(b) != size || !want.Right() || !slices.Equal(from, []string{"a"}) {
+			t.Fatalf("complete: %v, %d bytes from %v", done, len(b), from)
+		}
+	})
+	t.Run("WrongTheSecondTime", func(t *testing.T) {
+		f := newFetch("a", "liar")
+		var got int
+		for range 2 * Pieces(size) {
+			f.Round(start)
+			for _, i := range f.Ask("a", start) {
+				f.Received("a", i, pieceOf(size, i), start)
+			}
+			if f.sizes[size].hashes.right {
+				break
+			}
+		}
+		if !f.sizes[size].hashes.right || f.Bytes() > 1<<20 {
+			t.Fatalf("hashed: %v, %d bytes are held", f.sizes[size].hashes.right, f.Bytes())
+		}
+		for _, i := range f.Ask("liar", start) {
+			if f.Received("liar", i, forged(pieceOf(size, i)), start) {
+				got++
+			}
+		}
+		if got > 0 || f.Ask("liar", start) != nil {
+			t.Errorf("%d forged pieces were taken", got)
+		}
+		if b, from, done := turn(t, f, "a", honest); !done || len(b) != size || !slices.Equal(from, []string{"a"}) {
+			t.Errorf("complete: %v, %d bytes from %v", done, len(b), from)
+		}
+	})
+	t.Run("LittleIsHeldMeanwhile", func(t *testing.T) {
+		f := New[string](64<<20, never)
+		for i := range 20 {
+			f.Claim(fmt.Sprint(i), fmt.Sprint(i), 60<<20+i)
+		}
+		var peak int64
+		for range 200 {
+			f.Round(start)
+			for i := range 20 {
+				for _, piece := range f.Ask(fmt.Sprint(i), start) {
+					f.Received(fmt.Sprint(i), piece, pieceOf(60<<20+i, piece), start)
+				}
+			}
+			peak = max(peak, f.Bytes())
+		}
+		if peak > 1<<20 {
+			t.Errorf("%d bytes are held of what may be anything", peak)
+		}
+	})
+}
+
 // world is peers of which each claims a size, and sends so many pieces a round.
 type world struct {
 	f     *Fetch[string]
@@ -199,10 +327,10 @@ func (w *world) run(size, most int) int {
 		w.peak = max(w.peak, w.f.Bytes())
 		for {
 			done, b, from := w.f.Complete()
-			if b == nil {
+			if done == 0 {
 				break
 			}
-			wrong := done != size
+			wrong := done != size || b == nil
 			for _, p := range w.peers {
 				wrong = wrong || p.wrong && slices.Contains(from, p.name)
 			}
@@ -235,7 +363,7 @@ func TestLiars(t *testing.T) {
 		"OneAddressClaimsIt": func(int) speaker { return speaker{size: 50 << 20, voter: "liars"} },
 	} {
 		for _, size := range []int{small, large} {
-			w := &world{f: New[string](64 << 20), now: start}
+			w := &world{f: New[string](64<<20, never), now: start}
 			for i := range 20 {
 				if liar == nil {
 					break
@@ -274,7 +402,7 @@ func TestLiars(t *testing.T) {
 
 // TestRoom: without room for more, large dictionaries wait, and small ones don't.
 func TestRoom(t *testing.T) {
-	w := &world{f: New[string](64 << 20), now: start, peers: []speaker{{name: "a", voter: "a", size: 5 << 20, speed: 32}}}
+	w := &world{f: New[string](64<<20, never), now: start, peers: []speaker{{name: "a", voter: "a", size: 5 << 20, speed: 32}}}
 	w.f.SetRoom(0)
 	if w.run(5<<20, 100) != 100 || w.f.Bytes() > SmallBytes {
 		t.Errorf("%d bytes are held without room", w.f.Bytes())
@@ -292,7 +420,7 @@ func TestRoom(t *testing.T) {
 
 // TestLeave: peers that come and go leave little behind.
 func TestLeave(t *testing.T) {
-	f := New[string](64 << 20)
+	f := New[string](64<<20, never)
 	for i := range 500 {
 		name := fmt.Sprint(i)
 		f.Claim(name, name, 1<<20+i)

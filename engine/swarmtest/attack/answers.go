@@ -24,6 +24,12 @@ var answers = []Kind{
 	{Name: "hash requests", deaf: true, run: func(c *conn) error {
 		return c.flood(func(i int) []byte { return c.hashRequest(c.Root, i%2*2) })
 	}},
+	{Name: "hash requests below the layer of pieces", deaf: true, run: func(c *conn) error {
+		return c.flood(func(i int) []byte { return c.blockHashRequest(i) })
+	}},
+	{Name: "hash requests below the layer of pieces, answers read", run: func(c *conn) error {
+		return c.flood(func(i int) []byte { return c.blockHashRequest(i) })
+	}},
 	{Name: "hash requests of unknown roots", deaf: true, run: func(c *conn) error {
 		return c.flood(func(int) []byte {
 			var root [32]byte
@@ -49,6 +55,12 @@ var answers = []Kind{
 		}
 		return c.flood(func(i int) []byte { return words([]byte{6, 8}[i%2], i/2%c.Pieces, 0, 16<<10) })
 	}},
+}
+
+// blockHashRequest asks for the hashes of two blocks, which are kept by nobody.
+func (c *conn) blockHashRequest(i int) []byte {
+	m := words(21, 0, i*2%(c.Pieces*c.PieceLength>>14), 2, 0)
+	return frame(21, append(c.Root[:], m[5:]...)...)
 }
 
 // hashRequest asks for all hashes of the layer of pieces (BEP 52).

@@ -1,0 +1,45 @@
+package source
+
+import (
+	"crypto/sha1"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+
+	"github.com/weirfs/weir"
+)
+
+// Sum is the hash of an info dictionary that comes bit by bit, for who doesn't want
+// to keep it before it is known to be the one that a Spec names.
+type Sum struct {
+	spec   *Spec
+	v1, v2 hash.Hash
+}
+
+// NewSum begins the hash of the dictionary that s names.
+func (s *Spec) NewSum() *Sum { return &Sum{s, sha1.New(), sha256.New()} }
+
+// Add takes the next bytes.
+func (s *Sum) Add(b []byte) {
+	s.v1.Write(b)
+	s.v2.Write(b)
+}
+
+// Right reports whether what was added has the hashes that the Spec names.
+func (s *Sum) Right() bool {
+	_, err := s.spec.named(weir.InfoHash(s.v1.Sum(nil)), [sha256.Size]byte(s.v2.Sum(nil)))
+	return err == nil
+}
+
+// named returns weir.ErrCorrupt if s does not name a dictionary of these hashes, and
+// else whether it names the v2 half.
+func (s *Spec) named(v1 weir.InfoHash, v2 [sha256.Size]byte) (asV2 bool, err error) {
+	asV2 = s.InfoHash == Truncate(v2)
+	switch {
+	case s.InfoHash != v1 && !asV2:
+		return false, fmt.Errorf("torrent %s: metadata hashes to %s (v1) and %x (v2): %w", s.InfoHash, v1, v2, weir.ErrCorrupt)
+	case s.InfoHashV2 != [sha256.Size]byte{} && s.InfoHashV2 != v2:
+		return false, fmt.Errorf("torrent %s: metadata hashes to %x, want %x: %w", s.InfoHash, v2, s.InfoHashV2, weir.ErrCorrupt)
+	}
+	return asV2, nil
+}

@@ -103,10 +103,10 @@ func (c hostileCase) Case() Case {
 			Figure{Name: "first byte alone", Unit: Seconds})
 	}
 	return Case{
-		Name: "hostile/" + c.name, About: c.about + "; an honest host of 8 MB/s, 50 ms",
+		Name: "hostile/" + strings.ReplaceAll(c.name, ",", ""), About: c.about + "; an honest host of 8 MB/s, 50 ms",
 		Systems: []string{weirSystem}, Limit: 90 * time.Second, Aside: true,
 		Figures: figures,
-		Run: c.run,
+		Run:     c.run,
 	}
 }
 

@@ -2,6 +2,7 @@ package swarmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -240,7 +241,7 @@ func (c *hostConn) Write(p []byte) (int, error) {
 // failed puts an error into the form that a socket gives it.
 func (c *hostConn) failed(op string, err error) error {
 	switch {
-	case err == nil, err == io.EOF && !c.closed.Load():
+	case err == nil, errors.Is(err, io.EOF) && !c.closed.Load():
 		return err
 	case c.closed.Load():
 		err = net.ErrClosed

@@ -127,9 +127,7 @@ func TestDepth(t *testing.T) {
 func TestAllocations(t *testing.T) {
 	b := []byte("d1:m" + strings.Repeat("l", 10) + strings.Repeat("e", 10) + "1:xi12345e1:y" + "5:abcdee")
 	if n := testing.AllocsPerRun(100, func() {
-		c := bencode.Cursor{}
-		c = *bencode.New(b)
-		if c.Skip() != nil {
+		if bencode.New(b).Skip() != nil {
 			t.Fatal("refused")
 		}
 	}); n > 1 {

@@ -69,6 +69,7 @@ type peer struct {
 	uploadOnly     bool // it told us that it wants no blocks (BEP 21)
 	wantsUs        bool // what follows from both
 	choking        bool // we don't serve it
+	granted        bool // but for the pieces of its network's grant
 	trade          trade
 	slot           *connlimit.Slot
 	joined         time.Time

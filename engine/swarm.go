@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ type swarm struct {
 	guessed     map[picker.Block]bool  // asked of peers that are in the handshake
 	fetch       *metadata.Fetch[*peer] // while the metadata is unknown
 	slots       slots
+	grants      map[netip.Prefix]*grant
 	squeezed    time.Time // when another torrent was asked for a connection last
 	yielded     time.Time // when this one gave another torrent a connection last
 	lastPex     time.Time

@@ -59,6 +59,7 @@ func (s *swarm) wishes(p *peer, now time.Time) {
 	switch p.wantsUs = p.interestedInUs && !p.uploadOnly; {
 	case p.wantsUs:
 		s.slots.offer(p, now)
+		s.grant(p)
 	case before:
 		s.slots.left(s, p)
 	}
@@ -124,6 +125,7 @@ func (u *slots) decide(s *swarm, now time.Time) {
 			p.out.bare(pp.Unchoke)
 		} else {
 			p.out.choke(p.fast())
+			s.grant(p)
 		}
 	}
 }
@@ -149,7 +151,7 @@ func (s *swarm) request(p *peer, m *wire.Message, at time.Time) error {
 		int64(u.begin)+int64(u.length) > askable(info, u.index) {
 		return errNonsense
 	}
-	if p.choking || !s.pick.Held(u.index) {
+	if !s.pick.Held(u.index) || p.choking && !s.spendGrant(p, u) {
 		return s.refuseBlock(p, m, at)
 	}
 	if p.out.push(answer{upload: u}) {

@@ -267,6 +267,20 @@ func (p *Peer) HasPiece(index int) bool { return index >= 0 && p.has(index) }
 // HasEverything reports whether the peer has said that it is a seed.
 func (p *Peer) HasEverything() bool { return p.all }
 
+// HasAtLeast reports whether the peer has n pieces or more. It takes a step for each
+// piece at most.
+func (p *Peer) HasAtLeast(n int) bool {
+	for _, has := range p.pieces {
+		if has {
+			n--
+		}
+		if n <= 0 {
+			return true
+		}
+	}
+	return p.all || n <= 0
+}
+
 func (p *Peer) has(index int) bool { return p.all || p.pieces != nil && p.pieces[index] }
 
 // usable reports whether the peer may be asked for blocks of the piece now.

@@ -105,6 +105,13 @@ func AppendHave(b []byte, index int) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(index))
 }
 
+// AppendAllowedFast appends an allowed fast (BEP 6).
+func AppendAllowedFast(b []byte, index int) []byte {
+	b = binary.BigEndian.AppendUint32(b, 5)
+	b = append(b, byte(pp.AllowedFast))
+	return binary.BigEndian.AppendUint32(b, uint32(index))
+}
+
 // AppendBare appends a message without fields, such as choke or have all.
 func AppendBare(b []byte, t pp.MessageType) []byte {
 	return append(binary.BigEndian.AppendUint32(b, 1), byte(t))

@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"crypto/sha1"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/wire"
+)
+
+// A newcomer has nothing to give, so it may wait long for a slot. It is granted a few
+// pieces that it may ask for while it is choked (allowed fast, BEP 6). They follow
+// from its network, so that coming again brings no others.
+
+const (
+	// grantPieces is how many pieces are granted, and how few a peer must have (k).
+	grantPieces = 10
+	// grantBytes bounds the pieces that are granted. Each may be asked for twice,
+	// because a choke takes back what waits.
+	grantBytes = 4 << 20
+	// mostGrants is how many networks are remembered, until the torrent cools.
+	mostGrants = 4096
+)
+
+// grant is what a network may still ask for while its peers are choked.
+type grant struct {
+	pieces []int
+	left   int64 // bytes
+}
+
+// allowedFast returns the first k pieces of those that a peer at ip may ask for, in a
+// torrent of n pieces. The network is the first 24 bits of an IPv4 address, as BEP 6 has it, and the
+// first 64 of an IPv6 address, of which it says nothing.
+func allowedFast(ip netip.Addr, ih weir.InfoHash, n, k int) []int {
+	network := networkOf(ip).Addr().AsSlice()
+	if len(network) == 16 {
+		network = network[:8]
+	}
+	var pieces []int
+	for x := append(network, ih[:]...); len(pieces) < min(k, n); {
+		sum := sha1.Sum(x)
+		for y := range slices.Chunk(sum[:], 4) {
+			if i := int(binary.BigEndian.Uint32(y) % uint32(n)); len(pieces) < min(k, n) && !slices.Contains(pieces, i) {
+				pieces = append(pieces, i)
+			}
+		}
+		x = sum[:]
+	}
+	return pieces
+}
+
+func networkOf(ip netip.Addr) netip.Prefix {
+	ip = ip.Unmap().WithZone("")
+	bits := 24
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
+
+// grant tells a choked peer that has little which pieces it may ask for all the same.
+func (s *swarm) grant(p *peer) {
+	if s.pick == nil || p.pk == nil || !p.choking || !p.wantsUs || !p.fast() || p.granted {
+		return
+	}
+	p.granted = true // or looked at: it has more from now on
+	if p.pk.HasAtLeast(grantPieces) {
+		return
+	}
+	info, ip := s.t.Info(), p.remote().Addr()
+	if !ip.IsValid() || info.NumPieces() == 0 || info.NumPieces() > 1<<31 {
+		return
+	}
+	network := networkOf(ip)
+	g := s.grants[network]
+	if g == nil {
+		if len(s.grants) >= mostGrants {
+			return
+		}
+		g = &grant{}
+		for _, i := range allowedFast(ip, s.t.ih, info.NumPieces(), grantPieces) {
+			if length := askable(info, i); g.left/2+length <= grantBytes {
+				g.pieces = append(g.pieces, i)
+				g.left += 2 * length
+			}
+		}
+		if s.grants == nil {
+			s.grants = map[netip.Prefix]*grant{}
+		}
+		s.grants[network] = g
+	}
+	for _, i := range g.pieces {
+		if s.pick.Held(i) && !p.pk.HasPiece(i) {
+			p.out.control(func(b []byte) []byte { return wire.AppendAllowedFast(b, i) })
+		}
+	}
+}
+
+// spendGrant reports whether a choked peer may have a block, which it has then used up.
+func (s *swarm) spendGrant(p *peer, u upload) bool {
+	if !p.granted {
+		return false
+	}
+	g := s.grants[networkOf(p.remote().Addr())]
+	if g == nil || !slices.Contains(g.pieces, u.index) || g.left < int64(u.length) {
+		return false
+	}
+	g.left -= int64(u.length)
+	return true
+}

@@ -271,6 +271,9 @@ func (t *Torrent) AddPeers(addrs []string) {
 // weir.ErrClosed, or weir.ErrInvalid for a range outside of the torrent.
 func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for {
+		if ctx.Err() != nil { // swarms may come and go for longer than that
+			return ctx.Err()
+		}
 		info, err := t.WaitInfo(ctx)
 		if err != nil {
 			return err
@@ -291,11 +294,24 @@ func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
 		} else if err != nil {
 			return err
 		}
-		if ok, err := sw.readHeld(info, p, r); ok || err != nil {
-			return err
-		}
-		if err := sw.wait(ctx, info, r); err != nil && !errors.Is(err, errCooled) && !errors.Is(err, errUnlearned) {
+		if ok, err := sw.read(ctx, info, p, r); ok || err != nil {
 			return err
 		}
 	}
+}
+
+// read reads what is held, or waits until it may be. The swarm stays warm meanwhile,
+// however long the Store takes.
+func (s *swarm) read(ctx context.Context, info *weir.TorrentInfo, p []byte, r weir.Range) (bool, error) {
+	if !s.use(1) {
+		return false, nil
+	}
+	defer s.use(-1)
+	if ok, err := s.readHeld(info, p, r); ok || err != nil {
+		return ok, err
+	}
+	if err := s.wait(ctx, info, r); err != nil && !errors.Is(err, errCooled) && !errors.Is(err, errUnlearned) {
+		return false, err
+	}
+	return false, nil
 }

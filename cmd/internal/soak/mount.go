@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -51,6 +52,8 @@ type process struct {
 	expected bool   // that it ends
 	metrics  string // address, "" until it is known
 	last     string // line of its log
+
+	cacheless atomic.Bool // its cache folder was removed
 }
 
 // Start starts weir and returns when it has mounted.
@@ -102,7 +105,7 @@ func (m *Mount) start(ctx context.Context) error {
 		p.mu.Lock()
 		expected, last := p.expected, p.last
 		p.mu.Unlock()
-		if !expected && !m.withoutCache() {
+		if !expected && !m.withoutCache(p) {
 			m.ledger.Fail("weir ended by itself: %v; it said at last: %s", p.err, last)
 		}
 	}()
@@ -178,7 +181,7 @@ func (m *Mount) End(sig syscall.Signal) {
 	select {
 	case <-p.ended:
 		<-p.read
-		if sig != syscall.SIGKILL && p.err != nil && !m.withoutCache() {
+		if sig != syscall.SIGKILL && p.err != nil && !m.withoutCache(p) {
 			p.mu.Lock()
 			m.ledger.Fail("weir ended after %v: %v; it said at last: %s", sig, p.err, p.last)
 			p.mu.Unlock()
@@ -242,10 +245,10 @@ func (m *Mount) lost(behind, start int) bool {
 	return false
 }
 
-// withoutCache says whether weir may end by itself, because its cache folder was just
+// withoutCache says whether weir may end by itself, because its cache folder was
 // removed, and counts it then: badger ends the process when it is making files there.
-func (m *Mount) withoutCache() bool {
-	if !m.ledger.InForce(0, CacheGone) {
+func (m *Mount) withoutCache(p *process) bool {
+	if !p.cacheless.Load() {
 		return false
 	}
 	m.ledger.Seen("weir ended without its cache folder")

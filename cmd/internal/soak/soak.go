@@ -153,6 +153,7 @@ func (s *soaking) progress(ctx context.Context) {
 // settle takes the swarm away and waits until weir has let go of it.
 func (s *soaking) settle(ctx context.Context) {
 	_ = s.swarm.Close() // closing it again does nothing
+	p, _ := s.mount.Process()
 	for end := time.Now().Add(patience); ; {
 		one, err := s.samples.take()
 		if err == nil {
@@ -160,6 +161,11 @@ func (s *soaking) settle(ctx context.Context) {
 			if s.calm() {
 				return
 			}
+		}
+		select {
+		case <-p.ended:
+			return
+		default:
 		}
 		if time.Now().After(end) || !pause(ctx, 200*time.Millisecond) {
 			return

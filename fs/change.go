@@ -53,7 +53,7 @@ func (f *FS) create(parent fuse.NodeID, name string, by Opener, resp *fuse.Creat
 	if _, err := f.pathIn(in, name); err != nil {
 		return err
 	}
-	if _, ok := draftName(name); !ok {
+	if _, ok := weir.SourceFile(name); !ok {
 		return syscall.EROFS
 	}
 	d, err := f.root.makeDraft(in, name, time.Now())
@@ -99,7 +99,7 @@ func (f *FS) flush(ctx context.Context, id fuse.HandleID) error {
 	if !ok {
 		dir, name = h.draft.placed()
 	}
-	if complete, _ := draftName(name); !complete || !h.draft.hasWritten() {
+	if complete, _ := weir.SourceFile(name); !complete || !h.draft.hasWritten() {
 		return nil
 	}
 	if ctx == noWait {
@@ -245,7 +245,7 @@ func (f *FS) rename(ctx context.Context, parent fuse.NodeID, name string, newPar
 // renameDraft gives a draft its name, and takes it from one that has it. If that is one that says what to add, and
 // nobody has the draft open any more, it is handed over.
 func (f *FS) renameDraft(ctx context.Context, d *draft, to *folder, name string) error {
-	complete, ok := draftName(name)
+	complete, ok := weir.SourceFile(name)
 	if !ok {
 		return syscall.EROFS
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"bazil.org/fuse"
+
+	"github.com/weirfs/weir"
 )
 
 // Bounds of what is copied in, bytes. The metainfo of a million files has about
@@ -21,25 +23,6 @@ const (
 
 // draftIdle is how long a file that nobody has open may stay.
 const draftIdle = time.Minute
-
-// draftExts are the names of files that say what to add.
-var draftExts = []string{".torrent", ".magnet", ".txt", ".url", ".desktop"}
-
-// draftName reports whether a file of this name may be made, and whether it is
-// complete: many programs write to a name such as x.torrent.part or
-// .x.torrent.aB3dE first, and rename that.
-func draftName(name string) (complete, ok bool) {
-	name = strings.ToLower(name)
-	for _, ext := range draftExts {
-		if len(name) > len(ext) && strings.HasSuffix(name, ext) && name[0] != '.' {
-			return true, true
-		}
-		if strings.Contains(name, ext+".") {
-			ok = true
-		}
-	}
-	return false, ok
-}
 
 // draft is a file that is being copied into the mount. It is in memory, and gone
 // soon after what it says was added.
@@ -294,7 +277,7 @@ func (f *FS) closeDraft(d *draft) {
 		return
 	}
 	_, name, ok := f.root.placeOf(d)
-	complete, _ := draftName(name)
+	complete, _ := weir.SourceFile(name)
 	switch {
 	case !ok, complete && d.hasWritten():
 		f.dropDraft(d)
@@ -345,7 +328,7 @@ func (f *FS) forgetDrafts(now time.Time) (next time.Duration) {
 		if named && !taken {
 			dir, name, _ := f.root.placeOf(d)
 			f.log.Warn("a file that was copied into the mount is dropped: nobody gave it its name", "folder", dir, "file", name,
-				"want", fmt.Sprintf("a name with %s at its end", strings.Join(draftExts, ", ")))
+				"want", fmt.Sprintf("a name with %s at its end", strings.Join(weir.SourceExts(), ", ")))
 		}
 		f.dropDraft(d)
 	}

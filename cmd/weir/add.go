@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ func newAdd() *cobra.Command {
 prints where they are. They are there at once, and after a restart too, unless
 the mount is --ephemeral. What a SOURCE is: weir mount --help.
 
-Copying a .torrent, or a text with magnets, into the mount does the same:
+Copying such a file into the mount does the same:
   cp debian.torrent ~/t/
 
 ` + exitCodes,
@@ -43,19 +42,19 @@ Copying a .torrent, or a text with magnets, into the mount does the same:
 			defer l.Close()
 			var all []api.Added
 			var errs []error
-			for _, arg := range args[1:] {
-				added, err := addOne(cmd.Context(), l, arg, path.Join(l.Path, into))
-				if err != nil {
-					errs = append(errs, fmt.Errorf("add %.200s: %w", arg, err))
-					continue
-				}
+			shown := func(added api.Added) {
 				all = append(all, added)
 				if asJSON {
-					continue
+					return
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), weir.Printable(l.full(added.Path)))
 				if added.Known {
 					fmt.Fprintf(cmd.ErrOrStderr(), "weir: %s was there before\n", weir.Printable(l.full(added.Path)))
+				}
+			}
+			for _, arg := range args[1:] {
+				if err := addSource(cmd.Context(), l, arg, path.Join(l.Path, into), shown); err != nil {
+					errs = append(errs, fmt.Errorf("add %.200s: %w", arg, err))
 				}
 			}
 			if asJSON {
@@ -69,28 +68,34 @@ Copying a .torrent, or a text with magnets, into the mount does the same:
 	return cmd
 }
 
-// addOne adds what one argument names. A file is read here: the mount may serve
-// from another working folder.
-func addOne(ctx context.Context, l *live, arg, into string) (api.Added, error) {
-	info, err := os.Stat(arg)
+// addSource adds what one argument names, and calls shown with each torrent. A file
+// is read here: the mount may serve from another working folder.
+func addSource(ctx context.Context, l *live, arg, into string, shown func(api.Added)) error {
+	one := func(added api.Added, err error) error {
+		if err == nil {
+			shown(added)
+		}
+		return err
+	}
+	content, err := source.ReadFile(arg, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrInvalid), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
 		if !maySource(arg) {
-			return api.Added{}, fmt.Errorf("no such file, and neither a magnet, a URL nor an info hash: check the path: %w", weir.ErrNotFound)
+			return fmt.Errorf("no such file, and neither a magnet, a URL nor an info hash: check the path: %w", weir.ErrNotFound)
 		}
-		return l.Add(ctx, arg, into)
+		return one(l.Add(ctx, arg, into))
 	case err != nil:
-		return api.Added{}, err
-	case !info.Mode().IsRegular():
-		return api.Added{}, fmt.Errorf("%s is not a file: name the .torrent itself: %w", arg, weir.ErrInvalid)
-	case info.Size() > source.MaxMetainfoBytes:
-		return api.Added{}, fmt.Errorf("%s has %d bytes, more than any .torrent: %w", arg, info.Size(), weir.ErrInvalid)
+		return err
 	}
-	content, err := os.ReadFile(arg)
-	if err != nil {
-		return api.Added{}, err
+	lines, ok := source.Lines(content)
+	if !ok || len(lines) < 2 {
+		return one(l.AddFile(ctx, content, into))
 	}
-	return l.AddFile(ctx, content, into)
+	var errs []error
+	for _, line := range lines {
+		errs = append(errs, one(l.AddFile(ctx, []byte(line), into)))
+	}
+	return errors.Join(errs...)
 }
 
 // maySource reports whether an argument that names no file may be a source all the

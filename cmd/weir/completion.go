@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weirfs/weir"
 )
 
 // shells are those that completion writes scripts for.
@@ -41,7 +43,11 @@ func completeMount(_ *cobra.Command, args []string, _ string) ([]string, cobra.S
 	if len(args) == 0 {
 		return nil, cobra.ShellCompDirectiveFilterDirs
 	}
-	return []string{"torrent"}, cobra.ShellCompDirectiveFilterFileExt
+	exts := weir.SourceExts()
+	for i := range exts {
+		exts[i] = strings.TrimPrefix(exts[i], ".")
+	}
+	return exts, cobra.ShellCompDirectiveFilterFileExt
 }
 
 // completeMountpoint completes the folder of one of weir's mounts.

@@ -33,6 +33,8 @@ A SOURCE is one of
   its http(s) address       https://example.org/debian.torrent
   a magnet                  'magnet:?xt=urn:btih:…'   (quoted, because of the &)
   an info hash              40 hexadecimal digits; its peers come from the DHT or --peer
+  a text file               with any number of magnets, info hashes and addresses, one a line
+  a shortcut                to a magnet or an address: .url, .desktop
 
 Sources are all looked at at the same time. One that can't be read, or that is
 not safe to mount, ends the command: a file or a magnet before anything is
@@ -113,7 +115,7 @@ func newMount() *cobra.Command {
 	f.Var((*minFree)(&o.MinFree), "min-free", "leave `SPACE` of the cache's disk free, a share such as 5% or a size such as 20GiB; 0 is none (default 5%)")
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget what is added at the end")
 	f.BoolVar(&o.ByHash, "by-hash", false, "let programs open any torrent as DIR/by-hash/INFOHASH")
-	f.StringArrayVar(&o.Watch, "watch", nil, "add the .torrent and .magnet files in `FOLDER`, also those that come later; may be repeated")
+	f.StringArrayVar(&o.Watch, "watch", nil, "add the .torrent and .magnet files and the shortcuts (.url, .desktop) in `FOLDER`, also those that come later; may be repeated")
 	o.ReadTimeout = time.Minute
 	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "a read that the swarm has not answered after this `TIME`, such as 30s or 5m, fails with ETIMEDOUT")
 	f.StringArrayVar(&o.Peers, "peer", nil, "ask the peer at `HOST:PORT` too, for every source; may be repeated")

@@ -88,7 +88,7 @@ func checkLibtorrent(t *testing.T, kind string, files map[string]int) {
 	if err := json.Unmarshal(out, &want); err != nil {
 		t.Fatal(err)
 	}
-	spec, err := source.Load(t.Context(), torrent)
+	spec, err := source.Loader{}.Load(t.Context(), torrent)
 	if err != nil {
 		t.Fatal(err)
 	}

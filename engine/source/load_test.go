@@ -64,7 +64,7 @@ func TestLoadFile(t *testing.T) {
 		plain:                              hexHash,
 		"MAGNET:" + plain[len("magnet:"):]: hexHash,
 	} {
-		spec, err := source.Load(t.Context(), arg)
+		spec, err := source.Loader{}.Load(t.Context(), arg)
 		if err != nil {
 			t.Errorf("Load(%q): %v", arg, err)
 			continue
@@ -97,7 +97,7 @@ func TestLoadFile(t *testing.T) {
 		{"https://a b/", weir.ErrInvalid, "is not a URL"},
 		{"http://a.example/" + strings.Repeat("x", 5000), weir.ErrInvalid, "limit 4096"},
 	} {
-		spec, err := source.Load(t.Context(), c.arg)
+		spec, err := source.Loader{}.Load(t.Context(), c.arg)
 		if err == nil {
 			t.Errorf("Load(%q) took it: %+v", c.arg, spec)
 			continue
@@ -109,7 +109,7 @@ func TestLoadFile(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := source.Load(ctx, "ok.torrent"); !errors.Is(err, context.Canceled) {
+	if _, err := (source.Loader{}).Load(ctx, "ok.torrent"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: error %v", err)
 	}
 }
@@ -190,7 +190,7 @@ func TestLoadURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/ok.torrent", "/redirect/5", "/zipped"} {
-		spec, err := source.Load(t.Context(), server.URL+path)
+		spec, err := source.Loader{}.Load(t.Context(), server.URL+path)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue
@@ -214,7 +214,7 @@ func TestLoadURL(t *testing.T) {
 		{"/bomb", weir.ErrInvalid, "more than 67108864 bytes"},
 		{"/cut", nil, "unexpected EOF"},
 	} {
-		spec, err := source.Load(t.Context(), server.URL+c.path)
+		spec, err := source.Loader{}.Load(t.Context(), server.URL+c.path)
 		if err == nil {
 			t.Errorf("%s was taken: %+v", c.path, spec)
 			continue
@@ -227,7 +227,7 @@ func TestLoadURL(t *testing.T) {
 		}
 	}
 	t.Run("PasswordNotShown", func(t *testing.T) {
-		_, err := source.Load(t.Context(), strings.Replace(server.URL, "://", "://user:secret@", 1)+"/missing")
+		_, err := source.Loader{}.Load(t.Context(), strings.Replace(server.URL, "://", "://user:secret@", 1)+"/missing")
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("error %v", err)
 		}
@@ -235,7 +235,7 @@ func TestLoadURL(t *testing.T) {
 	t.Run("NobodyThere", func(t *testing.T) {
 		server := httptest.NewServer(http.NotFoundHandler())
 		server.Close()
-		if _, err := source.Load(t.Context(), server.URL+"/x"); !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err := (source.Loader{}).Load(t.Context(), server.URL+"/x"); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("error %v, want connection refused", err)
 		}
 	})
@@ -257,7 +257,7 @@ func TestLoadURLOfMagnet(t *testing.T) {
 		_, _ = w.Write([]byte(magnet + strings.Repeat("x", source.MaxMagnetBytes)))
 	})
 	for _, path := range []string{"/redirect", "/far", "/text"} {
-		spec, err := source.Load(t.Context(), server.URL+path)
+		spec, err := source.Loader{}.Load(t.Context(), server.URL+path)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue
@@ -266,7 +266,7 @@ func TestLoadURLOfMagnet(t *testing.T) {
 			t.Errorf("%s: %+v", path, spec)
 		}
 	}
-	if _, err := source.Load(t.Context(), server.URL+"/long"); !errors.Is(err, weir.ErrInvalid) {
+	if _, err := (source.Loader{}).Load(t.Context(), server.URL+"/long"); !errors.Is(err, weir.ErrInvalid) {
 		t.Errorf("a long text: %v", err)
 	}
 }
@@ -340,7 +340,7 @@ func TestLoadCompressed(t *testing.T) {
 				_, _ = w.Write(c.body)
 			}))
 			defer server.Close()
-			spec, err := source.Load(t.Context(), server.URL)
+			spec, err := source.Loader{}.Load(t.Context(), server.URL)
 			switch {
 			case c.says == "" && (err != nil || spec.InfoHash != want.InfoHash):
 				t.Errorf("%+v, %v", spec, err)
@@ -358,7 +358,7 @@ func TestLoadMagnetFetchesNothing(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 	defer server.Close()
 	at := url.QueryEscape(server.URL + "/x.torrent")
-	spec, err := source.Load(t.Context(), plain+"&xs="+at+"&as="+at+"&xs.1="+at+"&tr="+at+"&ws="+at+"&mt="+at)
+	spec, err := source.Loader{}.Load(t.Context(), plain+"&xs="+at+"&as="+at+"&xs.1="+at+"&tr="+at+"&ws="+at+"&mt="+at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func TestLoadURLContextCanceled(t *testing.T) {
 	defer cancel()
 	done := make(chan error)
 	go func() {
-		_, err := source.Load(ctx, server.URL)
+		_, err := source.Loader{}.Load(ctx, server.URL)
 		done <- err
 	}()
 	<-asked

@@ -109,7 +109,7 @@ func TestLoadMemory(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	spec, err := source.Load(t.Context(), path)
+	spec, err := source.Loader{}.Load(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,6 @@
 // Package source turns what the user names — a .torrent file, an http(s) URL of
-// one, a magnet or a bare info hash — into a validated Spec, and validates
+// one, a magnet, a bare info hash, or a text or shortcut with some of these — into
+// validated Specs, and validates
 // metadata that peers sent. Everything that comes from outside is judged here,
 // once: whoever holds a weir.TorrentInfo from this package may index, add and
 // multiply with it.
@@ -11,6 +12,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -99,47 +101,66 @@ type Loader struct {
 	AllowPrivate bool // all may lead anywhere
 }
 
-// Load is Loader.Load for what the user typed.
-func Load(ctx context.Context, arg string) (*Spec, error) { return Loader{}.Load(ctx, arg) }
-
-// Load reads what arg names: a magnet, an http(s) URL of a .torrent, the path of
-// a .torrent file, or an info hash of 40 hexadecimal digits, 32 base32 characters
-// or, for a v2 torrent, 64 hexadecimal digits. A file whose name looks like an info hash wins over the hash. Only
-// a URL makes traffic; ctx ends it. Errors say what to do next and wrap
-// weir.ErrInvalid, weir.ErrHostile or weir.ErrNotFound where these fit.
+// Load reads what arg names: an http(s) URL of a .torrent, or what Read takes, if that
+// is one torrent. Only a URL makes traffic; ctx ends it. Errors say what to do next
+// and wrap weir.ErrInvalid, weir.ErrHostile or weir.ErrNotFound where these fit.
 func (l Loader) Load(ctx context.Context, arg string) (*Spec, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if isURL(arg) {
+		return l.get(ctx, arg)
+	}
+	c, err := Read(arg)
+	if err != nil {
+		return nil, err
+	}
+	return l.One(ctx, c)
+}
+
+// get is Load for a URL.
+func (l Loader) get(ctx context.Context, url string) (spec *Spec, err error) {
+	b, err := l.fetch(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if text := bytes.TrimSpace(plainText(b[:min(len(b), MaxMagnetBytes+1)])); hasScheme(string(text), "magnet") {
+		spec, err = ParseMagnet(string(text))
+	} else {
+		spec, err = ParseTorrent(b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", redact(url), err)
+	}
+	return spec, nil
+}
+
+// Read reads what arg names on this machine: a magnet, the path of a file, which is
+// read as ParseFile does, or an info hash. A file whose name looks like an info hash
+// wins over the hash. It makes no traffic, and its errors are like Load's.
+func Read(arg string) (*Contents, error) {
 	switch {
 	case arg == "":
 		return nil, fmt.Errorf("no torrent named: give a .torrent file, a URL, a magnet or an info hash: %w", weir.ErrInvalid)
 	case hasScheme(arg, "magnet"):
-		return ParseMagnet(arg)
-	case hasScheme(arg, "http"), hasScheme(arg, "https"):
-		b, err := l.fetch(ctx, arg)
-		if err != nil {
-			return nil, err
-		}
-		var spec *Spec
-		if text := strings.TrimSpace(string(b[:min(len(b), MaxMagnetBytes+1)])); hasScheme(text, "magnet") {
-			spec, err = ParseMagnet(text)
-		} else {
-			spec, err = ParseTorrent(b)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", redact(arg), err)
-		}
-		return spec, nil
+		spec, err := ParseMagnet(arg)
+		return &Contents{Specs: []*Spec{spec}}, err
 	}
-	spec, err := loadFile(arg)
+	b, err := ReadFile(arg, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if spec, hashErr := parseBare(arg); hashErr == nil {
-			return spec, nil
+			return &Contents{Specs: []*Spec{spec}}, nil
 		}
 		return nil, fmt.Errorf("%s: no such file, and neither a URL, a magnet nor an info hash: check the path: %w", quote(arg), weir.ErrNotFound)
 	}
-	return spec, err
+	if err != nil {
+		return nil, err
+	}
+	c, err := ParseFile(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", arg, err)
+	}
+	return c, nil
 }
 
 // parseBare reads an info hash that stands for itself.
@@ -170,20 +191,6 @@ func parseHash(s string) (weir.InfoHash, error) {
 		return ih, fmt.Errorf("info hash of zeros only: %w", weir.ErrInvalid)
 	}
 	return ih, err
-}
-
-// loadFile reads and parses a .torrent file. The error wraps fs.ErrNotExist when
-// there is none.
-func loadFile(path string) (*Spec, error) {
-	b, err := ReadFile(path, 0)
-	if err != nil {
-		return nil, err
-	}
-	spec, err := ParseTorrent(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return spec, nil
 }
 
 // hasScheme reports whether s begins with scheme and a colon, in any case.

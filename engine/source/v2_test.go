@@ -208,13 +208,13 @@ func TestLoadV2Hash(t *testing.T) {
 	t.Chdir(t.TempDir())
 	text := hex.EncodeToString(sumV2[:])
 	for _, arg := range []string{text, strings.ToUpper(text)} {
-		spec, err := source.Load(t.Context(), arg)
+		spec, err := source.Loader{}.Load(t.Context(), arg)
 		if err != nil || spec.InfoHash != source.Truncate(sumV2) || spec.InfoHashV2 != sumV2 {
 			t.Errorf("%s: %+v, %v", arg, spec, err)
 		}
 	}
 	for _, arg := range []string{strings.Repeat("0", 64), strings.Repeat("g", 64), text[1:]} {
-		if _, err := source.Load(t.Context(), arg); !errors.Is(err, weir.ErrNotFound) {
+		if _, err := (source.Loader{}).Load(t.Context(), arg); !errors.Is(err, weir.ErrNotFound) {
 			t.Errorf("%s: error %v", arg, err)
 		}
 	}

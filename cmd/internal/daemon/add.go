@@ -14,7 +14,7 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// Add implements control.Mount: arg is what source.Load takes, but no path of a
+// Add implements control.Mount: arg is what a source.Loader takes, but no path of a
 // file, which would be that of another process.
 func (d *Daemon) Add(ctx context.Context, arg, into string) (api.Added, error) {
 	into, err := cleanFolder(into)
@@ -34,29 +34,15 @@ func (d *Daemon) AddFile(ctx context.Context, content []byte, into string) (api.
 	if err != nil {
 		return api.Added{}, err
 	}
-	spec, err := source.ParseTorrent(content)
+	named, err := source.ParseFile(content)
 	if err != nil {
-		spec, err = d.oneOfText(ctx, content, err)
+		return api.Added{}, err
 	}
+	spec, err := d.found().One(ctx, named)
 	if err != nil {
 		return api.Added{}, err
 	}
 	return d.addSpec(ctx, spec, into)
-}
-
-// oneOfText reads what is no .torrent, as notTorrent says, as a text or a shortcut
-// that names one.
-func (d *Daemon) oneOfText(ctx context.Context, content []byte, notTorrent error) (*source.Spec, error) {
-	specs, urls, err := readDropped(content)
-	switch {
-	case err != nil:
-		return nil, notTorrent
-	case len(specs)+len(urls) > 1:
-		return nil, fmt.Errorf("the text names %d torrents: add them one by one, or copy it into the mount: %w", len(specs)+len(urls), weir.ErrInvalid)
-	case len(urls) == 1:
-		return d.found().Load(ctx, urls[0])
-	}
-	return specs[0], nil
 }
 
 // addSpec shows a torrent in a folder, which is made if need be, and returns when

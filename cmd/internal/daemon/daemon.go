@@ -36,7 +36,7 @@ const maxWarm = 32
 // Options say what to mount, where and how. Mountpoint and CacheDir are required.
 type Options struct {
 	Mountpoint    string
-	Sources       []string // as source.Load takes them
+	Sources       []string // as a source.Loader takes them, and files that name several
 	ListedAs      string   // the mount's source in lists of mounts; "": weir
 	CacheDir      string
 	CacheBytes    int64             // bound of the cache; 0: the cache's default

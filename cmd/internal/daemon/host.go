@@ -17,12 +17,12 @@ var _ fs.Host = host{}
 
 // AddFile implements fs.Host.
 func (h host) AddFile(ctx context.Context, dir, name string, content []byte) error {
-	specs, urls, err := readDropped(content)
+	named, err := readDropped(content)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	var errs []error
-	for _, spec := range specs {
+	for _, spec := range named.Specs {
 		e, known, err := h.show(ctx, spec, dir, true)
 		switch {
 		case err != nil:
@@ -33,7 +33,7 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 		}
 		h.aside("keep a torrent in the catalogue", func() error { return h.record(spec.InfoHash) })
 	}
-	for _, url := range urls {
+	for _, url := range named.URLs {
 		// Not while a program waits in close(2).
 		h.aside("add the torrent at a URL", func() error {
 			spec, err := h.found().Load(h.ctx, url)

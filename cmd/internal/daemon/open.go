@@ -32,15 +32,16 @@ func (d *Daemon) Open(ctx context.Context) error {
 	}
 	fetching, stopFetching := context.WithCancel(ctx)
 	local, remote := split(d.opt.Sources)
-	fetched := make(chan loaded, 1)
+	fetched := make(chan loaded, 2)
 	var fetchers sync.WaitGroup
 	defer fetchers.Wait()
 	defer stopFetching()
 	fetchers.Go(func() { fetched <- load(fetching, d.typed(), remote) })
-	here := load(ctx, d.typed(), local)
+	here, found := read(local)
 	if here.err != nil {
 		return here.err
 	}
+	fetchers.Go(func() { fetched <- load(fetching, d.found(), found) })
 
 	// The cache opens while the engine listens and looks for the first peers.
 	var opening errgroup.Group
@@ -74,11 +75,16 @@ func (d *Daemon) Open(ctx context.Context) error {
 	if err := d.watch(); err != nil {
 		return err
 	}
-	there := <-fetched
-	if there.err != nil {
-		return there.err
+	for range cap(fetched) {
+		there := <-fetched
+		if there.err != nil {
+			return there.err
+		}
+		if err := d.showSources(ctx, there.specs); err != nil {
+			return err
+		}
 	}
-	return d.showSources(ctx, there.specs)
+	return nil
 }
 
 // openCache opens the cache and hands it to those who wait for it.
@@ -120,7 +126,7 @@ func (d *Daemon) openEngine(peers []string) error {
 // join begins to look for the peers of a few torrents while the catalogue is read
 // and the mount is made.
 func (d *Daemon) join(specs []*source.Spec) error {
-	if len(d.opt.Sources) > maxWarm {
+	if max(len(d.opt.Sources), len(specs)) > maxWarm {
 		return nil
 	}
 	for _, spec := range specs {
@@ -138,10 +144,11 @@ func (d *Daemon) join(specs []*source.Spec) error {
 // showSources shows torrents of the command line. One that is named twice, or was
 // in the catalogue, is shown once.
 func (d *Daemon) showSources(ctx context.Context, specs []*source.Spec) error {
+	warm := max(len(d.opt.Sources), len(specs)) <= maxWarm // a file may name many
 	var changed []*entry
 	named := map[*entry]bool{}
 	for _, spec := range specs {
-		e, _, err := d.show(ctx, spec, "", len(d.opt.Sources) <= maxWarm)
+		e, _, err := d.show(ctx, spec, "", warm)
 		if err != nil {
 			return err
 		}

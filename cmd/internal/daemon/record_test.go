@@ -1,13 +1,11 @@
 package daemon
 
 import (
-	"encoding/binary"
 	"errors"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf16"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
@@ -103,78 +101,6 @@ func FuzzParseRecord(f *testing.F) {
 	})
 }
 
-// TestReadDropped has the texts and shortcuts that programs write.
-func TestReadDropped(t *testing.T) {
-	const m, url = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&dn=a", "http://a.example/x.torrent"
-	wide := func(order binary.AppendByteOrder, text string) string {
-		var b []byte
-		for _, u := range utf16.Encode([]rune(text)) {
-			b = order.AppendUint16(b, u)
-		}
-		return string(b)
-	}
-	for name, c := range map[string]struct {
-		content       string
-		magnets, urls int // -1: refused
-	}{
-		"Plain":          {m + "\n", 1, 0},
-		"Mark":           {"\ufeff" + m + "\r\n", 1, 0},
-		"MarkOnly":       {"\ufeff", -1, 0},
-		"UTF16":          {wide(binary.LittleEndian, "\ufeff"+m+"\r\n"+url+"\r\n"), 1, 1},
-		"UTF16Big":       {wide(binary.BigEndian, "\ufeff"+m+"\r\n"), 1, 0},
-		"UTF16NoMark":    {wide(binary.LittleEndian, m+"\r\n"), 1, 0},
-		"UTF16BigNoMark": {wide(binary.BigEndian, m), 1, 0},
-		"UTF16Odd":       {wide(binary.LittleEndian, "\ufeff"+m+"\r\n") + "x", 1, 0},
-		"Shortcut":       {"[InternetShortcut]\r\nURL=" + m + "\r\n", 1, 0},
-		"ShortcutURL":    {"[InternetShortcut]\r\nIDList=\r\nURL=" + url + "\r\nIconIndex=0\r\n", 0, 1},
-		"ShortcutMark":   {"\ufeff[InternetShortcut]\nURL=" + m, 1, 0},
-		"ShortcutUTF16":  {wide(binary.LittleEndian, "\ufeff[InternetShortcut]\r\nURL="+m+"\r\n"), 1, 0},
-		"AnyCase":        {"; made by hand\n\n[ internetshortcut ]\n url = " + m + "\n", 1, 0},
-		"Desktop":        {"[Desktop Entry]\nType=Link\nName=magnet\nURL=" + m + "\n", 1, 0},
-		"DesktopKDE":     {"# x\n[Desktop Entry]\nEncoding=UTF-8\nURL[$e]=" + m + "\n", 1, 0},
-		"OtherSections": {"[{000214A0-0000-0000-C000-000000000046}]\nProp3=19,11\nURL=" + url + "\n[InternetShortcut]\nURL=" + m +
-			"\n[InternetShortcut.A]\nURL=" + url + "\n", 1, 0},
-		"NoURL":        {"[InternetShortcut]\nIconIndex=0\n", -1, 0},
-		"OnlyOther":    {"[Other]\nURL=" + m + "\n", -1, 0},
-		"OtherAddress": {"[InternetShortcut]\nURL=https:\n[Desktop Entry]\nURL=file:///etc/passwd\n", -1, 0},
-		"TextThenINI":  {m + "\n[InternetShortcut]\nURL=" + m + "\n", -1, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			specs, urls, err := readDropped([]byte(c.content))
-			switch {
-			case c.magnets < 0 && err == nil:
-				t.Errorf("taken: %d magnets, %q", len(specs), urls)
-			case c.magnets >= 0 && (err != nil || len(specs) != c.magnets || len(urls) != c.urls):
-				t.Errorf("%d magnets, %q, %v", len(specs), urls, err)
-			}
-			for _, s := range specs {
-				if s.InfoHash.String() != "0123456789abcdef0123456789abcdef01234567" || s.Name != "a" {
-					t.Errorf("%+v", s)
-				}
-			}
-		})
-	}
-}
-
-func FuzzReadDropped(f *testing.F) {
-	f.Add([]byte("# x\nmagnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567\n\nhttp://a.example/x.torrent\n"))
-	f.Add([]byte("d4:infod6:lengthi4e4:name4:good12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee"))
-	f.Add([]byte("0123456789abcdef0123456789abcdef01234567"))
-	f.Add([]byte("[InternetShortcut]\r\nURL=http://a.example\r\n"))
-	f.Add([]byte("\xff\xfe[\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		specs, urls, err := readDropped(b)
-		if err == nil && len(specs)+len(urls) == 0 {
-			t.Fatal("nothing, and no error")
-		}
-		for _, s := range specs {
-			if s.InfoHash.IsZero() {
-				t.Fatal("a torrent without an info hash")
-			}
-		}
-	})
-}
-
 // TestRefusedShowsNothing: what is in a file that is refused doesn't get into logs.
 func TestRefusedShowsNothing(t *testing.T) {
 	const secret = "$y$j9T$SeCrEt"
@@ -189,7 +115,7 @@ func TestRefusedShowsNothing(t *testing.T) {
 		"\"" + secret + "\\\"\n",
 		"d4:infod6:lengthi4e4:name16:../" + secret + "12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee",
 	} {
-		_, _, err := readDropped([]byte(content))
+		_, err := readDropped([]byte(content))
 		if err == nil || strings.Contains(err.Error(), "SeCrEt") || strings.Contains(err.Error(), "j9T") {
 			t.Errorf("%q: %v", content, err)
 		}

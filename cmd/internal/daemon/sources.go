@@ -77,7 +77,25 @@ type loaded struct {
 	err   error // of all sources that could not be loaded
 }
 
-// load reads all sources at once.
+// read reads all sources on this machine, at once, and returns the URLs in them.
+func read(args []string) (here loaded, urls []string) {
+	named, errs := make([]*source.Contents, len(args)), make([]error, len(args))
+	var reading sync.WaitGroup
+	for i, arg := range args {
+		reading.Go(func() { named[i], errs[i] = source.Read(arg) })
+	}
+	reading.Wait()
+	if here.err = errors.Join(errs...); here.err != nil {
+		return here, nil
+	}
+	for _, c := range named {
+		here.specs = append(here.specs, c.Specs...)
+		urls = append(urls, c.URLs...)
+	}
+	return here, urls
+}
+
+// load fetches all sources at URLs, at once.
 func load(ctx context.Context, l source.Loader, args []string) loaded {
 	specs, errs := make([]*source.Spec, len(args)), make([]error, len(args))
 	var loading sync.WaitGroup
@@ -106,13 +124,12 @@ func loadNamed(ctx context.Context, l source.Loader, arg string) (*source.Spec, 
 	arg = strings.TrimSpace(arg)
 	scheme, _, ok := strings.Cut(arg, ":")
 	switch scheme = strings.ToLower(scheme); {
-	case ok && (scheme == "magnet" || scheme == "http" || scheme == "https"):
+	case ok && (scheme == "magnet" || scheme == "http" || scheme == "https"): // its errors say more
 		return l.Load(ctx, arg)
-	case len(arg) == 2*len(source.Spec{}.InfoHashV2):
-		return source.ParseMagnet("magnet:?xt=urn:btmh:1220" + arg)
 	}
-	if _, err := weir.ParseInfoHash(arg); err != nil {
+	spec, err := source.ParseName(arg)
+	if err != nil {
 		return nil, fmt.Errorf("%.80q is neither a magnet, a URL nor an info hash; send a .torrent file as the body of the request: %w", arg, weir.ErrInvalid)
 	}
-	return source.ParseMagnet("magnet:?xt=urn:btih:" + arg)
+	return spec, nil
 }

@@ -36,8 +36,8 @@ type watchedFile struct {
 	since time.Time // of the last change
 }
 
-// watch adds the .torrent and .magnet files of the watched folders, those that are
-// there and those that come. One that is removed changes nothing.
+// watch adds the .torrent and .magnet files and the shortcuts of the watched folders,
+// those that are there and those that come. One that is removed changes nothing.
 func (d *Daemon) watch() error {
 	if len(d.opt.Watch) == 0 {
 		return nil
@@ -71,11 +71,11 @@ func (d *Daemon) watch() error {
 }
 
 // watched reports whether a file of this name is added. Hidden ones are on their
-// way to another name.
+// way to another name, and texts mostly are something else in a folder of downloads.
 func watched(path string) bool {
 	name := filepath.Base(path)
-	ext := strings.ToLower(filepath.Ext(name))
-	return !strings.HasPrefix(name, ".") && (ext == ".torrent" || ext == ".magnet")
+	complete, _ := weir.SourceFile(name)
+	return complete && !strings.EqualFold(filepath.Ext(name), ".txt")
 }
 
 // followFolders adds files once nobody has written to them for a moment.
@@ -143,10 +143,13 @@ func (d *Daemon) addWatched(path string, last bool) bool {
 		return true // gone again
 	}
 	last = last || errors.Is(err, weir.ErrInvalid)
-	var specs []*source.Spec
-	var urls []string
+	var named *source.Contents
 	if err == nil {
-		specs, urls, err = readDropped(b)
+		named, err = readDropped(b)
+	}
+	if errors.Is(err, source.ErrNoAddress) { // a folder of downloads has launchers of programs too
+		d.log.Debug("a shortcut of a watched folder leads nowhere", "file", path)
+		return last
 	}
 	if err != nil {
 		if last {
@@ -156,7 +159,7 @@ func (d *Daemon) addWatched(path string, last bool) bool {
 		}
 		return last
 	}
-	for _, url := range urls {
+	for _, url := range named.URLs {
 		d.aside("add the torrent at a URL of a watched folder", func() error {
 			spec, err := d.found().Load(d.ctx, url)
 			if err == nil {
@@ -165,7 +168,7 @@ func (d *Daemon) addWatched(path string, last bool) bool {
 			return err
 		})
 	}
-	for _, spec := range specs {
+	for _, spec := range named.Specs {
 		switch added, err := d.addSpec(d.ctx, spec, ""); {
 		case err != nil && d.ctx.Err() == nil:
 			d.log.Error("a torrent of a watched folder is not added", "file", path, "err", err)

@@ -79,9 +79,19 @@ func TestWatchRefuses(t *testing.T) {
 			return false
 		})
 	}
+	must(os.WriteFile(filepath.Join(dir, "vi.desktop"), []byte("[Desktop Entry]\nType=Application\nExec=vi\n"), 0o600))
+	must(os.WriteFile(filepath.Join(dir, "readme.txt"), []byte("magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234569\n"), 0o600))
 	// What is right is added all the same.
 	must(os.WriteFile(filepath.Join(dir, "plain.torrent"), torrent, 0o600))
 	eventually(t, "the plain file is shown", func() bool { return d.Count() == 1 })
+	must(os.WriteFile(filepath.Join(dir, "a.url"), []byte("\ufeff[InternetShortcut]\r\nURL=magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567\r\n"), 0o600))
+	must(os.WriteFile(filepath.Join(dir, "b.DESKTOP"), []byte("[Desktop Entry]\nURL=magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234568\n"), 0o600))
+	eventually(t, "shortcuts are followed", func() bool { return d.Count() == 3 })
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "vi.desktop") && !strings.Contains(line, "level=DEBUG") || strings.Contains(line, "readme.txt") {
+			t.Errorf("the log tells of what is no torrent: %s", line)
+		}
+	}
 	if strings.Contains(log.String(), secret) {
 		t.Errorf("the log shows what was refused:\n%s", log)
 	}

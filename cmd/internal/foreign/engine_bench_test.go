@@ -44,7 +44,7 @@ func BenchmarkEngineAgainstClient(b *testing.B) {
 
 func measureEngine(b *testing.B, torrent string, peers []string, store *slab) foreign.Measured {
 	b.Helper()
-	spec, err := source.Load(b.Context(), torrent)
+	spec, err := source.Loader{}.Load(b.Context(), torrent)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestBothSwarms(t *testing.T) {
 	t.Cleanup(func() { _ = tracker.Close() })
 	source := foreign.LibtorrentMake(t, foreign.Making{Path: path, Announce: tracker.URL(), PieceBytes: 64 << 10, Version: foreign.Hybrid})
 	job := foreign.Job{Source: source, Dir: filepath.Dir(path), IP: foreign.NextIP()}
-	spec, err := torrent.Load(t.Context(), source)
+	spec, err := torrent.Loader{}.Load(t.Context(), source)
 	if err != nil || spec.InfoHashV2 == [32]byte{} || spec.Info.V2 {
 		t.Fatalf("not a hybrid torrent: %v", err)
 	}

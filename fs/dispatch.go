@@ -16,14 +16,15 @@ import (
 
 // loops is how many goroutines read requests at most. Each answers what needs no
 // waiting before it reads the next, so that a few keep all processors busy. One of
-// them always does; the others help it while files are read, and have their rest
-// when there is nothing to do for helpIdle. For the kernel gives requests to those
-// who wait in turn: if a program asks for one thing after another, as ls does, four
-// that take turns are each asleep when theirs comes, and the work takes twice as
-// long (docs/decisions/0040).
+// them always does; the others help it while reads follow reads, and rest when no
+// request has come for helpIdle, or no such read for streamIdle. For the kernel gives
+// requests to those who wait in turn: if a program asks for one thing after another,
+// as ls does, and cp with small files, four that take turns are each asleep when theirs
+// comes, and the work takes twice as long (docs/decisions/0040, 0080).
 const (
-	loops    = 4
-	helpIdle = time.Millisecond
+	loops      = 4
+	helpIdle   = time.Millisecond
+	streamIdle = 20 * time.Millisecond
 	// maxFailures is after how many errors that no kernel should give a loop ends, a
 	// second after the first.
 	maxFailures = 10
@@ -62,6 +63,7 @@ type loop struct {
 	receive func() (fuse.Request, error)
 	help    *help
 	list    []byte // listings are made here
+	reading bool   // the last request was to read a file
 
 	// The read that is being answered, for hit.
 	read     *fuse.ReadRequest
@@ -84,17 +86,24 @@ func (l *loop) run(helps bool, ended <-chan struct{}) error {
 	if helps && !l.help.rest(ended) {
 		return nil
 	}
-	var began time.Time
+	var began, streamed time.Time
 	failed := 0 // times one after another
 	for {
 		if helps {
 			began = time.Now()
+			if streamed.IsZero() {
+				streamed = began
+			}
 		}
 		req, err := l.receive()
-		idle := helps && time.Since(began) > helpIdle
+		idle := helps && (time.Since(began) > helpIdle || began.Sub(streamed) > streamIdle)
 		switch {
 		case err == nil:
 			failed = 0
+			if l.streams(req) {
+				streamed = began
+				l.help.call()
+			}
 			l.answer(req)
 		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNABORTED):
 			return nil // unmounted
@@ -112,10 +121,23 @@ func (l *loop) run(helps bool, ended <-chan struct{}) error {
 			case <-l.fs.base.Done():
 			}
 		}
-		if idle && !l.help.rest(ended) {
-			return nil
+		if idle {
+			if !l.help.rest(ended) {
+				return nil
+			}
+			streamed = time.Time{}
 		}
 	}
+}
+
+// streams reports whether req is a read that comes after a read: of a file that is
+// longer than a request, or one of several programs'. Small files are opened and
+// closed in between.
+func (l *loop) streams(req fuse.Request) bool {
+	r, ok := req.(*fuse.ReadRequest)
+	after := l.reading
+	l.reading = ok && !r.Dir
+	return l.reading && after
 }
 
 // answer sees to it that req gets an answer, now or later.
@@ -125,7 +147,6 @@ func (l *loop) answer(req fuse.Request) {
 		if r.Dir {
 			l.answerReadDir(r)
 		} else {
-			l.help.call()
 			l.answerRead(r)
 		}
 	case *fuse.LookupRequest:

@@ -41,3 +41,33 @@ func TestLoopErrors(t *testing.T) {
 		}
 	})
 }
+
+// TestStreams: loops call each other for a read that comes after a read, and not for
+// those of small files, between which files are opened and closed.
+func TestStreams(t *testing.T) {
+	read, dir := &fuse.ReadRequest{Size: 128 << 10}, &fuse.ReadRequest{Dir: true}
+	look, open, end := &fuse.LookupRequest{}, &fuse.OpenRequest{}, &fuse.ReleaseRequest{}
+	for name, tt := range map[string]struct {
+		requests []fuse.Request
+		calls    int
+	}{
+		"SmallFiles":  {[]fuse.Request{look, open, read, end, look, open, read, end, open, read, end}, 0},
+		"Listing":     {[]fuse.Request{open, dir, dir, dir, end}, 0},
+		"ListAndRead": {[]fuse.Request{dir, read, dir, read}, 0},
+		"LargeFile":   {[]fuse.Request{look, open, read, read, read, end}, 2},
+		"TwoPrograms": {[]fuse.Request{open, read, read, end, end, open, read, end, open, read, read}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(New(Options{Mountpoint: "/nowhere"}), nil, newHelp())
+			calls := 0
+			for _, req := range tt.requests {
+				if l.streams(req) {
+					calls++
+				}
+			}
+			if calls != tt.calls {
+				t.Errorf("%d calls, want %d", calls, tt.calls)
+			}
+		})
+	}
+}

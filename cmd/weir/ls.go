@@ -73,6 +73,8 @@ func printTorrents(w io.Writer, list []api.Torrent, width int) error {
 		}
 		state := string(t.State)
 		switch {
+		case t.PinPending:
+			state += ", to be pinned"
 		case t.PinnedBytes > 0 && t.PinnedBytes >= t.SizeBytes:
 			state += ", pinned"
 		case t.PinnedBytes > 0:

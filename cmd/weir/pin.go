@@ -17,7 +17,8 @@ func newPin() *cobra.Command {
 never evicted, and what is missing is fetched whenever nothing else is, also
 after a restart. A torrent that is pinned as a whole and complete works offline.
 It is refused when four fifths of the cache can't hold all that is pinned. Of a
-torrent whose magnet selects files (so=), those are pinned, unless others are named.`,
+torrent whose magnet selects files (so=), those are pinned, unless others are named. A
+magnet whose metadata is not here yet is pinned when it comes: weir status tells.`,
 		example: `  weir pin ~/t/debian-12.iso
   weir pin ~/t/film/film.mkv && weir fetch ~/t/film/film.mkv`,
 		do: (*api.Client).Pin, done: "%s: %s more are kept\n",
@@ -58,11 +59,24 @@ func keepCommand(k keeping) *cobra.Command {
 				if asJSON {
 					return printJSON(cmd.OutOrStdout(), kept)
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), k.done, weir.Printable(l.full(l.Path)), sizeText(kept.Bytes))
-				return err
+				name := weir.Printable(l.full(l.Path))
+				if kept.Pending > 0 {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s kept when the metadata has come\n", name, pendingText(kept.Pending))
+				}
+				if kept.Bytes > 0 || kept.Pending == 0 {
+					fmt.Fprintf(cmd.OutOrStdout(), k.done, name, sizeText(kept.Bytes))
+				}
+				return nil
 			})
 		},
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+func pendingText(torrents int) string {
+	if torrents == 1 {
+		return "1 torrent is"
+	}
+	return fmt.Sprintf("%d torrents are", torrents)
 }

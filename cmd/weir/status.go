@@ -71,8 +71,11 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 		}
 		row("selected", "%s by its magnet, for fetch and pin: %s of %s held", files, sizeText(sel.HaveBytes), sizeText(sel.SizeBytes))
 	}
-	if s.Pinned {
+	switch {
+	case s.Pinned:
 		row("pinned", "yes")
+	case t.PinPending:
+		row("pinned", "when the metadata has come")
 	}
 	if t.State != api.StateCold {
 		row("peers", "%d connected, %d of them with everything, %.2f copies between them", t.Peers, t.Seeds, t.Availability)

@@ -50,9 +50,11 @@ type Torrent struct {
 	Missed   *Missed   `json:"missed,omitempty"`
 	Added    time.Time `json:"added,omitzero"`
 
-	SizeBytes    int64   `json:"size_bytes"`
-	HaveBytes    int64   `json:"have_bytes"`
-	PinnedBytes  int64   `json:"pinned_bytes"`
+	SizeBytes   int64 `json:"size_bytes"`
+	HaveBytes   int64 `json:"have_bytes"`
+	PinnedBytes int64 `json:"pinned_bytes"`
+	// PinPending says that it, or something of it, is pinned as soon as its metadata is there.
+	PinPending   bool    `json:"pin_pending,omitempty"`
 	Peers        int     `json:"peers"`        // connected
 	Seeds        int     `json:"seeds"`        // of them, those that have everything
 	Availability float64 `json:"availability"` // whole copies that the connected peers have between them; the fraction is the share of pieces with one more
@@ -196,6 +198,8 @@ type Progress struct {
 // Kept is the answer to POST /v1/pin, /v1/unpin and /v1/evict, each with ?path=PATH.
 type Kept struct {
 	Bytes int64 `json:"bytes"` // that are pinned, no longer pinned, or were dropped
+	// Pending is how many torrents are pinned when their metadata comes.
+	Pending int `json:"pending,omitempty"`
 }
 
 // EventKind says what an Event is about.

@@ -39,7 +39,7 @@ type Mount interface {
 	SetLimits(api.LimitsChange) (api.Limits, error)
 	// Fetch calls progress until all of path is held or ctx ends.
 	Fetch(ctx context.Context, path string, progress func(api.Progress)) error
-	Pin(ctx context.Context, path string) (bytes int64, err error)
+	Pin(ctx context.Context, path string) (api.Kept, error)
 	Unpin(ctx context.Context, path string) (bytes int64, err error)
 	Evict(ctx context.Context, path string) (bytes int64, err error)
 	// Events returns a channel of all events from now on, until ctx ends, which

@@ -79,8 +79,8 @@ func (m *fakeMount) Fetch(ctx context.Context, path string, progress func(api.Pr
 	progress(api.Progress{HaveBytes: 2, TotalBytes: 2})
 	return m.note("fetch %q", path)
 }
-func (m *fakeMount) Pin(_ context.Context, path string) (int64, error) {
-	return 1, m.note("pin %q", path)
+func (m *fakeMount) Pin(_ context.Context, path string) (api.Kept, error) {
+	return api.Kept{Bytes: 1, Pending: 4}, m.note("pin %q", path)
 }
 func (m *fakeMount) Unpin(_ context.Context, path string) (int64, error) {
 	return 2, m.note("unpin %q", path)

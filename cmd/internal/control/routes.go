@@ -182,7 +182,11 @@ func (s *Server) setLimits(w http.ResponseWriter, r *http.Request) (any, error) 
 }
 
 func (s *Server) pin(_ http.ResponseWriter, r *http.Request) (any, error) {
-	return keep(r, s.opt.Mount.Pin)
+	path, err := pathOf(r, "path")
+	if err != nil {
+		return nil, err
+	}
+	return s.opt.Mount.Pin(r.Context(), path)
 }
 
 func (s *Server) unpin(_ http.ResponseWriter, r *http.Request) (any, error) {

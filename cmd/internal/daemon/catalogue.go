@@ -226,6 +226,9 @@ func (d *Daemon) restoreOne(ih weir.InfoHash, rec record) error {
 	if err != nil {
 		return errors.Join(err, d.engine.Remove(ih))
 	}
+	d.mu.Lock()
+	d.awaitPins(e)
+	d.mu.Unlock()
 	if len(d.cache.Pinned(ih)) > 0 {
 		e.pinsChanged.Store(true)
 	}

@@ -106,6 +106,7 @@ type Daemon struct {
 	// records. changing is taken before recording, and recording before mu.
 	changing  turn
 	recording turn
+	pinTurn   turn // of who pins or unpins; taken before recording
 
 	limits limits
 
@@ -122,7 +123,7 @@ func New(o Options) *Daemon {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Daemon{
-		opt: o, log: o.Log, started: time.Now(), entries: newEntries(), changing: newTurn(), recording: newTurn(),
+		opt: o, log: o.Log, started: time.Now(), entries: newEntries(), changing: newTurn(), recording: newTurn(), pinTurn: newTurn(),
 		limits:  limits{upload: o.UploadLimit, download: o.DownloadLimit},
 		readers: newReaders(o.CacheBytes, o.Quiet),
 	}

@@ -19,6 +19,8 @@ type entry struct {
 	*torrent
 	rec  record
 	pins *engine.Want // fetches what is pinned and missing; nil when nothing is
+	// awaiting is set while pins wait for the metadata.
+	awaiting *awaiting
 
 	haveChanged atomic.Bool // pieces came or went since the last look
 	pinning     sync.Mutex  // held while pins is set; taken before Daemon.mu

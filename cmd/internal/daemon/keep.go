@@ -105,12 +105,32 @@ func (m *meanRate) add(now time.Time, bytes int64) int64 {
 	return int64(max(m.rate, 0))
 }
 
-// Pin implements control.Mount. What is missing is fetched behind.
-func (d *Daemon) Pin(ctx context.Context, p string) (int64, error) {
-	targets, err := d.resolve(ctx, p, func(*entry) {})
-	if err != nil {
-		return 0, err
+// Pin implements control.Mount. It never waits: what is missing is fetched behind, and
+// what is unknown without metadata pinned when that has come.
+func (d *Daemon) Pin(ctx context.Context, p string) (api.Kept, error) {
+	if err := d.pinTurn.take(ctx); err != nil {
+		return api.Kept{}, err
 	}
+	defer d.pinTurn.give()
+	targets, unknown, inside, err := d.resolveKnown(p, d.locateSelected)
+	if err != nil {
+		return api.Kept{}, err
+	}
+	bytes, err := d.pin(targets)
+	if err != nil {
+		return api.Kept{}, err
+	}
+	for _, e := range unknown {
+		if err := d.pinLater(e, inside); err != nil {
+			return api.Kept{}, err
+		}
+	}
+	return api.Kept{Bytes: bytes, Pending: len(unknown)}, nil
+}
+
+// pin pins all or nothing, and returns how many bytes more that are. The caller has
+// the turn to pin.
+func (d *Daemon) pin(targets []*target) (int64, error) {
 	before := d.cache.Stat().PinnedBytes
 	type pinned struct {
 		t   *target
@@ -156,10 +176,19 @@ func outside(run [2]int, others [][2]int) [][2]int {
 }
 
 // Unpin implements control.Mount. It never waits.
-func (d *Daemon) Unpin(_ context.Context, p string) (int64, error) {
-	targets, err := d.resolveKnown(p)
+func (d *Daemon) Unpin(ctx context.Context, p string) (int64, error) {
+	if err := d.pinTurn.take(ctx); err != nil {
+		return 0, err
+	}
+	defer d.pinTurn.give()
+	targets, unknown, inside, err := d.resolveKnown(p, d.locate)
 	if err != nil {
 		return 0, err
+	}
+	for _, e := range unknown {
+		if err := d.unpinLater(e, inside); err != nil {
+			return 0, err
+		}
 	}
 	before := d.cache.Stat().PinnedBytes
 	for _, t := range targets {
@@ -176,7 +205,7 @@ func (d *Daemon) Unpin(_ context.Context, p string) (int64, error) {
 
 // Evict implements control.Mount. It never waits.
 func (d *Daemon) Evict(_ context.Context, p string) (int64, error) {
-	targets, err := d.resolveKnown(p)
+	targets, _, _, err := d.resolveKnown(p, d.locate) // nothing is held of the others
 	if err != nil {
 		return 0, err
 	}

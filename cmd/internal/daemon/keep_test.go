@@ -135,8 +135,8 @@ func TestPinOffline(t *testing.T) {
 	d := open(t, o)
 	addFile(t, d, c, "")
 	n, err := d.Pin(t.Context(), "pinned")
-	if err != nil || n < 7*pieceBytes+5 {
-		t.Errorf("pinned %d bytes, %v", n, err)
+	if err != nil || n.Bytes < 7*pieceBytes+5 || n.Pending != 0 {
+		t.Errorf("pinned %+v, %v", n, err)
 	}
 	eventually(t, "all of it is held", func() bool { return d.Torrents()[0].State == api.StateComplete })
 	if freed, err := d.Evict(t.Context(), "pinned"); err != nil || freed != 0 {
@@ -218,8 +218,8 @@ func TestShownNames(t *testing.T) {
 	addFile(t, d, c, "")
 	for i, name := range []string{"a.bin", "a~2.bin", "caf%E9"} {
 		path, want := "odd/"+name, int64(i+1)*pieceBytes
-		if n, err := d.Pin(t.Context(), path); err != nil || n != want {
-			t.Errorf("pin %s: %d bytes, %v, want %d", path, n, err, want)
+		if n, err := d.Pin(t.Context(), path); err != nil || n.Bytes != want {
+			t.Errorf("pin %s: %+v, %v, want %d bytes", path, n, err, want)
 		}
 		var last api.Progress
 		if err := d.Fetch(t.Context(), path, func(p api.Progress) { last = p }); err != nil || last.TotalBytes != want {

@@ -40,7 +40,10 @@ type record struct {
 	Nodes    []string   `json:"nodes,omitempty"`
 	// Select are the files that a magnet selects; none: all.
 	Select []source.FileSpan `json:"select,omitempty"`
-	Shape  *recShape         `json:"shape,omitempty"` // none while the metadata is unknown
+	// Pin are the paths beneath the torrent's folder, as they are to be shown, that are
+	// pinned as soon as the metadata is there; an empty one is all that is selected.
+	Pin   [][]byte  `json:"pin,omitempty"`
+	Shape *recShape `json:"shape,omitempty"` // none while the metadata is unknown
 }
 
 // recShape is what can be told of a torrent without its metadata. That it is there

@@ -78,10 +78,8 @@ func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([
 		if err != nil {
 			return nil, err
 		}
-		var t *target
-		if only := e.SelectOnly(); only != nil && inside == "" {
-			t = newTarget(e, info, only)
-		} else if t, err = d.locate(e, info, inside); err != nil {
+		t, err := d.locateSelected(e, info, inside)
+		if err != nil {
 			return nil, err
 		}
 		targets = append(targets, t)
@@ -89,26 +87,34 @@ func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([
 	return targets, nil
 }
 
-// resolveKnown returns what a path names, without the torrents whose metadata is
-// unknown: nothing of them can be held or pinned.
-func (d *Daemon) resolveKnown(p string) ([]*target, error) {
+// locateSelected is locate, but of a whole torrent it is what its magnet selects.
+func (d *Daemon) locateSelected(e *entry, info *weir.TorrentInfo, inside string) (*target, error) {
+	if only := e.SelectOnly(); only != nil && inside == "" {
+		return newTarget(e, info, only), nil
+	}
+	return d.locate(e, info, inside)
+}
+
+// resolveKnown returns what a path names, located by one of the methods above and
+// below, and apart the torrents whose metadata is unknown, of which it names inside.
+func (d *Daemon) resolveKnown(p string, locate func(e *entry, info *weir.TorrentInfo, inside string) (*target, error)) (targets []*target, unknown []*entry, inside string, err error) {
 	list, inside, err := d.find(p)
 	if err != nil {
-		return nil, err
+		return nil, nil, "", err
 	}
-	var targets []*target
 	for _, e := range list {
 		info := e.Info()
 		if info == nil {
+			unknown = append(unknown, e)
 			continue
 		}
-		t, err := d.locate(e, info, inside)
+		t, err := locate(e, info, inside)
 		if err != nil {
-			return nil, err
+			return nil, nil, "", err
 		}
 		targets = append(targets, t)
 	}
-	return targets, nil
+	return targets, unknown, inside, nil
 }
 
 // locate returns what is at a path beneath a torrent's folder, by the names that the

@@ -44,8 +44,8 @@ func TestSelectedFiles(t *testing.T) {
 	}
 	d = open(t, o)
 	kept, err := d.Pin(t.Context(), "")
-	if err != nil || kept != selected {
-		t.Errorf("pinned %d bytes of %d, %v", kept, selected, err)
+	if err != nil || kept.Bytes != selected {
+		t.Errorf("pinned %+v, want %d bytes, %v", kept, selected, err)
 	}
 	if s := status(); s.Selected == nil || s.Pinned {
 		t.Errorf("after a restart: selected %+v, all is pinned: %v", s.Selected, s.Pinned)

@@ -69,6 +69,7 @@ func (d *Daemon) view(e *entry, s engine.Stats) api.Torrent {
 		Peers: s.Peers, Seeds: s.Seeds, Availability: s.Availability,
 		DownloadRate: int64(s.DownRate), UploadRate: int64(s.UpRate), Downloaded: s.Downloaded, Uploaded: s.Uploaded,
 	}
+	t.PinPending = len(e.rec.Pin) > 0
 	if t.State == api.StateComplete {
 		t.Wait = ""
 	}

@@ -62,8 +62,7 @@ func TestWatchReplacedFolder(t *testing.T) {
 	}
 }
 
-// TestMagnetsDontWait: nothing of a magnet without metadata is held or pinned, so
-// nobody waits to drop or unpin it.
+// TestMagnetsDontWait: nobody waits to drop, pin or unpin a magnet without metadata.
 func TestMagnetsDontWait(t *testing.T) {
 	o := options(t)
 	d := open(t, o)
@@ -76,8 +75,17 @@ func TestMagnetsDontWait(t *testing.T) {
 		if n, err := d.Evict(t.Context(), path); n != 0 || err != nil {
 			t.Errorf("evict %q: %d, %v", path, n, err)
 		}
-		if n, err := d.Unpin(t.Context(), path); n != 0 || err != nil {
-			t.Errorf("unpin %q: %d, %v", path, n, err)
+		if kept, err := d.Pin(t.Context(), path); kept.Pending != 1 || err != nil {
+			t.Errorf("pin %q: %+v, %v", path, kept, err)
+		}
+		if s, err := d.Status(t.Context(), "a/magnet"); err != nil || !s.Torrent.PinPending || s.Pinned {
+			t.Errorf("after pin %q: %+v, %v", path, s, err)
+		}
+		if _, err := d.Unpin(t.Context(), path); err != nil {
+			t.Errorf("unpin %q: %v", path, err)
+		}
+		if s, err := d.Status(t.Context(), "a/magnet"); err != nil || s.Torrent.PinPending {
+			t.Errorf("after unpin %q: %+v, %v", path, s, err)
 		}
 	}
 	if _, err := d.Evict(t.Context(), "a/nothing"); err == nil {

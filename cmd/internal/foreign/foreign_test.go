@@ -66,7 +66,7 @@ func start(tb testing.TB, args ...string) *weirtest.Mount {
 	tb.Helper()
 	dir := tb.TempDir()
 	return weirtest.Start(tb, filepath.Join(dir, "mnt"),
-		append([]string{"--cache=" + filepath.Join(dir, "cache"), "--listen=127.0.0.1:0", "--read-timeout=30s"}, args...)...)
+		append([]string{"--cache=" + filepath.Join(dir, "cache"), "--listen=127.0.0.1:0", "--read-timeout=3m"}, args...)...)
 }
 
 // quiet returns what a seeder has uploaded once that stays the same for a while.

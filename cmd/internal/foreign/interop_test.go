@@ -242,7 +242,7 @@ func meet(t *testing.T, c foreign.Client, m meeting, seen *seen) {
 	got := filepath.Join(job.Dir, filepath.Base(path))
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for timeout := time.After(20 * time.Second); ; {
+	for timeout := time.After(time.Minute); ; {
 		wrong := differ(t, got, path)
 		if wrong == "" {
 			break

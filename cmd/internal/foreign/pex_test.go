@@ -14,8 +14,8 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// pexTimeout is more than a minute: some send their first PEX message only then.
-const pexTimeout = 100 * time.Second
+// pexTimeout is far more than a minute: some send their first PEX message only then.
+const pexTimeout = 5 * time.Minute
 
 // hop is a torrent with a seeder that some shall hear of through others.
 type hop struct {

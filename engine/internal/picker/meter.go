@@ -18,13 +18,15 @@ type meter struct {
 	busySince time.Time     // when requests went to an idle peer; zero while idle
 	last      time.Time     // latest arrival
 	jitter    time.Duration // the longest pause between arrivals while busy; what is longer ago counts less
-	mark      time.Time     // begin of the running sample
-	bytes     int64         // since mark
-	total     int64         // since busySince
-	ever      int64         // since the peer joined
-	blocks    int           // that came, of these
-	block     float64       // their mean length lately; a whole block's until there is another
-	short     bool          // the peer had fewer requests than its window during the sample
+	pauses    pauses
+	mark      time.Time // begin of the running sample
+	bytes     int64     // since mark
+	total     int64     // since busySince
+	ever      int64     // since the peer joined
+	blocks    int       // that came, of these
+	block     float64   // their mean length lately; a whole block's until there is another
+	sampled   bool      // a sample was complete since busySince
+	short     bool      // the peer had fewer requests than its window during the sample
 }
 
 const (
@@ -46,6 +48,10 @@ const (
 	meanBlocks = 16
 	// A pause counts for so long.
 	jitterTime = 5 * time.Second
+	// Pulses are looked for over so long, and believed to be no longer than so much:
+	// Transmission sends each 500 ms.
+	pulseTime = time.Second
+	mostPulse = 600 * time.Millisecond
 	// What is added to the round trip before silence means something, at least and
 	// at most.
 	minSilence = 50 * time.Millisecond
@@ -61,8 +67,37 @@ func newMeter(rtt time.Duration) meter {
 	return meter{rtt: rtt, rate: guessRate, block: weir.BlockBytes}
 }
 
+// pauses finds peers that send at the turns of a clock only: these pause in every
+// stretch of pulseTime, while a pause that has another cause (a lost packet, a busy
+// machine) comes once.
+type pauses struct {
+	since     time.Time // begin of this stretch
+	this, was time.Duration
+}
+
+// saw says that the peer had something to do and sent nothing for d.
+func (p *pauses) saw(now time.Time, d time.Duration) {
+	switch age := now.Sub(p.since); {
+	case age < pulseTime:
+	case age < 2*pulseTime:
+		p.since, p.was, p.this = now, p.this, 0
+	default:
+		p.since, p.was, p.this = now, 0, 0
+	}
+	p.this = max(p.this, d)
+}
+
+// pulse returns for how long the peer keeps silent again and again.
+func (p *pauses) pulse() time.Duration { return min(p.this, p.was, mostPulse) }
+
 // begin says that a request goes to a peer that has answered all before.
 func (m *meter) begin(now time.Time) {
+	// Requests that were answered before a sample was complete were too few to show the
+	// peer's rate: it is that high at least.
+	if d := m.last.Sub(m.busySince); m.sure && !m.sampled && m.total > 0 && d >= sampleTime {
+		m.rate = max(m.rate, float64(m.total)/d.Seconds())
+	}
+	m.sampled = false
 	m.busySince, m.mark, m.bytes, m.total, m.short = now, time.Time{}, 0, 0, false
 }
 
@@ -72,6 +107,7 @@ func (m *meter) arrived(now time.Time, n int64) {
 		gap := now.Sub(m.last)
 		m.jitter -= time.Duration(float64(m.jitter) * min(1, gap.Seconds()/jitterTime.Seconds()))
 		m.jitter = max(m.jitter, gap)
+		m.pauses.saw(now, gap)
 	}
 	m.last = now
 	m.total += n
@@ -94,6 +130,7 @@ func (m *meter) arrived(now time.Time, n int64) {
 		return
 	}
 	sample := float64(m.bytes) / d.Seconds()
+	m.sampled = true
 	switch {
 	case !m.sure && (m.ever >= 1<<20 || now.Sub(m.busySince) > max(settleTime, 8*m.rtt)):
 		m.rate, m.sure = sample, true
@@ -119,10 +156,11 @@ func (m *meter) outrun(now time.Time) {
 }
 
 // answered offers a round trip seen by a request which found the peer idle.
-func (m *meter) answered(d time.Duration) {
+func (m *meter) answered(now time.Time, d time.Duration) {
 	if d > 0 && d < m.rtt {
 		m.rtt = d
 	}
+	m.pauses.saw(now, d-m.rtt)
 }
 
 // window returns how many blocks to keep asked of the peer.
@@ -130,7 +168,7 @@ func (m *meter) window(queue time.Duration) int {
 	if !m.sure {
 		return coldBlocks + m.blocks
 	}
-	return max(minBlocks, int(m.rate*(m.rtt+queue).Seconds()/m.block))
+	return max(minBlocks, int(m.rate*(m.rtt+m.pauses.pulse()*3/2+queue).Seconds()/m.block))
 }
 
 // eta returns how long a block asked for now takes behind queued bytes.
@@ -148,7 +186,7 @@ func (m *meter) patience() time.Duration { return m.patient(m.jitter*3/2, maxSil
 func (m *meter) haste() time.Duration { return m.patient(m.jitter, hastySilence) }
 
 func (m *meter) patient(pause, most time.Duration) time.Duration {
-	d := m.rtt + time.Duration(16*m.block/m.rate*float64(time.Second))
+	d := m.rtt + m.pauses.pulse() + time.Duration(16*m.block/m.rate*float64(time.Second))
 	if !m.sure {
 		return min(d+650*time.Millisecond, mostPatience)
 	}

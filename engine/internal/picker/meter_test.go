@@ -168,7 +168,7 @@ func TestMeterValues(t *testing.T) {
 	}
 	m := newMeter(100 * ms)
 	for _, d := range []struct{ offered, want time.Duration }{{120 * ms, 100 * ms}, {0, 100 * ms}, {-ms, 100 * ms}, {40 * ms, 40 * ms}, {60 * ms, 40 * ms}} {
-		if m.answered(d.offered); m.rtt != d.want {
+		if m.answered(time.Time{}, d.offered); m.rtt != d.want {
 			t.Errorf("a round trip of %v: %v, want %v", d.offered, m.rtt, d.want)
 		}
 	}

@@ -264,7 +264,7 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 		r := bl.at(peer)
 		if r != nil {
 			if r.alone {
-				peer.meter.answered(now.Sub(r.sent))
+				peer.meter.answered(now, now.Sub(r.sent))
 			}
 			k.unlink(r)
 		}

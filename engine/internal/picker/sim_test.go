@@ -30,7 +30,8 @@ type simPeer struct {
 	s       *sim
 	p       *Peer
 	rtt     time.Duration
-	rate    float64 // bytes per second
+	rate    float64       // bytes per second
+	pulse   time.Duration // it sends at multiples of this only; at once when 0
 	frozen  bool
 	choking bool
 	corrupt bool
@@ -134,6 +135,10 @@ func (p *simPeer) serve() {
 	if p.frozen || p.gone || len(p.pending) == 0 {
 		return
 	}
+	if p.pulse > 0 {
+		p.servePulse()
+		return
+	}
 	n := p.s.blockBytes(p.pending[0])
 	p.s.after(time.Duration(float64(n)/p.rate*float64(time.Second)), func() {
 		if p.frozen || p.gone || len(p.pending) == 0 {
@@ -143,6 +148,19 @@ func (p *simPeer) serve() {
 		p.pending = p.pending[1:]
 		p.sent += n
 		p.s.after(p.rtt/2, func() { p.s.arrive(p, b) })
+		p.serve()
+	})
+}
+
+// servePulse sends at the clock's next turn what the rate allows for one.
+func (p *simPeer) servePulse() {
+	p.s.after(p.s.now.Truncate(p.pulse).Add(p.pulse).Sub(p.s.now), func() {
+		for most := p.rate * p.pulse.Seconds(); len(p.pending) > 0 && most > 0 && !p.gone && !p.frozen; p.pending = p.pending[1:] {
+			b, n := p.pending[0], p.s.blockBytes(p.pending[0])
+			most -= float64(n)
+			p.sent += n
+			p.s.after(p.rtt/2, func() { p.s.arrive(p, b) })
+		}
 		p.serve()
 	})
 }

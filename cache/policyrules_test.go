@@ -1,0 +1,203 @@
+package cache
+
+import (
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/weirfs/weir"
+)
+
+// TestPolicyPeriod: a piece is used anew after a 64th of the budget or two pieces,
+// whichever is more, in whole MiB, and the one that has begun.
+func TestPolicyPeriod(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		limit, n int64
+		want     uint32
+	}{
+		{0, 0, 1}, {0, mib / 2, 2}, {0, mib/2 - 1, 1}, {64 * mib, mib, 3}, {64 * mib, 16 << 10, 2}, {64*mib - 1, 16 << 10, 1},
+		{64 * 10 * mib, mib, 11}, {64 * 2 * mib, mib, 3}, {64 * 10 * mib, 8 * mib, 17}, {1 << 40, 4 * mib, 16385},
+	} {
+		if got := period(c.limit, c.n); got != c.want {
+			t.Errorf("of %d in %d: %d, want %d", c.n, c.limit, got, c.want)
+		}
+	}
+}
+
+// TestTouchedOncePerPeriod: reads within a period are one use, of at most three, and
+// the clock may pass its end.
+func TestTouchedOncePerPeriod(t *testing.T) {
+	for _, begin := range []uint32{0, 1000, 1<<32 - 2} {
+		for uses := range uint8(4) {
+			for after := range uint32(10) {
+				want := uses
+				if after >= 4 {
+					want = min(uses+1, 3)
+				}
+				if got := touched(uses, begin, begin+after, 4); got != want {
+					t.Errorf("%d uses, %d MiB after %d: %d, want %d", uses, after, begin, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestVictim: first what is kept though hardly anything of it is pinned any more,
+// then probation when it has more than a fifth of what isn't pinned, then the main
+// row, always its oldest; and what is kept, again, if there is nothing else.
+func TestVictim(t *testing.T) {
+	keep := func(bytes, pinned int64) genFacts { return genFacts{kept, bytes, pinned} }
+	row := func(c class, bytes int64) genFacts { return genFacts{c, bytes, 0} }
+	p, m := probation, mainRow
+	for name, c := range map[string]struct {
+		gens  []genFacts
+		limit int64
+		want  int
+	}{
+		"Nothing":             {nil, 1000, -1},
+		"AllPinned":           {[]genFacts{keep(100, 100), keep(50, 50)}, 1000, -1},
+		"NearlyAllPinned":     {[]genFacts{keep(100, 90)}, 1000, -1},
+		"NotAllPinned":        {[]genFacts{keep(100, 89)}, 1000, 0},
+		"BetterByATenth":      {[]genFacts{keep(100, 80), keep(100, 69)}, 1000, 1},
+		"HardlyBetter":        {[]genFacts{keep(100, 80), keep(100, 71), keep(100, 75)}, 1000, 0},
+		"TheEmptiest":         {[]genFacts{keep(100, 80), keep(100, 20), keep(100, 60)}, 1000, 1},
+		"Empty":               {[]genFacts{keep(100, 80), keep(0, 0), row(p, 500)}, 1000, 1},
+		"OfAByte":             {[]genFacts{keep(1, 1)}, 1000, -1},
+		"HalfPinned":          {[]genFacts{keep(100, 50), row(m, 10)}, 1000, 1},
+		"LessThanHalf":        {[]genFacts{keep(100, 49), row(m, 10), row(p, 500)}, 1000, 0},
+		"LessThanHalfBehind":  {[]genFacts{row(m, 10), row(p, 500), keep(100, 26)}, 1000, 2},
+		"HalfAlone":           {[]genFacts{keep(100, 99), keep(100, 50)}, 1000, 1},
+		"ProbationHasItsPart": {[]genFacts{row(p, 100), row(m, 100), row(p, 100)}, 1000, 1},
+		"ProbationHasMore":    {[]genFacts{row(m, 100), row(p, 100), row(p, 101)}, 1000, 1},
+		"MoreOfWhatIsFree":    {[]genFacts{keep(500, 500), row(m, 100), row(p, 101)}, 1000, 2},
+		"LessOfWhatIsFree":    {[]genFacts{keep(500, 500), row(m, 100), row(p, 100)}, 1000, 1},
+		"NoMain":              {[]genFacts{keep(500, 500), row(p, 1), row(p, 1)}, 1000, 1},
+		"NoProbation":         {[]genFacts{keep(500, 500), row(m, 100), row(m, 1)}, 1000, 1},
+		"AllOfThem":           {[]genFacts{row(m, 1), row(p, 1), row(m, 1), row(p, 300)}, 1000, 1},
+	} {
+		if got := victim(c.gens, c.limit); got != c.want {
+			t.Errorf("%s: drops %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestVictimIsOldest: of any generations none is dropped of which another of its row
+// is older, nothing that is all pinned, and something whenever anything is not.
+func TestVictimIsOldest(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	for range 5000 {
+		gens := make([]genFacts, r.IntN(8))
+		free, some := int64(1000), false
+		for i := range gens {
+			g := genFacts{classes[r.IntN(3)], r.Int64N(200), 0}
+			if g.class == kept {
+				g.pinned = r.Int64N(g.bytes + 1)
+			}
+			some = some || g.class != kept || 10*g.pinned < 9*max(g.bytes, 1)
+			free -= g.pinned
+			gens[i] = g
+		}
+		v := victim(gens, 1000)
+		if (v >= 0) != some {
+			t.Fatalf("of %v drops %d", gens, v)
+		}
+		if v < 0 {
+			continue
+		}
+		for i, g := range gens {
+			switch {
+			case g.class == kept && 10*g.pinned < 4*g.bytes && gens[v].class != kept:
+				t.Fatalf("of %v drops %d, and %d is nearly empty", gens, v, i)
+			case g.class != gens[v].class:
+			case g.class == kept && float64(g.pinned)/float64(max(g.bytes, 1)) < float64(gens[v].pinned)/float64(max(gens[v].bytes, 1))-0.1001:
+				t.Fatalf("of %v drops %d, and %d is emptier", gens, v, i)
+			case g.class != kept && i < v:
+				t.Fatalf("of %v drops %d, and %d is older", gens, v, i)
+			}
+		}
+	}
+}
+
+// TestFateOfTheLast: the last that fits is moved, and a use is worth one round.
+func TestFateOfTheLast(t *testing.T) {
+	for n := int64(9); n < 12; n++ {
+		if keep, _, _ := fate(mainRow, 1, false, false, n, 10); keep != (n <= 10) {
+			t.Errorf("%d bytes of 10 are moved: %v", n, keep)
+		}
+	}
+	for _, c := range classes {
+		for uses := range uint8(4) {
+			keep, to, left := fate(c, uses, false, false, 1, 10)
+			want := uint8(0)
+			if uses > 0 && c != probation {
+				want = uses - 1
+			}
+			if keep != (uses > 0) || keep && (to != mainRow || left != want) {
+				t.Errorf("%c with %d uses: %v, %c with %d", c, uses, keep, to, left)
+			}
+		}
+	}
+}
+
+// TestGhost: what left is known as long as fewer others have left than the cache
+// holds, once; what never left is not known, however much did. The table may lose a
+// few by collision.
+func TestGhost(t *testing.T) {
+	id := func(torrent, i int) weir.PieceID {
+		return weir.PieceID{Torrent: weir.InfoHash{byte(torrent), 5, 19: byte(torrent)}, Index: i}
+	}
+	const rounds = 200
+	for others := range 6 {
+		for _, held := range []int{0, 1, 3, 5, 6, 100} {
+			known, again, foreign := 0, 0, 0
+			g := newGhost()
+			for i := range rounds {
+				g.add(id(1, i*10))
+				for o := range others {
+					g.add(id(2, i*10+o+1))
+				}
+				if g.take(id(3, i*10), held) || g.take(id(1, i*10+7), held) {
+					foreign++
+				}
+				if g.take(id(1, i*10), held) {
+					known++
+				}
+				if g.take(id(1, i*10), held) {
+					again++
+				}
+			}
+			want := 0
+			if others < held {
+				want = rounds
+			}
+			if known > want || known < want-20 || again > 0 || foreign > 5 {
+				t.Errorf("%d others left, %d are held: %d of %d known, %d twice, %d that never left", others, held, known, rounds, again, foreign)
+			}
+		}
+	}
+	g := newGhost()
+	for i := range 1000 {
+		if g.take(id(1, i), 1<<30) {
+			t.Fatal("an empty table knows something")
+		}
+	}
+	for i := range 200_000 {
+		g.add(id(1, i))
+	}
+	false1, true1 := 0, 0
+	for i := range 2000 {
+		if g.take(id(2, i), 1<<30) {
+			false1++
+		}
+		if g.take(id(1, 199_999-i), 1<<30) {
+			true1++
+		}
+	}
+	if false1 > 2 || true1 < 1900 {
+		t.Errorf("a full table knows %d of 2000 that left last, and %d of 2000 that did not", true1, false1)
+	}
+	if n := len(g.table) * int(unsafe.Sizeof(g.table[0])); n > 512<<10 || len(g.table) < 60_000 {
+		t.Errorf("it takes %d bytes for %d entries", n, len(g.table))
+	}
+}

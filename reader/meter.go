@@ -70,11 +70,21 @@ func (m *meter) answered(now time.Time) { m.last = now }
 // ahead is how much of the reader's time a window covers.
 const ahead = 2 * time.Second
 
-// reach returns how far ahead of the reader to want, after it has read so many
-// bytes in order. It begins with a piece and grows with what was read, so that a
+// latest returns the rate, and before the first sample is complete what it shows so
+// far: of a walk over small files most may be over by then.
+func (m *meter) latest() float64 {
+	const least = 50 * time.Millisecond // less is chance
+	if m.rate > 0 {
+		return m.rate
+	}
+	return float64(m.taken) / max(least, m.last.Sub(m.mark)).Seconds()
+}
+
+// reach returns how far ahead of a reader with this rate to want, after it has read so
+// many bytes in order. It begins with a piece and grows with what was read, so that a
 // reader that stops early has cost little. The bound is what the reader takes in
 // two seconds, and a piece more, because of a piece nothing can be read before
 // all of it is there.
-func (m *meter) reach(read, pieceBytes int64) int64 {
-	return min(int64(m.rate*ahead.Seconds())+pieceBytes, max(pieceBytes, read))
+func reach(rate float64, read, pieceBytes int64) int64 {
+	return min(int64(rate*ahead.Seconds())+pieceBytes, max(pieceBytes, read))
 }

@@ -29,9 +29,9 @@ func aligned(n int) *weir.TorrentInfo {
 	return info
 }
 
-// TestWindowAcrossPadding: over small files a window is as long as what was read of
-// them, padding not counted, and is one range, so that there is no bound on how many
-// files it spans. What is held, and pieces that are all padding, are left out.
+// TestWindowAcrossPadding: over small files a window is as long as if they had been
+// of 4 KiB, in content and not in padding, and is one range, so that there is no bound
+// on how many files it spans. What is held, and pieces that are all padding, are left out.
 func TestWindowAcrossPadding(t *testing.T) {
 	info := aligned(1000)
 	w := begin(torrentOrder(info), 1600)
@@ -44,10 +44,10 @@ func TestWindowAcrossPadding(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("%d ranges, want one: %v", len(got), got)
 	}
-	// 200 files were read: about as many come next, of 1600 bytes each.
+	// 200 files were read: what comes next is as long as 200 of 4 KiB.
 	first, end := info.Pieces(got[0])
-	if first != 200 || end < 380 || end > 400 {
-		t.Errorf("pieces %d to %d are wanted, want 200 to about 400", first, end)
+	if most := 200 + 200*4096/1600; first != 200 || end < most-5 || end > most+1 {
+		t.Errorf("pieces %d to %d are wanted, want 200 to about %d", first, end, most)
 	}
 	s.cache = heldSome{200: true, 250: true}
 	if got = s.missing(nil, ranges); len(got) != 2 {

@@ -263,7 +263,7 @@ func (p *policy) anyShown() bool {
 
 // next returns the window that a run should have.
 func (p *policy) next(r *run) weir.Range {
-	reach := min(p.mostBytes, p.meter.reach(r.bytes, p.pieceBytes))
+	reach := min(p.mostBytes, reach(p.meter.rate, r.bytes, p.pieceBytes))
 	switch r.mode {
 	case forward:
 		return weir.Range{Off: r.hi, End: min(p.size, r.hi+reach)}

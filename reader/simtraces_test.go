@@ -277,7 +277,15 @@ func traces() []trace {
 			}
 			f.close()
 		}},
-		{name: "CopyAligned", info: alignedFiles(5000, 1600, 32*kib), link: 0.3, bytes: 5000 * 1600, run: copyAll},
+		{name: "CopyAligned", info: alignedFiles(5000, 1600, 32*kib), link: 0.55, bytes: 5000 * 1600, run: copyAll},
+		{name: "CopyTinyAligned", info: alignedFiles(5000, 200, 16*kib), most: 450 * time.Millisecond, bytes: 5000 * 200, run: copyAll},
+		{name: "SomeTinyFiles", info: alignedFiles(5000, 200, 16*kib), bytes: 120*200 + 120*4*kib, run: func(k *simKernel) {
+			for i := 0; i < 240; i += 2 { // every other one is padding
+				f := k.open(i)
+				f.read(0, f.size)
+				f.close()
+			}
+		}},
 		{name: "MappedRandom", info: oneFile(1024*mib, 4*mib), waste: 8 * mib, run: func(k *simKernel) {
 			f := k.open(0)
 			for range 100 {

@@ -36,6 +36,9 @@ const (
 	// riseFiles in a row that rise in the listing, and are not in the torrent's
 	// order, are no chance.
 	riseFiles = 8
+	// fileBytes is what a file of a walk counts for at least: of files of some hundred
+	// bytes, a window as long as what was read would be few files in a round trip.
+	fileBytes = 4 << 10
 	// mostRanges bounds the ranges of one window.
 	mostRanges = 64
 	// mostNext bounds the files that are looked at for one window.
@@ -102,10 +105,15 @@ func (w *walk) open() bool {
 	return w.closed > 0 && (w.files >= walkFiles || w.files > 1 && w.bytes >= openBytes)
 }
 
+// reach returns how far ahead of the walk to want.
+func (w *walk) reach() int64 {
+	return reach(w.meter.latest(), max(w.bytes, int64(w.files)*fileBytes), w.order.info.PieceLength)
+}
+
 // due reports whether the window has moved by enough to be made anew.
 func (w *walk) due() bool {
 	piece := w.order.info.PieceLength
-	return w.shown == 0 || w.bytes-w.shown >= max(piece/2, w.meter.reach(w.bytes, piece)/16)
+	return w.shown == 0 || w.bytes-w.shown >= max(piece/2, w.reach()/16)
 }
 
 // windows appends what is wanted of the files behind the last one, in torrent
@@ -118,7 +126,7 @@ func (w *walk) windows(dst []weir.Range) []weir.Range {
 		return dst
 	}
 	last := &info.Files[w.last]
-	reach := w.meter.reach(w.bytes, info.PieceLength)
+	reach := w.reach()
 	if all {
 		reach -= last.Length - w.head // the handle's own policy sees to that
 	}

@@ -158,7 +158,7 @@ func TestUnaskedAnswers(t *testing.T) {
 	for name, m := range map[string][]byte{"Block": block, "Reject": wire.AppendRequest(nil, pp.Reject, 0, 0, weir.BlockBytes)} {
 		t.Run(name, func(t *testing.T) {
 			e := openEngine(t, engine.Options{})
-			addTorrent(t, e, specOf(c))
+			tor := addTorrent(t, e, specOf(c))
 			ctx := testContext(t, time.Minute)
 			p := dialBare(t, portOf(e), c.InfoHash())
 			p.say(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
@@ -166,6 +166,9 @@ func TestUnaskedAnswers(t *testing.T) {
 				p.say(m)
 			}
 			p.answered(ctx, func(wire.Message) {})
+			if s := tor.Stats(); name == "Block" && (s.Unasked != 64*weir.BlockBytes || s.Wasted != s.Unasked || s.Downloaded != s.Unasked) {
+				t.Errorf("%d bytes were never asked for, want %d: %+v", s.Unasked, 64*weir.BlockBytes, s)
+			}
 			p.say(m)
 			p.ended(ctx)
 		})

@@ -178,6 +178,9 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 	d := s.pick.Received(at, p.pk, b)
 	if !d.Keep {
 		s.t.counts.wasted.Add(int64(m.Length))
+		if !d.Asked {
+			s.t.counts.unasked.Add(int64(m.Length))
+		}
 		m.Data.Free()
 		return nil
 	}

@@ -38,14 +38,14 @@ type simStore struct {
 
 	mu    sync.Mutex
 	calls map[string]uint64
-	lost  int64 // bytes of pieces that were forgotten or not taken
+	lost  map[weir.InfoHash]int64 // bytes of pieces that were forgotten, not taken or not given
 	wrong []string
 }
 
 func newSimStore(seed uint64, f simFaults) *simStore {
 	return &simStore{
 		memStore: newMemStore(), faults: f, seed: seed, born: time.Now(), ready: make(chan struct{}),
-		contents: map[weir.InfoHash]*swarmtest.Content{}, calls: map[string]uint64{},
+		contents: map[weir.InfoHash]*swarmtest.Content{}, calls: map[string]uint64{}, lost: map[weir.InfoHash]int64{},
 	}
 }
 
@@ -92,9 +92,7 @@ func (s *simStore) Put(id weir.PieceID, blocks [][]byte) error {
 		err = errDisk
 	}
 	if err != nil {
-		s.mu.Lock()
-		s.lost += int64(len(got))
-		s.mu.Unlock()
+		s.loses(id.Torrent, int64(len(got)))
 		return err
 	}
 	return s.memStore.Put(id, [][]byte{got})
@@ -143,15 +141,30 @@ func (s *simStore) lose(share int) {
 	for id, b := range s.pieces {
 		if s.fails(share, "lose"+id.String()) {
 			delete(s.pieces, id)
-			s.mu.Lock()
-			s.lost += int64(len(b))
-			s.mu.Unlock()
+			s.loses(id.Torrent, int64(len(b)))
 		}
 	}
 }
 
-// slowest is how long calls may keep a caller beyond its deadline, which they don't
-// know.
+func (s *simStore) loses(ih weir.InfoHash, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost[ih] += bytes
+}
+
+func (s *simStore) lostOf(ih weir.InfoHash) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost[ih]
+}
+
+// beyond is how long a read of so many pieces may take beyond its deadline, which the
+// Store does not know.
+func (s *simStore) beyond(pieces int) time.Duration {
+	return time.Duration(pieces) * s.faults.ReadDelay
+}
+
+// slowest is how long what the Store was told to do may keep others waiting.
 func (s *simStore) slowest() time.Duration {
-	return s.faults.Ready + 4*time.Minute*time.Duration(min(1, s.faults.ReadDelay+s.faults.PutDelay))
+	return s.faults.Ready + s.faults.PutDelay + s.faults.ReadDelay
 }

@@ -24,7 +24,8 @@ type Stats struct {
 
 	Downloaded int64 // blocks received, of use or not
 	Uploaded   int64
-	Wasted     int64 // blocks received twice or never asked for
+	Wasted     int64 // blocks received twice, too late, or never asked for
+	Unasked    int64 // of these, blocks never asked for
 	Hedged     int64 // blocks asked of two peers
 	Recalled   int64 // requests of read-ahead that gave way to a read
 	Verified   int64 // pieces that were right
@@ -79,6 +80,7 @@ func (t *Torrent) Stats() Stats {
 	s.Downloaded = t.counts.downloaded.Load()
 	s.Uploaded = t.counts.uploaded.Load()
 	s.Wasted = t.counts.wasted.Load()
+	s.Unasked = t.counts.unasked.Load()
 	s.Hedged = t.counts.hedged.Load()
 	s.Recalled = t.counts.recalled.Load()
 	s.Verified = t.counts.verified.Load()

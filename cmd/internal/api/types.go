@@ -83,7 +83,8 @@ type TorrentDetails struct {
 	Waiting     int        `json:"waiting"`         // reads that wait
 	Verified    int64      `json:"verified_pieces"` // since the start
 	Failed      int64      `json:"failed_pieces"`
-	Wasted      int64      `json:"wasted_bytes"`
+	Wasted      int64      `json:"wasted_bytes"`  // blocks that came twice, too late, or were never asked for
+	Unasked     int64      `json:"unasked_bytes"` // of these, blocks never asked for
 }
 
 // Torrents is the answer to GET /v1/torrents.

@@ -23,7 +23,7 @@ func (d *Daemon) openMetrics() error {
 // totals are what torrents that were removed have counted: a counter never
 // shrinks.
 type totals struct {
-	downloaded, uploaded, wasted, hedged, verified, failed int64
+	downloaded, uploaded, wasted, unasked, hedged, verified, failed int64
 }
 
 func (t *totals) add(e *entry) {
@@ -31,6 +31,7 @@ func (t *totals) add(e *entry) {
 	t.downloaded += s.Downloaded
 	t.uploaded += s.Uploaded
 	t.wasted += s.Wasted
+	t.unasked += s.Unasked
 	t.hedged += s.Hedged
 	t.verified += s.Verified
 	t.failed += s.Failed
@@ -67,7 +68,8 @@ func (d *Daemon) samples() []metrics.Sample {
 		gauge("peers", "Connected peers of all torrents.", float64(peers)),
 		count("downloaded_bytes_total", "Bytes of blocks received from peers.", sum.downloaded),
 		count("uploaded_bytes_total", "Bytes of blocks sent to peers.", sum.uploaded),
-		count("wasted_bytes_total", "Bytes of blocks received twice or never asked for.", sum.wasted),
+		count("wasted_bytes_total", "Bytes of blocks received twice, too late, or never asked for.", sum.wasted),
+		count("unasked_bytes_total", "Bytes of these, of blocks never asked for.", sum.unasked),
 		count("hedged_blocks_total", "Blocks asked of a second peer.", sum.hedged),
 		count("verified_pieces_total", "Pieces that were right.", sum.verified),
 		count("failed_pieces_total", "Pieces that were wrong.", sum.failed),

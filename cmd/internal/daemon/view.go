@@ -97,7 +97,7 @@ func (d *Daemon) Torrent(id string) (api.TorrentDetails, error) {
 	t := api.TorrentDetails{
 		Torrent: d.view(e, s), Trackers: [][]string{}, WebSeeds: []string{}, Announces: append([]string{}, s.Trackers...),
 		Known: s.Known, Serving: s.Serving, SwarmSeeds: s.SwarmSeeds, SwarmLeech: s.SwarmLeeches, Waiting: s.Waiting,
-		Verified: s.Verified, Failed: s.Failed, Wasted: s.Wasted,
+		Verified: s.Verified, Failed: s.Failed, Wasted: s.Wasted, Unasked: s.Unasked,
 	}
 	if info := e.Info(); info != nil {
 		t.Name, t.Pieces, t.PieceLength, t.Private = info.Name, info.NumPieces(), info.PieceLength, info.Private

@@ -70,7 +70,7 @@ func (k *Picker) try(now time.Time, p *piece, prio weir.Priority) (n int) {
 			continue
 		}
 		for i := 0; i < t.count && t.free > 0 && k.roomFor(t.solo, prio) > 0; i++ {
-			if t.blocks != nil && (t.blocks[i].from != nil || t.blocks[i].asked()) {
+			if t.blocks != nil && (t.blocks[i].from != nil || t.blocks[i].asked()) || t.solo.owesBlock(now, Block{t.index, i}) {
 				continue
 			}
 			k.track(t, func() { k.link(now, t.solo, t, i) })
@@ -121,9 +121,22 @@ func (k *Picker) forgetTrial(t *piece) {
 	}
 }
 
-// endTrials takes back what is asked for the trials of a piece that is right now.
-func (k *Picker) endTrials(p *piece) {
-	for _, t := range p.trials {
+// pardon ends the parole of a piece when none of those who gave the blocks that failed
+// is left, and nobody is trying: there is nobody to be blamed, and peers that come
+// and go would never complete a copy of their own.
+func (k *Picker) pardon(p *piece) {
+	if !p.parole() || len(p.trials) > 0 || slices.ContainsFunc(p.failed.from, func(c *Peer) bool { return slices.Contains(k.peers, c) }) {
+		return
+	}
+	p.failed = nil
+	k.rewindTo(p.index)
+	k.settle(p)
+}
+
+// endRequests takes back what is asked for a piece that is right now, and for trials
+// of it.
+func (k *Picker) endRequests(p *piece) {
+	for _, t := range append([]*piece{p}, p.trials...) {
 		for i := range t.blocks {
 			for _, r := range t.blocks[i].reqs {
 				if r == nil {

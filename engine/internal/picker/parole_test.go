@@ -185,3 +185,44 @@ func TestGuilty(t *testing.T) {
 		t.Errorf("%d trials begin after one has failed", len(asked))
 	}
 }
+
+// TestPeersThatComeAndGo: a piece that failed is completed by peers of which none stays
+// long enough to give all of it, once those who gave the wrong blocks have gone, and
+// no block is fetched more than once in vain.
+func TestPeersThatComeAndGo(t *testing.T) {
+	for _, prio := range []weir.Priority{weir.Background, weir.Window, weir.Blocked} {
+		t.Run(prio.String(), func(t *testing.T) {
+			s := newSim(t, 2, 8*weir.BlockBytes, Options{})
+			s.join(20*ms, 1e6).corrupt = true
+			visits := 0
+			var visit func()
+			visit = func() {
+				visits++
+				p := s.join(20*ms, 1e6)
+				s.after(90*ms, func() { // three or four blocks
+					if !p.gone {
+						p.gone = true
+						s.k.Leave(p.p)
+					}
+					s.after(10*ms, visit)
+				})
+			}
+			visit()
+			s.k.Set(s.k.NewWant(weir.Blocked), []Span{{0, 1}})
+			s.run(10*time.Second, func() bool { return s.k.Suspicious(0) || s.k.Held(0) })
+			if !s.k.Suspicious(0) {
+				t.Fatal("the piece did not fail")
+			}
+			s.k.Close(s.k.wants[weir.Blocked][0])
+			s.k.Set(s.k.NewWant(prio), []Span{{0, 1}})
+			visits = 0
+			s.run(10*time.Second, func() bool { return s.k.Held(0) })
+			if visits > 8 {
+				t.Errorf("it took %d visits", visits)
+			}
+			if !s.peers[0].gone {
+				t.Error("who gave wrong blocks is still there")
+			}
+		})
+	}
+}

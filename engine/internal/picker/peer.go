@@ -22,12 +22,12 @@ type Peer struct {
 
 	meter meter
 
-	oldest, newest *request // live requests, in the order of sending
-	out            int      // how many
-	queued         int64    // their bytes, without what was cancelled
-	firm           int64    // of queued, what a read would have to wait for; see recall
-	pressed        bool     // a read's blocks were put behind others that can wait
-	late           map[Block]struct{}
+	oldest, newest *request            // live requests, in the order of sending
+	out            int                 // how many
+	queued         int64               // their bytes, without what was cancelled
+	firm           int64               // of queued, what a read would have to wait for; see recall
+	pressed        bool                // a read's blocks were put behind others that can wait
+	late           map[Block]time.Time // what was taken back and may come yet: when it may be asked for again
 
 	proven  bool        // a piece with a block of it was verified, and none failed since
 	refused map[int]int // requests that it refused, by piece
@@ -54,7 +54,7 @@ const maxOut = 2048
 
 // Join adds a peer. It chokes us and has nothing until it says otherwise.
 func (k *Picker) Join(o PeerOptions) *Peer {
-	p := &Peer{Ref: o.Ref, choking: true, fast: o.Fast, meter: newMeter(o.RTT), late: map[Block]struct{}{}}
+	p := &Peer{Ref: o.Ref, choking: true, fast: o.Fast, meter: newMeter(o.RTT), late: map[Block]time.Time{}}
 	p.SetMaxRequests(o.MaxRequests)
 	k.peers = append(k.peers, p)
 	return p
@@ -79,6 +79,7 @@ func (k *Picker) Leave(p *Peer) {
 		if t := pc.trial(p); t != nil {
 			k.forgetTrial(t)
 		}
+		k.pardon(pc)
 	}
 }
 
@@ -355,8 +356,16 @@ func (p *Peer) expectLate(b Block) {
 	if len(p.late) >= 2*maxOut {
 		clear(p.late) // it owes us more than it was ever asked for at a time
 	}
-	p.late[b] = struct{}{}
+	p.late[b] = time.Time{}
 }
+
+// answerTime is how long a peer with BEP 6, which answers each request, is not asked
+// again for a block that was taken back because it was silent. If its line is slow, the
+// block may be on its way, and would come twice.
+const answerTime = time.Minute
+
+// owesBlock reports whether an answer is to come for a block that was taken back.
+func (p *Peer) owesBlock(now time.Time, b Block) bool { return now.Before(p.late[b]) }
 
 // Rate returns the measured rate in bytes per second, 0 before any measure.
 func (p *Peer) Rate() float64 {

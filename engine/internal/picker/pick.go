@@ -75,7 +75,10 @@ func (k *Picker) stalls(now time.Time) {
 		if silence >= 3*patience {
 			p.stalled = true
 			for p.oldest != nil {
-				k.giveUp(p.oldest)
+				b := Block{p.oldest.piece.index, p.oldest.index}
+				if k.giveUp(p.oldest); p.fast {
+					p.late[b] = now.Add(answerTime)
+				}
 			}
 			p.meter.busySince = now
 			k.rewind()
@@ -228,7 +231,10 @@ func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (
 		if p.blocks != nil && (p.blocks[i].from != nil || p.blocks[i].asked()) {
 			continue
 		}
-		peer := k.choose(p, prio)
+		peer, owed := k.choose(now, p, i, prio)
+		if peer == nil && owed {
+			continue // another block may be asked for
+		}
 		if peer == nil {
 			break
 		}
@@ -240,9 +246,9 @@ func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (
 	return n
 }
 
-// choose returns the peer to ask for a block of the piece, nil if the block
-// had better wait.
-func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
+// choose returns the peer to ask for the piece's block i, nil if the block had better
+// wait. owed tells that a peer was passed over because it may be sending that block.
+func (k *Picker) choose(now time.Time, p *piece, i int, prio weir.Priority) (peer *Peer, owed bool) {
 	if p.solo != nil && !p.solo.usable(p.index) {
 		p.solo = nil
 	}
@@ -251,6 +257,10 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 	var bestETA, soonest time.Duration
 	for _, c := range k.peers {
 		if !c.usable(p.index) || alone && c != p.solo {
+			continue
+		}
+		if c.owesBlock(now, Block{p.index, i}) {
+			owed = true
 			continue
 		}
 		if p.solo == nil && prio < weir.Blocked && !c.proven && p.begun() {
@@ -270,15 +280,15 @@ func (k *Picker) choose(p *piece, prio weir.Priority) *Peer {
 	}
 	if soonest == 0 && stranger != nil {
 		p.solo = stranger
-		return stranger
+		return stranger, owed
 	}
 	if best == nil || bestETA > soonest+slack[prio] {
-		return nil
+		return nil, owed
 	}
 	if p.solo == nil && (prio == weir.Background || prio == weir.Window && !best.proven) {
 		p.solo = best
 	}
-	return best
+	return best, owed
 }
 
 // roomFor lets urgent requests pass a window that read-ahead has filled.
@@ -351,7 +361,8 @@ func (k *Picker) askAgain(now time.Time, first *request) bool {
 	}
 	var second *Peer
 	for _, c := range k.peers {
-		if c == first.peer || !c.usable(first.piece.index) || k.roomFor(c, weir.Blocked) <= 0 {
+		if c == first.peer || !c.usable(first.piece.index) || k.roomFor(c, weir.Blocked) <= 0 ||
+			c.owesBlock(now, Block{first.piece.index, first.index}) {
 			continue
 		}
 		if second == nil || c.eta(weir.Blocked) < second.eta(weir.Blocked) {

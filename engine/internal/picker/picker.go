@@ -103,7 +103,7 @@ type Picker struct {
 // Stats count blocks since the picker was made.
 type Stats struct {
 	Received int64 // blocks that were of use
-	Wasted   int64 // blocks that came twice or were not asked for
+	Wasted   int64 // blocks that came twice, too late, or were not asked for
 	Hedged   int64 // requests for a block that somebody else was asked for already
 	Recalled int64 // requests of read-ahead that gave way to a read
 }
@@ -247,15 +247,19 @@ type Delivery struct {
 	// Own tells that they belong to a copy of the piece that this peer gives alone,
 	// because the piece is on parole.
 	Own bool
+	// Asked tells that the peer was asked for it, even if it came twice.
+	Asked bool
 }
 
 // Received says that peer delivered a block.
 func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 	peer.stalled, peer.quiet, peer.owes = false, false, false
+	_, d.Asked = peer.late[b]
 	p := k.copyOf(b.Piece, peer)
 	if p == nil || b.Index >= p.count {
 		k.stats.Wasted++
-		return Delivery{}
+		delete(peer.late, b)
+		return d
 	}
 	d.Own = p.of != nil
 	peer.meter.arrived(now, p.blockBytes(b.Index))
@@ -266,11 +270,13 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 			if r.alone {
 				peer.meter.answered(now, now.Sub(r.sent))
 			}
-			k.unlink(r)
+			k.unlink(r) // if it was asked before, too, that is still to be answered
+			d.Asked = true
+		} else {
+			delete(peer.late, b)
+			k.futile = time.Time{}
 		}
-		_, late := peer.late[b]
-		delete(peer.late, b)
-		if bl.from != nil || r == nil && !late {
+		if bl.from != nil || !d.Asked {
 			return // twice, or never asked for: a lie to make us hold memory
 		}
 		d.Keep = true
@@ -288,6 +294,7 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 				if !o.peer.quiet { // silence says nothing about its rate
 					o.peer.meter.outrun(now)
 				}
+				o.peer.expectLate(b)
 				k.unlink(o)
 			}
 		}
@@ -304,8 +311,12 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 
 // Rejected says that the peer will not deliver the block (BEP 6).
 func (k *Picker) Rejected(peer *Peer, b Block) {
-	delete(peer.late, b)
 	peer.owes = false // it speaks
+	if _, late := peer.late[b]; late {
+		delete(peer.late, b) // what was taken back is answered before what it was asked for since
+		k.futile = time.Time{}
+		return
+	}
 	p := k.copyOf(b.Piece, peer)
 	if p == nil || b.Index >= len(p.blocks) {
 		return

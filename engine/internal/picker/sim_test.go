@@ -112,7 +112,7 @@ func (p *simPeer) hear(a Action) {
 		return
 	}
 	if a.Kind == Cancel {
-		if i := slices.Index(p.pending, a.Block); i >= 0 {
+		if i := slices.Index(p.pending, a.Block); i > 0 || i == 0 && p.frozen { // the first one is on the line
 			p.pending = slices.Delete(p.pending, i, i+1)
 			p.s.after(p.rtt/2, func() { p.s.k.Rejected(p.p, a.Block) })
 		}

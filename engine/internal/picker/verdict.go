@@ -39,10 +39,7 @@ func (k *Picker) Verified(index int, by *Peer, sums []uint64) (guilty []*Peer) {
 			}
 		}
 	}
-	k.endTrials(p)
-	if p.begun() {
-		k.begun -= p.bytes
-	}
+	k.endRequests(p)
 	k.committing += p.bytes
 	k.held[index] = true
 	k.heldCount++

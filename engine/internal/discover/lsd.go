@@ -35,6 +35,11 @@ type lsdGroup struct {
 	addr          netip.AddrPort
 	receive, send net.PacketConn
 	round         lsdRound // guarded by lsd.mu
+
+	// For its owner. follow looks for networks that came and went, and reports whether
+	// one came; nil if that doesn't happen.
+	follow func() (more bool)
+	looked time.Time
 }
 
 // openLSD opens what groups it can.
@@ -56,6 +61,9 @@ func openLSD(opt Options) *lsd {
 			continue
 		}
 		g := &lsdGroup{addr: addr, receive: receive, send: send, round: lsdRound{room: lsdRoom(l.cookie)}}
+		if s, ok := send.(interface{ follow() bool }); ok {
+			g.follow = s.follow
+		}
 		l.groups = append(l.groups, g)
 		l.wg.Go(func() { l.own(g) })
 	}
@@ -107,7 +115,7 @@ func (l *lsd) close() {
 // own receives from a group and tells it what is due.
 func (l *lsd) own(g *lsdGroup) {
 	buf := make([]byte, 2*maxLSDBytes)
-	for l.tell(g) {
+	for l.look(g) && l.tell(g) {
 		n, addr, err := g.receive.ReadFrom(buf)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -122,6 +130,24 @@ func (l *lsd) own(g *lsdGroup) {
 			l.hear(from, buf[:n])
 		}
 	}
+}
+
+// look follows the networks of this machine, if it is time and there is something to
+// tell. It reports false when lsd is closed.
+func (l *lsd) look(g *lsdGroup) bool {
+	l.mu.Lock()
+	_, wanted := g.round.next()
+	closed := l.closed
+	l.mu.Unlock()
+	if now := time.Now(); g.follow != nil && wanted && !closed && now.Sub(g.looked) >= lsdLook {
+		g.looked = now
+		if g.follow() {
+			l.mu.Lock()
+			g.round.again()
+			l.mu.Unlock()
+		}
+	}
+	return !closed
 }
 
 // tell sends what is due and sets the deadline of reading to the next time. It
@@ -142,6 +168,9 @@ func (l *lsd) tell(g *lsdGroup) bool {
 		deadline = time.Time{} // until somebody joins
 	} else if port == 0 {
 		deadline = time.Now().Add(lsdSpacing)
+	}
+	if next := g.looked.Add(lsdLook); ok && g.follow != nil && next.Before(deadline) {
+		deadline = next
 	}
 	// Under mu, so that a join can't come between and be forgotten.
 	_ = g.receive.SetReadDeadline(deadline)

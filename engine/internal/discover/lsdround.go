@@ -9,8 +9,9 @@ import (
 
 // Times of LSD (BEP 14).
 const (
-	lsdInterval = 5 * time.Minute // between two announces of one torrent
-	lsdSpacing  = time.Minute     // between two messages
+	lsdInterval = 5 * time.Minute  // between two announces of one torrent
+	lsdSpacing  = time.Minute      // between two messages
+	lsdLook     = 30 * time.Second // between two looks at the networks of this machine
 )
 
 // lsdRound decides when the local network is told of which torrents: each every
@@ -31,6 +32,14 @@ func (r *lsdRound) add(h weir.InfoHash) {
 }
 
 func (r *lsdRound) remove(h weir.InfoHash) { delete(r.told, h) }
+
+// again has everything told once more, as soon as a message may go: there are others
+// who listen now.
+func (r *lsdRound) again() {
+	for h := range r.told {
+		r.told[h] = time.Time{}
+	}
+}
 
 // next returns when the next message is due. There is none without torrents.
 func (r *lsdRound) next() (time.Time, bool) {

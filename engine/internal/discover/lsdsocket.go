@@ -6,19 +6,10 @@ import (
 	"net/netip"
 	"slices"
 	"syscall"
-
-	"github.com/weirfs/weir"
 )
 
 // lsdHops is how many networks a message may come through: none.
 const lsdHops = 1
-
-// linkInterfaces returns the interfaces of all that lead to a local network: up, not
-// this machine alone, no line to a provider or a VPN, and able of multicast.
-func linkInterfaces(all []net.Interface) []net.Interface {
-	const need, not = net.FlagUp | net.FlagMulticast, net.FlagLoopback | net.FlagPointToPoint
-	return slices.DeleteFunc(slices.Clone(all), func(i net.Interface) bool { return i.Flags&need != need || i.Flags&not != 0 })
-}
 
 // onLink reports whether an address is one of a network that this machine is in:
 // what comes from elsewhere has passed a router, or says so wrongly.
@@ -37,25 +28,15 @@ func within(networks []net.Addr, a netip.Addr) bool {
 	})
 }
 
-// listenGroup opens the sockets of a multicast group on all local networks that
-// there are now. What is sent does not come from the socket that receives: Go's
-// multicast listener keeps its messages from other programs on this machine.
+// listenGroup opens the sockets of a multicast group. They are of no local network
+// before send was asked to follow them. What is sent does not come from the socket
+// that receives: Go's multicast listener keeps its messages from other programs on
+// this machine.
 func listenGroup(group netip.AddrPort) (receive, send net.PacketConn, err error) {
-	all, err := net.Interfaces()
-	if err != nil {
-		return nil, nil, err
-	}
-	links := linkInterfaces(all)
-	if len(links) == 0 {
-		return nil, nil, fmt.Errorf("no local network: %w", weir.ErrNotFound)
-	}
 	f := familyOf(group.Addr())
-	r, err := net.ListenMulticastUDP(f.network, &links[0], net.UDPAddrFromAddrPort(group))
+	r, err := net.ListenPacket(f.network, group.String())
 	if err != nil {
 		return nil, nil, err
-	}
-	for _, link := range links[1:] {
-		_ = control(r, func(fd int) error { return f.join(fd, link.Index, group.Addr()) }) // one without the family, say
 	}
 	conn, err := net.ListenPacket(f.network, ":0")
 	if err == nil {
@@ -67,27 +48,29 @@ func listenGroup(group netip.AddrPort) (receive, send net.PacketConn, err error)
 		r.Close()
 		return nil, nil, err
 	}
-	return r, &linkSender{UDPConn: conn.(*net.UDPConn), family: f, links: links}, nil
+	return r, &linkSender{UDPConn: conn.(*net.UDPConn), receive: r.(*net.UDPConn), group: group.Addr(), family: f}, nil
 }
 
 // linkSender sends to each local network in turn. It belongs to one goroutine.
 type linkSender struct {
 	*net.UDPConn
-	family family
-	links  []net.Interface
+	receive *net.UDPConn
+	group   netip.Addr
+	family  family
+	links   []link // where receive is a member of the group
 }
 
 func (s *linkSender) WriteTo(b []byte, to net.Addr) (n int, err error) {
-	sent := false
+	sent := len(s.links) == 0 // to nobody
 	for _, link := range s.links {
-		e := control(s.UDPConn, func(fd int) error { return s.family.through(fd, link.Index) })
+		e := control(s.UDPConn, func(fd int) error { return s.family.through(fd, link.index) })
 		if e == nil {
 			n, e = s.UDPConn.WriteTo(b, to)
 		}
 		if e == nil {
 			sent = true
 		} else {
-			err = fmt.Errorf("%s: %w", link.Name, e)
+			err = fmt.Errorf("%s: %w", link.name, e)
 		}
 	}
 	if sent {
@@ -96,12 +79,35 @@ func (s *linkSender) WriteTo(b []byte, to net.Addr) (n int, err error) {
 	return n, err
 }
 
+// follow joins the group on local networks that have come since it was called last,
+// and leaves those that went. It reports whether one has come.
+func (s *linkSender) follow() (more bool) {
+	now, err := localLinks()
+	if err != nil {
+		return false // and it looks again
+	}
+	come, gone := linkChanges(s.links, now)
+	for _, l := range gone {
+		// Where the interface has vanished, only the kernel's list of ours is left.
+		_ = control(s.receive, func(fd int) error { return s.family.leave(fd, l.index, s.group) })
+	}
+	s.links = slices.DeleteFunc(s.links, func(l link) bool { return slices.Contains(gone, l) })
+	for _, l := range come {
+		if control(s.receive, func(fd int) error { return s.family.join(fd, l.index, s.group) }) == nil { // else it is without the family, say
+			s.links = append(s.links, l)
+			more = true
+		}
+	}
+	return more
+}
+
 // family is what IPv4 and IPv6 call by names of their own.
 type family struct {
 	network string
 	hops    func(fd int) error
 	through func(fd, link int) error
 	join    func(fd, link int, group netip.Addr) error
+	leave   func(fd, link int, group netip.Addr) error
 }
 
 func familyOf(group netip.Addr) family {
@@ -118,6 +124,10 @@ func familyOf(group netip.Addr) family {
 				return syscall.SetsockoptIPMreqn(fd, syscall.IPPROTO_IP, syscall.IP_ADD_MEMBERSHIP,
 					&syscall.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(link)})
 			},
+			leave: func(fd, link int, group netip.Addr) error {
+				return syscall.SetsockoptIPMreqn(fd, syscall.IPPROTO_IP, syscall.IP_DROP_MEMBERSHIP,
+					&syscall.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(link)})
+			},
 		}
 	}
 	return family{
@@ -130,6 +140,10 @@ func familyOf(group netip.Addr) family {
 		},
 		join: func(fd, link int, group netip.Addr) error {
 			return syscall.SetsockoptIPv6Mreq(fd, syscall.IPPROTO_IPV6, syscall.IPV6_JOIN_GROUP,
+				&syscall.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(link)})
+		},
+		leave: func(fd, link int, group netip.Addr) error {
+			return syscall.SetsockoptIPv6Mreq(fd, syscall.IPPROTO_IPV6, syscall.IPV6_LEAVE_GROUP,
 				&syscall.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(link)})
 		},
 	}

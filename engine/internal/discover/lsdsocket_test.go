@@ -7,22 +7,6 @@ import (
 	"testing"
 )
 
-// TestLinkInterfaces: LSD is for networks at home, and for no other way out.
-func TestLinkInterfaces(t *testing.T) {
-	const lan = net.FlagUp | net.FlagBroadcast | net.FlagMulticast | net.FlagRunning
-	got := linkInterfaces([]net.Interface{
-		{Name: "lo", Flags: net.FlagUp | net.FlagLoopback | net.FlagMulticast},
-		{Name: "eth0", Flags: lan},
-		{Name: "down", Flags: lan &^ net.FlagUp},
-		{Name: "tun0", Flags: lan | net.FlagPointToPoint},
-		{Name: "mute", Flags: lan &^ net.FlagMulticast},
-		{Name: "wlan0", Flags: lan},
-	})
-	if len(got) != 2 || got[0].Name != "eth0" || got[1].Name != "wlan0" {
-		t.Errorf("%v", got)
-	}
-}
-
 func TestOnLink(t *testing.T) {
 	var networks []net.Addr
 	for _, s := range []string{"192.168.1.7/24", "127.0.0.1/8", "2001:db8:0:1::7/64", "::1/128"} {

@@ -6,6 +6,29 @@ import (
 	"github.com/weirfs/weir"
 )
 
+// promised returns an error if a Pick has asked for what it must not.
+func (k *Picker) promised(actions []Action) error {
+	for _, a := range actions {
+		p := k.pieces[a.Block.Piece]
+		switch c := a.Peer; {
+		case a.Kind != Request:
+		case p == nil || p.priority() == weir.Unwanted:
+			return fmt.Errorf("%v is asked for, and nobody wants it", a.Block)
+		case !c.has(a.Block.Piece):
+			return fmt.Errorf("%v is asked of a peer that has it not", a.Block)
+		case c.choking && !c.allowed[a.Block.Piece]:
+			return fmt.Errorf("%v is asked of a peer that chokes", a.Block)
+		case c.refused[a.Block.Piece] >= 3:
+			return fmt.Errorf("%v is asked of a peer that has refused the piece three times", a.Block)
+		case c.out > c.most:
+			return fmt.Errorf("%d requests are at a peer that takes %d", c.out, c.most)
+		case p.parole() && p.trial(c) == nil:
+			return fmt.Errorf("%v of a piece on parole is asked of somebody who gives no copy", a.Block)
+		}
+	}
+	return nil
+}
+
 // check returns an error if the picker's counts and links contradict each other.
 func (k *Picker) check() error {
 	var begun int64

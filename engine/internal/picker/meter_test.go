@@ -148,6 +148,7 @@ func TestMeterValues(t *testing.T) {
 	unknown.rate = 100 * block
 	for name, test := range map[string]struct{ got, want any }{
 		"UnknownRoundTrip":  {newMeter(0).rtt, 100 * ms},
+		"WindowAtFirst":     {unknown.window(100 * ms), 16},
 		"NegativeRoundTrip": {newMeter(-ms).rtt, 100 * ms},
 		"ShortRoundTrip":    {newMeter(1).rtt, time.Duration(1)},
 		"Window":            {known(100*ms, 100*block, 0).window(100 * ms), 20},

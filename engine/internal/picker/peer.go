@@ -153,9 +153,6 @@ func (k *Picker) HasNot(p *Peer, index int) {
 	if pc == nil {
 		return
 	}
-	if pc.of == nil && pc.solo == p {
-		pc.solo = nil
-	}
 	for i := range pc.blocks {
 		if r := pc.blocks[i].at(p); r != nil {
 			k.retire(r)
@@ -282,7 +279,7 @@ func (p *Peer) HasAtLeast(n int) bool {
 	return p.all || n <= 0
 }
 
-func (p *Peer) has(index int) bool { return p.all || p.pieces != nil && p.pieces[index] }
+func (p *Peer) has(index int) bool { return p.all || index < len(p.pieces) && p.pieces[index] }
 
 // usable reports whether the peer may be asked for blocks of the piece now.
 func (p *Peer) usable(index int) bool {

@@ -3,6 +3,7 @@ package picker
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -278,8 +279,16 @@ func TestCopies(t *testing.T) {
 		{[]string{"1111", "1100", "1000"}, 1.5},
 		{[]string{"0111", "1110", "1111"}, 2.5},
 		{[]string{"0000", "0000"}, 0},
+		{[]string{"1"}, 1},
+		{[]string{"1", "0", "1"}, 2},
+		{[]string{"0"}, 0},
+		{[]string{"", ""}, 2}, // no pieces at all
 	} {
-		s := newSim(t, 4, weir.BlockBytes, Options{})
+		pieces := int64(4)
+		if len(test.have) > 0 {
+			pieces = int64(len(test.have[0]))
+		}
+		s := newSim(t, pieces, weir.BlockBytes, Options{})
 		for _, have := range test.have {
 			var bits []bool
 			for _, c := range have {
@@ -287,7 +296,7 @@ func TestCopies(t *testing.T) {
 			}
 			p := s.k.Join(PeerOptions{})
 			s.k.HasThese(p, bits)
-			if p.HasEverything() != (have == "1111") {
+			if p.HasEverything() != !strings.Contains(have, "0") {
 				t.Errorf("%s: a seed: %v", have, p.HasEverything())
 			}
 		}
@@ -472,7 +481,9 @@ func FuzzPicker(f *testing.F) {
 				k.Needs(p)
 			case 15:
 				now = now.Add(time.Duration(next()) * 10 * ms)
-				k.Pick(now)
+				if err := k.promised(k.Pick(now)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if err := k.check(); err != nil {
 				t.Fatalf("after operation %d: %v", op, err)

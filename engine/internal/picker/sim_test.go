@@ -89,7 +89,11 @@ func (s *sim) join(rtt time.Duration, rate float64) *simPeer {
 
 // step lets the picker decide and carries it out.
 func (s *sim) step() {
-	for _, a := range s.k.Pick(s.now) {
+	actions := s.k.Pick(s.now)
+	if err := s.k.promised(actions); err != nil {
+		s.tb.Fatal(err)
+	}
+	for _, a := range actions {
 		p := a.Peer.Ref.(*simPeer)
 		if a.Kind == Request {
 			s.asked[a.Block]++

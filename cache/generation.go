@@ -106,7 +106,7 @@ func (g *generation) create(firstBytes, memory int64, log *slog.Logger) error {
 	if err := tryReserve(filepath.Join(g.dir, "reserve"), firstBytes+2*memory+fixedBytes); err != nil {
 		return err
 	}
-	db, err := badger.OpenManaged(generationOptions(g.dir, g.cap, memory, log))
+	db, err := openDatabase(badger.OpenManaged, generationOptions(g.dir, g.cap, memory, log))
 	if err != nil {
 		return err
 	}

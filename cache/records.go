@@ -67,13 +67,13 @@ func (c *catalogue) start(log *slog.Logger) error {
 		return fmt.Errorf("open catalogue: %w", err)
 	}
 	return guard(func() (err error) {
-		c.db, err = badger.Open(badger.DefaultOptions(c.dir).
+		c.db, err = openDatabase(badger.Open, badger.DefaultOptions(c.dir).
 			WithLogger(newBadgerLog(log)).
 			WithSyncWrites(true).
 			WithMemTableSize(catalogueMemory).
 			WithNumMemtables(2).
-			WithValueThreshold(2 * chunkBytes).
-			WithValueLogFileSize(1 << 20).
+			WithValueThreshold(2*chunkBytes).
+			WithValueLogFileSize(1<<20).
 			WithNumCompactors(2).
 			WithBlockCacheSize(0).
 			WithIndexCacheSize(0).

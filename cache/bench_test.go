@@ -114,7 +114,7 @@ func BenchmarkHit(b *testing.B) {
 func BenchmarkHitsBesideWriter(b *testing.B) {
 	const size = mib
 	hot := func(id weir.PieceID) bool { return id.Torrent == hash('a') }
-	c := openCache(b, cache.Options{LimitBytes: 2 << 30, Protect: hot})
+	c := openCache(b, cache.Options{LimitBytes: 2 << 30, Protect: protect(hot)})
 	n := putMany(b, c, 512*mib, size)
 	p99 := func(d time.Duration) time.Duration {
 		var mu sync.Mutex

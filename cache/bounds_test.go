@@ -199,17 +199,73 @@ func TestLimitIsRemembered(t *testing.T) {
 	}
 }
 
+// protect is Options.Protect of a test.
+func protect(pieces func(weir.PieceID) bool) func(int64) func(weir.PieceID) bool {
+	return func(int64) func(weir.PieceID) bool { return pieces }
+}
+
 func TestProtectedPiecesStay(t *testing.T) {
-	window := func(id weir.PieceID) bool { return id.Index < 5 }
-	c := openCache(t, cache.Options{LimitBytes: 64 * mib, Protect: window})
-	for i := range 150 {
+	most := int64(0)
+	window := func(id weir.PieceID) bool { return id.Torrent == hash('a') && id.Index < int(most/mib) }
+	c := openCache(t, cache.Options{LimitBytes: 64 * mib, Protect: func(n int64) func(weir.PieceID) bool {
+		most = n
+		return window
+	}})
+	for i := range 32 {
 		put(t, c, piece('a', i), mib)
 	}
-	for i := range 5 {
+	const churn = 90
+	for i := range churn {
+		put(t, c, piece('b', i), mib)
+	}
+	if most != 32*mib {
+		t.Fatalf("%d bytes may be protected", most)
+	}
+	for i := range 32 {
 		want(t, c, piece('a', i), mib, 100, 5000)
 	}
-	if s := c.Stat(); s.Evictions == 0 {
-		t.Error("nothing was evicted")
+	if s := c.Stat(); s.Evictions < churn-32 || s.Moves > 2*churn {
+		t.Errorf("%d evictions, %d moves for %d pieces", s.Evictions, s.Moves, churn)
+	}
+	most = 0
+	ti := &weir.TorrentInfo{InfoHash: hash('p'), PieceLength: mib, Length: 40 * mib}
+	if err := c.Pin(ti, 0, 40); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		put(t, c, piece('p', i), mib)
+	}
+	if most != 12*mib {
+		t.Errorf("beside 40 MiB of pins, %d bytes may be protected", most)
+	}
+}
+
+// TestTooMuchProtected: a cache in which everything is protected, or that is so
+// small that nearly all of it is in two generations, takes new pieces all the same,
+// and without writing the old ones again and again.
+func TestTooMuchProtected(t *testing.T) {
+	for name, test := range map[string]struct {
+		limit    int64
+		protects func(id weir.PieceID) bool
+	}{
+		"All":   {cache.MinLimitBytes, func(weir.PieceID) bool { return true }},
+		"Small": {cache.MinLimitBytes, func(id weir.PieceID) bool { return id == piece('a', 0) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := openCache(t, cache.Options{LimitBytes: test.limit, Protect: protect(test.protects)})
+			const pieces = 30
+			for i := range pieces {
+				put(t, c, piece('a', i), mib)
+				if !c.Has(piece('a', i)) {
+					t.Fatalf("piece %d is not held", i)
+				}
+			}
+			s := c.Stat()
+			t.Logf("%d moves", s.Moves)
+			if s.Moves > 8*pieces || s.DiskBytes > test.limit+24*mib {
+				t.Errorf("%d moves for %d pieces, %d bytes on disk", s.Moves, pieces, s.DiskBytes)
+			}
+		})
 	}
 }
 

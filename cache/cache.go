@@ -47,9 +47,10 @@ type Options struct {
 	// goroutine that caused it, without locks held.
 	Changed func(id weir.PieceID, held bool)
 
-	// Protect is asked before a piece is evicted; true keeps it for now (it is in
-	// the window of an open file). It may read from the cache, but not write.
-	Protect func(id weir.PieceID) bool
+	// Protect is asked, when pieces are about to be evicted, which ones had better
+	// stay (they are in the windows of open files), of at most so many bytes. It and
+	// what it returns may read from the cache, but not write.
+	Protect func(most int64) func(id weir.PieceID) bool
 }
 
 const (
@@ -78,7 +79,7 @@ type Cache struct {
 	root      string // of the generations
 	log       *slog.Logger
 	changed   func(id weir.PieceID, held bool)
-	protect   func(id weir.PieceID) bool
+	protect   func(most int64) func(id weir.PieceID) bool
 	minFree   int64
 	catalogue *catalogue
 

@@ -237,7 +237,7 @@ func TestEvict(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	c := openCache(t, cache.Options{LimitBytes: 48 * mib, Protect: func(id weir.PieceID) bool { return id.Index%50 == 7 }})
+	c := openCache(t, cache.Options{LimitBytes: 48 * mib, Protect: protect(func(id weir.PieceID) bool { return id.Index%50 == 7 })})
 	const size = 200 * kib
 	var wg sync.WaitGroup
 	for w := range 4 {

@@ -14,7 +14,10 @@ import (
 // leave the disk its minimum. The error wraps weir.ErrNoSpace. The caller has
 // the turn.
 func (c *Cache) makeRoom(delta int64) error {
-	for range 2 * (maxGenerations + len(classes)) {
+	c.mu.RLock()
+	round := len(c.gens) + len(classes)
+	c.mu.RUnlock()
+	for i := range 2 * (maxGenerations + len(classes)) {
 		avail, _, err := freeBytes(c.folder.dir)
 		if err != nil {
 			return err
@@ -33,7 +36,8 @@ func (c *Cache) makeRoom(delta int64) error {
 			}
 			return nil
 		}
-		if !c.dropOne() {
+		// What was protected for a whole round is all there is to evict.
+		if !c.dropOne(i < round) {
 			err := fmt.Errorf("%d bytes more than the %d in use, of %d, with %d free on the disk: %w",
 				delta, c.usedBytes(), c.limit.Load(), avail, weir.ErrNoSpace)
 			if low {
@@ -58,9 +62,10 @@ func (c *Cache) usedBytes() int64 {
 	return sum
 }
 
-// dropOne drops the generation that the policy names; false when there is none.
-// The caller has the turn.
-func (c *Cache) dropOne() bool {
+// dropOne drops the generation that the policy names, without the pieces that
+// Protect names if they are to be protected; false when there is none. The
+// caller has the turn.
+func (c *Cache) dropOne(protect bool) bool {
 	g := c.victim()
 	if g == nil {
 		// A small budget may be all in generations that are still open.
@@ -75,7 +80,7 @@ func (c *Cache) dropOne() bool {
 	c.mu.RLock()
 	freed := g.disk
 	c.mu.RUnlock()
-	c.drop(g, false)
+	c.drop(g, false, protect)
 	c.credit += freed
 	return true
 }
@@ -149,11 +154,11 @@ func (c *Cache) piecesOf(g *generation) []found {
 // drop moves what is worth it (with all: everything) out of a sealed generation
 // and removes it. Readers that are in it keep its mapping until they are done.
 // The caller has the turn.
-func (c *Cache) drop(g *generation, all bool) {
+func (c *Cache) drop(g *generation, all, protect bool) {
 	c.mu.Lock()
 	g.leaving = true
 	c.mu.Unlock()
-	rows := c.candidates(g)
+	rows := c.candidates(g, protect)
 	var hashes map[int64][]byte // of the rows, once one moves
 	var gone []found
 	hotBytes := g.disk / 2
@@ -197,18 +202,30 @@ type candidate struct {
 
 // candidates returns the rows of g that have a name, the most used first: they
 // move while there is room.
-func (c *Cache) candidates(g *generation) (rows []candidate) {
+func (c *Cache) candidates(g *generation, protect bool) (rows []candidate) {
+	protected := func(weir.PieceID) bool { return false }
+	if protect && c.protect != nil {
+		protected = c.protect(c.mostProtected())
+	}
 	for _, names := range byRow(c.piecesOf(g)) {
 		r := candidate{names: names}
 		for _, f := range names {
 			r.uses = max(r.uses, c.uses(f.id))
 			r.pinned = r.pinned || c.pinned(f.id)
-			r.protected = r.protected || c.protect != nil && c.protect(f.id)
+			r.protected = r.protected || protected(f.id)
 		}
 		rows = append(rows, r)
 	}
 	slices.SortStableFunc(rows, func(a, b candidate) int { return cmp.Compare(b.uses, a.uses) })
 	return rows
+}
+
+// mostProtected is how many bytes Protect may name: as much as the pins leave, by
+// half, so that there is always something to evict.
+func (c *Cache) mostProtected() int64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return mostProtected(c.limit.Load(), c.pins.bytes())
 }
 
 func (c *Cache) uses(id weir.PieceID) uint8 {
@@ -295,7 +312,7 @@ func (c *Cache) merge() {
 		if !many {
 			return
 		}
-		c.drop(small, true)
+		c.drop(small, true, false)
 	}
 }
 
@@ -337,7 +354,10 @@ func (c *Cache) SetLimit(limit int64) error {
 		return fmt.Errorf("%d bytes are pinned, more than four fifths of a budget of %d: unpin something, or leave more: %w", reserved, limit, weir.ErrNoSpace)
 	}
 	c.limit.Store(limit)
-	for c.usedBytes() > limit && c.dropOne() {
+	c.mu.RLock()
+	round := len(c.gens) + len(classes)
+	c.mu.RUnlock()
+	for i := 0; c.usedBytes() > limit && c.dropOne(i < round); i++ {
 	}
 	c.waitRemoved()
 	if err := c.PutRecord(settings, limitKey, binary.BigEndian.AppendUint64(nil, uint64(limit))); err != nil {

@@ -152,7 +152,7 @@ func TestPutsTogetherRefuse(t *testing.T) {
 // generations, and move pieces, in the middle.
 func TestPutsTogetherInASmallBudget(t *testing.T) {
 	hot := func(id weir.PieceID) bool { return id.Index%100 == 7 }
-	c := openCache(t, cache.Options{LimitBytes: 32 * mib, Protect: hot})
+	c := openCache(t, cache.Options{LimitBytes: 32 * mib, Protect: protect(hot)})
 	const size = 16*kib + 100
 	var wg sync.WaitGroup
 	for w := range 8 {

@@ -114,14 +114,15 @@ func fate(c class, uses uint8, pinned, protected bool, n, hotBytes int64) (keep 
 			return true, mainRow, 0
 		}
 		return true, mainRow, uses - 1
-	case protected:
-		if c == kept {
-			c = mainRow
-		}
-		return true, c, uses
+	case protected: // on probation they would leave no room to pass
+		return true, mainRow, uses
 	}
 	return false, 0, 0
 }
+
+// mostProtected is how much of a budget may be protected: half of what the pins
+// leave. The rest, more than passes on probation, can be evicted.
+func mostProtected(limit, pinned int64) int64 { return max(0, limit-pinned) / 2 }
 
 // ghost remembers the names of pieces that left probation unused, as long as
 // about as many others have left as the cache holds. It is a table of

@@ -23,7 +23,7 @@ func (c *Cache) room(to class, n int64, evict bool) (*generation, error) {
 			return g, nil
 		}
 		// The budget had room and the disk has not: live within what we have.
-		if !errors.Is(err, weir.ErrNoSpace) || !evict || try > 0 || !c.dropOne() {
+		if !errors.Is(err, weir.ErrNoSpace) || !evict || try > 0 || !c.dropOne(true) {
 			if isFull(err) {
 				if time.Since(c.full) > fullAgain {
 					c.log.Warn("the disk is full: the cache stops growing", "dir", c.folder.dir, "err", err)

@@ -266,7 +266,7 @@ func TestSharedPiecesMoveTogether(t *testing.T) {
 	const size, pairs = mib, 4
 	dir := t.TempDir()
 	ti := &weir.TorrentInfo{InfoHash: hash('b'), PieceLength: size, Length: 2 * size}
-	o := cache.Options{Dir: dir, LimitBytes: 48 * mib, Protect: func(id weir.PieceID) bool { return id == piece('b', 2) || id == piece('a', 3) }}
+	o := cache.Options{Dir: dir, LimitBytes: 48 * mib, Protect: protect(func(id weir.PieceID) bool { return id == piece('b', 2) || id == piece('a', 3) })}
 	c := openCache(t, o)
 	if err := c.Pin(ti, 0, 2); err != nil { // pinned by the name that is a link
 		t.Fatal(err)

@@ -6,7 +6,8 @@ import "sync"
 // when the window moved last. It is safe for concurrent use. Only a window that moves looks at it, which
 // happens about once a piece: never in the path of a read that is held.
 type Budget struct {
-	total int64
+	total      int64
+	protection protection
 
 	mu        sync.Mutex
 	used      int64

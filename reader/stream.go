@@ -36,8 +36,14 @@ type charge struct {
 }
 
 // show publishes what is missing of ranges (torrent coordinates), the first most
-// wanted. It does not keep ranges.
+// wanted, and has all of them protected. It does not keep ranges.
 func (s *stream) show(ranges []weir.Range) {
+	s.share.b.protection.set(s, ranges)
+	s.publish(ranges)
+}
+
+// publish publishes what is missing of ranges.
+func (s *stream) publish(ranges []weir.Range) {
 	next := s.missing(s.spare[:0], ranges)
 	if len(next) > 0 || len(s.shown) > 0 || s.share.demand > 0 {
 		next = s.pay(next)
@@ -163,12 +169,12 @@ func (s *stream) eachPiece(ranges []weir.Range, fn func(i int, bytes int64) bool
 // short reports whether the budget gave less than was asked for.
 func (s *stream) short() bool { return s.share.held < s.share.demand }
 
-// hide takes the window back; show publishes it again.
-func (s *stream) hide() { s.show(nil) }
+// hide takes the window back, which stays protected; show publishes it again.
+func (s *stream) hide() { s.publish(nil) }
 
 // close takes the window back for good.
 func (s *stream) close() {
-	s.hide()
+	s.show(nil)
 	if s.want != nil {
 		s.want.Close()
 		s.want = nil

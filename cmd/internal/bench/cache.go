@@ -43,7 +43,9 @@ func hits() Case {
 			}
 			o := cache.Options{
 				Dir: filepath.Join(r.dir, "cache"), LimitBytes: total + gib,
-				Protect: func(id weir.PieceID) bool { return id.Torrent[0] == 'a' },
+				Protect: func(int64) func(weir.PieceID) bool {
+					return func(id weir.PieceID) bool { return id.Torrent[0] == 'a' }
+				},
 			}
 			c, err := cache.Open(o)
 			if err != nil {

@@ -92,7 +92,7 @@ func (d *Daemon) openCache(ctx context.Context) error {
 	c, err := openCache(ctx, cache.Options{
 		Dir: d.opt.CacheDir, LimitBytes: d.opt.CacheBytes, Mountpoint: d.opt.Mountpoint, Control: d.opt.Control,
 		MinFreeBytes: d.opt.MinFree.Bytes, MinFreePercent: d.opt.MinFree.Percent,
-		Log: d.log, Changed: d.heldChanged,
+		Log: d.log, Changed: d.heldChanged, Protect: d.readers.budget.Protect,
 	})
 	if err != nil {
 		d.store.fail(err)

@@ -1,0 +1,97 @@
+package reader
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// protectTime is for how long a window is protected after it moved last. A reader
+// that pauses for longer than a long break must not hold the cache.
+const protectTime = time.Hour
+
+// protection remembers which pieces the windows cover, held or not, so that the
+// cache does not evict what a reader is about to come to. It outlasts a reader's
+// pause, for protectTime: a film that is paused goes on from the cache. Only
+// windows that move and evictions take its lock, behind which nothing is waited for.
+type protection struct {
+	mu      sync.Mutex
+	windows map[*stream]*coverage // that are not empty
+}
+
+// coverage is the pieces that one window covers.
+type coverage struct {
+	torrent    weir.InfoHash
+	pieceBytes int64
+	spans      []pieceSpan // the most wanted first
+	moved      time.Time
+}
+
+// pieceSpan is the pieces first … end-1.
+type pieceSpan struct{ first, end int }
+
+func (c *coverage) bytes() (sum int64) {
+	for _, s := range c.spans {
+		sum += int64(s.end-s.first) * c.pieceBytes
+	}
+	return sum
+}
+
+// set replaces what the window of a stream covers.
+func (p *protection) set(s *stream, ranges []weir.Range) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.windows[s]
+	if len(ranges) == 0 {
+		delete(p.windows, s)
+		return
+	}
+	if c == nil {
+		c = &coverage{torrent: s.info.InfoHash, pieceBytes: s.info.PieceLength}
+		if p.windows == nil {
+			p.windows = map[*stream]*coverage{}
+		}
+		p.windows[s] = c
+	}
+	c.spans, c.moved = c.spans[:0], time.Now()
+	for _, r := range ranges {
+		if first, end := s.info.Pieces(r); first < end {
+			c.spans = append(c.spans, pieceSpan{first, end})
+		}
+	}
+}
+
+// Protect returns a function that reports whether a piece is in the window of an
+// open file now. It covers at most so many bytes: of more, each window has
+// the same share, of the pieces that are wanted first.
+func (b *Budget) Protect(most int64) func(weir.PieceID) bool {
+	p := &b.protection
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var windows []*coverage
+	for _, c := range p.windows {
+		if time.Since(c.moved) < protectTime {
+			windows = append(windows, c)
+		}
+	}
+	slices.SortFunc(windows, func(a, b *coverage) int { return cmp.Compare(a.bytes(), b.bytes()) })
+	covered := map[weir.InfoHash][]pieceSpan{}
+	for i, c := range windows {
+		share := most / int64(len(windows)-i)
+		for _, s := range c.spans {
+			n := min(s.end-s.first, int(share/c.pieceBytes))
+			if n <= 0 {
+				break
+			}
+			covered[c.torrent] = append(covered[c.torrent], pieceSpan{s.first, s.first + n})
+			share -= int64(n) * c.pieceBytes
+			most -= int64(n) * c.pieceBytes
+		}
+	}
+	return func(id weir.PieceID) bool {
+		return slices.ContainsFunc(covered[id.Torrent], func(s pieceSpan) bool { return s.first <= id.Index && id.Index < s.end })
+	}
+}

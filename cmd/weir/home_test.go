@@ -236,7 +236,7 @@ func TestCompletion(t *testing.T) {
 		want string
 	}{
 		{[]string{"mount", ""}, ":16"}, // folders only
-		{[]string{"mount", "/mnt", ""}, "torrent\n:8"},
+		{[]string{"mount", "/mnt", ""}, "torrent\nmagnet\ntxt\nurl\ndesktop\n:8"},
 		{[]string{"mount", "--encryption", ""}, "allowed\nrequired\noff\n:4"},
 		{[]string{"completion", "z"}, "zsh\n:4"},
 		{[]string{"doc"}, "doctor\t"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -59,6 +60,15 @@ func FuzzPeers(f *testing.F) {
 		f.Add(kind, []byte{stepMetadata, 1, 0, 200, stepMetadata, 0, 0, 9, stepMetadata, 2, 0, 0, stepPause, 8, stepMetadata, 1, 0, 0})
 		f.Add(kind, append([]byte{stepExtension, 2, 20}, "d5:added6:abcd\x1a\xe1e...."...))
 		f.Add(kind, []byte{stepExtension, 3, 4, 0, 0, 0, 2, stepHas, 2, 0xf0, stepWant, 0, 8, stepLose, 1, stepRead, 1, stepRaw, 7, 9, 0, 0, 0, 1, 0, 0, 0, 0, 1, stepRaw, 22, 3, 1, 2, 3})
+	}
+	for seed := range uint64(16) { // longer ones, by chance
+		r := rand.New(rand.NewPCG(seed, 9))
+		var script []byte
+		for range 100 {
+			step := []byte{byte(r.IntN(stepSteps)), byte(r.IntN(12)), byte(r.IntN(12)), byte(r.IntN(256))}
+			script = append(script, step[:2+r.IntN(3)]...)
+		}
+		f.Add(uint8(seed), script)
 	}
 	f.Fuzz(func(t *testing.T, kind uint8, script []byte) {
 		if len(script) > 2000 {

@@ -71,6 +71,18 @@ func TestEveryAsk(t *testing.T) {
 					delete(m.asked[p], piece)
 				}
 			}
+			// What is remembered are asks without an answer.
+			for i, asks := range f.sizes[size].asked {
+				open := 0
+				for _, asked := range m.asked {
+					if _, ok := asked[i]; ok {
+						open++
+					}
+				}
+				if open == 0 || open != len(asks) {
+					t.Fatalf("seed %d: %d asks for piece %d are remembered of %d", seed, len(asks), i, open)
+				}
+			}
 			// What is held grows with what has arrived.
 			if held, come := f.Bytes(), int64(len(m.has))*PieceBytes; held > 2*come || held < min(come, int64(size)) {
 				t.Fatalf("seed %d: %d bytes are held of %d", seed, held, come)
@@ -280,5 +292,20 @@ func TestForgedTheSecondTime(t *testing.T) {
 	f.sizes[size].clear()
 	if !f.sizes[size].hashes.right || len(f.sizes[size].hashes.pieces) != Pieces(size) {
 		t.Error("the hashes are gone")
+	}
+}
+
+// TestRestIsForgotten: of a peer that has left nothing is remembered, its rest neither.
+func TestRestIsForgotten(t *testing.T) {
+	f := newFetch(sizeOfThree, "stays")
+	for i := range 10 {
+		p := fmt.Sprint(i)
+		f.Claim(p, p, sizeOfThree)
+		f.Ask(p, start)
+		f.Refused(p, start)
+		f.Leave(p)
+	}
+	if a := f.sizes[sizeOfThree]; len(a.rest) != 0 || len(a.asked) != 0 || len(a.proven) != 0 || len(f.claims) != 1 {
+		t.Errorf("remembered are %v, %v, %v of %d peers", a.rest, a.asked, a.proven, len(f.claims))
 	}
 }

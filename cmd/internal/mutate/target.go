@@ -13,15 +13,19 @@ type Target struct {
 	Tests string   // which tests are run, as go test -run has it; "" for all
 }
 
-// pure are the packages that decide and do no I/O: what the bar is for. Of two
-// packages only the files that decide count, and of the cache's tests those that
-// are about them: the others write gigabytes.
+// pure are the packages that decide and do no I/O: what the bar is for. Of some
+// only the files that decide count, and of their tests those that are about them:
+// the others write gigabytes, mount, or wait for the network.
 var pure = []string{
 	"engine/internal/choker", "engine/internal/throttle", "engine/internal/verify", "engine/internal/picker",
 	"engine/internal/connlimit", "engine/internal/netrule:netrule.go", "engine/internal/bencode",
 	"engine/internal/peerbook", "engine/internal/metadata",
 	"cmd/internal/config", "reader:policy.go,meter.go,stride.go,order.go,budget.go,quiet.go",
 	"cache:policy.go:Policy|Ghost|Victim|Fate|Touched",
+	"engine/internal/wire:wire.go,read.go,extension.go,handshake.go",
+	"engine/internal/discover:addrs.go,bencode.go,dhtnodes.go,lsdmsg.go,pex.go,pexstate.go,tier.go:Rules|RoundTrip|Tier|Pex|LSDMess|ParseLSD|NodeBook|Intervals|Backoff",
+	"engine/source",
+	"fs:names.go,tree.go,trees.go,grow.go,looks.go:Name|Tree|InVain|TestCut|NumbersIn|TestNode$",
 }
 
 // parseTarget parses DIR[:FILE,FILE…[:TESTS]].

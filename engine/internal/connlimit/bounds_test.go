@@ -30,6 +30,7 @@ func TestWorth(t *testing.T) {
 		"Ours":               {peer(func(p *Peer) { p.Ours = false }), peer(func(p *Peer) { p.Theirs = false })},
 		"Crowd":              {peer(func(p *Peer) { p.Crowd = crowdMargin }), peer(func(p *Peer) { p.Crowd = crowdMargin - 1; p.Ours = false })},
 		"CrowdAlike":         {peer(func(p *Peer) { p.Crowd = crowdMargin - 1; p.Ours = false }), peer(nil)},
+		"CrowdOfTwoIsNone":   {peer(func(p *Peer) { p.Ours = false }), peer(func(p *Peer) { p.Crowd = 2 })},
 		"CrowdOfEarners":     {peer(func(p *Peer) { earned(p); p.Ours = false }), peer(func(p *Peer) { earned(p); p.Crowd = 50 })},
 		"Gave":               {peer(func(p *Peer) { p.Gave = earnedFor }), peer(func(p *Peer) { p.Gave = earnedFor - 1; p.Crowd = 50; p.Theirs = false })},
 		"Served":             {peer(nil), peer(func(p *Peer) { p.Served = true; p.Crowd = 50; p.Ours = false })},

@@ -12,13 +12,13 @@ import (
 func TestBoundsOfAddresses(t *testing.T) {
 	const all = 500
 	for pattern, want := range map[string]int{
-		"192.0.2.1":           maxPerAddress,
-		"::ffff:192.0.2.1":    maxPerAddress,
-		"192.0.2.%d":          maxPerNetwork,
+		"192.0.2.1":           16,
+		"::ffff:192.0.2.1":    16,
+		"192.0.2.%d":          48,
 		"192.0.%d.1":          200, // networks of their own
-		"2001:db8::1":         maxPerAddress,
-		"2001:db8::%d":        maxPerAddress, // one customer
-		"2001:db8:0:%d::1":    maxPerNetwork,
+		"2001:db8::1":         16,
+		"2001:db8::%d":        16, // one customer
+		"2001:db8:0:%d::1":    48,
 		"2001:db8:%d::1":      200,
 		"127.0.0.1":           all,
 		"::1":                 all,
@@ -30,7 +30,9 @@ func TestBoundsOfAddresses(t *testing.T) {
 		"fe80::1":             all,
 		"fd00::1":             all,
 		"::ffff:127.0.0.%d":   all,
-		"64:ff9b::192.0.2.%d": maxPerAddress,
+		"::ffff:100.64.0.1":   all,
+		"::ffff:10.0.0.%d":    all,
+		"64:ff9b::192.0.2.%d": 16,
 	} {
 		l := New(all)
 		var slots []*Slot
@@ -46,10 +48,13 @@ func TestBoundsOfAddresses(t *testing.T) {
 				}
 				continue
 			}
+			if full {
+				t.Errorf("%s: a slot is given, and there is none", pattern)
+			}
 			slots = append(slots, s)
 		}
 		if want == 200 {
-			want = min(all, 200*maxPerAddress)
+			want = min(all, 200*16)
 		}
 		if len(slots) != want {
 			t.Errorf("%s: %d connections, want %d", pattern, len(slots), want)
@@ -77,6 +82,40 @@ func TestNeighbours(t *testing.T) {
 	}
 	if s.Neighbour() != 0 || l.Neighbours(netip.Addr{}) != 0 {
 		t.Error("a host name has neighbours")
+	}
+}
+
+// TestCustomer: what one customer has, whatever the spelling of its address.
+func TestCustomer(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32", "127.0.0.1": "127.0.0.1/32", "::1": "::1/128",
+		"2001:db8:1:2:3::4": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64", "": "invalid Prefix",
+	} {
+		ip, _ := netip.ParseAddr(addr)
+		if got := Customer(ip).String(); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// TestPendingOfNobody: a handshake whose address is unknown is no crowd, and gives way
+// when there are no others.
+func TestPendingOfNobody(t *testing.T) {
+	p := NewPending(4)
+	for i := range 12 {
+		var want any
+		if i >= 4 {
+			want = i - 4
+		}
+		if _, ends := p.Enter(netip.Addr{}, i); ends == nil != (want == nil) || ends != nil && ends.Ref != want {
+			t.Errorf("newcomer %d ends %v, want %v", i, ends, want)
+		}
+	}
+	p = NewPending(2)
+	p.Enter(netip.Addr{}, "unknown")
+	p.Enter(netip.MustParseAddr("192.0.2.1"), "known")
+	if _, ends := p.Enter(netip.MustParseAddr("198.51.100.1"), "new"); ends == nil || ends.Ref != "known" {
+		t.Errorf("%v ends, want the one of a network", ends)
 	}
 }
 

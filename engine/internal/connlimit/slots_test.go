@@ -1,6 +1,7 @@
 package connlimit
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 )
@@ -128,5 +129,107 @@ func TestHopelessDials(t *testing.T) {
 	}
 	if b.open != 0 || b.dialing != 0 || b.hopeless != 0 || len(b.dials)+len(b.hopeful) != 0 {
 		t.Errorf("left are %d places, %d dials, %d in vain, %v", b.open, b.dialing, b.hopeless, b.dials)
+	}
+}
+
+// dialAll dials for torrents by turns until nobody gets one any more, and returns how
+// many each has.
+func dialAll(l *Limiter, failed int, torrents ...string) []int {
+	n := make([]int, len(torrents))
+	for more := true; more; {
+		more = false
+		for i, t := range torrents {
+			if s, _ := l.Dial(t, somewhere, failed); s != nil {
+				n[i]++
+				more = true
+			}
+		}
+	}
+	return n
+}
+
+func names(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprint("torrent ", i))
+	}
+	return list
+}
+
+// TestShares: how many dials each of so many torrents has at a time.
+func TestShares(t *testing.T) {
+	for _, test := range []struct {
+		most, torrents, failed int
+		each                   []int // those that come first; the others have the last figure
+		all                    int
+	}{
+		{1000, 1, 0, []int{64}, 64},
+		{1000, 2, 7, []int{32}, 64},
+		{1000, 4, 7, []int{16}, 64},
+		{1000, 40, 0, []int{2}, 80},
+		{1000, 1000, 0, nil, 750}, // the rest is for connections
+		{100, 100, 0, nil, 75},
+		{80, 100, 0, nil, 64},
+		{20, 1, 0, []int{20}, 20},
+		{1000, 1, 8, []int{32}, 32},
+		{1000, 4, 8, []int{8}, 32},
+		{1000, 40, 8, []int{1}, 40},
+	} {
+		l := New(test.most)
+		got := dialAll(l, test.failed, names(test.torrents)...)
+		sum := 0
+		for i, n := range got {
+			sum += n
+			if test.each != nil && n != test.each[min(i, len(test.each)-1)] {
+				t.Errorf("%+v: torrent %d has %d dials", test, i, n)
+			}
+		}
+		if open, dialing := l.Usage(); sum != test.all || open != sum || dialing != sum {
+			t.Errorf("%+v: %d dials; %d slots are taken, %d dial", test, sum, open, dialing)
+		}
+	}
+}
+
+// TestLateTorrents: when one torrent has taken all the dials, each that comes later has
+// two, and one if it reaches nobody.
+func TestLateTorrents(t *testing.T) {
+	l := New(1000)
+	if n := dialAll(l, 0, "first")[0]; n != 64 {
+		t.Fatalf("%d dials", n)
+	}
+	for i := range 5 {
+		if n := dialAll(l, 0, fmt.Sprint("late ", i))[0]; n != 2 {
+			t.Errorf("a torrent that comes late has %d dials", n)
+		}
+		if n := dialAll(l, 8, fmt.Sprint("hopeless ", i))[0]; n != 1 {
+			t.Errorf("a torrent that comes late and reaches nobody has %d dials", n)
+		}
+	}
+}
+
+// TestHalfIsFree: until half of the dials are taken whoever comes first has them, and
+// none of these has to hurry.
+func TestHalfIsFree(t *testing.T) {
+	for others, want := range map[int]bool{29: true, 30: false} {
+		l := New(1000)
+		for i := range 32 {
+			torrent := "first"
+			if i >= 2 {
+				torrent = fmt.Sprint("other ", i)
+			}
+			if i-2 >= others {
+				break
+			}
+			if s, _ := l.Dial(torrent, somewhere, 0); s == nil || s.Crowded() {
+				t.Fatalf("dial %d: %+v", i, s)
+			}
+		}
+		if s, _ := l.Dial("first", somewhere, 0); s != nil != want {
+			t.Errorf("beside %d others a third dial is allowed: %v", others, s != nil)
+		}
+		if others == 30 {
+			if s, _ := l.Dial("new", somewhere, 0); s == nil || !s.Crowded() {
+				t.Error("the dial after half of them may take as long as any")
+			}
+		}
 	}
 }

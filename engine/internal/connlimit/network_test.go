@@ -19,6 +19,7 @@ func TestBoundsOfAddresses(t *testing.T) {
 		"2001:db8::1":         16,
 		"2001:db8::%d":        16, // one customer
 		"2001:db8:0:%d::1":    48,
+		"2001:db8:0:8%d::1":   48,
 		"2001:db8:%d::1":      200,
 		"127.0.0.1":           all,
 		"::1":                 all,

@@ -206,6 +206,25 @@ func TestLateTorrents(t *testing.T) {
 	}
 }
 
+// TestSharesAreGivenBack: a torrent counts among those that share the dials as long as
+// it has one under way, and no longer.
+func TestSharesAreGivenBack(t *testing.T) {
+	l := New(1000)
+	var slots []*Slot
+	for range 2 {
+		s, _ := l.Dial("other", somewhere, 0)
+		slots = append(slots, s)
+	}
+	slots[0].Connected()
+	if n := dialAll(l, 0, "first")[0]; n != 32 {
+		t.Errorf("%d dials beside one other torrent, want 32", n)
+	}
+	slots[1].Connected()
+	if n := dialAll(l, 0, "first")[0]; n != 64-32 {
+		t.Errorf("%d dials more when it has none left, want 32", n)
+	}
+}
+
 // TestHalfIsFree: until half of the dials are taken whoever comes first has them, and
 // none of these has to hurry.
 func TestHalfIsFree(t *testing.T) {

@@ -92,8 +92,6 @@ func (a Peer) Less(b Peer) bool {
 		return a.Useless()
 	case a.Earned() != b.Earned():
 		return !a.Earned()
-	case a.Ours != b.Ours && a.Useless():
-		return !a.Ours
 	case !a.Earned() && crowd(a) != crowd(b):
 		return crowd(a) > crowd(b)
 	case a.Ours != b.Ours:

@@ -27,10 +27,15 @@ import (
 // patience is for what happens at once on a machine that has nothing else to do.
 const patience = 20 * time.Second
 
-// TestMain also is the process in the background, which is this program again.
+// TestMain also is the process in the background, and a guard, which are this
+// program again.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "act" {
 		act(os.Args[2])
+		return
+	}
+	if len(os.Args) == 3 && os.Args[1] == background.GuardCommand {
+		beGuard(os.Args[2])
 		return
 	}
 	goleak.VerifyTestMain(m)

@@ -30,7 +30,7 @@ func drink(ctx context.Context, l *swarmtest.Leech, c *swarmtest.Content, got fu
 	if l.Interested() != nil || l.Wait(ctx, l.Unchoked) != nil {
 		return
 	}
-	const ahead = 32 // seconds of requests, so that a machine that is busy elsewhere leaves none out
+	const ahead = 64 // many seconds of requests, so that a machine that is busy elsewhere leaves none out
 	perPiece := int(c.Info().PieceLength / weir.BlockBytes)
 	at := func(i int) (piece, begin int) {
 		i %= c.Info().NumPieces() * perPiece
@@ -52,12 +52,13 @@ func drink(ctx context.Context, l *swarmtest.Leech, c *swarmtest.Content, got fu
 	}
 }
 
-// TestUploadLimit: four leeches share the limit, over two torrents, evenly.
+// TestUploadLimit: four leeches share the limit, over two torrents, evenly. It is so
+// low that a busy machine isn't the lower one: that shares by its own rules.
 func TestUploadLimit(t *testing.T) {
 	t.Parallel()
-	const limit, blocks = 1 << 20, 240 // to be shared
+	const limit, blocks = 256 << 10, 120 // to be shared
 	e := openEngine(t, engine.Options{})
-	ctx := testContext(t, time.Minute)
+	ctx := testContext(t, 5*time.Minute)
 	var contents []*swarmtest.Content
 	var torrents []*engine.Torrent
 	for i := range 2 {
@@ -181,7 +182,7 @@ func TestDownloadLimit(t *testing.T) {
 		tor := addTorrent(t, e, specOf(c, peers...))
 		torrents = append(torrents, tor)
 	}
-	ctx, stop := context.WithCancel(testContext(t, time.Minute))
+	ctx, stop := context.WithCancel(testContext(t, 5*time.Minute))
 	defer stop()
 	var wg sync.WaitGroup
 	var first sync.Once
@@ -211,8 +212,10 @@ func TestDownloadLimit(t *testing.T) {
 		wasted += st.Wasted
 	}
 	atMost(t, "received", total, took, limit)
-	if wasted > total/10 { // a hedge of a few blocks at the end of a read
-		t.Errorf("%d bytes of %d were of no use", wasted, total)
+	// What may be asked for twice: the picker's HedgeBurst at each torrent's beginning and
+	// its HedgeShare of the rest, and on a busy machine that is used up.
+	if most := 2*64*weir.BlockBytes + total/50; wasted > most {
+		t.Errorf("%d bytes of %d were of no use, want at most %d", wasted, total, most)
 	}
 	e.SetLimits(0, 0)
 	if err := torrents[0].ReadAt(ctx, make([]byte, 64<<20), 0); err != nil {

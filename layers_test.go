@@ -54,10 +54,14 @@ var layers = []layer{
 	{dir: "engine/internal/netrule", forbid: []string{bazil, badger, anacrolix}},
 	// A reader of bytes from outside, which knows nothing of what they mean.
 	{dir: "engine/internal/bencode", std: true, forbid: []string{network, "os"}},
+	// Arithmetic of addresses.
+	{dir: "engine/internal/subnet", std: true, forbid: []string{network, "os"}, except: []string{"net/netip"}},
 	// Decisions about a swarm: facts in, choices out. None of them talks to anybody.
-	{dir: "engine/internal/connlimit", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},
+	{dir: "engine/internal/connlimit", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"},
+		own: []string{"engine/internal/subnet"}},
 	{dir: "engine/internal/metadata", forbid: []string{bazil, badger, anacrolix, network}},
-	{dir: "engine/internal/peerbook", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"}},
+	{dir: "engine/internal/peerbook", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"},
+		own: []string{"engine/internal/subnet"}},
 	// Parsers of what comes from outside, and one GET.
 	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},
 		except: []string{anacrolix + "/torrent/metainfo", anacrolix + "/torrent/bencode", "net/http", "net/url", "net/netip"},

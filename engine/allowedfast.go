@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/subnet"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -34,7 +35,7 @@ type grant struct {
 // torrent of n pieces. The network is the first 24 bits of an IPv4 address, as BEP 6 has it, and the
 // first 64 of an IPv6 address, of which it says nothing.
 func allowedFast(ip netip.Addr, ih weir.InfoHash, n, k int) []int {
-	network := networkOf(ip).Addr().AsSlice()
+	network := grantedNet(ip).Addr().AsSlice()
 	if len(network) == 16 {
 		network = network[:8]
 	}
@@ -51,15 +52,8 @@ func allowedFast(ip netip.Addr, ih weir.InfoHash, n, k int) []int {
 	return pieces
 }
 
-func networkOf(ip netip.Addr) netip.Prefix {
-	ip = ip.Unmap().WithZone("")
-	bits := 24
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits)
-	return p
-}
+// grantedNet returns the addresses that share a grant.
+func grantedNet(ip netip.Addr) netip.Prefix { return subnet.Of(ip, 24, 64) }
 
 // grant tells a choked peer that has little which pieces it may ask for all the same.
 func (s *swarm) grant(p *peer) {
@@ -74,7 +68,7 @@ func (s *swarm) grant(p *peer) {
 	if !ip.IsValid() || info.NumPieces() == 0 || info.NumPieces() > 1<<31 {
 		return
 	}
-	network := networkOf(ip)
+	network := grantedNet(ip)
 	g := s.grants[network]
 	if g == nil {
 		if len(s.grants) >= mostGrants {
@@ -92,6 +86,7 @@ func (s *swarm) grant(p *peer) {
 		}
 		s.grants[network] = g
 	}
+	p.grant = g
 	for _, i := range g.pieces {
 		if s.pick.Held(i) && !p.pk.HasPiece(i) {
 			p.out.control(func(b []byte) []byte { return wire.AppendAllowedFast(b, i) })
@@ -100,11 +95,8 @@ func (s *swarm) grant(p *peer) {
 }
 
 // spendGrant reports whether a choked peer may have a block, which it has then used up.
-func (s *swarm) spendGrant(p *peer, u upload) bool {
-	if !p.granted {
-		return false
-	}
-	g := s.grants[networkOf(p.remote().Addr())]
+func spendGrant(p *peer, u upload) bool {
+	g := p.grant
 	if g == nil || !slices.Contains(g.pieces, u.index) || g.left < int64(u.length) {
 		return false
 	}

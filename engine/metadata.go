@@ -10,8 +10,8 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
-	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/metadata"
+	"github.com/weirfs/weir/engine/internal/subnet"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -31,7 +31,7 @@ func (s *swarm) extensionHandshake(p *peer) []byte {
 		Reqq: mostUploads,
 		Port: s.eng.Port(),
 	}}
-	if s.pick != nil && s.pick.HeldCount() == len(s.pick.HeldPieces()) {
+	if s.holdsAll() {
 		h.UploadOnly = 1
 	}
 	if s.public() {
@@ -49,7 +49,20 @@ func (s *swarm) extensionHandshake(p *peer) []byte {
 // ourHandshake is the library's type and a key that it doesn't have.
 type ourHandshake struct {
 	pp.ExtendedHandshakeMessage
-	UploadOnly int `bencode:"upload_only,omitempty"` // BEP 21
+	UploadOnly int `bencode:"upload_only"` // BEP 21
+}
+
+// holdsAll reports whether there is nothing that we want of peers.
+func (s *swarm) holdsAll() bool {
+	return s.pick != nil && s.pick.HeldCount() == len(s.pick.HeldPieces())
+}
+
+// tellExtensions sends our extension handshake. It may be sent again when something
+// of it has changed (BEP 10).
+func (s *swarm) tellExtensions(p *peer) {
+	p.toldUploadOnly = s.holdsAll()
+	payload := s.extensionHandshake(p)
+	p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, pp.HandshakeExtendedID, payload) })
 }
 
 // extension handles an extension message.
@@ -72,7 +85,7 @@ func (s *swarm) extension(p *peer, e *event) error {
 func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
 	p.metadataID, p.pexID = h.MetadataID, h.PexID
 	if s.fetch != nil && h.MetadataID != 0 {
-		s.fetch.Claim(p, connlimit.Customer(p.remote().Addr()).String(), h.MetadataSize)
+		s.fetch.Claim(p, subnet.Customer(p.remote().Addr()).String(), h.MetadataSize)
 	}
 	s.heardOfDontHave(p, h.DontHaveID)
 	if h.Port > 0 {

@@ -64,12 +64,13 @@ type peer struct {
 	allowed    []int
 	unchoked   bool // it serves us
 
-	interested     bool // we told it that we are
-	interestedInUs bool // it told us that it is
-	uploadOnly     bool // it told us that it wants no blocks (BEP 21)
-	wantsUs        bool // what follows from both
-	choking        bool // we don't serve it
-	granted        bool // but for the pieces of its network's grant
+	interested     bool   // we told it that we are
+	interestedInUs bool   // it told us that it is
+	uploadOnly     bool   // it told us that it wants no blocks (BEP 21)
+	wantsUs        bool   // what follows from both
+	choking        bool   // we don't serve it
+	granted        bool   // it was looked at whether it gets a grant
+	grant          *grant // of its network: pieces that it is served all the same; nil: none
 	trade          trade
 	slot           *connlimit.Slot
 	joined         time.Time
@@ -85,6 +86,7 @@ type peer struct {
 	noted          int64 // of it, what is noted of the peer for later runs
 	tellingHeld    bool  // it was greeted before we knew what we hold, and was not told of all since
 	toldHeld       int   // of the pieces below this it was
+	toldUploadOnly bool  // what our extension handshake said last (BEP 21)
 }
 
 // v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for
@@ -154,7 +156,7 @@ func (s *swarm) greet(p *peer, early *opening) {
 				p.lost(i)
 			}
 		}
-	case s.pick != nil && s.pick.HeldCount() == len(s.pick.HeldPieces()) && p.fast():
+	case s.holdsAll() && p.fast():
 		p.out.bare(pp.HaveAll)
 	case s.pick != nil && s.pick.HeldCount() > 0:
 		p.out.control(func(b []byte) []byte { return wire.AppendBitfield(b, s.pick.HeldPieces()) })
@@ -162,8 +164,7 @@ func (s *swarm) greet(p *peer, early *opening) {
 		p.out.bare(pp.HaveNone)
 	}
 	if p.extended() {
-		payload := s.extensionHandshake(p)
-		p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, pp.HandshakeExtendedID, payload) })
+		s.tellExtensions(p)
 	}
 	s.tellNode(p)
 }

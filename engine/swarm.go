@@ -260,6 +260,11 @@ func (s *swarm) housekeep(now time.Time) bool {
 		if p.tellingHeld && p.out.emptied() {
 			s.tellHeld(p)
 		}
+		// It held for those who joined while the Store opened, before the last piece, or
+		// before one was evicted.
+		if p.extended() && p.toldUploadOnly != s.holdsAll() && p.out.emptied() {
+			s.tellExtensions(p)
+		}
 	}
 	if busy {
 		s.lastUse = now

@@ -151,7 +151,7 @@ func (s *swarm) request(p *peer, m *wire.Message, at time.Time) error {
 		int64(u.begin)+int64(u.length) > askable(info, u.index) {
 		return errNonsense
 	}
-	if !s.pick.Held(u.index) || p.choking && !s.spendGrant(p, u) {
+	if !s.pick.Held(u.index) || p.choking && !spendGrant(p, u) {
 		return s.refuseBlock(p, m, at)
 	}
 	if p.out.push(answer{upload: u}) {

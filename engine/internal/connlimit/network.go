@@ -1,6 +1,10 @@
 package connlimit
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/weirfs/weir/engine/internal/subnet"
+)
 
 // How many connections the peers of one address may have, all torrents together,
 // and those of one network. A NAT hides several honest peers, and one peer may have
@@ -11,37 +15,17 @@ const (
 	maxPerNetwork = 48
 )
 
-// networks returns what an address is counted with, the narrowest first: an IPv4
-// address and its /24, an IPv6 address's /64 and /48. Addresses of this machine
-// count by themselves.
+// networks returns what an address is counted with, the narrowest first: its
+// customer, and the IPv4 /24 or IPv6 /48 around that. Addresses of this machine count
+// by themselves.
 func networks(ip netip.Addr) []netip.Prefix {
-	ip = ip.Unmap().WithZone("")
-	var bits []int
 	switch {
 	case !ip.IsValid():
 		return nil
-	case ip.IsLoopback():
-		bits = []int{ip.BitLen()}
-	case ip.Is4():
-		bits = []int{32, 24}
-	default:
-		bits = []int{64, 48}
+	case ip.Unmap().IsLoopback():
+		return []netip.Prefix{subnet.Customer(ip)}
 	}
-	var out []netip.Prefix
-	for _, n := range bits {
-		p, _ := ip.Prefix(n)
-		out = append(out, p)
-	}
-	return out
-}
-
-// Customer returns what one customer of a provider has: an IPv4 address, an IPv6 /64.
-// It is invalid for an invalid address.
-func Customer(ip netip.Addr) netip.Prefix {
-	if list := networks(ip); len(list) > 0 {
-		return list[0]
-	}
-	return netip.Prefix{}
+	return []netip.Prefix{subnet.Customer(ip), subnet.Of(ip, 24, 48)}
 }
 
 // carrier is what providers share out among customers behind their NAT (RFC 6598).

@@ -86,19 +86,6 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// TestCustomer: what one customer has, whatever the spelling of its address.
-func TestCustomer(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32", "127.0.0.1": "127.0.0.1/32", "::1": "::1/128",
-		"2001:db8:1:2:3::4": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64", "": "invalid Prefix",
-	} {
-		ip, _ := netip.ParseAddr(addr)
-		if got := Customer(ip).String(); got != want {
-			t.Errorf("%s: %s, want %s", addr, got, want)
-		}
-	}
-}
-
 // TestPendingOfNobody: a handshake whose address is unknown is no crowd, and gives way
 // when there are no others.
 func TestPendingOfNobody(t *testing.T) {

@@ -13,6 +13,8 @@ package peerbook
 import (
 	"net/netip"
 	"time"
+
+	"github.com/weirfs/weir/engine/internal/subnet"
 )
 
 // Source is the way in which an address became known. Greater is more reliable.
@@ -228,18 +230,7 @@ func banKey(addr string) (netip.Prefix, bool) {
 	if err != nil {
 		return netip.Prefix{}, false
 	}
-	return network(a.Addr()), true
-}
-
-// network is what one customer has: an IPv4 address, an IPv6 /64.
-func network(ip netip.Addr) netip.Prefix {
-	ip = ip.Unmap().WithZone("")
-	bits := 64
-	if ip.Is4() || ip.IsLoopback() {
-		bits = ip.BitLen()
-	}
-	p, _ := ip.Prefix(bits)
-	return p
+	return subnet.Customer(a.Addr()), true
 }
 
 // canonical returns how an address is called in the book.

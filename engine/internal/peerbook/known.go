@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/subnet"
 )
 
 // KnownPeer is a peer that we were connected with.
@@ -146,7 +147,7 @@ func (b *Book) KnownPeers(now time.Time) []KnownPeer {
 	b.changed = false
 	var list []KnownPeer
 	for _, k := range b.known {
-		if k.seen.IsZero() || !k.addr.IsValid() || b.banned(network(k.addr.Addr()), now) || b.private && !k.origin.reliable() {
+		if k.seen.IsZero() || !k.addr.IsValid() || b.banned(subnet.Customer(k.addr.Addr()), now) || b.private && !k.origin.reliable() {
 			continue
 		}
 		misses := k.misses

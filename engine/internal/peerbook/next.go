@@ -3,6 +3,8 @@ package peerbook
 import (
 	"net/netip"
 	"time"
+
+	"github.com/weirfs/weir/engine/internal/subnet"
 )
 
 // hurriedBackoff is the longest that a candidate is left alone while reads wait and
@@ -51,7 +53,7 @@ func (b *Book) eligible(k *candidate, now time.Time, hurry bool) bool {
 	case now.Before(k.next) && !(hurry && now.Sub(k.ended) >= hurriedBackoff):
 		return false
 	}
-	return !k.addr.IsValid() || !b.banned(network(k.addr.Addr()), now)
+	return !k.addr.IsValid() || !b.banned(subnet.Customer(k.addr.Addr()), now)
 }
 
 // mayDial reports whether a source has a dial left.

@@ -30,22 +30,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/weirfs/weir/cmd/internal/bench/ground"
 	"github.com/weirfs/weir/cmd/internal/bench/site"
+	"github.com/weirfs/weir/cmd/internal/command"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second signal has its usual effect
-	code, err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-	}
-	os.Exit(code)
-}
+func main() { command.Main("bench", run) }
 
 // run returns the exit code: 0, 1 for a bar that was missed or a run that failed,
 // 2 for a command line that makes no sense.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir/cmd/internal/bench/ground"
+	"github.com/weirfs/weir/cmd/internal/bench/raw"
 	"github.com/weirfs/weir/cmd/internal/bench/site"
 )
 
@@ -18,14 +19,19 @@ func smallReads(encryption string) Case {
 		{"pieces of 16 KiB", site.One("blocks.bin", 16*kib, 64*mib, 3)},
 		{"pieces of 1 MiB", site.One("pieces.bin", mib, 256*mib, 4)},
 	}
+	systems := []string{weirSystem}
+	if encryption == "off" { // bare requests are in the clear
+		systems = append(systems, rawSystem)
+	}
 	return Case{
 		Name: "small-reads/" + encryption, About: "reads of 4 KiB at random, each in a new piece, one host, loopback",
-		Systems: []string{weirSystem}, Limit: 40 * time.Second,
+		Systems: systems, Limit: 40 * time.Second,
 		Figures: []Figure{
-			{Name: "p50, " + sizes[0].name, Unit: Seconds, Bar: Bar{Most: 0.002}},
-			{Name: "p95, " + sizes[0].name, Unit: Seconds},
-			{Name: "p50, " + sizes[1].name, Unit: Seconds},
-			{Name: "p95, " + sizes[1].name, Unit: Seconds, Bar: Bar{Most: 0.015}},
+			{Name: "p50, " + sizes[0].name, Unit: Seconds, Reference: rawSystem, Bar: Bar{Most: 0.002}},
+			{Name: "p95, " + sizes[0].name, Unit: Seconds, Reference: rawSystem},
+			{Name: "p50, " + sizes[1].name, Unit: Seconds, Reference: rawSystem},
+			{Name: "p95, " + sizes[1].name, Unit: Seconds, Reference: rawSystem, Bar: Bar{Most: 0.015}},
+			{Name: "processor time of a read, " + sizes[1].name, Unit: Seconds},
 		},
 		Run: func(r *Run) (Values, error) {
 			v := Values{}
@@ -35,6 +41,9 @@ func smallReads(encryption string) Case {
 					return nil, err
 				}
 				v["p50, "+s.name], v["p95, "+s.name] = took["p50"], took["p95"]
+				if r.system == weirSystem {
+					v["processor time of a read, "+s.name] = took["processor"]
+				}
 			}
 			return v, nil
 		},
@@ -46,6 +55,21 @@ func (r *Run) smallReads(spec site.Spec, encryption string) (Values, error) {
 	if err != nil {
 		return nil, err
 	}
+	at := offsets(7, sw.Info().NumPieces(), sw.Info().PieceLength, 4*kib, warmReads+200)
+	if r.system == rawSystem {
+		s, err := raw.DialAll(r.ctx, sw.Peers, sw.InfoHash())
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		took, err := timed(at, warmReads, 15*time.Second, func(off int64) error {
+			return s.Piece(r.ctx, sw.Info(), int(off/sw.Info().PieceLength))
+		})
+		if err != nil {
+			return nil, err
+		}
+		return latencies(took), r.stopAll()
+	}
 	p, err := r.start(sw, "", "--encryption="+encryption)
 	if err != nil {
 		return nil, err
@@ -54,11 +78,17 @@ func (r *Run) smallReads(spec site.Spec, encryption string) (Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := offsets(7, sw.Info().NumPieces(), sw.Info().PieceLength, 4*kib, warmReads+200)
-	took, err := timed(at, warmReads, 15*time.Second, r.reads(sw, f, 4*kib))
+	before, reads := p.CPU(), 0
+	read := r.reads(sw, f, 4*kib)
+	took, err := timed(at, warmReads, 15*time.Second, func(off int64) error {
+		reads++
+		return read(off)
+	})
 	_ = f.Close() // was only read
 	if err != nil {
 		return nil, err
 	}
-	return latencies(took), r.stopAll()
+	v := latencies(took)
+	v["processor"] = (p.CPU() - before).Seconds() / float64(reads)
+	return v, r.stopAll()
 }

@@ -45,7 +45,7 @@ func Dial(ctx context.Context, addr string, ih weir.InfoHash) (*Peer, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	p := &Peer{conn: conn, blocks: make(chan int, 1<<14)}
-	r := bufio.NewReaderSize(conn, 256<<10)
+	r := bufio.NewReaderSize(newQuickReader(conn), 256<<10)
 	err = p.open(r, ih)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)

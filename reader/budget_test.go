@@ -77,3 +77,28 @@ func TestBudget(t *testing.T) {
 		}
 	})
 }
+
+// TestSharedPiecesStayPaid: what two windows want is paid for once, and as long as
+// one of them wants it, whoever paid.
+func TestSharedPiecesStayPaid(t *testing.T) {
+	p := newProtectTest(t)
+	p.held = nil
+	x, y := p.open(), p.open()
+	y.wanted = x.wanted // of one torrent
+	used := func(what string, pieces int64) {
+		t.Helper()
+		if got := p.b.Used(); got != pieces*protectPiece {
+			t.Errorf("%s: %d bytes are used, want %d pieces", what, got, pieces)
+		}
+	}
+	x.show(p.window(0, 4))
+	used("one", 4)
+	y.show(p.window(0, 4))
+	used("both", 4)
+	x.close()
+	used("the other alone", 4)
+	y.show(p.window(2, 7))
+	used("moved on", 5)
+	y.close()
+	used("closed", 0)
+}

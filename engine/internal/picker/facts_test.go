@@ -136,14 +136,16 @@ func TestGuessesWhatIsMissing(t *testing.T) {
 		}
 		k.Choked(a) // with BEP 6 what was asked for stays so
 		k.Choked(b)
+		memory := int64(3 * blocks * weir.BlockBytes)
 		if r.IntN(2) == 0 {
-			k.SetMemory(weir.BlockBytes)
+			memory = weir.BlockBytes
+			k.SetMemory(memory)
 		}
 		taken := map[Block]bool{{first, 1}: true}
 		var want []Block
 		for i := first; i < first+3; i++ {
 			p := k.pieces[i]
-			if p.parole() || !p.started() && k.Begun()+p.bytes > k.opts.MemoryBytes {
+			if p.parole() || !p.started() && k.Begun()+p.bytes > memory {
 				continue
 			}
 			for j := range p.count {

@@ -141,6 +141,9 @@ func TestAsked(t *testing.T) {
 	asked(b, block, true, true)
 	asked(a, block, true, false) // both had been asked
 	asked(a, block, false, false)
+	if st := k.Stats(); st.Received != 2 || st.Wasted != 5 {
+		t.Errorf("%d blocks were of use and %d not, want 2 and 5", st.Received, st.Wasted)
+	}
 	block = Block{0, a.oldest.index}
 	k.Close(w)
 	asked(a, block, true, true) // it was on its way when nobody wanted it any more

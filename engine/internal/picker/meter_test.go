@@ -205,3 +205,20 @@ func TestPausesFade(t *testing.T) {
 		t.Errorf("an hour without a request counts as a pause of %v", m.jitter)
 	}
 }
+
+// TestBurstsOfTheKnown: a burst of a peer that is known for long says little of its
+// rate: what waited in a router comes at once.
+func TestBurstsOfTheKnown(t *testing.T) {
+	m := newMeter(ms)
+	now := m.train(time.Unix(1000, 0), 2e6, 1000)
+	for range 40 { // as much as before, in bursts of 16 blocks
+		for range 16 {
+			now = now.Add(time.Millisecond / 2)
+			m.arrived(now, weir.BlockBytes)
+		}
+		if m.rate < 1.6e6 || m.rate > 2.6e6 {
+			t.Fatalf("measured %.0f B/s of bursts with 2,000,000 between them", m.rate)
+		}
+		now = now.Add(time.Duration(16*weir.BlockBytes/2e6*float64(time.Second)) - 8*ms)
+	}
+}

@@ -226,3 +226,22 @@ func TestPeersThatComeAndGo(t *testing.T) {
 		})
 	}
 }
+
+// TestNobodyIsLeft: a piece on parole that nobody wants is forgotten when the last of
+// those who gave its blocks has gone.
+func TestNobodyIsLeft(t *testing.T) {
+	k, peers, _ := onParole(t, weir.Blocked, 3)
+	k.Close(k.wants[weir.Blocked][0])
+	for i, p := range peers {
+		if !k.Suspicious(0) {
+			t.Errorf("the parole is over, and %d suspects are there", len(peers)-i)
+		}
+		k.Leave(p)
+		if err := k.check(); err != nil {
+			t.Error(err)
+		}
+	}
+	if k.Suspicious(0) || k.Begun() != 0 || len(k.pieces) > 0 {
+		t.Errorf("suspicious %v, %d bytes begun, %d pieces remembered", k.Suspicious(0), k.Begun(), len(k.pieces))
+	}
+}

@@ -16,8 +16,8 @@ const (
 // mostReqq is the most requests at a time that we believe a peer to want.
 const mostReqq = 1 << 16
 
-// ExtensionHandshake is what we read of a peer's extension handshake (BEP 10). What
-// is not there, or makes no sense, is 0.
+// ExtensionHandshake is what a peer's extension handshakes (BEP 10) have said so far:
+// a later one changes what it names. What was never there, or makes no sense, is 0.
 type ExtensionHandshake struct {
 	MetadataID, PexID, DontHaveID int // its numbers for our messages
 	MetadataSize                  int
@@ -27,10 +27,9 @@ type ExtensionHandshake struct {
 	YourIP                        []byte
 }
 
-// parseExtensionHandshake reads what can be read; nil if not even the extensions
-// can.
-func parseExtensionHandshake(b []byte) *ExtensionHandshake {
-	var h ExtensionHandshake
+// parseExtensionHandshake reads what can be read, after what the handshakes before
+// said; nil if not even the extensions can.
+func parseExtensionHandshake(b []byte, h ExtensionHandshake) *ExtensionHandshake {
 	ids := map[string]*int{MetadataName: &h.MetadataID, PexName: &h.PexID, DontHaveName: &h.DontHaveID}
 	c, named := bencode.New(b), false
 	number := func(to *int, most int64) error {

@@ -45,6 +45,7 @@ type Reader struct {
 	r      *bufio.Reader
 	pieces func() int
 	blocks int // read so far, up to growAfter
+	said   ExtensionHandshake
 }
 
 // NewReader returns a Reader on r. pieces tells how many pieces the torrent has, 0
@@ -229,8 +230,11 @@ func (r *Reader) extended(m *Message, n int) error {
 	}
 	switch id {
 	case pp.HandshakeExtendedID:
-		m.Handshake = parseExtensionHandshake(b)
+		m.Handshake = parseExtensionHandshake(b, r.said)
 		m.Ignored = m.Handshake == nil // the peer is of use without extensions
+		if !m.Ignored {
+			r.said = *m.Handshake
+		}
 	case MetadataID:
 		m.Metadata, err = parseMetadata(b)
 	default:

@@ -161,6 +161,45 @@ func TestExtensionHandshake(t *testing.T) {
 	}
 }
 
+// TestLaterHandshakes: one that names little changes little, and 0 takes an extension
+// back (BEP 10).
+func TestLaterHandshakes(t *testing.T) {
+	const first = "d1:md11:lt_donthavei7e11:ut_metadatai3e6:ut_pexi1ee13:metadata_sizei31235e1:pi6881e4:reqqi500ee"
+	full := wire.ExtensionHandshake{MetadataID: 3, PexID: 1, DontHaveID: 7, MetadataSize: 31235, Reqq: 500, Port: 6881}
+	var in []byte
+	steps := []struct {
+		payload string
+		change  func(h *wire.ExtensionHandshake)
+	}{
+		{first, func(*wire.ExtensionHandshake) {}},
+		{"de", func(*wire.ExtensionHandshake) {}},
+		{"d11:upload_onlyi1ee", func(h *wire.ExtensionHandshake) { h.UploadOnly = true }},
+		{"d1:md6:ut_pexi0ee4:reqqi9ee", func(h *wire.ExtensionHandshake) { h.PexID, h.Reqq = 0, 9 }},
+		{"x", nil},
+		{"d1:md11:ut_metadatai5ee11:upload_onlyi0ee", func(h *wire.ExtensionHandshake) { h.MetadataID, h.UploadOnly = 5, false }},
+	}
+	for _, step := range steps {
+		in = wire.AppendExtended(in, pp.HandshakeExtendedID, []byte(step.payload))
+	}
+	r, want := wire.NewReader(bytes.NewReader(in), pieces(100)), full
+	for _, step := range steps {
+		m, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.change == nil {
+			if m.Handshake != nil {
+				t.Errorf("%q: %+v", step.payload, m.Handshake)
+			}
+			continue
+		}
+		step.change(&want)
+		if got, want := fmt.Sprintf("%+v", m.Handshake), fmt.Sprintf("%+v", &want); got != want {
+			t.Errorf("%q: %s, want %s", step.payload, got, want)
+		}
+	}
+}
+
 func TestMetadataMessage(t *testing.T) {
 	m, err := readExtended(t, wire.MetadataID, "d8:msg_typei1e5:piecei2e10:total_sizei40000e1:xleeDATA")
 	if err != nil || m.Metadata.Type != 1 || m.Metadata.Piece != 2 || string(m.Metadata.Data) != "DATA" {

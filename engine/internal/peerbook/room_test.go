@@ -303,11 +303,11 @@ func TestPorts(t *testing.T) {
 		t.Fatalf("%d ports of one address", len(b.known))
 	}
 	b.Ourselves(port(1), testNow)
-	b.Expire(testNow.Add(deadTime))
+	b.Expire(testNow.Add(30 * time.Minute))
 	if len(b.known) != 8 {
 		t.Error("forgotten too early")
 	}
-	b.Expire(testNow.Add(deadTime + 1))
+	b.Expire(testNow.Add(30*time.Minute + 1))
 	b.Add(testNow, Origin{Source: DHT}, port(30), port(31))
 	if len(b.known) != 8 || b.known[port(30)] == nil {
 		t.Errorf("known are %v", names(b))
@@ -323,5 +323,29 @@ func TestPorts(t *testing.T) {
 	b.Add(testNow, Origin{Source: User}, port(50), "0.0.0.0:0") // it is he who will see that it fails
 	if len(b.known) != 90 {
 		t.Error("the user's word does not count")
+	}
+}
+
+// TestUsersTakeNoRoom: what the user names takes none of the room for others, and a
+// teller who lost his say and has nothing in the book does not stop the others.
+func TestUsersTakeNoRoom(t *testing.T) {
+	b := newBook()
+	b.Add(testNow, Origin{Source: User}, nonsense(1, 1500)...)
+	b.Add(testNow, Origin{Source: DHT}, nonsense(2, MaxCandidates)...)
+	if b.size[DHT] != MaxCandidates || b.size[User] != 1500 {
+		t.Errorf("%d addresses beside %d of the user", b.size[DHT], b.size[User])
+	}
+	for i := range 20 { // whichever of them a map shows first
+		b = newBook()
+		liar := Origin{Exchange, "liar"}
+		b.Add(testNow, liar)
+		b.groups[liar].muted = testNow
+		for i := range 20 {
+			b.Add(testNow, Origin{Exchange, fmt.Sprint(i)}, nonsense(byte(i), 100)...)
+		}
+		b.Add(testNow, Origin{Source: DHT}, "192.0.2.1:1")
+		if b.known["192.0.2.1:1"] == nil {
+			t.Fatalf("round %d: a full book takes nothing more", i)
+		}
 	}
 }

@@ -106,6 +106,15 @@ func TestPieceMessage(t *testing.T) {
 		if m.Type != pp.Piece || m.Index != 1<<31 || m.Begin != 1<<20 || m.Length != n || m.Bytes != n+9 || !bytes.Equal(m.Data.Bytes(), data) {
 			t.Fatalf("a block of %d: %+v", n, m)
 		}
+		var used []*wire.Block // what was in a buffer before is not to be seen
+		for range 8 {
+			b := wire.NewBlock(weir.BlockBytes)
+			copy(b.Bytes(), bytes.Repeat([]byte{0xee}, weir.BlockBytes))
+			used = append(used, b)
+		}
+		for _, b := range used {
+			b.Free()
+		}
 		for _, pad := range [][2]int{{0, n}, {0, n + 5}, {3, n + 3}, {3, n + 10}, {0, n - 1}} {
 			if pad[1] > weir.BlockBytes || pad[1] < 0 {
 				continue
@@ -226,12 +235,18 @@ func TestHandshakeLimits(t *testing.T) {
 		"d1:mde11:upload_onlyi2ee":            {UploadOnly: true},
 		"d1:mde11:upload_onlyi-1ee":           {},
 		"d1:mde6:yourip2:abe":                 {YourIP: []byte("ab")},
+		"d6:youripi5e4:reqqi4ee":              {Reqq: 4},
 		"d1:mi5e4:reqqi3ee":                   {Reqq: 3},
 	} {
 		m := next(t, wire.AppendExtended(nil, 0, []byte(payload)), 0)
 		if m.Ignored || !reflect.DeepEqual(*m.Handshake, want) {
 			t.Errorf("%s: %+v, want %+v", payload, m.Handshake, want)
 		}
+	}
+	// Without an m nothing but its order says that it is a handshake.
+	m := next(t, wire.AppendExtended(nil, 0, []byte("d6:youripi5e1:mi1e4:reqqi4ee")), 0)
+	if m.Ignored || m.Handshake.Reqq != 4 || m.Handshake.YourIP != nil {
+		t.Errorf("an address of another type: %+v", m.Handshake)
 	}
 	for payload, want := range map[string]wire.MetadataMessage{
 		"d8:msg_typei0e5:piecei2147483647ee":  {Type: 0, Piece: math.MaxInt32, Data: []byte{}},
@@ -251,6 +266,24 @@ func TestHandshakeLimits(t *testing.T) {
 		b := wire.AppendExtended(nil, wire.MetadataID, append([]byte(long), make([]byte, 2+16<<10+1<<10-len(long)+over)...))
 		if _, err := wire.NewReader(bytes.NewReader(b), pieces(0)).Next(); (err == nil) != (over == 0) {
 			t.Errorf("%d bytes of BEP 9: %v", len(b), err)
+		}
+	}
+}
+
+// TestShortest: the shortest message of a type is one.
+func TestShortest(t *testing.T) {
+	for name, c := range map[string]struct {
+		b      []byte
+		pieces int
+		ok     bool
+	}{
+		"UnknownType": {message(99, 0), 0, true}, "NoBitsEarly": {message(pp.Bitfield, 0), 0, true}, "NoBits": {message(pp.Bitfield, 0), 1, false},
+		"OnePiece": {message(pp.Bitfield, 1), 1, true}, "OnePieceTwoBytes": {message(pp.Bitfield, 2), 1, false}, "EightPieces": {message(pp.Bitfield, 1), 8, true},
+		"NinePieces": {message(pp.Bitfield, 2), 9, true}, "Extension": {message(pp.Extended, 1), 1, true}, "NoExtension": {message(pp.Extended, 0), 1, false},
+	} {
+		_, err := wire.NewReader(bytes.NewReader(c.b), pieces(c.pieces)).Next()
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

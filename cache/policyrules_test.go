@@ -201,3 +201,12 @@ func TestGhost(t *testing.T) {
 		t.Errorf("it takes %d bytes for %d entries", n, len(g.table))
 	}
 }
+
+// TestPolicyProtectsHalf: of what isn't pinned half may be protected.
+func TestPolicyProtectsHalf(t *testing.T) {
+	for _, c := range [][3]int64{{1000, 0, 500}, {1000, 400, 300}, {1000, 1000, 0}, {1000, 5000, 0}, {0, 0, 0}, {1 << 40, 0, 1 << 39}} {
+		if got := mostProtected(c[0], c[1]); got != c[2] {
+			t.Errorf("of %d with %d pinned: %d, want %d", c[0], c[1], got, c[2])
+		}
+	}
+}

@@ -46,8 +46,14 @@ var layers = []layer{
 	{dir: "fs", forbid: []string{anacrolix, badger}},
 	// Decisions about reading ahead. It never talks to anybody itself.
 	{dir: "reader", forbid: []string{bazil, anacrolix, badger, network}},
-	// Verified pieces on disk. It knows no swarm and no mount.
-	{dir: "cache", forbid: []string{bazil, anacrolix, network}},
+	// Verified pieces on disk. It knows no swarm and no mount, and badger through one
+	// package only.
+	{dir: "cache", forbid: []string{bazil, anacrolix, badger, network}},
+	{dir: "cache/internal/disk", forbid: []string{bazil, anacrolix, badger, network}},
+	{dir: "cache/internal/policy", std: true, forbid: []string{network, "os", "time", "sync"}},
+	{dir: "cache/internal/segment", forbid: []string{bazil, anacrolix, badger, network}, own: []string{"cache/internal/disk", "cache/internal/policy"}},
+	// badger's own API, and nothing of what it is made of.
+	{dir: "cache/internal/index", forbid: []string{bazil, anacrolix, badger, network}, except: []string{badger + "/badger/v4"}, own: []string{"cache/internal/disk"}},
 	// Swarms. Verified pieces leave it through an interface.
 	{dir: "engine", forbid: []string{bazil, badger}},
 	// Decisions about addresses, and the dialing that asks for them.
@@ -232,7 +238,10 @@ func TestLayersDetect(t *testing.T) {
 		{"reader/reader.go", "net", false},
 		{"reader/reader.go", "net/http", false},
 		{"reader/reader.go", "network.example/x", true},
-		{"cache/cache.go", badger + "/badger/v4", true},
+		{"cache/cache.go", badger + "/badger/v4", false},
+		{"cache/internal/index/db.go", badger + "/badger/v4", true},
+		{"cache/internal/index/check.go", badger + "/badger/v4/table", false},
+		{"cache/internal/segment/read.go", own("cache/internal/index"), false},
 		{"cache/cache.go", "net", false},
 		{"cache/cache.go", own("engine/source"), false},
 		{"cache/cache.go", own("engine/swarmtest"), false},

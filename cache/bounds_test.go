@@ -241,7 +241,7 @@ func TestProtectedPiecesStay(t *testing.T) {
 }
 
 // TestTooMuchProtected: a cache in which everything is protected, or that is so
-// small that nearly all of it is in two generations, takes new pieces all the same,
+// small that nearly all of it is in two segments, takes new pieces all the same,
 // and without writing the old ones again and again.
 func TestTooMuchProtected(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -357,22 +357,31 @@ func mountTmpfs(tb testing.TB, size string) string {
 }
 
 func TestDiskFull(t *testing.T) {
-	disk := mountTmpfs(t, "96m")
+	disk := mountTmpfs(t, "512m")
 	var log bytes.Buffer
-	c := openCache(t, cache.Options{
-		Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreeBytes: -1,
+	o := cache.Options{
+		Dir: filepath.Join(disk, "cache"), LimitBytes: 4 << 30, MinFreeBytes: -1,
 		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	}
+	c := openCache(t, o)
 	hog := filepath.Join(disk, "hog")
-	c.Settle()
 	fill(t, hog)
 	for i := range 50 {
 		if err := c.Put(piece('a', i), blocks(content(piece('a', i), mib))); !errors.Is(err, weir.ErrNoSpace) {
 			t.Fatalf("put on a full disk: %v, want ErrNoSpace", err)
 		}
 	}
-	if err := c.PutRecord("r", []byte("k"), []byte("v")); !errors.Is(err, weir.ErrNoSpace) {
-		t.Errorf("PutRecord on a full disk: %v, want ErrNoSpace", err)
+	// The log of the database is reserved: some records have room, and then none.
+	records := 0
+	for ; records < 200; records++ {
+		if err := c.PutRecord("r", []byte{byte(records)}, make([]byte, 20_000)); errors.Is(err, weir.ErrNoSpace) {
+			break
+		} else if err != nil {
+			t.Fatalf("PutRecord on a full disk: %v", err)
+		}
+	}
+	if records < 10 || records == 200 {
+		t.Errorf("%d records on a full disk", records)
 	}
 	if warned := strings.Count(log.String(), "the disk is full"); warned != 1 {
 		t.Errorf("warned %d times: %s", warned, &log)
@@ -384,10 +393,9 @@ func TestDiskFull(t *testing.T) {
 		put(t, c, piece('a', i), mib)
 	}
 	// Full again, with something in the cache: it goes on within what it has.
-	c.Settle()
 	fill(t, hog)
 	full := 0
-	for i := 20; i < 120; i++ {
+	for i := 20; i < 220; i++ {
 		err := c.Put(piece('a', i), blocks(content(piece('a', i), mib)))
 		switch {
 		case errors.Is(err, weir.ErrNoSpace):
@@ -399,7 +407,7 @@ func TestDiskFull(t *testing.T) {
 	if n := checkAll(t, c, func(weir.PieceID) int { return mib }); n == 0 {
 		t.Error("nothing can be read on a full disk")
 	}
-	t.Logf("%d of 100 refused, %+v", full, c.Stat())
+	t.Logf("%d of 200 refused, %+v", full, c.Stat())
 	if err := os.Remove(hog); err != nil {
 		t.Fatal(err)
 	}
@@ -409,8 +417,7 @@ func TestDiskFull(t *testing.T) {
 	for i := range 20 {
 		want(t, c, piece('b', i), mib, 0, mib)
 	}
-	// Closing on a full disk loses no piece either.
-	c.Settle()
+	// Closing on a full disk loses nothing either.
 	fill(t, hog)
 	before := c.Stat().Pieces
 	if err := c.Close(); err != nil {
@@ -419,10 +426,32 @@ func TestDiskFull(t *testing.T) {
 	if err := os.Remove(hog); err != nil {
 		t.Fatal(err)
 	}
-	c = openCache(t, cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreeBytes: -1})
+	c = openCache(t, o)
 	if n := checkAll(t, c, func(weir.PieceID) int { return mib }); n != before {
 		t.Errorf("%d pieces after closing on a full disk, %d before", n, before)
 	}
+	for i := range records {
+		if _, err := c.Record("r", []byte{byte(i)}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestDiskTooFullToOpen: without room for badger's files there is an error.
+func TestDiskTooFullToOpen(t *testing.T) {
+	disk := mountTmpfs(t, "256m")
+	hog := filepath.Join(disk, "hog")
+	fill(t, hog)
+	o := cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 64 * mib, MinFreeBytes: -1}
+	if _, err := cache.Open(o); !errors.Is(err, weir.ErrNoSpace) {
+		t.Errorf("open on a full disk: %v, want ErrNoSpace", err)
+	}
+	if err := os.Remove(hog); err != nil {
+		t.Fatal(err)
+	}
+	c := openCache(t, o)
+	put(t, c, piece('a', 1), mib)
+	want(t, c, piece('a', 1), mib, 0, mib)
 }
 
 // fill writes to path until the disk is full.
@@ -445,21 +474,21 @@ func fill(tb testing.TB, path string) {
 }
 
 func TestMinFreeIsKept(t *testing.T) {
-	disk := mountTmpfs(t, "128m")
-	o := cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreePercent: 31}
+	disk := mountTmpfs(t, "320m")
+	o := cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 1 << 30, MinFreePercent: 45}
 	c, err := cache.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for i := range 150 {
+	for i := range 300 {
 		put(t, c, piece('a', i), mib)
 		var st unix.Statfs_t
 		if err := unix.Statfs(disk, &st); err != nil {
 			t.Fatal(err)
 		}
 		// Moving and closing take a little for a moment.
-		if free := int64(st.Bavail) * st.Bsize; free < 20*mib {
+		if free := int64(st.Bavail) * st.Bsize; free < 130*mib {
 			t.Fatalf("after %d pieces %d bytes are free", i, free)
 		}
 	}
@@ -511,7 +540,7 @@ func TestFolder(t *testing.T) {
 		want  error
 		says  string
 	}{
-		{"Newer", map[string]string{"version": "weir cache 2\n"}, weir.ErrInvalid, "another version"},
+		{"Newer", map[string]string{"version": "weir cache 3\n"}, weir.ErrInvalid, "another version"},
 		{"Foreign", map[string]string{"thesis.tex": "x"}, weir.ErrInvalid, "thesis.tex"},
 		{"ForeignVersion", map[string]string{"version": "3.1\n", "thesis.tex": "x"}, weir.ErrInvalid, "thesis.tex"},
 		{"EmptyVersion", map[string]string{"version": "", "CACHEDIR.TAG": ""}, nil, ""},

@@ -1,3 +1,19 @@
+// Package cache keeps verified pieces on disk, and hands them out again: put, view,
+// evict, pin, and be alive after kill -9. What lives here: the folder and its lock,
+// what is held and where (in memory), who writes next, which rows have more than
+// one name, and what is dropped and moved when. Bytes lie in segments
+// (internal/segment); a badger database (internal/index) has the records, which
+// eviction never touches, and what became of names.
+//
+// What must not live here: anything that knows about peers, kernels or files of a
+// torrent; deciding what to fetch; hashing pieces; badger. The package imports the
+// root vocabulary and none of its siblings.
+//
+// Lock order: the write token (one writer at a time; held over disk writes), then
+// holdings.mu (never held over I/O), then pins.mu. Readers take only holdings.mu, for
+// reading, for well below a microsecond. Options.Changed is called with none held;
+// Options.Protect is called by whoever has the token, so it may read from the cache
+// but not write.
 package cache
 
 import (
@@ -9,13 +25,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/disk"
+	"github.com/weirfs/weir/cache/internal/index"
+	"github.com/weirfs/weir/cache/internal/policy"
+	"github.com/weirfs/weir/cache/internal/segment"
 )
 
 // Options says where and how large. Only Dir is needed.
@@ -32,7 +50,8 @@ type Options struct {
 
 	// MinFreeBytes of the file system stay free: the cache stops growing there
 	// and goes on within what it has. 0 takes MinFreePercent of the file system, a
-	// negative value none.
+	// negative value none. At least 128 MiB stay free, less the ballast, for the next
+	// Open.
 	MinFreeBytes   int64
 	MinFreePercent float64 // 0 … 100; 0 takes 5
 
@@ -59,327 +78,259 @@ const (
 
 	defaultLimitBytes = 10 << 30
 
-	// A generation takes 1/generationShare of the budget, within these bounds:
-	// small enough that dropping one frees little more than is needed, large
-	// enough that they stay few.
-	generationShare    = 32
-	minGenerationBytes = 8 << 20
-	maxGenerationBytes = 1 << 30
-
-	// maxGenerations is where small ones (many short runs leave many) are merged.
-	maxGenerations = 8 * generationShare
-
-	// reserveBytes is the step in which the space of a generation is reserved.
-	reserveBytes = 8 << 20
+	// The ballast, which lets the database be opened and closed on a full disk, takes
+	// 1/ballastShare of the budget, and no more than badger needs.
+	ballastShare = 32
 )
 
 // Cache is an open cache folder. All methods are safe for concurrent use.
 type Cache struct {
-	folder    *folder
-	root      string // of the generations
-	log       *slog.Logger
-	changed   func(id weir.PieceID, held bool)
-	protect   func(most int64) func(id weir.PieceID) bool
-	minFree   int64
-	catalogue *catalogue
+	folder  *folder
+	root    string // of the segments
+	dbDir   string
+	log     *slog.Logger
+	changed func(id weir.PieceID, held bool)
+	protect func(most int64) func(id weir.PieceID) bool
+	minFree int64
 
-	clock atomic.Uint64 // bytes served and stored: the policy's time
-	limit atomic.Int64  // bytes
-	stats counters
-
-	queue queue         // of pieces for whoever has the turn
-	turn  chan struct{} // holds one token; who has it may write
-	// With the turn:
-	active  map[class]*generation
-	sealing chan struct{}    // holds one token; who has it closes a generation
-	removal chan struct{}    // holds one token; who has it removes files
-	spare   chan *generation // the next one, once sparing
-	sparing bool
-	ghost   *ghost
-	nextSeq uint64
-	credit  int64     // bytes freed while the disk was below its minimum, to be used again
-	full    time.Time // when the disk was found full last
-	homes   []home    // what the folder consists of, to see whether it is there
-	isLost  atomic.Bool
-	batch   batch
-	company bool   // pieces were put together last time
-	notes   []note // for Changed, once the turn is given back
-
-	mu       sync.RWMutex
-	torrents map[weir.InfoHash]*torrent
-	gens     []*generation // by seq; the active ones too
-	held     int           // pieces
-	heldSum  int64         // bytes in them
-
-	shared    int   // of them, those whose bytes were written for another one
-	sharedSum int64 // bytes in these
-
+	db     *index.DB
+	held   *holdings
 	pins   pins
-	closed bool
+	stats  counters
+	writer writer
 }
 
 type counters struct {
 	hits, misses, evictions, moves, damaged atomic.Int64
 }
 
-type note struct {
-	id   weir.PieceID
-	held bool
-}
-
 // Open locks the folder and reads what is held. The error is an *InUseError, which
-// wraps weir.ErrInUse, when another process has the folder; it wraps
-// weir.ErrInvalid when the folder is no cache or made by another version. What a crash damaged is
-// left out, never a reason to fail.
+// wraps weir.ErrInUse, when another process has the folder; it wraps weir.ErrInvalid
+// when the folder is no cache or made by a newer version, and weir.ErrNoSpace when
+// the disk is too full to open the database. What a crash damaged is left out, never
+// a reason to fail.
 func Open(o Options) (*Cache, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	f, err := openFolder(o.Dir, Owner{os.Getpid(), o.Mountpoint, o.Control}, o.MustExist)
+	f, err := openFolder(o.Dir, Owner{os.Getpid(), o.Mountpoint, o.Control}, o.MustExist, o.Log)
 	if err != nil {
 		return nil, err
 	}
 	c := &Cache{
-		folder:   f,
-		root:     filepath.Join(o.Dir, generationsName),
-		log:      o.Log,
-		changed:  o.Changed,
-		protect:  o.Protect,
-		turn:     make(chan struct{}, 1),
-		active:   make(map[class]*generation),
-		sealing:  make(chan struct{}, 1),
-		removal:  make(chan struct{}, 1),
-		spare:    make(chan *generation, 1),
-		ghost:    newGhost(),
-		nextSeq:  1,
-		torrents: make(map[weir.InfoHash]*torrent),
+		folder:  f,
+		root:    filepath.Join(o.Dir, segmentsName),
+		dbDir:   filepath.Join(o.Dir, indexName),
+		log:     o.Log,
+		changed: o.Changed,
+		protect: o.Protect,
+		held:    &holdings{torrents: make(map[weir.InfoHash]*torrent)},
+	}
+	c.writer = writer{
+		Cache:   c,
+		token:   make(chan struct{}, 1),
+		active:  make(map[policy.Class]*volume),
+		sealing: make(chan struct{}, 1),
+		removal: make(chan struct{}, 1),
+		ghost:   policy.NewGhost(),
+		nextSeq: 1,
 	}
 	if err := c.open(o); err != nil {
-		for _, g := range c.gens {
-			g.release()
+		for _, v := range c.held.volumes {
+			v.Release()
 		}
-		return nil, errors.Join(fmt.Errorf("open cache %s: %w", o.Dir, err), c.catalogue.close(), f.free())
+		if c.db != nil {
+			err = errors.Join(err, c.db.Close())
+		}
+		return nil, errors.Join(fmt.Errorf("open cache %s: %w", o.Dir, err), f.free())
 	}
-	c.homes = []home{homeAt(f.lock.Name()), homeAt(c.root), homeAt(c.catalogue.dir)}
-	c.turn <- struct{}{}
-	c.sealing <- struct{}{}
-	c.removal <- struct{}{}
+	f.homes = []disk.Home{disk.At(f.lock.Name()), disk.At(c.root), disk.At(c.dbDir)}
+	c.writer.token <- struct{}{}
+	c.writer.sealing <- struct{}{}
+	c.writer.removal <- struct{}{}
 	return c, nil
 }
 
-func (c *Cache) open(o Options) (err error) {
-	if err := os.MkdirAll(c.root, 0o700); err != nil {
-		return err
-	}
+func (c *Cache) open(o Options) error {
 	if o.LimitBytes != 0 && o.LimitBytes < MinLimitBytes {
-		return fmt.Errorf("a cache of %d bytes is too small, it needs %d MiB: %w", o.LimitBytes, int64(MinLimitBytes)>>20, weir.ErrInvalid)
+		return tooSmall(o.LimitBytes)
 	}
 	if o.MinFreePercent < 0 || o.MinFreePercent > 100 {
 		return fmt.Errorf("%g %% to be left free: %w", o.MinFreePercent, weir.ErrInvalid)
 	}
-	if err := c.folder.setBallast(); err != nil {
-		c.log.Debug("no ballast", "err", err)
-	}
-	if c.catalogue, err = openCatalogue(filepath.Join(c.folder.dir, catalogueName), c.log); err != nil {
+	if err := c.folder.upgrade(); err != nil {
 		return err
 	}
-	if c.pins, err = c.loadPins(); err != nil {
+	if err := os.MkdirAll(c.root, 0o700); err != nil {
 		return err
 	}
-	if err := c.setBounds(o); err != nil {
+	if err := c.openIndex(o); err != nil {
 		return err
 	}
-	return c.loadAll()
+	return c.openSegments()
 }
 
-// setBounds sets the budget and what the disk keeps.
-func (c *Cache) setBounds(o Options) error {
-	avail, total, err := freeBytes(c.folder.dir)
+func tooSmall(limit int64) error {
+	return fmt.Errorf("a cache of %d bytes is too small, it needs %d MiB: %w", limit, int64(MinLimitBytes)>>20, weir.ErrInvalid)
+}
+
+// openIndex opens the database, and sets the budget and what the disk keeps.
+func (c *Cache) openIndex(o Options) (err error) {
+	avail, total, err := disk.Free(c.folder.dir)
 	if err != nil {
 		return err
 	}
 	if c.minFree = o.MinFreeBytes; c.minFree == 0 {
 		c.minFree = int64(float64(total) / 100 * cmp.Or(o.MinFreePercent, 5))
 	}
-	limit := o.LimitBytes
-	if limit == 0 {
-		limit = c.rememberedLimit()
+	if c.db, err = index.Open(c.dbDir, filepath.Join(c.folder.dir, ballastName), c.log); err != nil {
+		return err
 	}
+	limit := cmp.Or(o.LimitBytes, rememberedLimit(c.db))
 	if limit == 0 {
-		half := (avail + allocatedBytes(c.folder.dir)) / 2
+		half := (avail + disk.Allocated(c.folder.dir)) / 2
 		limit = max(MinLimitBytes, min(defaultLimitBytes, half))
 	}
-	c.limit.Store(limit)
-	return nil
+	c.held.limit.Store(limit)
+	c.db.SetBallast(ballastOf(limit))
+	return c.loadPins()
 }
 
-// loadAll opens the generations that earlier runs left.
-func (c *Cache) loadAll() error {
-	entries, err := os.ReadDir(c.root)
+// openSegments enters what the segments of earlier runs hold, with what became of
+// their names since.
+func (c *Cache) openSegments() error {
+	noted := make(map[uint64]map[index.Name]index.Fate)
+	if err := c.db.EachName(func(n index.Name, fate index.Fate) {
+		if noted[n.Salt] == nil {
+			noted[n.Salt] = make(map[index.Name]index.Fate)
+		}
+		noted[n.Salt][n] = fate
+	}); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(c.root) // in order: of two places of a piece the newer counts
 	if err != nil {
 		return err
 	}
-	type loaded struct {
-		gen    *generation
-		pieces []found
-	}
-	all := make([]loaded, len(entries))
-	var group errgroup.Group
-	group.SetLimit(4)
-	for i, e := range entries {
-		seq, class, ok := parseGenName(e.Name())
-		if !ok {
-			_ = os.RemoveAll(filepath.Join(c.root, e.Name()))
-			continue
+	for some := range slices.Chunk(entries, 4) {
+		var opened [4]struct {
+			*segment.Segment
+			names  []segment.Name
+			prints segment.Prints
 		}
-		c.nextSeq = max(c.nextSeq, seq+1)
-		group.Go(func() error {
-			g, pieces, err := loadGeneration(c.root, seq, class)
-			if err != nil {
-				c.log.Debug("generation left out", "err", err)
-				return removeGeneration(filepath.Join(c.root, e.Name()))
+		var group errgroup.Group
+		for i, e := range some {
+			if seq, _, ok := segment.ParseName(e.Name()); ok {
+				c.writer.nextSeq = max(c.writer.nextSeq, seq+1)
 			}
-			all[i] = loaded{g, pieces}
-			return nil
-		})
-	}
-	err = group.Wait()
-	slices.SortFunc(all, func(a, b loaded) int { return int(genSeq(a.gen)) - int(genSeq(b.gen)) })
-	for _, l := range all {
-		if l.gen == nil {
-			continue
+			group.Go(func() (err error) {
+				s := &opened[i]
+				if s.Segment, s.names, s.prints, err = segment.Open(c.root, e.Name()); err != nil {
+					c.log.Debug("segment left out", "err", err)
+					return os.RemoveAll(filepath.Join(c.root, e.Name()))
+				}
+				return nil
+			})
 		}
-		c.gens = append(c.gens, l.gen)
-		for _, f := range l.pieces {
-			c.index(f, l.gen)
+		err := group.Wait()
+		for _, s := range opened {
+			if s.Segment == nil {
+				continue
+			}
+			v := &volume{Segment: s.Segment, sealed: true, disk: s.Size(), prints: s.prints}
+			c.held.volumes = append(c.held.volumes, v)
+			v.noted.Store(noted[s.Salt] != nil)
+			for _, f := range named(s.names, noted[s.Salt], s.Salt) {
+				c.held.set(f, v)
+			}
+			delete(noted, s.Salt)
 		}
-	}
-	return err
-}
-
-func genSeq(g *generation) uint64 {
-	if g == nil {
-		return 0
-	}
-	return g.seq
-}
-
-// index enters a piece; the newest place wins. The caller holds mu, or is alone.
-func (c *Cache) index(f found, g *generation) {
-	t := c.torrents[f.id.Torrent]
-	if t == nil {
-		t = &torrent{hash: f.id.Torrent}
-		c.torrents[f.id.Torrent] = t
-	}
-	if s := t.slot(f.id.Index); s != nil {
-		c.count(s, -1)
-	}
-	c.count(t.set(f, g), 1)
-}
-
-// count adds a piece to the sums (by 1) or takes it out (by -1). The caller holds
-// mu.
-func (c *Cache) count(s *slot, by int) {
-	n := int64(by) * s.bytes()
-	s.gen.live += by
-	c.held += by
-	c.heldSum += n
-	if s.link() {
-		s.gen.countLink(int64(s.off), by)
-		c.shared += by
-		c.sharedSum += n
-	}
-}
-
-// forget takes a piece out of the index. The caller holds mu.
-func (c *Cache) forget(t *torrent, index int) {
-	s := t.slot(index)
-	if s == nil {
-		return
-	}
-	c.count(s, -1)
-	t.clear(index)
-	if t.held == 0 {
-		delete(c.torrents, t.hash)
-	}
-}
-
-// Close waits for writes, closes what is open in good order and gives the folder
-// free. Reads that are under way end well; later calls get weir.ErrClosed.
-// Closing again does nothing.
-func (c *Cache) Close() error {
-	<-c.turn
-	defer func() { c.turn <- struct{}{} }()
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil
-	}
-	c.closed = true
-	c.mu.Unlock()
-
-	lost := c.lost()
-	if !lost {
-		c.folder.dropBallast()
-	}
-	// What goes on in the background is done.
-	<-c.sealing
-	<-c.removal
-	if c.sparing {
-		if g := <-c.spare; g != nil && !lost {
-			g.abandon()
+		if err != nil {
+			return err
 		}
 	}
-	var errs []error
-	for _, g := range c.active {
-		if g != nil && !c.lost() {
-			errs = append(errs, c.seal(g))
+	c.held.refilter()
+	for salt := range noted { // dropped just before a crash
+		if err := c.db.ForgetNames(salt); err != nil {
+			c.log.Debug("names of a segment that is gone stay", "err", err)
 		}
-	}
-	clear(c.active)
-	c.mu.Lock()
-	for _, g := range c.gens {
-		g.release()
-	}
-	c.gens, c.torrents = nil, map[weir.InfoHash]*torrent{}
-	c.mu.Unlock()
-	err := c.catalogue.close()
-	if c.lost() {
-		err = nil // it is said
-	}
-	errs = append(errs, err, c.folder.free())
-	return errors.Join(errs...)
-}
-
-// takeTurn waits until this goroutine may write.
-func (c *Cache) takeTurn() error {
-	<-c.turn
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.closed {
-		c.turn <- struct{}{}
-		return fmt.Errorf("cache: %w", weir.ErrClosed)
-	}
-	if c.lost() {
-		c.turn <- struct{}{}
-		return c.lostError()
 	}
 	return nil
 }
 
-// endTurn lets the next one write and then tells Changed what happened.
-func (c *Cache) endTurn() {
-	notes := c.notes
-	c.notes = nil
-	c.turn <- struct{}{}
-	c.tell(notes)
+// Close waits for writes, seals what is open and gives the folder free. Reads that
+// are under way end well; later calls get weir.ErrClosed. Closing again does nothing.
+func (c *Cache) Close() error {
+	w := &c.writer
+	<-w.token
+	defer func() { w.token <- struct{}{} }()
+	c.held.mu.Lock()
+	closed := c.held.closed
+	c.held.closed = true
+	c.held.mu.Unlock()
+	if closed {
+		return nil
+	}
+	// What goes on in the background is done.
+	<-w.sealing
+	<-w.removal
+	for _, v := range w.active {
+		if v != nil && c.folder.lost() == nil {
+			w.seal(v)
+		}
+	}
+	clear(w.active)
+	c.held.mu.Lock()
+	for _, v := range c.held.volumes {
+		v.Release()
+	}
+	c.held.volumes, c.held.torrents = nil, map[weir.InfoHash]*torrent{}
+	c.held.mu.Unlock()
+	return errors.Join(c.db.Close(), c.folder.free())
 }
 
-func (c *Cache) tell(notes []note) {
+func (c *Cache) announce(changes []change) {
 	if c.changed == nil {
 		return
 	}
-	for _, n := range notes {
+	for _, n := range changes {
 		c.changed(n.id, n.held)
+	}
+}
+
+// Stat describes a cache. Counts begin at Open.
+type Stat struct {
+	Pieces       int
+	Bytes        int64 // in pieces
+	Shared       int   // of the pieces, those whose bytes were stored for another piece
+	SharedBytes  int64 // in these
+	DiskBytes    int64 // on disk, as du counts, with everything that is not a piece
+	LimitBytes   int64
+	FreeBytes    int64 // of the file system, for this user
+	MinFreeBytes int64 // of the file system, where the cache stops growing
+	PinnedBytes  int64 // reserved by pins, held or not
+	Torrents     int   // that have a piece here
+	Segments     int
+	Hits         int64 // reads
+	Misses       int64 // reads
+	Evictions    int64 // pieces
+	Moves        int64 // pieces written again because they were in use
+	Damaged      int64 // pieces found damaged on disk
+}
+
+// Stat returns what is held and what happened.
+func (c *Cache) Stat() Stat {
+	onDisk := disk.Allocated(c.folder.dir)
+	free, _, _ := disk.Free(c.folder.dir)
+	pinned := c.pins.bytes()
+	h := c.held
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return Stat{
+		Pieces: h.pieces, Bytes: h.bytes, Shared: h.shared, SharedBytes: h.sharedSum, DiskBytes: onDisk, LimitBytes: h.limit.Load(),
+		FreeBytes: free, MinFreeBytes: c.keepFree(),
+		PinnedBytes: pinned, Torrents: len(h.torrents), Segments: len(h.volumes),
+		Hits: c.stats.hits.Load(), Misses: c.stats.misses.Load(), Evictions: c.stats.evictions.Load(),
+		Moves: c.stats.moves.Load(), Damaged: c.stats.damaged.Load(),
 	}
 }

@@ -207,7 +207,7 @@ func TestEvict(t *testing.T) {
 	if !slices.Equal(gone, []weir.PieceID{piece('a', 2), piece('a', 5)}) {
 		t.Errorf("Changed was told of %v", gone)
 	}
-	put(t, c, piece('a', 5), mib) // comes back, into the same generation
+	put(t, c, piece('a', 5), mib) // comes back, into the same segment
 	exp := []bool{true, true, false, true, true, true, true, true}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestEvict(t *testing.T) {
 	if err := c.Clear(); err != nil {
 		t.Fatal(err)
 	}
-	if s := c.Stat(); s.Pieces != 0 || s.Bytes != 0 || s.Generations != 0 {
+	if s := c.Stat(); s.Pieces != 0 || s.Bytes != 0 || s.Segments != 0 {
 		t.Errorf("after Clear: %+v", s)
 	}
 	put(t, c, piece('a', 1), mib)

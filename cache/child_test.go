@@ -3,6 +3,7 @@ package cache_test
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -24,6 +25,9 @@ const (
 	childDir   = "WEIR_TEST_CHILD_DIR"
 	childSeed  = "WEIR_TEST_CHILD_SEED"
 	childLimit = "WEIR_TEST_CHILD_LIMIT"
+
+	// fullDisk is the limit of a child whose disk is filled: it goes on then.
+	fullDisk = 200 * mib
 )
 
 // runChild does the child's work when this process is one.
@@ -47,16 +51,18 @@ func childWork(dir string, seed uint64, limit int64) error {
 		return err
 	}
 	fmt.Println("open")
+	full := func(err error) bool { return limit == fullDisk && errors.Is(err, weir.ErrNoSpace) }
 	r := rand.New(rand.NewPCG(seed, 1))
 	for n := uint64(0); ; n++ {
 		// The size of a piece follows from its index, so that everybody knows it.
 		index := int(seed%1000)*10_000 + int(n)
 		id, size := piece('c', index), childSize(index)
-		if err := c.PutHashed(id, sum(id, size), blocks(content(id, size))); err != nil {
+		if err := c.PutHashed(id, sum(id, size), blocks(content(id, size))); err == nil {
+			fmt.Println("put", index)
+		} else if !full(err) {
 			return err
 		}
-		fmt.Println("put", index)
-		if n%8 == 0 {
+		if n%8 == 0 && limit != fullDisk {
 			if err := childGroup(c, seed, n/8); err != nil {
 				return err
 			}
@@ -64,15 +70,17 @@ func childWork(dir string, seed uint64, limit int64) error {
 		}
 		switch r.IntN(10) {
 		case 0:
-			if err := c.Evict(hash('c'), []int{index}); err != nil {
+			if err := c.Evict(hash('c'), []int{index}); err == nil {
+				fmt.Println("evict", index)
+			} else if !full(err) {
 				return err
 			}
-			fmt.Println("evict", index)
 		case 1:
-			if err := c.PutRecord("child", []byte("n"), childRecord(n)); err != nil {
+			if err := c.PutRecord("child", []byte("n"), childRecord(n)); err == nil {
+				fmt.Println("record", n)
+			} else if !full(err) {
 				return err
 			}
-			fmt.Println("record", n)
 		case 3, 4:
 			// The same under another name, now or of a while ago, before and after the
 			// first name is evicted.
@@ -136,6 +144,16 @@ type done struct {
 // killChild starts a child and kills it a while after its first put.
 func killChild(tb testing.TB, dir string, seed uint64, limit int64, after time.Duration) done {
 	tb.Helper()
+	d, opened := startChild(tb, dir, seed, limit, after)
+	if !opened {
+		tb.Error("the child did not open the cache")
+	}
+	return d
+}
+
+// startChild reports what the child said, and whether it opened the cache.
+func startChild(tb testing.TB, dir string, seed uint64, limit int64, after time.Duration) (done, bool) {
+	tb.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir, fmt.Sprintf("%s=%d", childSeed, seed), fmt.Sprintf("%s=%d", childLimit, limit))
 	cmd.Stderr = tb.Output()
@@ -163,16 +181,32 @@ func killChild(tb testing.TB, dir string, seed uint64, limit int64, after time.D
 			d.adopted[n] = true
 		case "record":
 			d.record = int64(n)
+		case "failed":
+			if limit != fullDisk || timer != nil {
+				tb.Errorf("child said %q", lines.Text())
+			}
 		default:
 			tb.Errorf("child said %q", lines.Text())
 		}
 	}
-	if timer == nil {
-		_ = cmd.Process.Kill()
-		tb.Error("the child did not open the cache")
+	err = cmd.Wait()
+	if timer == nil && cmd.ProcessState.ExitCode() == 1 {
+		return d, false
 	}
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+	if err == nil || cmd.ProcessState.ExitCode() != -1 {
 		tb.Errorf("the child ended by itself: %v", err)
 	}
-	return d
+	return d, timer != nil
+}
+
+// killFilledChild is killChild on a disk that others fill: the child may find no room
+// to open its cache, and says so.
+func killFilledChild(tb testing.TB, dir string, seed uint64, after time.Duration) (done, bool) {
+	tb.Helper()
+	for range 100 {
+		if d, opened := startChild(tb, dir, seed, fullDisk, after); opened {
+			return d, true
+		}
+	}
+	return done{record: -1}, false
 }

@@ -109,6 +109,59 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestFullDiskIsNoSignal lets another program take all of the disk, again and again,
+// while a child writes to its cache there, is killed, and starts anew.
+func TestFullDiskIsNoSignal(t *testing.T) {
+	starts := long(6, 3)
+	if *thorough {
+		starts = 100
+	}
+	disk := mountTmpfs(t, "300m")
+	dir, hog := filepath.Join(disk, "cache"), filepath.Join(disk, "hog")
+	r := rand.New(rand.NewPCG(3, 4))
+	c := openCache(t, cache.Options{Dir: dir, LimitBytes: fullDisk})
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(starts) {
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for {
+				fill(t, hog)
+				wait := time.After(time.Duration(r.IntN(400)) * time.Millisecond)
+				select {
+				case <-wait:
+				case <-stop:
+				}
+				if err := os.Remove(hog); err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-time.After(time.Duration(r.IntN(100)) * time.Millisecond):
+				case <-stop:
+					return
+				}
+			}
+		}()
+		d, opened := killFilledChild(t, dir, seed, time.Second)
+		close(stop)
+		<-stopped
+		t.Logf("start %d: opened %v, %d put, record %d", seed, opened, len(d.put), d.record)
+		c, err := cache.Open(cache.Options{Dir: dir, LimitBytes: fullDisk, MinFreeBytes: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkAll(t, c, func(id weir.PieceID) int { return childSize(id.Index) })
+		if b, err := c.Record("child", []byte("n")); d.record >= 0 && (err != nil || int64(binary.LittleEndian.Uint64(b[len(b)-8:])) < d.record) {
+			t.Errorf("start %d: record %d was put: %x, %v", seed, d.record, b, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // diskUsage is what du says of dir.
 func diskUsage(dir string) (sum int64) {
 	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {

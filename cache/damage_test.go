@@ -22,7 +22,7 @@ func flipped(size int) int { return size / 2 &^ (weir.BlockBytes - 1) }
 func flip(tb testing.TB, dir string, id weir.PieceID, size int) {
 	tb.Helper()
 	needle := content(id, size)[flipped(size):][:32]
-	logs, _ := filepath.Glob(filepath.Join(dir, "generations", "*", "000001.vlog"))
+	logs, _ := filepath.Glob(filepath.Join(dir, "segments", "*"))
 	for _, path := range logs {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -127,9 +127,9 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestReaderOutlivesItsGeneration clears the cache, and closes it, while a
+// TestReaderOutlivesItsSegment clears the cache, and closes it, while a
 // reader is in it.
-func TestReaderOutlivesItsGeneration(t *testing.T) {
+func TestReaderOutlivesItsSegment(t *testing.T) {
 	c := openCache(t, cache.Options{})
 	put(t, c, piece('a', 0), mib)
 	exp := content(piece('a', 0), mib)[5000:100_000]

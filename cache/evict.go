@@ -2,366 +2,342 @@ package cache
 
 import (
 	"cmp"
-	"encoding/binary"
-	"fmt"
+	"errors"
 	"slices"
-	"syscall"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/index"
+	"github.com/weirfs/weir/cache/internal/policy"
+	"github.com/weirfs/weir/cache/internal/segment"
 )
 
-// makeRoom drops generations until delta more bytes fit into the budget and
-// leave the disk its minimum. The error wraps weir.ErrNoSpace. The caller has
-// the turn.
-func (c *Cache) makeRoom(delta int64) error {
-	c.mu.RLock()
-	round := len(c.gens) + len(classes)
-	c.mu.RUnlock()
-	for i := range 2 * (maxGenerations + len(classes)) {
-		avail, _, err := freeBytes(c.folder.dir)
-		if err != nil {
-			return err
-		}
-		if avail-delta < c.minFree {
-			c.waitRemoved()
-			avail, _, _ = freeBytes(c.folder.dir)
-		}
-		low := avail-delta < c.minFree
-		if c.usedBytes()+delta <= c.limit.Load() && (!low || c.credit >= delta) {
-			// On a disk below its minimum, what was dropped may be filled again: the
-			// cache neither grows nor wears away.
-			c.credit -= delta
-			if !low {
-				c.credit = 0
-			}
-			return nil
-		}
-		// What was protected for a whole round is all there is to evict.
-		if !c.dropOne(i < round) {
-			err := fmt.Errorf("%d bytes more than the %d in use, of %d, with %d free on the disk: %w",
-				delta, c.usedBytes(), c.limit.Load(), avail, weir.ErrNoSpace)
-			if low {
-				err = fmt.Errorf("%w: %w", err, syscall.ENOSPC)
-			}
-			return err
-		}
-	}
-	return fmt.Errorf("%d bytes: everything is in use: %w", delta, weir.ErrNoSpace)
-}
+// hotHalf is how much of a dropped segment may move because it was used, when it is
+// dropped for new pieces: the half of it.
+const hotHalf = -1
 
-// usedBytes is what counts against the budget: all on disk but the ballast and
-// the spare generation, which are of fixed size and have room in what the folder
-// may take beyond the budget.
-func (c *Cache) usedBytes() int64 {
-	sum := allocatedBytes(c.catalogue.dir)
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for _, g := range c.gens {
-		sum += g.disk
-	}
-	return sum
-}
-
-// dropOne drops the generation that the policy names, without the pieces that
-// Protect names if they are to be protected; false when there is none. The
-// caller has the turn.
-func (c *Cache) dropOne(protect bool) bool {
-	g := c.victim()
-	if g == nil {
-		// A small budget may be all in generations that are still open.
-		for _, which := range classes {
-			c.retire(which)
+// dropOne drops the segment that the policy names, after moving what stays: of what
+// was used no more than hotBytes, and what Protect names if protect says so. It
+// returns false when there is none.
+func (w *writer) dropOne(hotBytes int64, protect bool) bool {
+	v := w.victim()
+	if v == nil {
+		// A small budget may be all in segments that are still open.
+		for _, which := range policy.Classes {
+			w.retire(which)
 		}
-		c.waitSealed()
-		if g = c.victim(); g == nil {
+		w.waitSealed()
+		if v = w.victim(); v == nil {
 			return false
 		}
 	}
-	c.mu.RLock()
-	freed := g.disk
-	c.mu.RUnlock()
-	c.drop(g, false, protect)
-	c.credit += freed
+	w.held.mu.RLock()
+	freed := v.disk
+	w.held.mu.RUnlock()
+	if hotBytes == hotHalf {
+		hotBytes = freed / 2
+	}
+	w.drop(v, hotBytes, false, protect)
+	w.credit += freed
 	return true
 }
 
-func (c *Cache) waitSealed() {
-	<-c.sealing
-	c.sealing <- struct{}{}
-}
-
-// victim returns the sealed generation to drop next, or nil.
-func (c *Cache) victim() *generation {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	pinned := make(map[*generation]int64)
-	c.pins.each(func(id weir.PieceID) {
-		if t := c.torrents[id.Torrent]; t != nil {
-			if s := t.slot(id.Index); s != nil {
-				pinned[s.gen] += pieceSpan(s.bytes())
-			}
+// victim returns the sealed segment to drop next, or nil.
+func (w *writer) victim() *volume {
+	h := w.held
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	pinned := make(map[*volume]int64)
+	w.pins.each(func(id weir.PieceID) {
+		if s := h.at(id); s != nil {
+			pinned[s.in] += segment.Span(s.bytes())
 		}
 	})
-	var gens []*generation
-	var facts []genFacts
-	for _, g := range c.gens {
-		if g.sealed {
-			gens = append(gens, g)
-			facts = append(facts, genFacts{g.class, g.disk, min(pinned[g], g.disk)}) // shared rows count more than once
+	var sealed []*volume
+	var facts []policy.Segment
+	for _, v := range h.volumes {
+		if v.sealed {
+			sealed = append(sealed, v)
+			facts = append(facts, policy.Segment{Class: v.Class, Bytes: v.disk, Pinned: min(pinned[v], v.disk)}) // shared rows count more than once
 		}
 	}
-	if i := victim(facts, c.limit.Load()); i >= 0 {
-		return gens[i]
+	if i := policy.Victim(facts, h.limit.Load()); i >= 0 {
+		return sealed[i]
 	}
 	return nil
 }
 
-// piecesOf returns the pieces that the index has in g, in the order of the log.
-func (c *Cache) piecesOf(g *generation) []found {
-	c.mu.RLock()
-	pieces := make([]found, 0, g.live)
-	hashes := make([]weir.InfoHash, 0, len(c.torrents))
-	for hash := range c.torrents {
-		hashes = append(hashes, hash)
-	}
-	c.mu.RUnlock()
-	// Torrent by torrent: the writers of the index wait for one at most.
-	for _, hash := range hashes {
-		c.mu.RLock()
-		if t := c.torrents[hash]; t != nil {
-			for p, page := range t.pages {
-				for i := 0; page != nil && i < slotsPerPage; i++ {
-					if s := &page[i]; s.gen == g {
-						pieces = append(pieces, found{weir.PieceID{Torrent: hash, Index: p*slotsPerPage + i}, int64(s.off), s.bytes(), s.link()})
-					}
-				}
-			}
-		}
-		c.mu.RUnlock()
-	}
-	slices.SortFunc(pieces, func(a, b found) int {
-		if a.off == b.off && a.link != b.link { // who wrote the row comes first
-			if b.link {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a.off, b.off)
-	})
-	return pieces
-}
-
-// drop moves what is worth it (with all: everything) out of a sealed generation
-// and removes it. Readers that are in it keep its mapping until they are done.
-// The caller has the turn.
-func (c *Cache) drop(g *generation, all, protect bool) {
-	c.mu.Lock()
-	g.leaving = true
-	c.mu.Unlock()
-	rows := c.candidates(g, protect)
-	var hashes map[int64][]byte // of the rows, once one moves
-	var gone []found
-	hotBytes := g.disk / 2
-	for _, r := range rows {
-		n := r.names[0].n
-		keep, to, left := fate(g.class, r.uses, r.pinned, r.protected, n, hotBytes)
+// drop moves what is worth it (with all: everything) out of a sealed segment and
+// removes it. Readers that are in it keep its map until they are done.
+func (w *writer) drop(v *volume, hotBytes int64, all, protect bool) {
+	w.leave(v)
+	var gone []segment.Name
+	for _, r := range w.candidates(v, protect) {
+		n := r.names[0].N
+		keep, to, left := policy.Fate(v.Class, r.uses, r.pinned, r.protected, n, hotBytes)
 		if all {
-			keep, to, left = true, g.class, r.uses
+			keep, to, left = true, v.Class, r.uses
 		}
 		if keep {
-			if hashes == nil {
-				hashes = g.allHashes()
-			}
-			if err := c.move(g, r.names, hashes[r.names[0].off], to, left); err == nil {
-				if c.stats.moves.Add(1); !r.pinned && !r.protected && !all {
+			if err := w.move(v, r.names, to, left); err == nil {
+				if w.stats.moves.Add(1); !r.pinned && !r.protected && !all {
 					hotBytes -= n
+					w.moved += n
 				}
 				continue
 			} else if r.pinned {
-				c.log.Warn("pinned piece lost", "torrent", r.names[0].id.Torrent, "piece", r.names[0].id.Index, "err", err)
+				w.log.Warn("pinned piece lost", "torrent", r.names[0].ID.Torrent, "piece", r.names[0].ID.Index, "err", err)
 			}
 		}
-		if g.class == probation {
+		if v.Class == policy.Probation {
 			for _, f := range r.names {
-				c.ghost.add(f.id)
+				w.ghost.Add(f.ID)
 			}
 		}
 		gone = append(gone, r.names...)
 	}
-	c.stats.evictions.Add(int64(len(gone)))
-	c.remove(g, gone)
+	w.stats.evictions.Add(int64(len(gone)))
+	w.remove(v, gone)
 }
 
-// candidate is a row of a generation that is dropped. What holds of one of its
-// names holds of the row.
+// leave makes sure that nothing new points at a segment.
+func (w *writer) leave(v *volume) {
+	w.held.mu.Lock()
+	v.leaving = true
+	w.held.mu.Unlock()
+}
+
+// candidate is a row of a segment that is dropped. What holds of one of its names
+// holds of the row.
 type candidate struct {
-	names             []found
+	names             []segment.Name
 	uses              uint8
 	pinned, protected bool
 }
 
-// candidates returns the rows of g that have a name, the most used first: they
+// candidates returns the rows of v that have a name, the most used first: they
 // move while there is room.
-func (c *Cache) candidates(g *generation, protect bool) (rows []candidate) {
+func (w *writer) candidates(v *volume, protect bool) (rows []candidate) {
 	protected := func(weir.PieceID) bool { return false }
-	if protect && c.protect != nil {
-		protected = c.protect(c.mostProtected())
+	if protect && w.protect != nil {
+		protected = w.protect(policy.MostProtected(w.held.limit.Load(), w.pins.bytes()))
 	}
-	for _, names := range byRow(c.piecesOf(g)) {
-		r := candidate{names: names}
-		for _, f := range names {
-			r.uses = max(r.uses, c.uses(f.id))
-			r.pinned = r.pinned || c.pinned(f.id)
-			r.protected = r.protected || protected(f.id)
+	names := w.held.namesIn(v)
+	for len(names) > 0 {
+		n := 1
+		for n < len(names) && names[n].Off == names[0].Off {
+			n++
 		}
-		rows = append(rows, r)
+		r := candidate{names: names[:n]}
+		for _, f := range r.names {
+			_, uses, _ := w.held.size(f.ID)
+			r.uses = max(r.uses, uses)
+			r.pinned = r.pinned || w.pins.has(f.ID)
+			r.protected = r.protected || protected(f.ID)
+		}
+		rows, names = append(rows, r), names[n:]
 	}
 	slices.SortStableFunc(rows, func(a, b candidate) int { return cmp.Compare(b.uses, a.uses) })
 	return rows
 }
 
-// mostProtected is how many bytes Protect may name: as much as the pins leave, by
-// half, so that there is always something to evict.
-func (c *Cache) mostProtected() int64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return mostProtected(c.limit.Load(), c.pins.bytes())
-}
-
-func (c *Cache) uses(id weir.PieceID) uint8 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if t := c.torrents[id.Torrent]; t != nil {
-		if s := t.slot(id.Index); s != nil {
-			uses, _ := s.heat.load()
-			return uses
+// move writes a row of v again, into the newest segment of a class, and points its
+// names there.
+func (w *writer) move(v *volume, names []segment.Name, to policy.Class, uses uint8) error {
+	in, err := w.room(to, names[0].N, false)
+	if err != nil {
+		return err
+	}
+	row := new(segment.Row)
+	if err := v.Load(row, names[0].ID, names[0].Off); err != nil {
+		return err
+	}
+	if err := w.append(in, uses, row); err != nil || len(names) == 1 {
+		return err
+	}
+	var moved []weir.PieceID
+	h := w.held
+	h.mu.Lock()
+	for _, f := range names[1:] {
+		if h.at(f.ID).is(v, f.Off) { // else dropped meanwhile
+			f.Off, f.Link = row.Off, true
+			h.set(f, in).heat.store(uses, h.now())
+			moved = append(moved, f.ID)
 		}
 	}
-	return 0
-}
-
-// move writes a row of g again, into the newest generation of a class.
-func (c *Cache) move(g *generation, names []found, hash []byte, to class, uses uint8) error {
-	f := names[0]
-	from, off := place{g, f.off, f.n, f.link}, int64(0)
-	moved, err := c.store(&incoming{id: f.id, hash: hash, n: f.n, to: to, uses: uses, fill: func(part []byte) error {
-		if !from.read(f.id, off, part) {
-			return fmt.Errorf("%s: %w", f.id, weir.ErrCorrupt)
-		}
-		off += int64(len(part))
-		return nil
-	}})
-	if err == nil {
-		c.relink(names[1:], g, moved, uses)
+	h.mu.Unlock()
+	if err := w.setNames(index.Linked, in, row.Off, moved...); err != nil {
+		w.log.Debug("links not noted", "err", err)
 	}
-	return err
+	return nil
 }
 
-// remove forgets the pieces gone, all that is left in g, and g itself.
-func (c *Cache) remove(g *generation, gone []found) {
+// remove forgets the pieces gone, all that is left in v, and v itself.
+func (w *writer) remove(v *volume, gone []segment.Name) {
 	// In small steps, so that readers come through in between.
 	for chunk := range slices.Chunk(gone, 256) {
-		c.mu.Lock()
+		w.held.mu.Lock()
 		for _, f := range chunk {
-			t := c.torrents[f.id.Torrent]
-			if t == nil {
-				continue
-			}
-			if s := t.slot(f.id.Index); s != nil && s.gen == g {
-				c.forget(t, f.id.Index)
-				c.notes = append(c.notes, note{f.id, false})
+			if s := w.held.at(f.ID); s != nil && s.in == v {
+				w.held.forget(f.ID)
+				w.changes = append(w.changes, change{f.ID, false})
 			}
 		}
-		c.mu.Unlock()
+		w.held.mu.Unlock()
 	}
-	c.mu.Lock()
-	c.gens = slices.DeleteFunc(c.gens, func(x *generation) bool { return x == g })
-	c.mu.Unlock()
-	// Freeing the blocks takes a while: the writer goes on, at most one generation
+	w.held.take(v)
+	// Freeing the blocks takes a while: the writer goes on, at most one segment
 	// ahead of it.
-	<-c.removal
+	<-w.removal
 	go func() {
-		defer func() { c.removal <- struct{}{} }()
-		if err := removeGeneration(g.dir); err != nil {
-			c.log.Warn("remove generation", "dir", g.dir, "err", err)
+		defer func() { w.removal <- struct{}{} }()
+		if err := v.Drop(); err != nil {
+			w.log.Warn("remove segment", "err", err)
 		}
-		g.release()
+		if v.noted.Load() {
+			if err := w.db.ForgetNames(v.Salt); err != nil { // the next start does it
+				w.log.Debug("names of a segment that is gone stay", "err", err)
+			}
+		}
+		v.Release()
 	}()
 }
 
-// waitRemoved waits until what was dropped is off the disk, except for what
-// readers are in.
-func (c *Cache) waitRemoved() {
-	<-c.removal
-	c.removal <- struct{}{}
+// shrink drops segments until a smaller budget is kept. What was used moves, and not
+// only half of it: there is nothing new to make room for. It moves once, and up to
+// half of the budget.
+func (w *writer) shrink(limit int64) {
+	hot, round := limit/2, w.round()
+	for i := 0; w.usedBytes() > limit; i++ {
+		before := w.moved
+		if !w.dropOne(hot, i < round) {
+			break
+		}
+		hot = max(0, hot-(w.moved-before))
+	}
+	w.waitRemoved()
 }
 
-// merge writes the pieces of small generations together when there are too many
-// of them. The caller has the turn.
-func (c *Cache) merge() {
+// merge writes the pieces of small segments together when there are too many.
+func (w *writer) merge() {
 	for {
-		c.mu.RLock()
-		var small *generation
-		for _, g := range c.gens {
-			if g.sealed && (small == nil || g.disk < small.disk) {
-				small = g
+		w.held.mu.RLock()
+		var small *volume
+		for _, v := range w.held.volumes {
+			if v.sealed && (small == nil || v.disk < small.disk) {
+				small = v
 			}
 		}
-		many := len(c.gens) > maxGenerations && small != nil && small.disk < c.generationBytes()/4
-		c.mu.RUnlock()
+		many := len(w.held.volumes) > maxSegments && small != nil && small.disk < w.segmentBytes()/4
+		w.held.mu.RUnlock()
 		if !many {
 			return
 		}
-		c.drop(small, true, false)
+		w.drop(small, 0, true, false)
 	}
 }
 
-// settings is the bucket of what the user told the cache itself, and limitKey the
-// budget, 8 bytes, big endian.
-const settings = "cache.settings"
-
-var limitKey = []byte("limit")
-
-// rememberedLimit returns the budget that SetLimit was last told, or 0.
-func (c *Cache) rememberedLimit() int64 {
-	b, err := c.Record(settings, limitKey)
-	if err != nil || len(b) != 8 {
-		return 0
-	}
-	limit := int64(binary.BigEndian.Uint64(b))
-	if limit < MinLimitBytes {
-		return 0
-	}
-	return limit
-}
-
-// SetLimit changes the budget at once: when it shrinks, pieces go before
-// SetLimit returns. It is remembered for the next Open without LimitBytes. The
-// error wraps weir.ErrInvalid below MinLimitBytes and weir.ErrNoSpace when the
-// pins would not fit; the budget is then unchanged.
-func (c *Cache) SetLimit(limit int64) error {
-	if limit < MinLimitBytes {
-		return fmt.Errorf("a cache of %d bytes is too small, it needs %d MiB: %w", limit, int64(MinLimitBytes)>>20, weir.ErrInvalid)
-	}
-	if err := c.takeTurn(); err != nil {
+// Evict drops pieces of a torrent and gives their space on disk back. What is
+// pinned stays, and what is not held is passed over. The error says that the
+// space, or the memory that they are gone, could not be brought to disk; they
+// are no longer served in any case.
+func (c *Cache) Evict(ih weir.InfoHash, pieces []int) error {
+	w, h := &c.writer, c.held
+	if err := w.acquire(); err != nil {
 		return err
 	}
-	defer c.endTurn()
-	c.mu.RLock()
-	reserved := c.pins.bytes()
-	c.mu.RUnlock()
-	if reserved > pinBudget(limit) {
-		return fmt.Errorf("%d bytes are pinned, more than four fifths of a budget of %d: unpin something, or leave more: %w", reserved, limit, weir.ErrNoSpace)
+	defer w.release()
+	lost := make(map[*volume][]segment.Name)
+	for _, i := range pieces {
+		id := weir.PieceID{Torrent: ih, Index: i}
+		if c.pins.has(id) {
+			continue
+		}
+		h.mu.Lock()
+		if s := h.at(id); s != nil {
+			lost[s.in] = append(lost[s.in], segment.Name{ID: id, Off: int64(s.off), N: s.bytes(), Link: s.link()})
+			h.forget(id)
+			w.changes = append(w.changes, change{id, false})
+		}
+		h.mu.Unlock()
 	}
-	c.limit.Store(limit)
-	c.mu.RLock()
-	round := len(c.gens) + len(classes)
-	c.mu.RUnlock()
-	for i := 0; c.usedBytes() > limit && c.dropOne(i < round); i++ {
+	for _, which := range policy.Classes { // what is written can't have holes
+		if lost[w.active[which]] != nil {
+			w.retire(which)
+		}
 	}
-	c.waitRemoved()
-	if err := c.PutRecord(settings, limitKey, binary.BigEndian.AppendUint64(nil, uint64(limit))); err != nil {
-		return fmt.Errorf("the budget is changed for now but not remembered: %w", err)
+	w.waitSealed()
+	var errs []error
+	for v, names := range lost {
+		errs = append(errs, w.discard(v, names))
 	}
+	w.waitRemoved()
+	return errors.Join(errs...)
+}
+
+// discard gives the disk space of forgotten pieces of a sealed segment back.
+func (w *writer) discard(v *volume, lost []segment.Name) error {
+	w.held.mu.Lock()
+	empty := v.live == 0
+	v.leaving = v.leaving || empty
+	w.held.mu.Unlock()
+	if empty {
+		w.remove(v, nil)
+		return nil
+	}
+	v.noted.Store(true)
+	names := make([]index.Name, len(lost))
+	for i, f := range lost {
+		names[i] = index.Name{Salt: v.Salt, Off: f.Off, ID: f.ID}
+	}
+	noted := w.db.SetNames(index.Gone, names...)
+	segment.SortByRow(lost)
+	dead := lost[:0]
+	for _, f := range lost {
+		if !w.inUse(v, f) {
+			dead = append(dead, f)
+		}
+	}
+	err := v.Free(dead, w.held.namesIn(v))
+	w.held.measure(v)
+	if noted != nil { // now that there is room, maybe
+		noted = w.db.SetNames(index.Gone, names...)
+	}
+	return errors.Join(noted, err)
+}
+
+// inUse reports whether the row of a forgotten piece still has a name.
+func (w *writer) inUse(v *volume, f segment.Name) bool {
+	written := f.ID
+	if f.Link {
+		var ok bool
+		if written, ok = v.Writer(f.Off); !ok {
+			return true // unreadable: it goes with its segment
+		}
+	}
+	w.held.mu.RLock()
+	defer w.held.mu.RUnlock()
+	return w.held.alive(v, f.Off, written)
+}
+
+// Clear drops every piece, the pinned ones too. Pins and records stay: see
+// ClearRecords.
+func (c *Cache) Clear() error {
+	w := &c.writer
+	if err := w.acquire(); err != nil {
+		return err
+	}
+	defer w.release()
+	for _, which := range policy.Classes {
+		w.retire(which)
+	}
+	w.waitSealed()
+	c.held.mu.RLock()
+	all := slices.Clone(c.held.volumes)
+	c.held.mu.RUnlock()
+	for _, v := range all {
+		w.leave(v)
+		w.remove(v, c.held.namesIn(v))
+	}
+	w.waitRemoved()
 	return nil
 }

@@ -5,28 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/disk"
 )
 
 // What stands in the cache folder. A folder that has something in it but no
 // version file is not ours and stays untouched.
 const (
-	versionName     = "version"
-	tagName         = "CACHEDIR.TAG"
-	ownerName       = "owner"
-	ballastName     = "ballast"
+	versionName  = "version"
+	tagName      = "CACHEDIR.TAG"
+	ownerName    = "owner"
+	ballastName  = "ballast"
+	indexName    = "index"
+	segmentsName = "segments"
+	controlName  = "control" // a mount's socket may lie there, made before all else
+
+	versionText = "weir cache 2\n"
+
+	// Version 1 had its records in a folder that was a database of the same kind, and
+	// pieces in databases of their own.
+	oldVersionText  = "weir cache 1\n"
 	catalogueName   = "catalogue"
 	generationsName = "generations"
-	controlName     = "control" // a mount's socket may lie there, made before all else
-
-	versionText = "weir cache 1\n"
 
 	// tagText is the signature of https://bford.info/cachedir/, by which backup
 	// programs know that they may pass over the folder.
@@ -58,15 +68,19 @@ func (e *InUseError) Unwrap() error { return weir.ErrInUse }
 
 // folder is a locked cache folder.
 type folder struct {
-	dir  string
-	lock *os.File
+	dir    string
+	lock   *os.File
+	log    *slog.Logger
+	homes  []disk.Home // what it consists of, to see whether it is there
+	isLost atomic.Bool
+	looked atomic.Int64 // when that was looked up, since the start of the process
 }
 
 // openFolder makes the folder if need be, checks that it is ours and locks it.
 // The error wraps weir.ErrInUse when another process has the lock, and
 // weir.ErrInvalid when the folder is not a weir cache or of another version. With
 // mustExist it wraps weir.ErrNotFound when there is no cache, and makes none.
-func openFolder(dir string, me Owner, mustExist bool) (*folder, error) {
+func openFolder(dir string, me Owner, mustExist bool, log *slog.Logger) (*folder, error) {
 	if _, err := os.Stat(filepath.Join(dir, versionName)); mustExist && errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open cache %s: there is none: %w", dir, weir.ErrNotFound)
 	}
@@ -80,17 +94,21 @@ func openFolder(dir string, me Owner, mustExist bool) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	f := &folder{dir: dir, lock: lock}
+	f := &folder{dir: dir, lock: lock, log: log}
 	if err := f.take(me); err != nil {
 		return nil, errors.Join(fmt.Errorf("open cache %s: %w", dir, err), lock.Close())
 	}
 	return f, nil
 }
 
+func isVersion(b []byte, text string) bool {
+	return strings.TrimSpace(string(b)) == strings.TrimSpace(text)
+}
+
 func checkVersion(dir string) error {
 	b, err := os.ReadFile(filepath.Join(dir, versionName))
 	switch {
-	case err == nil && strings.TrimSpace(string(b)) == strings.TrimSpace(versionText):
+	case err == nil && (isVersion(b, versionText) || isVersion(b, oldVersionText)):
 		return nil
 	case err == nil && len(b) > 0 && strings.HasPrefix(string(b), "weir cache "):
 		return fmt.Errorf("it was made by another version of weir (%q, this one reads %q); use that version or another folder: %w",
@@ -105,17 +123,17 @@ func checkVersion(dir string) error {
 	}
 	for _, e := range entries {
 		switch name := e.Name(); name {
-		case versionName, tagName, ownerName, ballastName, catalogueName, generationsName, controlName, "lost+found":
+		case versionName, tagName, ownerName, ballastName, indexName, segmentsName, catalogueName, generationsName, controlName, "lost+found":
 		default:
-			if !strings.HasPrefix(name, ".new-") && !strings.HasPrefix(name, catalogueName+".") {
+			if !strings.HasPrefix(name, ".new-") && !strings.HasPrefix(name, catalogueName+".") && !strings.HasPrefix(name, indexName+".") {
 				return fmt.Errorf("it is not empty and not a cache of weir (it has %s in it): %w", name, weir.ErrInvalid)
 			}
 		}
 	}
-	if err := writeWhole(filepath.Join(dir, tagName), []byte(tagText)); err != nil && !isFull(err) {
+	if err := disk.WriteWhole(filepath.Join(dir, tagName), []byte(tagText)); err != nil && !disk.IsFull(err) {
 		return err
 	}
-	return writeWhole(filepath.Join(dir, versionName), []byte(versionText))
+	return disk.WriteWhole(filepath.Join(dir, versionName), []byte(versionText))
 }
 
 // take locks the folder for this process and writes down who has it.
@@ -138,7 +156,7 @@ func (f *folder) take(me Owner) error {
 		return err
 	}
 	// On a full disk the lock still holds, it is just less talkative.
-	if _, err := f.lock.WriteAt(append(b, '\n'), 0); err != nil && !isFull(err) {
+	if _, err := f.lock.WriteAt(append(b, '\n'), 0); err != nil && !disk.IsFull(err) {
 		return err
 	}
 	return nil
@@ -149,21 +167,55 @@ func (f *folder) free() error {
 	return errors.Join(f.lock.Truncate(0), f.lock.Close())
 }
 
-// The ballast is space that is held so that badger, which flushes through
-// memory maps when a database is closed, finds some on a full disk.
-const ballastBytes = 8 << 20
-
-// setBallast takes the space of the ballast, as far as there is any.
-func (f *folder) setBallast() error {
-	b, err := os.OpenFile(filepath.Join(f.dir, ballastName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+// upgrade takes a folder of version 1 over: the records as they are; the pieces,
+// which are fetched again, go. A crash in the middle is gone on from.
+func (f *folder) upgrade() error {
+	version := filepath.Join(f.dir, versionName)
+	if b, err := os.ReadFile(version); err != nil || !isVersion(b, oldVersionText) {
 		return err
 	}
-	return errors.Join(preallocate(b, 0, ballastBytes), b.Close())
+	old, index := filepath.Join(f.dir, catalogueName), filepath.Join(f.dir, indexName)
+	if _, err := os.Stat(old); err == nil {
+		if err := errors.Join(os.RemoveAll(index), os.Rename(old, index)); err != nil {
+			return fmt.Errorf("take over the old catalogue: %w", err)
+		}
+	}
+	pieces := filepath.Join(f.dir, generationsName)
+	bytes := disk.Allocated(pieces)
+	if err := errors.Join(os.RemoveAll(pieces), disk.WriteWhole(version, []byte(versionText))); err != nil {
+		return fmt.Errorf("drop the old pieces: %w", err)
+	}
+	f.log.Warn("the cache was made by an older weir: torrents and pins are kept, pieces are fetched again when they are read", "dir", f.dir, "dropped", bytes)
+	return nil
 }
 
-// dropBallast gives it back.
-func (f *folder) dropBallast() {
-	// Truncating to the size that it has frees what lies behind.
-	_ = os.Remove(filepath.Join(f.dir, ballastName))
+// lookEvery is how often it is looked whether the folder is there.
+const lookEvery = 50 * time.Millisecond
+
+// lost returns the error that writing fails with once the folder is gone. Somebody may
+// remove it while it is in use (rm -rf), move it away, or put another in its place:
+// what is open can be read on, and nothing more is written.
+func (f *folder) lost() error {
+	if now := int64(time.Since(started)); f.isLost.Load() || now-f.looked.Load() > int64(lookEvery) {
+		f.looked.Store(now)
+		return f.look()
+	}
+	return nil
 }
+
+// look is lost as of now. It logs once that the folder is gone.
+func (f *folder) look() error {
+	gone := f.isLost.Load()
+	for _, h := range f.homes {
+		gone = gone || h.Gone()
+	}
+	if !gone {
+		return nil
+	}
+	if !f.isLost.Swap(true) {
+		f.log.Error("the cache folder was removed: nothing more is kept there, and what is fetched is served from memory; unmount and mount again to have a cache", "dir", f.dir)
+	}
+	return fmt.Errorf("the cache folder %s was removed: %w", f.dir, weir.ErrNoSpace)
+}
+
+var started = time.Now()

@@ -149,7 +149,7 @@ func TestPutsTogetherRefuse(t *testing.T) {
 }
 
 // TestPutsTogetherInASmallBudget churns with groups: they begin and end
-// generations, and move pieces, in the middle.
+// segments, and move pieces, in the middle.
 func TestPutsTogetherInASmallBudget(t *testing.T) {
 	hot := func(id weir.PieceID) bool { return id.Index%100 == 7 }
 	c := openCache(t, cache.Options{LimitBytes: 32 * mib, Protect: protect(hot)})

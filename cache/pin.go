@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/policy"
 )
 
-// pinBucket is the bucket of the catalogue that the pins lie in, by info hash.
+// pinBucket is the bucket of records that the pins lie in, by info hash.
 const pinBucket = "cache.pins"
 
 // pinBudget is how much of a budget may be pinned: the rest is for reading.
@@ -114,19 +116,26 @@ func parseTorrentPins(b []byte) (*torrentPins, error) {
 	return p, nil
 }
 
-// pins are all pins. They are guarded by Cache.mu.
-type pins map[weir.InfoHash]*torrentPins
+// pins are all pins.
+type pins struct {
+	mu sync.RWMutex
+	of map[weir.InfoHash]*torrentPins
+}
 
-func (p pins) bytes() int64 {
+func (p *pins) bytes() int64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
 	var sum int64
-	for _, t := range p {
+	for _, t := range p.of {
 		sum += t.bytes()
 	}
 	return sum
 }
 
-func (p pins) each(piece func(weir.PieceID)) {
-	for hash, t := range p {
+func (p *pins) each(piece func(weir.PieceID)) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for hash, t := range p.of {
 		for _, s := range t.spans {
 			for i := s.first; i < s.end; i++ {
 				piece(weir.PieceID{Torrent: hash, Index: i})
@@ -135,25 +144,42 @@ func (p pins) each(piece func(weir.PieceID)) {
 	}
 }
 
-func (c *Cache) loadPins() (pins, error) {
-	loaded := make(pins)
-	err := c.EachRecord(pinBucket, func(key, value []byte) error {
+func (p *pins) has(id weir.PieceID) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	t := p.of[id.Torrent]
+	return t != nil && t.has(id.Index)
+}
+
+// get returns the pins of a torrent, none if it has none; they are not changed any more.
+func (p *pins) get(ih weir.InfoHash) *torrentPins {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if t := p.of[ih]; t != nil {
+		return t
+	}
+	return new(torrentPins)
+}
+
+func (p *pins) set(ih weir.InfoHash, t *torrentPins) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of[ih] = t; len(t.spans) == 0 {
+		delete(p.of, ih)
+	}
+}
+
+func (c *Cache) loadPins() error {
+	c.pins.of = make(map[weir.InfoHash]*torrentPins)
+	return c.EachRecord(pinBucket, func(key, value []byte) error {
 		p, err := parseTorrentPins(value)
 		if err != nil || len(key) != len(weir.InfoHash{}) {
 			c.log.Warn("record of pins left out", "err", err)
 			return nil
 		}
-		loaded[weir.InfoHash(key)] = p
+		c.pins.of[weir.InfoHash(key)] = p
 		return nil
 	})
-	return loaded, err
-}
-
-func (c *Cache) pinned(id weir.PieceID) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	p := c.pins[id.Torrent]
-	return p != nil && p.has(id.Index)
 }
 
 // Pin keeps the pieces first … end-1 of a torrent from ever being evicted, those
@@ -178,22 +204,16 @@ func (c *Cache) Unpin(ih weir.InfoHash, first, end int) error {
 }
 
 func (c *Cache) changePins(ih weir.InfoHash, change func(*torrentPins)) error {
-	if err := c.takeTurn(); err != nil {
+	w := &c.writer
+	if err := w.acquire(); err != nil {
 		return err
 	}
-	defer c.endTurn()
-	c.mu.RLock()
-	next := &torrentPins{}
-	before := int64(0)
-	if p := c.pins[ih]; p != nil {
-		*next = *p
-		before = p.bytes()
-	}
-	total := c.pins.bytes() - before
-	c.mu.RUnlock()
-	change(next)
-	if after := next.bytes(); after > before && total+after > pinBudget(c.limit.Load()) {
-		return fmt.Errorf("pin %d bytes in all, of a budget of %d: %w", total+after, c.limit.Load(), weir.ErrNoSpace)
+	defer w.release()
+	next := *c.pins.get(ih)
+	before, total, limit := next.bytes(), c.pins.bytes(), c.held.limit.Load()
+	change(&next)
+	if after := next.bytes(); after > before && total-before+after > pinBudget(limit) {
+		return fmt.Errorf("pin %d bytes in all, of a budget of %d: %w", total-before+after, limit, weir.ErrNoSpace)
 	}
 	var err error
 	if len(next.spans) == 0 {
@@ -205,26 +225,16 @@ func (c *Cache) changePins(ih weir.InfoHash, change func(*torrentPins)) error {
 		return fmt.Errorf("change pins: %w", err)
 	}
 	if next.bytes() < before {
-		c.retire(kept) // what is open can't be dropped
+		w.retire(policy.Pinned) // what is open can't be dropped
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(next.spans) == 0 {
-		delete(c.pins, ih)
-	} else {
-		c.pins[ih] = next
-	}
+	c.pins.set(ih, &next)
 	return nil
 }
 
 // Pinned returns the pinned pieces of a torrent, as runs from first to end-1.
 func (c *Cache) Pinned(ih weir.InfoHash) (runs [][2]int) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if p := c.pins[ih]; p != nil {
-		for _, s := range p.spans {
-			runs = append(runs, [2]int{s.first, s.end})
-		}
+	for _, s := range c.pins.get(ih).spans {
+		runs = append(runs, [2]int{s.first, s.end})
 	}
 	return runs
 }

@@ -5,58 +5,69 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/policy"
+	"github.com/weirfs/weir/cache/internal/segment"
 )
 
-// Whoever gets the turn puts what waits by then, the first that came first, up to
-// this much at a time: small pieces cost badger as much by their number as by
-// their bytes. Nobody waits for company.
+// Whoever gets the write token puts what waits by then, first come first served, up
+// to this much in one write. A piece is never delayed to form a group.
 const (
-	groupPieces = 32
-	groupBytes  = inFlight * slabBytes
+	groupPieces = 64
+	groupBytes  = 2 << 20
 )
 
-// Put stores a whole, verified piece, given as consecutive slices; the caller
-// may use them again afterwards. When it returns nil, View serves the piece. It
-// is synchronous and waits for the disk when the disk is behind; small pieces that
-// are put at the same time are written together. A piece that is held already is
-// left as it is.
-//
-// The error wraps weir.ErrNoSpace when the piece fits neither into the budget nor
-// on the disk (what is held can still be read, and a later Put may succeed),
-// weir.ErrInvalid when there is no such piece, weir.ErrClosed after Close.
-func (c *Cache) Put(id weir.PieceID, blocks [][]byte) error { return c.put(id, nil, blocks) }
+// writer is what is needed to change what is held. Whoever has the token may use
+// the rest.
+type writer struct {
+	*Cache
 
-// goodPiece reports whether a piece of n bytes may have this name.
-func goodPiece(id weir.PieceID, n int64) bool {
-	return id.Index >= 0 && id.Index < maxPieces && n > 0 && n <= maxPieceBytes
+	queue queue         // of pieces for whoever has the token
+	token chan struct{} // holds one
+
+	active      map[policy.Class]*volume
+	sealing     chan struct{} // holds one token; who has it seals a segment
+	removal     chan struct{} // holds one token; who has it removes files
+	ghost       *policy.Ghost
+	nextSeq     uint64
+	credit      int64     // bytes freed while the disk was below its minimum, to be used again
+	full        time.Time // when the disk was found full last
+	moved       int64     // bytes moved because they were used
+	lastGrouped bool      // the last pieces were put together
+	group       group
+	rows        []*segment.Row // of the group
+	changes     []change       // for Changed, once the token is given back
+}
+
+// change is a piece that came or went.
+type change struct {
+	id   weir.PieceID
+	held bool
 }
 
 // incoming is a piece on its way into the cache.
 type incoming struct {
+	row    segment.Row
 	id     weir.PieceID
 	hash   []byte // nil: not known
 	n      int64  // bytes
-	to     class
-	uses   uint8
-	blocks [][]byte                // what Put was given
-	fill   func(part []byte) error // gives the next bytes
+	blocks [][]byte
 
-	// Set by the batch that it is written with.
-	off   int64 // of its first entry
-	slabs int   // found in the log
-
-	// What became of it, for whoever has the turn; for others once done is closed.
-	done  chan struct{}
+	// What became of it, for whoever has the token; for others once done has told.
+	done  chan struct{} // takes one
 	over  bool
 	fresh bool // it is held, and was not before
 	err   error
 }
 
+// incomings are used again, with their buffers.
+var incomings = sync.Pool{New: func() any { return &incoming{done: make(chan struct{}, 1)} }}
+
 func (w *incoming) finish(fresh bool, err error) {
-	w.over, w.fresh, w.err = true, fresh, err
-	close(w.done)
+	w.fresh, w.err, w.over = fresh, err, true
+	w.done <- struct{}{}
 }
 
 // queue holds the pieces that wait to be put, in the order in which they came.
@@ -72,7 +83,7 @@ func (q *queue) add(w *incoming) {
 }
 
 // next takes a group out, of at least one piece unless nothing waits.
-func (q *queue) next() []*incoming {
+func (q *queue) next(group []*incoming) []*incoming {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, sum := 0, int64(0)
@@ -82,12 +93,40 @@ func (q *queue) next() []*incoming {
 		}
 		n++
 	}
-	group := slices.Clone(q.waiting[:n])
+	group = append(group[:0], q.waiting[:n]...)
 	q.waiting = slices.Delete(q.waiting, 0, n)
 	return group
 }
 
-// put stores a piece; hash is nil when it is not known.
+// Put stores a whole, verified piece, given as consecutive slices; the caller
+// may use them again afterwards. When it returns nil, View serves the piece. It
+// is synchronous and waits for the disk when the disk is behind; small pieces that
+// are put at the same time are written together. A piece that is held already is
+// left as it is.
+//
+// The error wraps weir.ErrNoSpace when the piece fits neither into the budget nor
+// on the disk (what is held can still be read, and a later Put may succeed),
+// weir.ErrInvalid when there is no such piece, weir.ErrClosed after Close.
+func (c *Cache) Put(id weir.PieceID, blocks [][]byte) error { return c.put(id, nil, blocks) }
+
+// PutHashed is Put of a piece whose hash is known (see Adopt), so that it can be
+// adopted under other names. When the same bytes are held already they are not
+// written again. Without a hash it is Put.
+func (c *Cache) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) error {
+	switch {
+	case len(hash) == 0:
+		hash = nil
+	case !segment.GoodHash(hash):
+		return fmt.Errorf("put %s with a hash of %d bytes: %w", id, len(hash), weir.ErrInvalid)
+	}
+	return c.put(id, hash, blocks)
+}
+
+// goodPiece reports whether a piece of n bytes may have this name.
+func goodPiece(id weir.PieceID, n int64) bool {
+	return id.Index >= 0 && id.Index < segment.MaxPieces && n > 0 && n <= segment.MaxPieceBytes
+}
+
 func (c *Cache) put(id weir.PieceID, hash []byte, blocks [][]byte) error {
 	var n int64
 	for _, b := range blocks {
@@ -96,124 +135,189 @@ func (c *Cache) put(id weir.PieceID, hash []byte, blocks [][]byte) error {
 	if !goodPiece(id, n) {
 		return fmt.Errorf("put %s of %d bytes: %w", id, n, weir.ErrInvalid)
 	}
-	w := &incoming{id: id, hash: hash, n: n, blocks: blocks, done: make(chan struct{})}
-	w.fill = reading(blocks)
-	c.queue.add(w)
+	p := incomings.Get().(*incoming)
+	p.id, p.hash, p.n, p.blocks, p.over = id, hash, n, blocks, false
+	p.row.Set(id, hash, blocks, n) // in parallel with other puts
+	w := &c.writer
+	w.queue.add(p)
 	select {
-	case <-w.done: // somebody else's turn was enough for both
-	case <-c.turn:
-		c.lead(w)
+	case <-p.done: // the token of somebody else was enough for both
+	case <-w.token:
+		w.lead(p)
+		<-p.done
 	}
-	if w.fresh {
-		c.tell([]note{{id, true}})
+	fresh, err := p.fresh, p.err
+	p.hash, p.blocks = nil, nil
+	p.row.Forget()
+	incomings.Put(p)
+	if fresh {
+		c.announce([]change{{id, true}})
 	}
-	return w.err
+	if err != nil {
+		return fmt.Errorf("put %s: %w", id, err)
+	}
+	return nil
 }
 
-// reading returns a function that copies consecutive slices out, part by part.
-func reading(blocks [][]byte) func([]byte) error {
-	rest := []byte(nil)
-	return func(part []byte) error {
-		for len(part) > 0 {
-			for len(rest) == 0 {
-				rest, blocks = blocks[0], blocks[1:]
-			}
-			k := copy(part, rest)
-			part, rest = part[k:], rest[k:]
-		}
-		return nil
-	}
-}
-
-// lead puts what waits, until w is among that. The caller has the turn, which
+// lead puts what waits, until p is among that. The caller has the token, which
 // lead gives back.
-func (c *Cache) lead(w *incoming) {
-	defer c.endTurn()
-	for !w.over {
-		if c.company {
-			// Those that were in the last group are about to put the next piece, and
-			// badger's goroutines would pass them in the scheduler's queue: let them in.
+func (w *writer) lead(p *incoming) {
+	defer w.release()
+	var some []*incoming
+	for !p.over {
+		if w.lastGrouped {
+			// Those who were in the last group are about to put their next piece, behind
+			// this goroutine in the scheduler's queue: let them in.
 			runtime.Gosched()
 		}
-		group := c.queue.next()
-		c.company = len(group) > 1
-		c.putGroup(group)
+		some = w.queue.next(some)
+		w.lastGrouped = len(some) > 1
+		w.putGroup(some)
 	}
 }
 
-// putGroup puts pieces, as many together as lie side by side in one generation,
-// and finishes each as soon as it is held. The caller has the turn.
-func (c *Cache) putGroup(group []*incoming) {
-	c.mu.RLock()
-	closed := c.closed
-	c.mu.RUnlock()
-	lost := !closed && c.lost()
-	b := &c.batch
-	land := func() {
-		err := c.commit(b)
-		for _, w := range b.take() {
-			w.finish(err == nil, wrapPut(w.id, err))
+// group is what is written to a segment in one go.
+type group struct {
+	in     *volume
+	pieces []*incoming
+	bytes  int64 // that they take (see segment.Listed)
+}
+
+// has reports whether a piece of this name, or one with this hash, is in it.
+func (g *group) has(id weir.PieceID, hash []byte) bool {
+	for _, p := range g.pieces {
+		if p.id == id || len(hash) > 0 && string(p.hash) == string(hash) {
+			return true
 		}
 	}
-	for _, w := range group {
-		if closed {
-			w.finish(false, fmt.Errorf("cache: %w", weir.ErrClosed))
+	return false
+}
+
+// putGroup puts pieces, as many together as lie side by side in one segment, and
+// finishes each as soon as it is held.
+func (w *writer) putGroup(pieces []*incoming) {
+	err := w.mayWrite()
+	for _, p := range pieces {
+		if err != nil {
+			p.finish(false, err)
 			continue
 		}
-		if lost {
-			w.finish(false, wrapPut(w.id, c.lostError()))
+		if w.group.has(p.id, p.hash) {
+			w.commit() // then it is held, or there is a row to share
+		}
+		if w.held.has(p.id) {
+			p.finish(false, nil)
 			continue
 		}
-		if b.has(w.id, w.hash) {
-			land() // then it is held, or there is a row to share
-		}
-		if c.Has(w.id) {
-			w.finish(false, nil)
-			continue
-		}
-		if w.hash != nil {
-			if held, fresh := c.link(w.id, w.hash, w.n, w.blocks); held {
-				w.finish(fresh, nil)
+		if p.hash != nil {
+			if held, fresh := w.link(p.id, p.hash, p.n, p.blocks); held {
+				p.finish(fresh, nil)
 				continue
 			}
 		}
-		w.to = c.classOf(w.id)
-		if b.fits(c.active[w.to], w.n) {
-			b.add(w, c.active[w.to])
-			continue
-		}
-		// Room is made with nothing on its way: it drops, moves and closes.
-		land()
-		g, err := c.room(w.to, w.n, true)
+		v, err := w.roomFor(p)
 		if err != nil {
-			w.finish(false, wrapPut(w.id, err))
+			p.finish(false, err)
 			continue
 		}
-		b.add(w, g)
+		w.group.in = v
+		w.group.pieces = append(w.group.pieces, p)
+		w.group.bytes += segment.Listed(p.n)
 	}
-	land()
+	w.commit()
 }
 
-func wrapPut(id weir.PieceID, err error) error {
-	if err == nil {
-		return nil
+// roomFor returns the segment that a piece goes to, with what is in the group
+// before it in mind.
+func (w *writer) roomFor(p *incoming) (*volume, error) {
+	to := w.classOf(p.id)
+	v := w.active[to]
+	if v != nil && (w.group.in == v || w.group.in == nil) && v.Fits(p.n, w.group.bytes) {
+		return v, nil
 	}
-	return fmt.Errorf("put %s: %w", id, err)
+	// Room is made with nothing on its way: it drops, moves and seals.
+	w.commit()
+	return w.room(to, p.n, true)
 }
 
-// classOf returns the class of a piece that is put. The caller has the turn.
-func (c *Cache) classOf(id weir.PieceID) class {
+// classOf returns the class of a piece that is put.
+func (w *writer) classOf(id weir.PieceID) policy.Class {
+	w.held.mu.RLock()
+	pieces := w.held.pieces
+	w.held.mu.RUnlock()
 	switch {
-	case c.pinned(id):
-		return kept
-	case c.ghost.take(id, c.pieces()):
-		return mainRow
+	case w.pins.has(id):
+		return policy.Pinned
+	case w.ghost.Take(id, pieces):
+		return policy.Main
 	}
-	return probation
+	return policy.Probation
 }
 
-func (c *Cache) pieces() int {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.held
+// commit writes the group and enters its pieces: all of them, or with an error none.
+func (w *writer) commit() {
+	g := &w.group
+	if len(g.pieces) == 0 {
+		return
+	}
+	w.rows = w.rows[:0]
+	for _, p := range g.pieces {
+		w.rows = append(w.rows, &p.row)
+	}
+	err := w.append(g.in, 0, w.rows...)
+	for _, p := range g.pieces {
+		p.finish(err == nil, err)
+	}
+	clear(g.pieces)
+	clear(w.rows)
+	g.in, g.pieces, g.bytes = nil, g.pieces[:0], 0
+}
+
+// append writes rows to a segment that has room for them, and enters them.
+func (w *writer) append(v *volume, uses uint8, rows ...*segment.Row) error {
+	if err := v.Append(rows...); err != nil {
+		w.retire(v.Class) // what is there of it is unknown
+		return w.noteFull(err)
+	}
+	h := w.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range rows {
+		h.clock.Add(uint64(r.Bytes()))
+		h.set(segment.Name{ID: r.ID(), Off: r.Off, N: r.Bytes()}, v).heat.store(uses, h.now())
+		if hash := r.Hash(); len(hash) > 0 {
+			v.open.Add(hash, r.Off)
+			h.filter.Add(hash)
+		}
+	}
+	return nil
+}
+
+// acquire waits until this goroutine may write.
+func (w *writer) acquire() error {
+	<-w.token
+	err := w.mayWrite()
+	if err != nil {
+		w.token <- struct{}{}
+	}
+	return err
+}
+
+// mayWrite returns why nothing can be written, or nil.
+func (w *writer) mayWrite() error {
+	w.held.mu.RLock()
+	closed := w.held.closed
+	w.held.mu.RUnlock()
+	if closed {
+		return fmt.Errorf("cache: %w", weir.ErrClosed)
+	}
+	return w.folder.lost()
+}
+
+// release lets the next one write and then tells Changed what happened.
+func (w *writer) release() {
+	changes := w.changes
+	w.changes = nil
+	w.token <- struct{}{}
+	w.announce(changes)
 }

@@ -1,57 +1,14 @@
 package cache
 
 import (
-	"encoding/binary"
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/index"
 )
-
-// place is where a piece lies, with a reference to its generation.
-type place struct {
-	gen  *generation
-	off  int64
-	n    int64
-	link bool // the row was written under another name
-}
-
-// seed returns the start value of the checksums of piece id, which lies here.
-// They were made for the name that the row was written under, and that stands in
-// its head. A head that is damaged gives a seed by which no block is right.
-func (p place) seed(id weir.PieceID) uint32 {
-	if p.link {
-		id, _, _, _ = entryAt(p.gen.log, p.off)
-	}
-	return pieceSeed(id, p.n)
-}
-
-// find looks a piece up for reading n bytes at off, and takes a reference that
-// the caller gives back. With use it counts as one. No piece: gen is nil.
-func (c *Cache) find(id weir.PieceID, off int64, n int, use bool) (place, error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.closed {
-		return place{}, fmt.Errorf("cache: %w", weir.ErrClosed)
-	}
-	t := c.torrents[id.Torrent]
-	if t == nil {
-		return place{}, nil
-	}
-	s := t.slot(id.Index)
-	if s == nil {
-		return place{}, nil
-	}
-	if off < 0 || n < 0 || off+int64(n) > s.bytes() {
-		return place{}, fmt.Errorf("read %d bytes at %d of %s, which has %d: %w", n, off, id, s.bytes(), weir.ErrInvalid)
-	}
-	if use {
-		now := uint32(c.clock.Add(uint64(n)) >> 20)
-		s.heat.touch(now, period(c.limit.Load(), s.bytes()))
-	}
-	s.gen.acquire()
-	return place{s.gen, int64(s.off), s.bytes(), s.link()}, nil
-}
 
 // View calls use once, with the n bytes at off of the piece, if the piece is
 // held, and returns whether it did. The bytes are valid during the call only and
@@ -62,27 +19,27 @@ func (c *Cache) find(id weir.PieceID, off int64, n int, use bool) (place, error)
 // The error wraps weir.ErrInvalid when the range is outside of the piece and
 // weir.ErrClosed after Close. View never waits for a writer.
 func (c *Cache) View(id weir.PieceID, off int64, n int, use func(b []byte)) (bool, error) {
-	p, err := c.find(id, off, n, true)
-	if err != nil || p.gen == nil {
+	p, err := c.held.find(id, off, n, true)
+	if err != nil || p.in == nil {
 		return c.counted(false, err)
 	}
-	return c.counted(c.served(id, p, p.view(id, off, n, use)), nil)
+	return c.counted(c.served(id, p, p.view(off, n, use)), nil)
 }
 
 // ReadAt fills dst from off of the piece, if the piece is held, and returns
 // whether it did; when not, what dst holds means nothing. It is View with one copy
 // less.
 func (c *Cache) ReadAt(id weir.PieceID, dst []byte, off int64) (bool, error) {
-	p, err := c.find(id, off, len(dst), true)
-	if err != nil || p.gen == nil {
+	p, err := c.held.find(id, off, len(dst), true)
+	if err != nil || p.in == nil {
 		return c.counted(false, err)
 	}
-	return c.counted(c.served(id, p, p.read(id, off, dst)), nil)
+	return c.counted(c.served(id, p, p.in.Read(dst, p.off, p.n, off)), nil)
 }
 
 // served gives the reference in p back, and drops the piece if it was not right.
 func (c *Cache) served(id weir.PieceID, p place, right bool) bool {
-	p.gen.release()
+	p.in.Release()
 	if !right {
 		c.dropDamaged(id, p)
 	}
@@ -99,116 +56,63 @@ func (c *Cache) counted(held bool, err error) (bool, error) {
 	return held, err
 }
 
-// buffers for what is read: see fill.
-var (
-	gather  = sync.Pool{New: func() any { return new([]byte) }}
-	scratch = sync.Pool{New: func() any { return new([weir.BlockBytes]byte) }}
-)
+// gather holds what is viewed.
+var gather = sync.Pool{New: func() any { return new([]byte) }}
 
 // view checks and hands out; false when the bytes are damaged.
-func (p place) view(id weir.PieceID, off int64, n int, use func([]byte)) bool {
+func (p place) view(off int64, n int, use func([]byte)) bool {
 	buf := gather.Get().(*[]byte)
 	defer gather.Put(buf)
 	if cap(*buf) < n {
 		*buf = make([]byte, n)
 	}
 	b := (*buf)[:n:n]
-	if !p.read(id, off, b) {
+	if !p.in.Read(b, p.off, p.n, off) {
 		return false
 	}
 	use(b)
 	return true
 }
 
-// read fills dst from off of the piece; false when the bytes are damaged. A fault
-// in the mapping (the disk failed to give a page) is damage too.
-func (p place) read(id weir.PieceID, off int64, dst []byte) (ok bool) {
-	err := guard(func() error {
-		ok = p.fill(dst, p.seed(id), off)
-		return nil
-	})
-	return ok && err == nil
-}
-
-// fill copies bytes from off of the piece on, and checks the blocks that they lie
-// in. It is the copies that are checked: what is handed out is then what was
-// right, and copying is the fastest way through memory that is in no cache of the
-// processor (a checksum over the map takes twice the time of copy and checksum).
-func (p place) fill(dst []byte, seed uint32, off int64) bool {
-	for len(dst) > 0 {
-		s := int(off / slabBytes)
-		in := off - int64(s)*slabBytes
-		n := slabLen(p.n, s)
-		end := min(in+int64(len(dst)), n)
-		if !p.fillSlab(dst[:end-in], seed, s, in) {
-			return false
-		}
-		dst, off = dst[end-in:], off+end-in
+// dropDamaged forgets a piece whose bytes in place p are not right any more, and
+// all others that share them.
+func (c *Cache) dropDamaged(id weir.PieceID, p place) {
+	c.held.mu.RLock()
+	shared := p.link || p.in.links[uint32(p.off)] > 0
+	c.held.mu.RUnlock()
+	c.dropName(id, p)
+	if !shared {
+		return
 	}
-	return true
-}
-
-// fillSlab is fill inside of slab s.
-func (p place) fillSlab(dst []byte, seed uint32, s int, off int64) bool {
-	n, end := slabLen(p.n, s), off+int64(len(dst))
-	value := slabOffset(p.off, p.n, s)
-	if value+valueLen(n) > int64(len(p.gen.log)) {
-		return false
-	}
-	start := value + tableLen(n)
-	first, last := off/weir.BlockBytes, (end-1)/weir.BlockBytes
-	if p.gen.populate(start+first*weir.BlockBytes, start+min((last+1)*weir.BlockBytes, n), value, start+n) != nil {
-		return false
-	}
-	table, payload := p.gen.log[value:start], p.gen.log[start:start+n]
-	for b := first; b <= last; b++ {
-		from, to := b*weir.BlockBytes, min((b+1)*weir.BlockBytes, n)
-		block := payload[from:to]
-		number, sum := int64(s)*(slabBytes/weir.BlockBytes)+b, binary.LittleEndian.Uint32(table[4*b:])
-		if off <= from && to <= end {
-			whole := dst[from-off : to-off]
-			copy(whole, block)
-			if blockSum(seed, number, whole) != sum {
-				return false
-			}
-		} else if !fillPart(dst, off-from, block, seed, number, sum) {
-			return false
+	for _, f := range c.held.namesIn(p.in) {
+		if f.Off == p.off {
+			c.dropName(f.ID, p)
 		}
 	}
-	return true
 }
 
-// fillPart copies the part of a block that dst, which begins skip bytes after the
-// block, or before it when skip is negative, has room for.
-func fillPart(dst []byte, skip int64, block []byte, seed uint32, number int64, sum uint32) bool {
-	whole := scratch.Get().(*[weir.BlockBytes]byte)
-	defer scratch.Put(whole)
-	n := copy(whole[:], block)
-	if blockSum(seed, number, whole[:n]) != sum {
-		return false
+// dropName forgets a piece that is not right, if it still lies in place p.
+func (c *Cache) dropName(id weir.PieceID, p place) {
+	if !c.held.forgetIf(id, p.in, p.off) {
+		return // moved or evicted meanwhile
 	}
-	if skip < 0 {
-		copy(dst[-skip:], whole[:n])
-	} else {
-		copy(dst, whole[skip:n])
+	c.stats.damaged.Add(1)
+	c.log.Warn("damaged piece dropped from the cache", "torrent", id.Torrent, "piece", id.Index)
+	if err := c.setNames(index.Gone, p.in, p.off, id); err != nil {
+		c.log.Debug("damaged piece stays listed", "err", err)
 	}
-	return true
+	c.announce([]change{{id, false}})
 }
 
 // Has reports whether a piece is held. It looks into memory only.
-func (c *Cache) Has(id weir.PieceID) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	t := c.torrents[id.Torrent]
-	return t != nil && t.has(id.Index)
-}
+func (c *Cache) Has(id weir.PieceID) bool { return c.held.has(id) }
 
 // Held returns, for the pieces 0 … n-1 of a torrent, which are held.
 func (c *Cache) Held(ih weir.InfoHash, n int) []bool {
 	held := make([]bool, n)
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if t := c.torrents[ih]; t != nil {
+	c.held.mu.RLock()
+	defer c.held.mu.RUnlock()
+	if t := c.held.torrents[ih]; t != nil {
 		for i := range min(n, 64*len(t.bitmap)) {
 			held[i] = t.has(i)
 		}
@@ -219,39 +123,98 @@ func (c *Cache) Held(ih weir.InfoHash, n int) []bool {
 // HeldBytes returns how many bytes of r, in the coordinates of the torrent, are
 // held. It looks into memory only.
 func (c *Cache) HeldBytes(ti *weir.TorrentInfo, r weir.Range) int64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	t := c.torrents[ti.InfoHash]
+	c.held.mu.RLock()
+	defer c.held.mu.RUnlock()
+	t := c.held.torrents[ti.InfoHash]
 	if t == nil {
 		return 0
 	}
 	if !ti.V2 && !ti.Padded {
-		return t.heldBytes(ti, r)
+		return t.bytes(ti, r)
 	}
 	// The last piece of each file may be short: inside a file, only its last is.
 	var sum int64
 	for first, end := ti.FilesIn(r); first < end; first++ {
 		if f := &ti.Files[first]; !f.Padding {
-			sum += t.heldBytes(ti, r.Intersect(f.Range()))
+			sum += t.bytes(ti, r.Intersect(f.Range()))
 		}
 	}
 	return sum
 }
 
-// heldBytes is HeldBytes for a range of which every piece but the last is of
-// full length.
-func (t *torrent) heldBytes(ti *weir.TorrentInfo, r weir.Range) int64 {
-	first, end := ti.Pieces(r)
-	if first == end {
-		return 0
+// Report is what Verify found.
+type Report struct {
+	Pieces    int            // looked at
+	Bytes     int64          // in them
+	Unchecked int            // of the pieces, those whose torrent check did not know; their blocks are right
+	Dropped   []weir.PieceID // damaged, or refused by check
+}
+
+// Verify reads every piece that was held when it began, checks its blocks, and
+// gives it to check (nil: the blocks are enough), which compares it with its
+// torrent: an error that wraps weir.ErrCorrupt drops the piece, one that wraps
+// weir.ErrNotFound says that there is nothing to compare with, and any other ends
+// Verify. When ctx ends, Verify returns what it has found so far and the error. data is valid during the call. Reading and writing go on meanwhile.
+func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []byte) error) (Report, error) {
+	var report Report
+	for _, id := range c.held.list() {
+		if err := ctx.Err(); err != nil {
+			return report, err
+		}
+		n, _, ok := c.held.size(id)
+		if !ok {
+			continue // evicted meanwhile
+		}
+		var err error
+		held, verr := c.peek(id, int(n), func(b []byte) {
+			if check != nil {
+				err = check(id, b)
+			}
+		})
+		switch {
+		case verr != nil:
+			return report, fmt.Errorf("verify: %w", verr)
+		case !held:
+			if c.Has(id) {
+				continue
+			}
+			report.Dropped = append(report.Dropped, id)
+		case errors.Is(err, weir.ErrCorrupt):
+			report.Dropped = append(report.Dropped, id)
+			if err := c.writer.expel(id); err != nil {
+				return report, fmt.Errorf("verify: %w", err)
+			}
+		case errors.Is(err, weir.ErrNotFound):
+			report.Unchecked++
+		case err != nil:
+			return report, fmt.Errorf("verify %s: %w", id, err)
+		}
+		report.Pieces++
+		report.Bytes += n
 	}
-	// The first and the last may be covered in part, and the last may be short.
-	sum := int64(max(t.count(first+1, end-1), 0)) * ti.PieceLength
-	if t.has(first) {
-		sum += ti.PieceRange(first).Intersect(r).Len()
+	return report, nil
+}
+
+// peek is View of a whole piece that is no use of it.
+func (c *Cache) peek(id weir.PieceID, n int, use func(b []byte)) (bool, error) {
+	p, err := c.held.find(id, 0, n, false)
+	if err != nil || p.in == nil {
+		return false, err
 	}
-	if end-1 > first && t.has(end-1) {
-		sum += ti.PieceRange(end - 1).Intersect(r).Len()
+	return c.served(id, p, p.view(0, n, use)), nil
+}
+
+// expel drops a piece, pinned or not.
+func (w *writer) expel(id weir.PieceID) error {
+	if err := w.acquire(); err != nil {
+		return err
 	}
-	return sum
+	p, err := w.held.find(id, 0, 0, false)
+	w.release()
+	if err != nil || p.in == nil {
+		return err
+	}
+	defer p.in.Release()
+	w.dropName(id, p)
+	return nil
 }

@@ -2,200 +2,205 @@ package cache
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
+	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/disk"
+	"github.com/weirfs/weir/cache/internal/index"
+	"github.com/weirfs/weir/cache/internal/policy"
+	"github.com/weirfs/weir/cache/internal/segment"
 )
 
-// fullAgain is for how long the disk must have had room before the log is told
-// again that it is full: while something else fills it, room comes and goes.
-const fullAgain = time.Minute
+const (
+	// A segment takes 1/segmentShare of the budget, within these bounds: small
+	// enough that dropping one frees little more than is needed, large enough that
+	// they stay few.
+	segmentShare    = 32
+	minSegmentBytes = 2 << 20
+	maxSegmentBytes = 1 << 30
 
-// room returns the newest generation of a class, with space reserved for a piece
-// of n bytes; with evict it may drop others for that. The caller has the turn.
-func (c *Cache) room(to class, n int64, evict bool) (*generation, error) {
-	span := pieceSpan(n)
+	// maxSegments is where small ones (many short runs leave many) are merged.
+	maxSegments = 8 * segmentShare
+
+	// fullAgain is for how long the disk must have had room before the log is told
+	// again that it is full: while something else fills it, room comes and goes.
+	fullAgain = time.Minute
+)
+
+// room returns the newest segment of a class, with room for a piece of n bytes;
+// with evict it may drop others for that.
+func (w *writer) room(to policy.Class, n int64, evict bool) (*volume, error) {
 	for try := 0; ; try++ {
-		g, err := c.tryRoom(to, n, span, evict)
+		v, err := w.tryRoom(to, n, evict)
 		if err == nil {
-			return g, nil
+			return v, nil
 		}
 		// The budget had room and the disk has not: live within what we have.
-		if !errors.Is(err, weir.ErrNoSpace) || !evict || try > 0 || !c.dropOne(true) {
-			if isFull(err) {
-				if time.Since(c.full) > fullAgain {
-					c.log.Warn("the disk is full: the cache stops growing", "dir", c.folder.dir, "err", err)
-				}
-				c.full = time.Now()
-			}
-			return nil, err
+		if !errors.Is(err, weir.ErrNoSpace) || !evict || try > 0 || !w.dropOne(hotHalf, true) {
+			return nil, w.noteFull(err)
 		}
-		c.waitRemoved()
+		w.waitRemoved()
 	}
 }
 
-func (c *Cache) tryRoom(to class, n, span int64, evict bool) (*generation, error) {
-	g := c.active[to]
-	if g != nil && !g.fits(n) {
-		c.retire(to)
-		g = nil
-	}
-	if g == nil {
-		return c.newest(to, n, span, evict)
-	}
-	end := g.next + span
-	if end <= g.alloc {
-		return g, nil
-	}
-	end = min(g.cap, max(end, g.alloc+reserveBytes))
-	if evict {
-		before := g.next
-		if err := c.makeRoom(end - g.alloc); err != nil {
-			return nil, err
+// noteFull passes an error on, and logs once that the disk is full if it says so.
+func (w *writer) noteFull(err error) error {
+	if disk.IsFull(err) {
+		if time.Since(w.full) > fullAgain {
+			w.log.Warn("the disk is full: the cache stops growing", "dir", w.folder.dir, "err", err)
 		}
-		if c.active[to] != g || g.next != before { // pieces that stay moved here
-			return c.tryRoom(to, n, span, evict)
-		}
+		w.full = time.Now()
 	}
-	grown := end - g.alloc
-	if err := g.reserve(end); err != nil {
+	return err
+}
+
+func (w *writer) tryRoom(to policy.Class, n int64, evict bool) (*volume, error) {
+	v := w.active[to]
+	if v != nil && v.Fits(n, 0) {
+		return v, nil
+	}
+	if v != nil {
+		w.retire(to)
+	}
+	// Where the disk is short of room, segments are as small as with such a budget.
+	avail, _, err := disk.Free(w.folder.dir)
+	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	g.disk += grown
-	c.mu.Unlock()
-	return g, nil
-}
-
-// newest starts a generation for a piece of n bytes.
-func (c *Cache) newest(to class, n, span int64, evict bool) (*generation, error) {
-	// A whole number of such pieces, so that large ones leave no room unused.
-	capacity := logHeaderBytes + (c.generationBytes()+span-1)/span*span
-	first := min(capacity, max(reserveBytes, logHeaderBytes+span))
+	bytes := max(minSegmentBytes, min(w.segmentBytes(), (avail-w.keepFree())/4))
+	capacity := segment.Capacity(bytes, n)
+	if limit := w.held.limit.Load(); capacity > limit {
+		return nil, fmt.Errorf("%d bytes, of a budget of %d: %w", n, limit, weir.ErrNoSpace)
+	}
 	if evict {
-		c.merge()
-		if err := c.makeRoom(first + fixedBytes); err != nil {
+		w.merge()
+		if err := w.makeRoom(capacity); err != nil {
 			return nil, err
 		}
-		if c.active[to] != nil { // pieces that stay moved and started it
-			return c.tryRoom(to, n, span, evict)
+		if w.active[to] != nil { // pieces that stay moved and started it
+			return w.tryRoom(to, n, evict)
 		}
 	}
-	g := c.takeSpare(to, n, capacity)
-	if g == nil {
-		var err error
-		g, err = createGeneration(c.root, c.nextSeq, to, capacity, first, min(n, slabBytes), c.log)
-		c.nextSeq++
-		if err != nil {
-			return nil, err
-		}
+	if err := w.folder.look(); err != nil { // nothing is made in the folder of another
+		return nil, err
 	}
-	c.active[to] = g
-	c.mu.Lock()
-	c.gens = append(c.gens, g)
-	c.mu.Unlock()
-	if to == probation {
-		c.prepareSpare(capacity, min(n, slabBytes))
+	s, err := segment.Create(w.root, w.nextSeq, to, capacity)
+	w.nextSeq++
+	if err != nil {
+		return nil, err
 	}
-	return c.tryRoom(to, n, span, evict)
+	v = &volume{Segment: s, disk: s.Size(), open: make(segment.OpenPrints)}
+	w.active[to] = v
+	w.held.add(v)
+	return v, nil
 }
 
-// prepareSpare makes the next generation of the row that grows fastest, in the
-// background: badger syncs several small files for it, which on a busy disk
-// takes as long as writing some pieces.
-func (c *Cache) prepareSpare(capacity, rowBytes int64) {
-	avail, _, err := freeBytes(c.folder.dir)
-	if err != nil || c.sparing || avail-4*reserveBytes < max(c.minFree, 0) {
+func (w *writer) segmentBytes() int64 {
+	return max(minSegmentBytes, min(maxSegmentBytes, w.held.limit.Load()/segmentShare))
+}
+
+// retire ends writing to the newest segment of a class; the next piece of it
+// starts another. Sealing, which waits for the disk, goes on in the background, one
+// at a time: a writer that is faster than the disk waits here.
+func (w *writer) retire(which policy.Class) {
+	v := w.active[which]
+	if v == nil {
 		return
 	}
-	c.sparing = true
-	seq := c.nextSeq
-	c.nextSeq++
+	w.active[which] = nil
+	<-w.sealing
 	go func() {
-		g, err := createGeneration(c.root, seq, probation, capacity, min(reserveBytes, capacity), rowBytes, c.log)
-		if err != nil {
-			c.log.Debug("no spare generation", "err", err)
-		}
-		c.spare <- g
+		defer func() { w.sealing <- struct{}{} }()
+		w.seal(v)
 	}()
 }
 
-// takeSpare returns the prepared generation if there is one that suits, or nil.
-func (c *Cache) takeSpare(to class, n, capacity int64) *generation {
-	if to != probation || !c.sparing {
-		return nil
+// seal closes a segment. It needs the token for sealing and no lock.
+func (w *writer) seal(v *volume) {
+	prints := v.open.Sorted() // nothing is added any more
+	if err := v.Seal(w.held.namesIn(v), prints); err != nil {
+		w.log.Warn("segment not sealed in good order", "err", err)
 	}
-	g := <-c.spare
-	c.sparing = false
-	if g != nil && (!g.fits(n) || g.cap > 2*capacity || capacity > 2*g.cap) {
-		g.abandon()
-		return nil
-	}
-	return g
+	n := v.Size()
+	w.held.mu.Lock()
+	v.disk, v.sealed = n, true
+	v.prints, v.open = prints, nil
+	w.held.mu.Unlock()
 }
 
-func (c *Cache) generationBytes() int64 {
-	return max(minGenerationBytes, min(maxGenerationBytes, c.limit.Load()/generationShare))
+func (w *writer) waitSealed() {
+	<-w.sealing
+	w.sealing <- struct{}{}
 }
 
-// retire ends writing to the newest generation of a class; the next piece of it
-// starts another. Closing (badger syncs the log) goes on in the background, one
-// at a time: a writer that is faster than the disk waits here.
-func (c *Cache) retire(which class) {
-	g := c.active[which]
-	if g == nil {
-		return
-	}
-	c.active[which] = nil
-	<-c.sealing
-	seal := func() {
-		defer func() { c.sealing <- struct{}{} }()
-		if err := c.seal(g); err != nil {
-			c.log.Warn("generation not closed in good order", "err", err)
+// waitRemoved waits until what was dropped is off the disk, except for what
+// readers are in.
+func (w *writer) waitRemoved() {
+	<-w.removal
+	w.removal <- struct{}{}
+}
+
+// makeRoom drops segments until delta more bytes fit into the budget and leave
+// the disk its minimum. The error wraps weir.ErrNoSpace.
+func (w *writer) makeRoom(delta int64) error {
+	round, keepFree := w.round(), w.keepFree()
+	for i := range 2 * (maxSegments + len(policy.Classes)) {
+		avail, _, err := disk.Free(w.folder.dir)
+		if err != nil {
+			return err
+		}
+		if avail-delta < keepFree {
+			w.waitRemoved()
+			avail, _, _ = disk.Free(w.folder.dir)
+		}
+		low := avail-delta < keepFree
+		if w.usedBytes()+delta <= w.held.limit.Load() && (!low || w.credit >= delta) {
+			// On a disk below its minimum, what was dropped may be filled again: the
+			// cache neither grows nor wears away.
+			w.credit -= delta
+			if !low {
+				w.credit = 0
+			}
+			return nil
+		}
+		if !w.dropOne(hotHalf, i < round) {
+			err := fmt.Errorf("%d bytes more than the %d in use, of %d, with %d free on the disk: %w",
+				delta, w.usedBytes(), w.held.limit.Load(), avail, weir.ErrNoSpace)
+			if low {
+				err = fmt.Errorf("%w: %w", err, syscall.ENOSPC)
+			}
+			return err
 		}
 	}
-	// On a nearly full disk the close lives on the ballast, and the next
-	// generation must not take that away from it meanwhile.
-	if avail, _, err := freeBytes(g.dir); err == nil && avail < 2*ballastBytes {
-		seal()
-		return
-	}
-	go seal()
+	return fmt.Errorf("%d bytes: everything is in use: %w", delta, weir.ErrNoSpace)
 }
 
-// seal closes a generation and writes the list of its pieces. It needs the
-// sealing token and no lock.
-func (c *Cache) seal(g *generation) error {
-	avail, _, err := freeBytes(g.dir)
-	tight := err == nil && avail < ballastBytes
-	if tight {
-		c.folder.dropBallast()
+// keepFree is what the disk keeps: what the user says, or what the next start needs
+// to open the database, without its ballast.
+func (c *Cache) keepFree() int64 {
+	return max(c.minFree, index.ReserveBytes-ballastOf(c.held.limit.Load()))
+}
+
+func ballastOf(limit int64) int64 { return min(index.ReserveBytes, limit/ballastShare) }
+
+// round is after how many drops every segment was asked for what is protected: that
+// is all there is to evict then, and no longer spared.
+func (w *writer) round() int {
+	w.held.mu.RLock()
+	defer w.held.mu.RUnlock()
+	return len(w.held.volumes) + len(policy.Classes)
+}
+
+// usedBytes is what counts against the budget: all on disk but the ballast, which
+// is of fixed size and has room in what the folder may take beyond the budget.
+func (w *writer) usedBytes() int64 {
+	sum := disk.Allocated(w.dbDir)
+	w.held.mu.RLock()
+	defer w.held.mu.RUnlock()
+	for _, v := range w.held.volumes {
+		sum += v.disk
 	}
-	if err := g.flushHashes(); err != nil {
-		c.log.Debug("hashes not written", "err", err)
-	}
-	sorted := sortPrints(g.hashes.byPrint)
-	err = g.close()
-	pieces := c.piecesOf(g)
-	if err == nil {
-		err = writeWhole(filepath.Join(g.dir, sealName), encodeSeal(pieces, g.next))
-	}
-	if isFull(err) || errors.Is(err, errGone) {
-		err = nil // the next start finds the pieces by walking the log
-	}
-	if tight {
-		if berr := c.folder.setBallast(); berr != nil {
-			c.log.Debug("no ballast", "err", berr)
-		}
-	}
-	_ = os.Remove(filepath.Join(g.dir, "reserve"))
-	disk := allocatedBytes(g.dir)
-	c.mu.Lock()
-	g.disk, g.sealed = disk, true
-	g.hashes = hashes{sorted: sorted}
-	c.mu.Unlock()
-	g.settled.Store(true)
-	return err
+	return sum
 }

@@ -109,7 +109,7 @@ func TestAdopt(t *testing.T) {
 		c = openCache(t, o)
 		check()
 	}
-	// Adopted in a generation that is closed, from the hashes on disk.
+	// Adopted in a segment that is sealed, from the hashes in it.
 	if !c.Adopt(piece('b', 8), sum(piece('a', 2), size), size) {
 		t.Fatal("not adopted after a restart")
 	}
@@ -118,7 +118,7 @@ func TestAdopt(t *testing.T) {
 	}
 	c = openCache(t, o)
 	if !holds(t, c, piece('b', 8), piece('a', 2), size) {
-		t.Error("a link into a closed generation is gone after a restart")
+		t.Error("a link into a sealed segment is gone after a restart")
 	}
 	if c.Close(); c.Adopt(piece('b', 9), sum(piece('a', 2), size), size) {
 		t.Error("adopted after Close")
@@ -169,7 +169,7 @@ func TestEvictShared(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				dir := t.TempDir()
 				c := openCache(t, cache.Options{Dir: dir})
-				put(t, c, piece('x', 1), size) // so that the generation stays
+				put(t, c, piece('x', 1), size) // so that the segment stays
 				putHashed(t, c, first, size)
 				if !c.Adopt(second, sum(first, size), size) {
 					t.Fatal("not adopted")
@@ -334,7 +334,7 @@ func TestConcurrentSharing(t *testing.T) {
 						t.Error(err)
 					}
 				case 3:
-					if n%8 == 0 { // so that generations go
+					if n%8 == 0 { // so that segments go
 						if err := c.Put(piece(byte('p'+w), n), [][]byte{content(piece('p', n), mib)}); err != nil {
 							t.Error(err)
 						}

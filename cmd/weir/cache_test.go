@@ -53,9 +53,9 @@ func TestCacheVerifyFindsDamage(t *testing.T) {
 	if err != nil || !strings.Contains(out, "8 pieces, 2.0 MiB: 0 right, 0 damaged, 8 not checked") {
 		t.Errorf("printed %q, %v", out, err)
 	}
-	logs, _ := filepath.Glob(filepath.Join(dir, "generations", "*", "*.vlog"))
+	logs, _ := filepath.Glob(filepath.Join(dir, "segments", "*"))
 	if len(logs) != 1 {
-		t.Fatalf("value logs: %v", logs)
+		t.Fatalf("segments: %v", logs)
 	}
 	f, err := os.OpenFile(logs[0], os.O_RDWR, 0)
 	if err != nil {

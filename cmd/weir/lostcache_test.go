@@ -20,7 +20,7 @@ func TestCacheRemoved(t *testing.T) {
 		"Removed": os.RemoveAll,
 		"Moved":   func(dir string) error { return os.Rename(dir, dir+".aside") },
 		"Replaced": func(dir string) error {
-			return errors.Join(os.Rename(dir, dir+".aside"), os.MkdirAll(filepath.Join(dir, "generations", "0000000001-p"), 0o700))
+			return errors.Join(os.Rename(dir, dir+".aside"), os.MkdirAll(filepath.Join(dir, "segments"), 0o700))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

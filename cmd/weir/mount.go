@@ -112,7 +112,7 @@ func newMount() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&o.CacheDir, "cache", "", "keep verified pieces in `DIR` (default $XDG_CACHE_HOME/weir or ~/.cache/weir)")
 	f.Var(&cacheBytes, "cache-size", "let the cache grow to `SIZE`, such as 20GiB (default 10GiB, or half of the free disk when that is less)")
-	f.Var((*minFree)(&o.MinFree), "min-free", "leave `SPACE` of the cache's disk free, a share such as 5% or a size such as 20GiB; 0 is none (default 5%)")
+	f.Var((*minFree)(&o.MinFree), "min-free", "leave `SPACE` of the cache's disk free, a share such as 5% or a size such as 20GiB; 0 is only what opening the cache takes, 128 MiB (default 5%)")
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget what is added at the end")
 	f.BoolVar(&o.ByHash, "by-hash", false, "let programs open any torrent as DIR/by-hash/INFOHASH")
 	f.StringArrayVar(&o.Watch, "watch", nil, "add the .torrent and .magnet files and the shortcuts (.url, .desktop) in `FOLDER`, also those that come later; may be repeated")

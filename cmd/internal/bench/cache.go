@@ -155,13 +155,13 @@ func putPieces(c *cache.Cache, torrent byte, first, n int) error {
 }
 
 // puts writes three times what the cache may hold, and the same to plain files
-// that are synced as the cache does: one of 1/48 of the limit at a time.
+// that are synced as the cache does: one of 1/32 of the limit at a time.
 func puts() Case {
 	const plainSystem = "plain"
 	return Case{
 		Name: "cache/puts", About: "package cache: three times the limit in pieces of 1 MiB; the limit is plain files, synced alike",
 		Systems: []string{weirSystem, plainSystem}, Limit: 90 * time.Second,
-		Figures: []Figure{{Name: "rate", Unit: BytesPerSec, Reference: plainSystem, Bar: Bar{LeastOf: 0.6}}},
+		Figures: []Figure{{Name: "rate", Unit: BytesPerSec, Reference: plainSystem, Bar: Bar{LeastOf: 1}}},
 		Run: func(r *Run) (Values, error) {
 			limit := int64(512 * mib)
 			if r.o.Quick {
@@ -183,11 +183,11 @@ func puts() Case {
 	}
 }
 
-// writePlain writes three times limit to files of 1/48 of it, the oldest removed
+// writePlain writes three times limit to files of 1/32 of it, the oldest removed
 // when there is more than limit, each synced behind the next one.
 func writePlain(dir string, limit int64) error {
 	data := noise(cachePiece, 'p')
-	fileBytes := max(limit/48, cachePiece)
+	fileBytes := max(limit/32, cachePiece)
 	syncing := make(chan error, 1)
 	syncing <- nil
 	var names []string

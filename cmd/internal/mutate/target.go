@@ -21,7 +21,7 @@ var pure = []string{
 	"engine/internal/connlimit", "engine/internal/netrule:netrule.go", "engine/internal/bencode",
 	"engine/internal/peerbook", "engine/internal/metadata",
 	"cmd/internal/config", "reader:policy.go,meter.go,stride.go,order.go,budget.go,quiet.go",
-	"cache:policy.go:Policy|Ghost|Victim|Fate|Touched",
+	"cache/internal/policy",
 	"engine/internal/wire:wire.go,read.go,extension.go,handshake.go",
 	"engine/internal/discover:addrs.go,bencode.go,dhtnodes.go,lsdmsg.go,pex.go,pexstate.go,tier.go:Rules|RoundTrip|Tier|Pex|LSDMess|ParseLSD|NodeBook|Intervals|Backoff",
 	"engine/source",

@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	f.Int64Var(&o.Cache, "cache", 96, "`size` of the cache in MiB, less than the contents so that it evicts")
 	f.IntVar(&o.Readers, "readers", 5, "how `many` programs read at once")
 	f.StringVar(&o.Dir, "dir", "", "write beneath `DIR`")
-	f.BoolVar(&o.FullDisk, "full-disk", false, "put the cache on a small tmpfs (as root) and fill that up now and then; today weir does not survive it")
+	f.BoolVar(&o.FullDisk, "full-disk", false, "put the cache on a small tmpfs (as root) and fill that up now and then")
 	f.BoolVar(&o.Keep, "keep", false, "keep weir's log and the cache when a fault was found")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

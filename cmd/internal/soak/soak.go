@@ -205,8 +205,9 @@ func newMount(o Options, l *Ledger, dir string) (*Mount, error) {
 		"--dht=false", "--nonempty", "--metrics", "127.0.0.1:0",
 	}
 	if o.FullDisk {
+		const fullDiskReserve = 160 // MiB; badger is opened with 128 free
 		m.disk = filepath.Dir(m.cache)
-		if err := syscall.Mount("tmpfs", m.disk, "tmpfs", 0, fmt.Sprintf("size=%dm", o.Cache*5/4)); err != nil {
+		if err := syscall.Mount("tmpfs", m.disk, "tmpfs", 0, fmt.Sprintf("size=%dm", o.Cache*5/4+fullDiskReserve)); err != nil {
 			return nil, fmt.Errorf("mount tmpfs: %w", err)
 		}
 	}

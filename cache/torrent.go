@@ -5,29 +5,26 @@ import (
 	"sync/atomic"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/policy"
+	"github.com/weirfs/weir/cache/internal/segment"
 )
 
-// maxPieces bounds the index of a piece. Real torrents stay below 2^24.
-const maxPieces = 1 << 26
-
-// slot is where one piece lies. The place is guarded by Cache.mu; heat is not.
+// slot is where one piece lies. The place is guarded by holdings.mu; heat is not.
 type slot struct {
-	gen  *generation // nil: not held
-	off  uint32      // of the first entry in the generation's value log
-	n    uint32      // bytes in the piece, and linkBit
+	in   *volume // nil: not held
+	off  uint32  // of the row
+	n    uint32  // bytes in the piece, and linkBit
 	heat heat
 }
 
-// linkBit marks a slot whose bytes were written under another name (shared.go).
+// linkBit marks a slot whose row was written under another name.
 const linkBit = 1 << 31
 
 func (s *slot) bytes() int64 { return int64(s.n &^ linkBit) }
 func (s *slot) link() bool   { return s.n&linkBit != 0 }
 
-// is reports whether the slot points at the row that begins at off of g.
-func (s *slot) is(g *generation, off int64) bool {
-	return s != nil && s.gen == g && int64(s.off) == off
-}
+// is reports whether the slot points at the row at off of v.
+func (s *slot) is(v *volume, off int64) bool { return s != nil && s.in == v && int64(s.off) == off }
 
 // heat is what the policy knows of one piece: how often it was used (0 … 3) and
 // at which reading of the clock it was used last. Safe for concurrent use.
@@ -35,17 +32,14 @@ type heat struct {
 	v atomic.Uint64 // uses << 32 | clock in MiB
 }
 
-func (h *heat) load() (uses uint8, clock uint32) {
-	v := h.v.Load()
-	return uint8(v >> 32), uint32(v)
-}
+func (h *heat) uses() uint8 { return uint8(h.v.Load() >> 32) }
 
 func (h *heat) store(uses uint8, clock uint32) { h.v.Store(uint64(uses)<<32 | uint64(clock)) }
 
-// touch counts a use of a piece of n bytes at the given clock.
+// touch counts a use at the given clock.
 func (h *heat) touch(clock, period uint32) {
 	v := h.v.Load()
-	uses := touched(uint8(v>>32), uint32(v), clock, period)
+	uses := policy.Touched(uint8(v>>32), uint32(v), clock, period)
 	if next := uint64(uses)<<32 | uint64(clock); uses != uint8(v>>32) {
 		h.v.CompareAndSwap(v, next) // who loses counted the same use
 	}
@@ -64,7 +58,7 @@ type torrent struct {
 
 func (t *torrent) has(index int) bool {
 	w := index / 64
-	return index >= 0 && w < len(t.bitmap) && t.bitmap[w]&(1<<(index%64)) != 0
+	return t != nil && index >= 0 && w < len(t.bitmap) && t.bitmap[w]&(1<<(index%64)) != 0
 }
 
 // slot returns the slot of a held piece, else nil.
@@ -76,8 +70,8 @@ func (t *torrent) slot(index int) *slot {
 }
 
 // set puts a piece at a place; its heat stays.
-func (t *torrent) set(f found, g *generation) *slot {
-	w := f.id.Index / 64
+func (t *torrent) set(f segment.Name, v *volume) *slot {
+	w := f.ID.Index / 64
 	for w >= len(t.bitmap) {
 		t.bitmap = append(t.bitmap, 0)
 		t.pages = append(t.pages, nil)
@@ -85,30 +79,25 @@ func (t *torrent) set(f found, g *generation) *slot {
 	if t.pages[w] == nil {
 		t.pages[w] = new([slotsPerPage]slot)
 	}
-	s := &t.pages[w][f.id.Index%slotsPerPage]
-	if s.gen == nil {
+	s := &t.pages[w][f.ID.Index%slotsPerPage]
+	if s.in == nil {
 		t.held++
-		t.bitmap[w] |= 1 << (f.id.Index % 64)
+		t.bitmap[w] |= 1 << (f.ID.Index % 64)
 	}
-	s.gen, s.off, s.n = g, uint32(f.off), uint32(f.n)
-	if f.link {
+	s.in, s.off, s.n = v, uint32(f.Off), uint32(f.N)
+	if f.Link {
 		s.n |= linkBit
 	}
 	return s
 }
 
-// clear forgets a piece.
+// clear forgets a piece that is held.
 func (t *torrent) clear(index int) {
-	s := t.slot(index)
-	if s == nil {
-		return
-	}
-	w := index / 64
-	s.gen, s.off, s.n = nil, 0, 0
+	w, s := index/64, t.slot(index)
+	s.in, s.off, s.n = nil, 0, 0
 	s.heat.store(0, 0)
 	t.held--
-	t.bitmap[w] &^= 1 << (index % 64)
-	if t.bitmap[w] == 0 {
+	if t.bitmap[w] &^= 1 << (index % 64); t.bitmap[w] == 0 {
 		t.pages[w] = nil
 	}
 }
@@ -125,4 +114,22 @@ func (t *torrent) count(first, end int) int {
 		i += span
 	}
 	return n
+}
+
+// bytes returns how many bytes of r are held, where every piece in r but the last
+// is of full length.
+func (t *torrent) bytes(ti *weir.TorrentInfo, r weir.Range) int64 {
+	first, end := ti.Pieces(r)
+	if first == end {
+		return 0
+	}
+	// The first and the last may be covered in part, and the last may be short.
+	sum := int64(max(t.count(first+1, end-1), 0)) * ti.PieceLength
+	if t.has(first) {
+		sum += ti.PieceRange(first).Intersect(r).Len()
+	}
+	if end-1 > first && t.has(end-1) {
+		sum += ti.PieceRange(end - 1).Intersect(r).Len()
+	}
+	return sum
 }

@@ -1,4 +1,4 @@
-package cache
+package index
 
 import (
 	"bytes"
@@ -45,19 +45,16 @@ func TestBadgerEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	for name, open := range map[string]func(badger.Options) (*badger.DB, error){"Open": badger.Open, "OpenManaged": badger.OpenManaged} {
-		_, err := openDatabase(open, generationOptions(dir, 8<<20, 1<<20, quiet))
-		if err == nil || !strings.Contains(err.Error(), "DISCARD") {
-			t.Errorf("%s: %v", name, err)
-		}
+	if _, err := openDatabase(badger.Open, options(dir, quiet)); err == nil || !strings.Contains(err.Error(), "DISCARD") {
+		t.Errorf("Open: %v", err)
 	}
 	if log.Writer() != &out {
 		t.Error("the standard logger has lost its writer")
 	}
 	db, err := openDatabase(func(o badger.Options) (*badger.DB, error) {
 		log.Print("passed on")
-		return badger.OpenManaged(o)
-	}, generationOptions(t.TempDir(), 8<<20, 1<<20, quiet))
+		return badger.Open(o)
+	}, options(t.TempDir(), quiet))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +66,12 @@ func TestBadgerEndsNothing(t *testing.T) {
 	}
 }
 
-// TestRemovedWhileMade removes folders just while generations are made in them.
+// TestRemovedWhileMade removes the folder just while a database is made in it.
 func TestRemovedWhileMade(t *testing.T) {
 	if !inChild(t) {
 		return
 	}
-	root := filepath.Join(t.TempDir(), "generations")
+	root := filepath.Join(t.TempDir(), "cache")
 	quiet := slog.New(slog.DiscardHandler)
 	var removing sync.WaitGroup
 	stop := make(chan struct{})
@@ -89,13 +86,13 @@ func TestRemovedWhileMade(t *testing.T) {
 		}
 	})
 	failed := 0
-	for seq := range uint64(40) {
-		g, err := createGeneration(root, seq, probation, 8<<20, 1<<20, 64<<10, quiet)
+	for range 40 {
+		d, err := Open(filepath.Join(root, "index"), filepath.Join(root, "ballast"), quiet)
 		if err != nil {
 			failed++
 			continue
 		}
-		g.abandon()
+		_ = d.Close()
 	}
 	close(stop)
 	removing.Wait()

@@ -1,4 +1,4 @@
-package cache
+package index
 
 import (
 	"fmt"
@@ -19,8 +19,8 @@ import (
 // openMu is held while the standard logger writes to a fatalTrap.
 var openMu sync.Mutex
 
-// openDatabase calls open (badger.Open or badger.OpenManaged), and returns an error
-// where badger would end the process. What badger had begun is left to the end of the
+// openDatabase calls open (badger.Open), and returns an error where badger would end the
+// process. What badger had begun is left to the end of the
 // process then.
 func openDatabase(open func(badger.Options) (*badger.DB, error), o badger.Options) (db *badger.DB, err error) {
 	openMu.Lock()
@@ -64,7 +64,7 @@ func endsInOpen() bool {
 	for fatal := false; ; {
 		f, more := frames.Next()
 		fatal = fatal || f.Function == "log.Fatalf"
-		if fatal && strings.HasSuffix(f.Function, "/cache.openDatabase") {
+		if fatal && strings.HasSuffix(f.Function, "/index.openDatabase") {
 			return true
 		}
 		if !more {

@@ -1,4 +1,4 @@
-package cache
+package policy
 
 import (
 	"container/list"
@@ -9,15 +9,15 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// A simulated cache: pieces of 1 MiB, generations of a 48th of the budget, and
+// A simulated cache: pieces of 1 MiB, segments of a 32nd of the budget, and
 // the decisions of policy.go. It counts the pieces that were written again.
 type simulation struct {
 	limit    int64
 	clock    int64
-	ghost    *ghost
+	ghost    *Ghost
 	gens     []*simGen
 	where    map[int]*simPiece
-	open     map[class]*simGen
+	open     map[Class]*simGen
 	hits     int
 	rewrites int
 	protects func(i int) bool // nil: nothing
@@ -25,7 +25,7 @@ type simulation struct {
 }
 
 type simGen struct {
-	class  class
+	class  Class
 	pieces []int
 	sealed bool
 }
@@ -36,12 +36,15 @@ type simPiece struct {
 	clock uint32
 }
 
-const simPieceBytes = 1 << 20
+const (
+	simPieceBytes = 1 << 20
+	simShare      = 32
+)
 
 func newSimulation(pieces int) *simulation {
 	return &simulation{
-		limit: int64(pieces) * simPieceBytes, ghost: newGhost(),
-		where: map[int]*simPiece{}, open: map[class]*simGen{},
+		limit: int64(pieces) * simPieceBytes, ghost: NewGhost(),
+		where: map[int]*simPiece{}, open: map[Class]*simGen{},
 	}
 }
 
@@ -53,9 +56,9 @@ func (s *simulation) read(i, reads int) {
 	if p != nil {
 		s.hits++
 	} else {
-		c := probation
-		if s.ghost.take(simID(i), len(s.where)) {
-			c = mainRow
+		c := Probation
+		if s.ghost.Take(simID(i), len(s.where)) {
+			c = Main
 		}
 		s.add(i, c, 0)
 		p = s.where[i]
@@ -63,14 +66,14 @@ func (s *simulation) read(i, reads int) {
 	for range reads {
 		s.clock += simPieceBytes / int64(reads)
 		now := uint32(s.clock >> 20)
-		if uses := touched(p.uses, p.clock, now, period(s.limit, simPieceBytes)); uses != p.uses {
+		if uses := Touched(p.uses, p.clock, now, Period(s.limit, simPieceBytes)); uses != p.uses {
 			p.uses, p.clock = uses, now
 		}
 	}
 }
 
-func (s *simulation) add(i int, c class, uses uint8) {
-	size := max(1, int(s.limit/generationShare/simPieceBytes))
+func (s *simulation) add(i int, c Class, uses uint8) {
+	size := max(1, int(s.limit/simShare/simPieceBytes))
 	g := s.open[c]
 	if g == nil || len(g.pieces) == size {
 		if g != nil {
@@ -95,34 +98,34 @@ func (s *simulation) add(i int, c class, uses uint8) {
 }
 
 func (s *simulation) dropOne() bool {
-	var facts []genFacts
+	var facts []Segment
 	var gens []*simGen
 	for _, g := range s.gens {
 		if g.sealed {
 			gens = append(gens, g)
-			facts = append(facts, genFacts{g.class, int64(len(g.pieces)) * simPieceBytes, 0})
+			facts = append(facts, Segment{g.class, int64(len(g.pieces)) * simPieceBytes, 0})
 		}
 	}
-	v := victim(facts, s.limit)
+	v := Victim(facts, s.limit)
 	if v < 0 {
 		return false
 	}
-	hot := facts[v].bytes / 2
+	hot := facts[v].Bytes / 2
 	for _, i := range gens[v].pieces {
 		p := s.where[i]
 		if p == nil || p.gen != gens[v] {
 			continue
 		}
 		delete(s.where, i)
-		keep, to, left := fate(gens[v].class, p.uses, false, s.protects != nil && s.protects(i), simPieceBytes, hot)
+		keep, to, left := Fate(gens[v].class, p.uses, false, s.protects != nil && s.protects(i), simPieceBytes, hot)
 		if keep {
 			if s.protects == nil || !s.protects(i) {
 				hot -= simPieceBytes
 			}
 			s.rewrites++
 			s.add(i, to, left)
-		} else if gens[v].class == probation {
-			s.ghost.add(simID(i))
+		} else if gens[v].class == Probation {
+			s.ghost.Add(simID(i))
 		}
 	}
 	for k, g := range s.gens {
@@ -258,7 +261,7 @@ func TestScanLeavesTheHotSet(t *testing.T) {
 		s.read(i, 32)
 	}
 	if kept := s.hits - before; kept < 200 {
-		t.Errorf("%d of 250 hot pieces outlived the scan", kept)
+		t.Errorf("%d of 250 hot pieces outlived the scan", Pinned)
 	}
 }
 
@@ -270,7 +273,7 @@ func TestProtectedStayThroughAScan(t *testing.T) {
 	for name, before := range map[string]int{"Empty": 0, "FullOfWhatWasUsed": 3 * size} {
 		t.Run(name, func(t *testing.T) {
 			s := newSimulation(size)
-			n := int(mostProtected(s.limit, 0) / simPieceBytes)
+			n := int(MostProtected(s.limit, 0) / simPieceBytes)
 			s.protects = func(i int) bool { return i >= 5000 && i < 5000+n }
 			for range 6 {
 				for i := range before / 4 {
@@ -278,7 +281,7 @@ func TestProtectedStayThroughAScan(t *testing.T) {
 				}
 			}
 			for i := range n {
-				s.add(5000+i, probation, 0)
+				s.add(5000+i, Probation, 0)
 			}
 			s.rewrites = 0
 			for i := range 5 * size {
@@ -293,7 +296,7 @@ func TestProtectedStayThroughAScan(t *testing.T) {
 			if s.rewrites > 2*5*size {
 				t.Errorf("%d rewrites for %d pieces", s.rewrites, 5*size)
 			}
-			if s.futile > 2*generationShare {
+			if s.futile > 2*simShare {
 				t.Errorf("%d drops in a row freed nothing", s.futile)
 			}
 		})
@@ -303,26 +306,26 @@ func TestProtectedStayThroughAScan(t *testing.T) {
 func TestFate(t *testing.T) {
 	for _, test := range []struct {
 		name              string
-		class             class
+		class             Class
 		uses              uint8
 		pinned, protected bool
 		hot               int64
 		keep              bool
-		to                class
+		to                Class
 		left              uint8
 	}{
-		{"ProbationUnused", probation, 0, false, false, 100, false, 0, 0},
-		{"ProbationUsed", probation, 2, false, false, 100, true, mainRow, 0},
-		{"MainUnused", mainRow, 0, false, false, 100, false, 0, 0},
-		{"MainUsed", mainRow, 2, false, false, 100, true, mainRow, 1},
-		{"TooManyUsed", mainRow, 2, false, false, 5, false, 0, 0},
-		{"Protected", probation, 0, false, true, 0, true, mainRow, 0},
-		{"ProtectedUnpinned", kept, 0, false, true, 0, true, mainRow, 0},
-		{"Pinned", mainRow, 1, true, false, 0, true, kept, 1},
-		{"Unpinned", kept, 0, false, false, 100, false, 0, 0},
+		{"ProbationUnused", Probation, 0, false, false, 100, false, 0, 0},
+		{"ProbationUsed", Probation, 2, false, false, 100, true, Main, 0},
+		{"MainUnused", Main, 0, false, false, 100, false, 0, 0},
+		{"MainUsed", Main, 2, false, false, 100, true, Main, 1},
+		{"TooManyUsed", Main, 2, false, false, 5, false, 0, 0},
+		{"Protected", Probation, 0, false, true, 0, true, Main, 0},
+		{"ProtectedUnpinned", Pinned, 0, false, true, 0, true, Main, 0},
+		{"Pinned", Main, 1, true, false, 0, true, Pinned, 1},
+		{"Unpinned", Pinned, 0, false, false, 100, false, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			keep, to, left := fate(test.class, test.uses, test.pinned, test.protected, 10, test.hot)
+			keep, to, left := Fate(test.class, test.uses, test.pinned, test.protected, 10, test.hot)
 			if keep != test.keep || to != test.to || left != test.left {
 				t.Errorf("got %v, %c, %d", keep, to, left)
 			}

@@ -1,0 +1,108 @@
+package index
+
+import (
+	"encoding/binary"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/weirfs/weir"
+)
+
+// What became of a name of a row since the list of its segment was written:
+//
+//	'n' salt of the segment (8) offset of the row (4) info hash (20) index (4)    Gone or Linked (1)
+//
+// big endian. The last word about a name and a row counts.
+type Fate byte
+
+const (
+	Gone   Fate = 0 // evicted, or damaged
+	Linked Fate = 1 // it shares the row
+)
+
+// Name is a name of a row.
+type Name struct {
+	Salt uint64
+	Off  int64
+	ID   weir.PieceID
+}
+
+const nameKey = 1 + 8 + 4 + 20 + 4
+
+func (n Name) key() []byte {
+	be := binary.BigEndian
+	b := be.AppendUint64(append(make([]byte, 0, nameKey), 'n'), n.Salt)
+	b = append(be.AppendUint32(b, uint32(n.Off)), n.ID.Torrent[:]...)
+	return be.AppendUint32(b, uint32(n.ID.Index))
+}
+
+func parseName(b []byte) (n Name, ok bool) {
+	if len(b) != nameKey {
+		return n, false
+	}
+	be := binary.BigEndian
+	return Name{be.Uint64(b[1:]), int64(be.Uint32(b[9:])), weir.PieceID{Torrent: weir.InfoHash(b[13:]), Index: int(be.Uint32(b[33:]))}}, true
+}
+
+// SetNames notes the fate of names. It outlives a kill at once, and a power loss
+// some time later.
+func (d *DB) SetNames(fate Fate, names ...Name) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return d.write(len(names), len(names)*nameKey, func() error {
+		if len(names) == 1 {
+			return d.badger.Update(func(txn *badger.Txn) error { return txn.Set(names[0].key(), []byte{byte(fate)}) })
+		}
+		batch := d.badger.NewWriteBatch()
+		defer batch.Cancel()
+		for _, n := range names {
+			if err := batch.Set(n.key(), []byte{byte(fate)}); err != nil {
+				return err
+			}
+		}
+		return batch.Flush()
+	})
+}
+
+// EachName calls name for all that was noted.
+func (d *DB) EachName(name func(Name, Fate)) error {
+	return d.read(func() error {
+		return d.badger.View(func(txn *badger.Txn) error {
+			it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{'n'}})
+			defer it.Close()
+			for it.Rewind(); it.Valid(); it.Next() {
+				n, ok := parseName(it.Item().Key())
+				if err := it.Item().Value(func(v []byte) error {
+					if ok && len(v) == 1 {
+						name(n, Fate(v[0]))
+					}
+					return nil
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// ForgetNames removes what was noted of a segment.
+func (d *DB) ForgetNames(salt uint64) error {
+	var keys [][]byte
+	prefix := Name{Salt: salt}.key()[:1+8]
+	err := d.read(func() error {
+		return d.badger.View(func(txn *badger.Txn) error {
+			it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+			defer it.Close()
+			for it.Rewind(); it.Valid(); it.Next() {
+				keys = append(keys, it.Item().KeyCopy(nil))
+			}
+			return nil
+		})
+	})
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	return d.write(len(keys), len(keys)*nameKey, func() error { return d.deleteAll(keys) })
+}

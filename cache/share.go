@@ -1,0 +1,135 @@
+package cache
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/index"
+	"github.com/weirfs/weir/cache/internal/segment"
+)
+
+// Pieces with the same hash and length are stored once: one row, written under the
+// name of whoever came first, and links, which are further slots of the index that
+// point at it. A row lives as long as it has a name; which one goes first does not
+// matter. When rows move, all of their names do. On disk a link stands in the list
+// of its segment when that was sealed after it, and in the database.
+
+// Adopt makes id held when a piece of n bytes with the same hash is held under
+// any other name: it is not stored again, and needs not be fetched. The hash is
+// the SHA-1 of the piece (20 bytes) or the root of its hash tree (32 bytes, BEP
+// 52). Adopt reports whether id is held now, however that came. It does not
+// wait for puts; nothing is read when nothing is found.
+func (c *Cache) Adopt(id weir.PieceID, hash []byte, n int64) bool {
+	if !segment.GoodHash(hash) || !goodPiece(id, n) {
+		return false
+	}
+	if c.Has(id) {
+		return true
+	}
+	held, fresh := c.link(id, hash, n, nil)
+	if fresh {
+		c.announce([]change{{id, true}})
+	}
+	return held
+}
+
+// link points id at a row with this hash, and with these bytes, if any are given.
+// It reports whether id is held now, and whether that is new.
+func (c *Cache) link(id weir.PieceID, hash []byte, n int64, blocks [][]byte) (held, fresh bool) {
+	for _, r := range c.held.rowsWith(hash) {
+		if !held {
+			held, fresh = c.linkTo(r, id, hash, n, blocks)
+		}
+		r.in.Release()
+	}
+	return held, fresh
+}
+
+func (c *Cache) linkTo(r row, id weir.PieceID, hash []byte, n int64, blocks [][]byte) (held, fresh bool) {
+	written, ok := r.in.Has(r.off, hash, n)
+	if !ok || blocks != nil && !(place{in: r.in, off: r.off, n: n}).holds(blocks) {
+		return false, false
+	}
+	// It is noted first, so that what takes the piece away again is noted after it.
+	// Without that the link is forgotten by the next start, and only that.
+	if err := c.setNames(index.Linked, r.in, r.off, id); err != nil {
+		c.log.Debug("link not noted", "err", err)
+	}
+	h := c.held
+	h.mu.Lock()
+	switch {
+	case h.closed:
+	case h.at(id) != nil:
+		held = true
+	case h.alive(r.in, r.off, written):
+		f := segment.Name{ID: id, Off: r.off, N: n, Link: written != id}
+		h.set(f, r.in).heat.store(0, h.now())
+		held, fresh = true, true
+	}
+	h.mu.Unlock()
+	if !held {
+		if err := c.setNames(index.Gone, r.in, r.off, id); err != nil {
+			c.log.Debug("link stays noted", "err", err)
+		}
+	}
+	return held, fresh
+}
+
+// setNames notes what became of names of a row.
+func (c *Cache) setNames(fate index.Fate, v *volume, off int64, ids ...weir.PieceID) error {
+	v.noted.Store(true)
+	names := make([]index.Name, len(ids))
+	for i, id := range ids {
+		names[i] = index.Name{Salt: v.Salt, Off: off, ID: id}
+	}
+	return c.db.SetNames(fate, names...)
+}
+
+// holds reports whether the bytes here are these, and right.
+func (p place) holds(blocks [][]byte) bool {
+	const step = 512 << 10
+	rest := slices.Clone(blocks)
+	for off := int64(0); off < p.n; off += step {
+		same := true
+		read := p.view(off, int(min(step, p.n-off)), func(b []byte) {
+			for same && len(b) > 0 {
+				n := min(len(b), len(rest[0]))
+				same = bytes.Equal(b[:n], rest[0][:n])
+				b = b[n:]
+				if rest[0] = rest[0][n:]; len(rest[0]) == 0 {
+					rest = rest[1:]
+				}
+			}
+		})
+		if !read || !same {
+			return false
+		}
+	}
+	return true
+}
+
+// named applies what was noted to the rows of a segment, under the names that they
+// have there, and returns the names that are held.
+func named(rows []segment.Name, noted map[index.Name]index.Fate, salt uint64) []segment.Name {
+	if len(noted) == 0 {
+		return rows
+	}
+	length := make(map[int64]int64, len(rows))
+	held := rows[:0]
+	for _, f := range rows {
+		length[f.Off] = f.N
+		key := index.Name{Salt: salt, Off: f.Off, ID: f.ID}
+		if fate, ok := noted[key]; !ok || fate == index.Linked {
+			held = append(held, f)
+			delete(noted, key)
+		}
+	}
+	for key, fate := range noted {
+		if n := length[key.Off]; fate == index.Linked && n > 0 && key.ID.Index < segment.MaxPieces {
+			held = append(held, segment.Name{ID: key.ID, Off: key.Off, N: n, Link: true})
+		}
+	}
+	segment.SortByRow(held)
+	return held
+}

@@ -96,8 +96,6 @@ func (d *Disasters) removeCache(ctx context.Context) error {
 	end := d.ledger.Begin(CacheGone, "")
 	defer end()
 	d.mount.forget()
-	p, _ := d.mount.Process()
-	p.cacheless.Store(true)
 	// All at once: a folder that goes piece by piece may go just while files are made in it.
 	aside := filepath.Join(filepath.Dir(d.mount.cache), "aside")
 	if err := os.Rename(d.mount.cache, aside); err != nil {

@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -53,7 +52,6 @@ type process struct {
 	metrics  string // address, "" until it is known
 	last     string // line of its log
 
-	cacheless atomic.Bool // its cache folder was removed
 }
 
 // Start starts weir and returns when it has mounted.
@@ -105,7 +103,7 @@ func (m *Mount) start(ctx context.Context) error {
 		p.mu.Lock()
 		expected, last := p.expected, p.last
 		p.mu.Unlock()
-		if !expected && !m.withoutCache(p) {
+		if !expected {
 			m.ledger.Fail("weir ended by itself: %v; it said at last: %s", p.err, last)
 		}
 	}()
@@ -181,7 +179,7 @@ func (m *Mount) End(sig syscall.Signal) {
 	select {
 	case <-p.ended:
 		<-p.read
-		if sig != syscall.SIGKILL && p.err != nil && !m.withoutCache(p) {
+		if sig != syscall.SIGKILL && p.err != nil {
 			p.mu.Lock()
 			m.ledger.Fail("weir ended after %v: %v; it said at last: %s", sig, p.err, p.last)
 			p.mu.Unlock()
@@ -243,16 +241,6 @@ func (m *Mount) lost(behind, start int) bool {
 		}
 	}
 	return false
-}
-
-// withoutCache says whether weir may end by itself, because its cache folder was
-// removed, and counts it then: badger ends the process when it is making files there.
-func (m *Mount) withoutCache(p *process) bool {
-	if !p.cacheless.Load() {
-		return false
-	}
-	m.ledger.Seen("weir ended without its cache folder")
-	return true
 }
 
 // Command runs another weir command, which gets patience, and returns what it says.

@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	f.Int64Var(&o.Cache, "cache", 96, "`size` of the cache in MiB, less than the contents so that it evicts")
 	f.IntVar(&o.Readers, "readers", 5, "how `many` programs read at once")
 	f.StringVar(&o.Dir, "dir", "", "write beneath `DIR`")
-	f.BoolVar(&o.FullDisk, "full-disk", false, "put the cache on a small tmpfs (as root) and fill that up now and then")
+	f.BoolVar(&o.FullDisk, "full-disk", os.Geteuid() == 0, "put the cache on a small tmpfs and fill that up now and then; needs root, whose default it is")
 	f.BoolVar(&o.Keep, "keep", false, "keep weir's log and the cache when a fault was found")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -65,8 +65,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 // command is how to run the same again.
 func (o Options) command() string {
 	s := fmt.Sprintf("make soak MINUTES=%g SOAKARGS='-seed %d -mib %d -cache %d -readers %d", o.Minutes, o.Seed, o.MiB, o.Cache, o.Readers)
-	if o.FullDisk {
-		s += " -full-disk"
-	}
-	return s + "'"
+	return s + fmt.Sprintf(" -full-disk=%t'", o.FullDisk)
 }

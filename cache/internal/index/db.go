@@ -198,7 +198,7 @@ func (d *DB) write(entries, bytes int, do func() error) error {
 	defer d.mu.Unlock()
 	return d.read(func() error {
 		if d.home.Gone() {
-			return fmt.Errorf("%s was removed: %w", d.dir, weir.ErrNoSpace)
+			return fmt.Errorf("the cache folder %s was removed: %w", filepath.Dir(d.dir), weir.ErrNoSpace)
 		}
 		n := int64(bytes) + int64(entries)*entryBytes
 		if d.written+n > memtableBytes*3/4 {

@@ -356,10 +356,11 @@ func (p *Peer) expectLate(b Block) {
 	p.late[b] = time.Time{}
 }
 
-// answerTime is how long a peer with BEP 6, which answers each request, is not asked
-// again for a block that was taken back because it was silent. If its line is slow, the
-// block may be on its way, and would come twice.
-const answerTime = time.Minute
+// answerTime is how long a peer with BEP 6, which should answer each request, is not
+// asked again for a block that was taken back because it was silent. If its line is
+// slow, the block may be on its way, and would come twice; but Transmission 3.00 drops
+// what was cancelled without a word, and a read may have nobody else to ask.
+const answerTime = 4 * time.Second
 
 // owesBlock reports whether an answer is to come for a block that was taken back.
 func (p *Peer) owesBlock(now time.Time, b Block) bool { return now.Before(p.late[b]) }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -113,6 +114,28 @@ func TestParseStatus(t *testing.T) {
 		{"Empty", nil, false},
 	} {
 		if got := parseStatus(tt.b).stopped(); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestInterruptedInPassing(t *testing.T) {
+	const urg, winch, sigint = 1 << (syscall.SIGURG - 1), 1 << (syscall.SIGWINCH - 1), 1 << (syscall.SIGINT - 1)
+	for _, tt := range []struct {
+		name string
+		s    threadStatus
+		want bool
+	}{
+		{"Nothing", threadStatus{}, false},
+		{"Urgent", threadStatus{pending: urg}, true},
+		{"Two", threadStatus{pending: urg | winch}, true},
+		{"AndInt", threadStatus{pending: urg | sigint}, false},
+		{"AndIntBlocked", threadStatus{pending: urg | sigint, blocked: sigint}, true},
+		{"Blocked", threadStatus{pending: urg, blocked: urg}, false},
+		{"Stop", threadStatus{pending: 1 << (syscall.SIGTSTP - 1)}, false},
+		{"Unknown", threadStatus{pending: 1 << 40}, false},
+	} {
+		if got := tt.s.inPassing(); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}

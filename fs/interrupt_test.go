@@ -88,6 +88,61 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// Signals that say something in passing, as Go's scheduler sends them all the
+// time, end nothing, and one that ends follows them.
+func TestInterruptInPassing(t *testing.T) {
+	const rounds = 10
+	magnets := make([]*fs.FakeTorrent, rounds)
+	for i := range magnets {
+		magnets[i] = fs.NewFakeMagnet(fs.FakeInfo("magnet"+strconv.Itoa(i), fs.FakeFile{Path: "f", Length: 1}))
+	}
+	f, dir := mount(t, fs.Options{}, magnets...)
+	ch := make(chan os.Signal, 8)
+	signal.Notify(ch, syscall.SIGINT)
+	defer signal.Stop(ch)
+	for i, m := range magnets {
+		tid, ended := make(chan int, 1), make(chan error, 1)
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			tid <- unix.Gettid()
+			ended <- syscall.Stat(filepath.Join(dir, "magnet"+strconv.Itoa(i), "f"), new(syscall.Stat_t))
+		}()
+		thread := <-tid
+		send := func(sig syscall.Signal) {
+			if err := unix.Tgkill(os.Getpid(), thread, sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fs.Eventually(t, "the call waits", func() bool { return fs.Waits(f) > 0 })
+		send(syscall.SIGURG)
+		send(syscall.SIGWINCH)
+		fs.Eventually(t, "the kernel has sent an interrupt", func() bool {
+			stat, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(thread) + "/stat")
+			return err != nil || bytes.Contains(stat, []byte(") D ")) // an error: the call is over
+		})
+		if _, err := os.ReadDir(dir); err != nil { // a request behind the interrupt
+			t.Fatal(err)
+		}
+		want := error(syscall.EINTR)
+		if i%2 == 0 {
+			m.Learn()
+			want = nil
+		} else {
+			send(syscall.SIGINT)
+		}
+		select {
+		case err := <-ended:
+			if err != want && (err != nil || want != nil) {
+				t.Errorf("round %d: %v, want %v", i, err, want)
+			}
+		case <-time.After(soon):
+			t.Fatal("the call does not end")
+		}
+		fs.Eventually(t, "nobody waits", func() bool { return fs.Waits(f) == 0 })
+	}
+}
+
 // A signal at the very moment at which the kernel sends the request reaches weir
 // while another goroutine has yet to note the request as one that waits.
 func TestInterruptAtOnce(t *testing.T) {
@@ -115,8 +170,7 @@ func TestInterruptAtOnce(t *testing.T) {
 
 // signalOnceItWaits runs call on a thread of its own and signals that as soon as
 // the kernel says that it waits for an answer. It returns false if the call was
-// over before: Go's scheduler signals threads too, with SIGURG, and that ends a
-// call as well.
+// over before.
 func signalOnceItWaits(t *testing.T, call func() error) bool {
 	t.Helper()
 	tid, ended := make(chan int, 1), make(chan error, 1)

@@ -22,6 +22,10 @@ const (
 	// endingSignals are those by which somebody wants a program to stop.
 	endingSignals = 1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1) | 1<<(syscall.SIGQUIT-1) |
 		1<<(syscall.SIGKILL-1) | 1<<(syscall.SIGALRM-1) | 1<<(syscall.SIGTERM-1)
+	// passingSignals are those that tell a program something and that nobody sends
+	// to end a read: Go's scheduler and profilers send them many times a second.
+	passingSignals = 1<<(syscall.SIGURG-1) | 1<<(syscall.SIGCHLD-1) | 1<<(syscall.SIGWINCH-1) |
+		1<<(syscall.SIGPROF-1) | 1<<(syscall.SIGVTALRM-1) | 1<<(syscall.SIGIO-1)
 )
 
 // watchReaders ends waits whose readers stopped waiting, until ctx is done. It
@@ -76,6 +80,18 @@ func readerStopped(pid uint32) bool {
 	return parseStatus(b).stopped()
 }
 
+// interruptedInPassing reports whether all that thread pid was interrupted by are
+// passing signals. The program would get EINTR, which no disk returns and few
+// programs expect, so the interrupt is not obeyed; should another signal follow,
+// which the kernel does not tell, endAbandoned finds it. In doubt it returns false.
+func interruptedInPassing(pid uint32) bool {
+	b, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/status")
+	if err != nil {
+		return false
+	}
+	return parseStatus(b).inPassing()
+}
+
 // threadStatus is what matters of /proc/PID/status.
 type threadStatus struct {
 	process          uint32 // that the thread belongs to
@@ -89,10 +105,15 @@ func (s threadStatus) stopped() bool {
 	case 'Z', 'X':
 		return true
 	case 'D': // stuck, so that the signal can't be about to be handled
-		return s.pending&^s.blocked&^s.ignored&endingSignals != 0
+		return s.due()&endingSignals != 0
 	}
 	return false
 }
+
+func (s threadStatus) inPassing() bool { return s.due() != 0 && s.due()&^passingSignals == 0 }
+
+// due returns the pending signals that the thread will handle.
+func (s threadStatus) due() uint64 { return s.pending &^ s.blocked &^ s.ignored }
 
 // parseStatus reads /proc/PID/status; what it can't read stays zero.
 func parseStatus(b []byte) threadStatus {

@@ -63,8 +63,8 @@ func (ws *waits) done(id fuse.RequestID) {
 	ws.wg.Done()
 }
 
-// interrupt ends a wait as if by a signal, and returns false if there is none
-// with this id.
+// interrupt ends a wait unless its reader was interrupted in passing, and returns
+// false if there is none with this id.
 func (ws *waits) interrupt(id fuse.RequestID) bool {
 	ws.mu.Lock()
 	w := ws.byID[id]
@@ -72,7 +72,9 @@ func (ws *waits) interrupt(id fuse.RequestID) bool {
 	if w == nil {
 		return false
 	}
-	w.cancel(context.Canceled)
+	if w.pid == 0 || !interruptedInPassing(w.pid) {
+		w.cancel(context.Canceled)
+	}
 	return true
 }
 

@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"encoding/base32"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,16 +35,16 @@ func ParseInfoHash(s string) (InfoHash, error) {
 	switch len(s) {
 	case 40:
 		if _, err := hex.Decode(h[:], []byte(s)); err != nil {
-			return InfoHash{}, fmt.Errorf("info hash %q: not hexadecimal: %w", s, ErrInvalid)
+			return InfoHash{}, Errorf(ErrInvalid, "info hash %q: not hexadecimal", s)
 		}
 	case 32:
 		b, err := base32.StdEncoding.DecodeString(strings.ToUpper(s))
 		if err != nil || len(b) != len(h) { // the decoder takes padding and skips line ends
-			return InfoHash{}, fmt.Errorf("info hash %q: not base32: %w", s, ErrInvalid)
+			return InfoHash{}, Errorf(ErrInvalid, "info hash %q: not base32", s)
 		}
 		copy(h[:], b)
 	default:
-		return InfoHash{}, fmt.Errorf("info hash %q: want 40 hexadecimal digits or 32 base32 characters: %w", s, ErrInvalid)
+		return InfoHash{}, Errorf(ErrInvalid, "info hash %q: want 40 hexadecimal digits or 32 base32 characters", s)
 	}
 	return h, nil
 }
@@ -338,19 +337,3 @@ func (t *TorrentInfo) FilesIn(r Range) (first, end int) {
 	})
 	return first, end
 }
-
-// The sentinel errors. Packages wrap them with what they know; callers test
-// with errors.Is. A wait that passed its deadline is context.DeadlineExceeded
-// and an interrupted one context.Canceled, as everywhere in Go.
-var (
-	ErrInvalid  = errors.New("invalid")              // what the user or a peer gave makes no sense
-	ErrHostile  = errors.New("refused as unsafe")    // metainfo that no honest program makes
-	ErrNotFound = errors.New("not found")            // no such torrent, file or piece
-	ErrExists   = errors.New("already there")        // the torrent was added before
-	ErrRemoved  = errors.New("torrent was removed")  // while a file of it was open
-	ErrClosed   = errors.New("closed")               // the component is shutting down
-	ErrCorrupt  = errors.New("content is not right") // verification failed, and nobody has better
-	ErrInUse    = errors.New("in use")               // another process holds the cache
-	ErrNoSpace  = errors.New("no space in the budget")
-	ErrRefused  = errors.New("refused by policy") // this program may not open this file
-)

@@ -32,13 +32,19 @@ type layer struct {
 	forbid []string // families
 	except []string // single packages out of these families
 	own    []string // folders of ours that it may import beside itself
+	tests  []string // more of them, for its tests
 	std    bool     // the standard library only
+
+	// decides: no clock, no goroutine and no I/O (see pure_test.go).
+	decides bool
+	// pure: decides, and has no lock either. Whoever calls it owns its state.
+	pure bool
 }
 
-// layers is the table of docs/architecture.md. Each rule looks at what a file
-// itself imports: as every package of ours obeys its own rule, nothing comes in
-// through another of them, and what a library imports for itself (badger links
-// net/http) is not ours to forbid.
+// layers is the table of docs/architecture.md; architecture_test.go holds the two
+// against each other. Each rule looks at what a file itself imports: as every
+// package of ours obeys its own rule, nothing comes in through another of them, and
+// what a library imports for itself (badger links net/http) is not ours to forbid.
 var layers = []layer{
 	// The vocabulary: whoever imports it must get nothing else with it.
 	{dir: ".", std: true, forbid: []string{network, "os", "syscall"}},
@@ -50,37 +56,51 @@ var layers = []layer{
 	// package only.
 	{dir: "cache", forbid: []string{bazil, anacrolix, badger, network}},
 	{dir: "cache/internal/disk", forbid: []string{bazil, anacrolix, badger, network}},
-	{dir: "cache/internal/policy", std: true, forbid: []string{network, "os", "time", "sync"}},
+	{dir: "cache/internal/policy", std: true, pure: true},
 	{dir: "cache/internal/segment", forbid: []string{bazil, anacrolix, badger, network}, own: []string{"cache/internal/disk", "cache/internal/policy"}},
 	// badger's own API, and nothing of what it is made of.
 	{dir: "cache/internal/index", forbid: []string{bazil, anacrolix, badger, network}, except: []string{badger + "/badger/v4"}, own: []string{"cache/internal/disk"}},
 	// Swarms. Verified pieces leave it through an interface.
 	{dir: "engine", forbid: []string{bazil, badger}},
-	// Decisions about addresses, and the dialing that asks for them.
-	{dir: "engine/internal/netrule", forbid: []string{bazil, badger, anacrolix}},
-	// A reader of bytes from outside, which knows nothing of what they mean.
-	{dir: "engine/internal/bencode", std: true, forbid: []string{network, "os"}},
-	// Arithmetic of addresses.
-	{dir: "engine/internal/subnet", std: true, forbid: []string{network, "os"}, except: []string{"net/netip"}},
 	// Decisions about a swarm: facts in, choices out. None of them talks to anybody.
-	{dir: "engine/internal/connlimit", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"},
-		own: []string{"engine/internal/subnet"}},
-	{dir: "engine/internal/metadata", forbid: []string{bazil, badger, anacrolix, network}},
-	{dir: "engine/internal/peerbook", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/netip"},
-		own: []string{"engine/internal/subnet"}},
+	{dir: "engine/internal/choker", std: true, pure: true},
+	{dir: "engine/internal/connlimit", std: true, decides: true, own: []string{"engine/internal/subnet"}},
+	{dir: "engine/internal/metadata", std: true, pure: true},
+	{dir: "engine/internal/peerbook", std: true, pure: true, own: []string{"engine/internal/subnet"}},
+	{dir: "engine/internal/picker", std: true, pure: true},
+	{dir: "engine/internal/subnet", std: true, pure: true},
+	// What a connection is made of. It knows no torrent beyond its info hash.
+	{dir: "engine/internal/bencode", std: true, forbid: []string{network, "os", "syscall"}},
+	{dir: "engine/internal/throttle", std: true, forbid: []string{network, "os", "syscall"}},
+	{dir: "engine/internal/wire", forbid: []string{bazil, badger}, own: []string{"engine/internal/bencode"}},
+	// Where peers are found.
+	{dir: "engine/internal/discover", forbid: []string{bazil, badger}, own: []string{"engine/internal/bencode", "engine/internal/netrule"}},
+	// Decisions about addresses, and the dialing that asks for them.
+	{dir: "engine/internal/netrule", std: true, forbid: []string{"os"}},
+	// Hashing.
+	{dir: "engine/internal/verify", std: true, forbid: []string{network, "os", "syscall"}, own: []string{"engine/source/merkle"}, tests: []string{"engine/source"}},
 	// Parsers of what comes from outside, and one GET.
 	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},
-		except: []string{anacrolix + "/torrent/metainfo", anacrolix + "/torrent/bencode", "net/http", "net/url", "net/netip"},
+		except: []string{"net/http", "net/url", "net/netip"},
 		own:    []string{"engine/internal/netrule"}},
+	{dir: "engine/source/merkle", std: true, pure: true},
+	// The other side. What it shares with the engine could be wrong in both.
+	{dir: "engine/swarmtest", forbid: []string{bazil, badger, anacrolix + "/dht"}},
+	{dir: "engine/swarmtest/attack", std: true},
 	// The application around the library wires everything.
-	{dir: "cmd", all: true},
+	{dir: "cmd/weir", all: true},
+	{dir: "cmd/internal", all: true},
+	{dir: "cmd/internal/sandbox", forbid: []string{bazil, badger, anacrolix, network}},
 }
 
 // alwaysForbidden holds for every file that is not a test: we use the library's
 // wire packages and never its Client, and no C.
 var alwaysForbidden = []string{anacrolix + "/torrent", "C"}
 
-// testKit may be imported by every test.
+// inputOutput are the families by which a package would do I/O.
+var inputOutput = []string{network, "os", "syscall", "log"}
+
+// testKit may be imported by every test, and by nothing else but cmd.
 const testKit = "engine/swarmtest"
 
 // goFile is a source file and what it imports.
@@ -127,10 +147,13 @@ func within(p, parent string) bool { return p == parent || strings.HasPrefix(p, 
 func (l layer) allows(imp string, test bool) bool {
 	if within(imp, modulePath) {
 		dir := strings.TrimPrefix(strings.TrimPrefix(imp, modulePath), "/")
-		if dir == "" || l.all || test && within(dir, testKit) {
+		switch {
+		case dir == "" || l.all:
 			return true
+		case within(dir, testKit) && !within(l.dir, testKit):
+			return test
 		}
-		return within(dir, l.dir) || slices.Contains(l.own, dir)
+		return within(dir, l.dir) || slices.Contains(l.own, dir) || test && slices.Contains(l.tests, dir)
 	}
 	if test {
 		return true // a test may look at its package with any library
@@ -139,6 +162,12 @@ func (l layer) allows(imp string, test bool) bool {
 		return false
 	}
 	forbidden := func(family string) bool { return within(imp, family) }
+	if (l.pure || l.decides) && slices.ContainsFunc(inputOutput, forbidden) && imp != "net/netip" {
+		return false
+	}
+	if l.pure && within(imp, "sync") {
+		return false
+	}
 	return !slices.ContainsFunc(l.forbid, forbidden) || slices.Contains(l.except, imp)
 }
 
@@ -255,13 +284,26 @@ func TestLayersDetect(t *testing.T) {
 		{"engine/source/source.go", own("engine/internal/picker"), false},
 		{"engine/source/source.go", "net", false},
 		{"engine/source/source.go", "net/http", true},
-		{"engine/source/source.go", anacrolix + "/torrent/bencode", true},
+		{"engine/source/source.go", anacrolix + "/torrent/bencode", false},
+		{"engine/engine.go", own("engine/swarmtest"), false},
+		{"engine/x_test.go", own("engine/swarmtest"), true},
+		{"engine/swarmtest/peer.go", own("engine/swarmtest/attack"), true},
+		{"engine/swarmtest/peer.go", own("engine/source"), false},
+		{"engine/internal/picker/pick.go", own("engine/internal/choker"), false},
+		{"engine/internal/picker/pick.go", "sync", false},
+		{"engine/internal/picker/pick.go", "net/netip", true},
+		{"engine/internal/picker/pick.go", "log/slog", false},
+		{"engine/internal/picker/pick.go", "golang.org/x/time/rate", false},
+		{"engine/internal/connlimit/slots.go", "sync", true},
+		{"engine/internal/connlimit/slots.go", "os", false},
+		{"cmd/internal/sandbox/sandbox.go", own("cache"), false},
 		{"engine/source/source.go", anacrolix + "/dht/v2", false},
 		{"cmd/weir/main.go", own("engine/source"), true},
 		{"cmd/weir/main.go", anacrolix + "/torrent", false},
 		{"cmd/internal/daemon/x.go", "C", false},
 		{"metrics/x.go", "fmt", false},
 		{"fsx/x.go", "fmt", false},
+		{"cmd/tool/main.go", "fmt", false},
 	} {
 		bad := violations([]goFile{{name: c.file, imports: []string{c.imp}}})
 		if ok := len(bad) == 0; ok != c.ok {

@@ -1,0 +1,116 @@
+package weir_test
+
+import (
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// tableRow is a row of the table of packages in docs/architecture.md.
+type tableRow struct {
+	dir    string
+	what   string // lives there
+	forbid string // must never be imported
+}
+
+var firstCell = regexp.MustCompile("^`([^`]+)`")
+
+// packageTable reads the rows whose first cell is a package.
+func packageTable(text string) []tableRow {
+	var rows []tableRow
+	for line := range strings.Lines(text) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 3 {
+			continue
+		}
+		m := firstCell.FindStringSubmatch(strings.TrimSpace(cells[0]))
+		if m == nil {
+			continue
+		}
+		dir := strings.TrimSuffix(m[1], "/...")
+		if dir == "weir" {
+			dir = "."
+		}
+		rows = append(rows, tableRow{dir, strings.TrimSpace(cells[1]), strings.TrimSpace(cells[2])})
+	}
+	return rows
+}
+
+// tableWords are what the third column says and what a rule must then refuse.
+var tableWords = map[string][]string{
+	"anacrolix":                         {anacrolix + "/dht/v2"},
+	"badger":                            {badger + "/badger/v4/y"},
+	"bazil":                             {bazil},
+	"net":                               {network, "net/http"},
+	"the siblings":                      {modulePath + "/fs", modulePath + "/reader", modulePath + "/cache", modulePath + "/engine"},
+	"I/O":                               {"os", network, "syscall"},
+	"anything but the standard library": {badger + "/badger/v4", modulePath + "/engine"},
+	"anything but the root":             {badger + "/badger/v4", modulePath + "/engine"},
+}
+
+// TestTableOfPackages holds the table in docs/architecture.md and the rules against
+// each other: one row a rule, one rule a row, and nothing in a row that the rule
+// doesn't guard where it can.
+func TestTableOfPackages(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := packageTable(string(text))
+	for _, l := range layers {
+		if !slices.ContainsFunc(rows, func(r tableRow) bool { return r.dir == l.dir }) {
+			t.Errorf("%s has a rule in layers_test.go and no row in docs/architecture.md", l.dir)
+		}
+	}
+	for i, r := range rows {
+		if slices.ContainsFunc(rows[:i], func(o tableRow) bool { return o.dir == r.dir }) {
+			t.Errorf("%s has two rows in docs/architecture.md", r.dir)
+		}
+		at := slices.IndexFunc(layers, func(l layer) bool { return l.dir == r.dir })
+		if at < 0 {
+			t.Errorf("%s has a row in docs/architecture.md and no rule in layers_test.go", r.dir)
+			continue
+		}
+		l := layers[at]
+		if says := strings.Contains(r.what, "pure"); says != l.pure {
+			t.Errorf("%s: the row says pure: %v, the rule %v", r.dir, says, l.pure)
+		}
+		if says := strings.Contains(r.forbid, "clocks, goroutines"); says != (l.pure || l.decides) {
+			t.Errorf("%s: the row forbids clocks and goroutines: %v, the rule %v", r.dir, says, l.pure || l.decides)
+		}
+		for word := range strings.SplitSeq(r.forbid, ",") {
+			for _, imp := range tableWords[strings.TrimSpace(word)] {
+				own := strings.TrimPrefix(imp, modulePath+"/")
+				if own != imp && within(r.dir, own) {
+					continue // its own family
+				}
+				if l.allows(imp, false) {
+					t.Errorf("%s: the row forbids %q, the rule lets it import %s", r.dir, strings.TrimSpace(word), imp)
+				}
+			}
+		}
+	}
+}
+
+// TestEveryPackageHasARow: the library's packages are all in the table. The
+// application's share a row, but for those with a rule of their own.
+func TestEveryPackageHasARow(t *testing.T) {
+	files, err := moduleFiles(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range files {
+		dir := path.Dir(f.name)
+		if seen[dir] || within(dir, "cmd") || strings.HasSuffix(f.name, "_test.go") {
+			continue
+		}
+		seen[dir] = true
+		if l, _ := layerOf(dir); l.dir != dir {
+			t.Errorf("%s has no rule of its own: add one, and a row to docs/architecture.md", dir)
+		}
+	}
+}

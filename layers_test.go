@@ -50,6 +50,8 @@ var layers = []layer{
 	{dir: ".", std: true, forbid: []string{network, "os", "syscall"}},
 	// Names and errnos. It asks through interfaces for all that it shows.
 	{dir: "fs", forbid: []string{anacrolix, badger}},
+	// Mountpoints, for whoever has no file system.
+	{dir: "fs/mountpoint", forbid: []string{bazil, anacrolix, badger, network}},
 	// Decisions about reading ahead. It never talks to anybody itself.
 	{dir: "reader", forbid: []string{bazil, anacrolix, badger, network}},
 	// Verified pieces on disk. It knows no swarm and no mount, and badger through one
@@ -254,6 +256,9 @@ func TestLayersDetect(t *testing.T) {
 		{"fs/fs.go", modulePath, true},
 		{"fs/fs.go", bazil, true},
 		{"fs/fs.go", own("fs/internal/x"), true},
+		{"fs/fs.go", own("fs/mountpoint"), true},
+		{"fs/mountpoint/mount.go", own("fs"), false},
+		{"fs/mountpoint/mount.go", bazil, false},
 		{"fs/fs.go", own("reader"), false},
 		{"fs/internal/x/x.go", own("cache"), false},
 		{"fs/fs.go", anacrolix + "/torrent/metainfo", false},

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,10 +99,13 @@ func leaveMounts() error {
 	if err != nil {
 		return err
 	}
-	for _, e := range parseMountinfo(b) {
-		if e.fsType == weirType {
-			err = errors.Join(err, unix.Unmount(e.point, unix.MNT_DETACH))
+	for line := range strings.Lines(string(b)) {
+		fields := strings.Fields(line)
+		if !slices.Contains(fields, "fuse.weir") {
+			continue
 		}
+		point, quoted := strconv.Unquote(`"` + fields[4] + `"`) // it has \040 for a space, as Go does
+		err = errors.Join(err, quoted, unix.Unmount(point, unix.MNT_DETACH))
 	}
 	return err
 }

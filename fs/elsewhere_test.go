@@ -13,6 +13,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // needRoot skips what only root may do, which is to make mounts.
@@ -64,27 +65,27 @@ func TestUnmountElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Unmount(to, unix.MNT_DETACH)
-		expect(t, fs.Unmount(t.Context(), dir, false), weir.ErrInUse, "also mounted at "+to)
+		expect(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "also mounted at "+to)
 		if _, err := os.Stat(filepath.Join(dir, "film")); err != nil {
 			t.Errorf("after that: %v", err)
 		}
 		if err := unix.Unmount(to, 0); err != nil {
 			t.Fatal(err)
 		}
-		if err := fs.Unmount(t.Context(), dir, false); err != nil {
+		if err := mountpoint.Unmount(t.Context(), dir, false); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("Namespace", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
 		cmd := hold(t, "private", dir)
-		err := fs.Unmount(t.Context(), dir, false)
+		err := mountpoint.Unmount(t.Context(), dir, false)
 		expect(t, err, weir.ErrInUse, fmt.Sprintf("sleep (process %d)", cmd.Process.Pid))
 		expect(t, err, weir.ErrInUse, fmt.Sprintf("nsenter -t %d -m umount %s", cmd.Process.Pid, dir))
 		if out, err := exec.Command("nsenter", "-t", fmt.Sprint(cmd.Process.Pid), "-m", "umount", dir).CombinedOutput(); err != nil {
 			t.Fatalf("what it says: %v, %s", err, out)
 		}
-		if err := fs.Unmount(t.Context(), dir, false); err != nil {
+		if err := mountpoint.Unmount(t.Context(), dir, false); err != nil {
 			t.Error(err)
 		}
 	})
@@ -103,14 +104,14 @@ func TestUnmountElsewhere(t *testing.T) {
 		}
 		mount(t, fs.Options{Mountpoint: dir}, fs.NewFakeTorrent(film()))
 		hold(t, "slave", dir)
-		m, err := fs.FindMounted(dir)
+		m, err := mountpoint.Find(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := m.Unmount(t.Context(), false); err != nil {
 			t.Error(err)
 		}
-		if left := m.Left(); left != "" {
+		if left := m.Remaining(); left != "" {
 			t.Errorf("left: %s", left)
 		}
 	})
@@ -126,7 +127,7 @@ func TestUnmountUsedByKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Unmount(inside, unix.MNT_DETACH)
-		expect(t, fs.Unmount(t.Context(), dir, false), weir.ErrInUse, "tmpfs mounted at "+inside)
+		expect(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "tmpfs mounted at "+inside)
 	})
 	t.Run("Mapping", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
@@ -151,7 +152,7 @@ sys.stdin.read()`, filepath.Join(dir, "film/film.mkv"))
 		if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
 			t.Fatalf("%q, %v", line, err)
 		}
-		expect(t, fs.Unmount(t.Context(), dir, false), weir.ErrInUse, fmt.Sprintf("python3 (process %d)", cmd.Process.Pid))
+		expect(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, fmt.Sprintf("python3 (process %d)", cmd.Process.Pid))
 	})
 	t.Run("LoopDevice", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(fs.FakeInfo("disk", fs.FakeFile{Path: "disk.img", Length: 4 << 20})))
@@ -165,9 +166,9 @@ sys.stdin.read()`, filepath.Join(dir, "film/film.mkv"))
 				t.Errorf("%v, %s", err, out)
 			}
 		}
-		err = fs.Unmount(t.Context(), dir, false)
+		err = mountpoint.Unmount(t.Context(), dir, false)
 		detach()
 		expect(t, err, weir.ErrInUse, device+" of "+filepath.Join(dir, "disk/disk.img")+" (losetup -d "+device+")")
-		fs.Eventually(t, "it can be unmounted then", func() bool { return fs.Unmount(t.Context(), dir, false) == nil })
+		fs.Eventually(t, "it can be unmounted then", func() bool { return mountpoint.Unmount(t.Context(), dir, false) == nil })
 	})
 }

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"fmt"
 	"time"
 )
 
@@ -29,13 +28,8 @@ func Waits(f *FS) int {
 	return len(f.waits.byID)
 }
 
-// CheckHostDevice is CheckHost for another device.
-var CheckHostDevice = checkHost
-
 // Point returns where f is mounted.
-func Point(f *FS) string { return f.mounted.point }
+func Point(f *FS) string { return f.mounted.Point() }
 
 // Device returns the mount's device number, as in /sys/class/bdi, and its options.
-func Device(f *FS) (device, options string) {
-	return fmt.Sprintf("%d:%d", f.mounted.major, f.mounted.minor), f.mounted.options
-}
+func Device(f *FS) (device, options string) { return f.mounted.Device(), f.mounted.Options() }

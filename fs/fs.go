@@ -10,6 +10,7 @@ import (
 	"bazil.org/fuse"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // Torrent is what the tree needs to know of a torrent. All methods are safe for
@@ -97,8 +98,8 @@ type FS struct {
 	polling atomic.Bool // see learnNoPoll
 
 	mu       sync.Mutex
-	conn     *fuse.Conn    // nil until mounted
-	mounted  mountEntry    // as the kernel lists the mount
+	conn     *fuse.Conn // nil until mounted
+	mounted  *mountpoint.Mount
 	deadline time.Duration // of one wait, fixed when mounting
 	gone     chan struct{} // closed when the kernel has let go of the mount
 	serving  bool

@@ -38,6 +38,13 @@ type Host interface {
 	ByHash(ctx context.Context, ih weir.InfoHash) error
 }
 
+// Unmounter is another process that takes a mount away, for a weir that may not any
+// more. Its Unmount returns an error that wraps weir.ErrInUse while programs use it.
+type Unmounter interface {
+	Unmount(lazy bool) error
+	Abort() error // what programs wait for fails
+}
+
 // Opener says who opens a file.
 type Opener struct {
 	PID     uint32 // of the process, or the thread if its process can't be told; 0 if the kernel does not say

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // soon is how long an interrupted call may take. weir aims at 100 ms; this
@@ -247,7 +248,7 @@ func TestKilledReader(t *testing.T) {
 		t.Logf("%v: wanted nothing after %v", sig, time.Since(start))
 		fs.Eventually(t, "its files are closed", func() bool { return tor.Opened.Load() == 0 })
 	}
-	if err := fs.Unmount(t.Context(), dir, false); err != nil {
+	if err := mountpoint.Unmount(t.Context(), dir, false); err != nil {
 		t.Errorf("unmount after that: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // mountFails tries to mount and returns the error, which must be there.
@@ -71,7 +72,7 @@ func TestMountpoint(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(to, "film")); err != nil {
 			t.Error(err)
 		}
-		if err := fs.Unmount(t.Context(), link, false); err != nil {
+		if err := mountpoint.Unmount(t.Context(), link, false); err != nil {
 			t.Errorf("unmount by the link: %v", err)
 		}
 	})
@@ -96,9 +97,6 @@ func TestMountpoint(t *testing.T) {
 }
 
 func TestMountHost(t *testing.T) {
-	t.Run("NoDevice", func(t *testing.T) {
-		expect(t, fs.CheckHostDevice(filepath.Join(t.TempDir(), "fuse")), os.ErrNotExist, "modprobe fuse")
-	})
 	t.Run("NoHelper", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
 		expect(t, mountFails(t, fs.Options{Mountpoint: t.TempDir()}), nil, "apt-get install fuse3")
@@ -127,14 +125,14 @@ func TestMountStale(t *testing.T) {
 
 func TestUnmount(t *testing.T) {
 	t.Run("NotMounted", func(t *testing.T) {
-		expect(t, fs.Unmount(t.Context(), t.TempDir(), false), weir.ErrNotFound, "nothing is mounted")
+		expect(t, mountpoint.Unmount(t.Context(), t.TempDir(), false), weir.ErrNotFound, "nothing is mounted")
 	})
 	t.Run("NotWeir", func(t *testing.T) {
-		expect(t, fs.Unmount(t.Context(), "/proc", false), weir.ErrInvalid, "type proc")
+		expect(t, mountpoint.Unmount(t.Context(), "/proc", false), weir.ErrInvalid, "type proc")
 	})
 	t.Run("OK", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
-		if err := fs.Unmount(t.Context(), dir, false); err != nil {
+		if err := mountpoint.Unmount(t.Context(), dir, false); err != nil {
 			t.Error(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
@@ -145,7 +143,7 @@ func TestUnmount(t *testing.T) {
 		tor := fs.NewFakeTorrent(film())
 		f, dir := mount(t, fs.Options{}, tor)
 		fs.StartChild(t, "hold", filepath.Join(dir, "film/film.mkv"))
-		expect(t, fs.Unmount(t.Context(), dir, false), weir.ErrInUse, "(process ")
+		expect(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "(process ")
 		if err := f.Unmount(); !errors.Is(err, weir.ErrInUse) {
 			t.Errorf("own: %v", err)
 		}
@@ -161,7 +159,7 @@ func TestUnmount(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		if err := fs.Unmount(t.Context(), dir, true); err != nil {
+		if err := mountpoint.Unmount(t.Context(), dir, true); err != nil {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {

@@ -10,6 +10,7 @@ import (
 	"bazil.org/fuse"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // How long an unmount at the end waits for programs that use the mount, and then
@@ -72,10 +73,10 @@ func (f *FS) Serve(ctx context.Context) error {
 func (f *FS) end() error {
 	f.ended.Do(func() {
 		f.mu.Lock()
-		conn, gone, e := f.conn, f.gone, f.mounted
+		conn, gone, m := f.conn, f.gone, f.mounted
 		f.mu.Unlock()
 		f.waits.close() // readers that wait would keep the mount busy
-		left := f.leave(gone, e)
+		left := f.leave(gone, m)
 		f.stop(weir.ErrClosed)
 		f.behind.Wait()
 		for _, h := range f.handles.takeAll() {
@@ -95,7 +96,7 @@ func (f *FS) end() error {
 
 // leave unmounts, by and by less politely, and returns when the kernel has let go
 // of the mount, or with an error when it does not.
-func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
+func (f *FS) leave(gone <-chan struct{}, m *mountpoint.Mount) error {
 	select {
 	case <-gone:
 		return nil
@@ -103,7 +104,7 @@ func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
 	}
 	var err error
 	for range busyTries {
-		if err = f.unmountOwn(e, false); err == nil {
+		if err = f.unmountOwn(m, false); err == nil {
 			break
 		}
 		select {
@@ -114,10 +115,10 @@ func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
 	}
 	if err != nil {
 		f.log.Warn("unmount by force", "err", err)
-		if err := f.abortOwn(e); err != nil {
+		if err := f.abortOwn(m); err != nil {
 			f.log.Debug("abort the connection", "err", err)
 		}
-		if err := f.unmountOwn(e, true); err != nil {
+		if err := f.unmountOwn(m, true); err != nil {
 			f.log.Warn("unmount lazily", "err", err)
 		}
 	}
@@ -127,7 +128,7 @@ func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
 	case <-time.After(abortGrace / 2):
 		// It may live on in a mount namespace that was made meanwhile, of a container
 		// or of "ip netns exec", where nobody will unmount it.
-		if err := f.abortOwn(e); err != nil {
+		if err := f.abortOwn(m); err != nil {
 			f.log.Debug("abort the connection", "err", err)
 		}
 	}
@@ -135,28 +136,25 @@ func (f *FS) leave(gone <-chan struct{}, e mountEntry) error {
 	case <-gone:
 		return nil
 	case <-time.After(abortGrace / 2):
-		return fmt.Errorf("unmount %s: programs keep files of it open, or another mount namespace has it; they lose it when weir ends: %w", e.point, weir.ErrInUse)
+		return fmt.Errorf("unmount %s: programs keep files of it open, or another mount namespace has it; they lose it when weir ends: %w", m.Point(), weir.ErrInUse)
 	}
 }
 
 // unmountOwn unmounts what is at the mountpoint if it is still our mount.
-func (f *FS) unmountOwn(e mountEntry, lazy bool) error {
-	now, ok, err := readMountAt(e.point)
-	if err != nil {
+func (f *FS) unmountOwn(m *mountpoint.Mount, lazy bool) error {
+	present, err := m.Present()
+	if err != nil || !present {
 		return err
-	}
-	if !ok || !now.same(e) {
-		return nil // device numbers are used again, also for another mount there
 	}
 	if f.opt.Unmounter != nil {
 		return f.opt.Unmounter.Unmount(lazy)
 	}
-	return unmount(context.Background(), e.point, lazy) // bounded; what ends weir must not end this
+	return m.Detach(context.Background(), lazy) // bounded; what ends weir must not end this
 }
 
 // abortOwn ends the connection: whatever waits for weir fails.
-func (f *FS) abortOwn(e mountEntry) error {
-	err := abort(e.point, e)
+func (f *FS) abortOwn(m *mountpoint.Mount) error {
+	err := m.Abort()
 	if err != nil && f.opt.Unmounter != nil {
 		return f.opt.Unmounter.Abort()
 	}
@@ -167,12 +165,12 @@ func (f *FS) abortOwn(e mountEntry) error {
 // fails with weir.ErrInUse.
 func (f *FS) Unmount() error {
 	f.mu.Lock()
-	conn, e := f.conn, f.mounted
+	conn, m := f.conn, f.mounted
 	f.mu.Unlock()
 	if conn == nil {
 		return fmt.Errorf("unmount %s: %w", f.opt.Mountpoint, weir.ErrNotFound)
 	}
-	return f.unmountOwn(e, false)
+	return f.unmountOwn(m, false)
 }
 
 // Close unmounts, in the end by force, and returns when Serve can. It may be

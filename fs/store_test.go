@@ -29,7 +29,7 @@ func BenchmarkStore(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer f.Close()
-			file, err := os.Open(filepath.Join(f.mounted.point, "zeros/f"))
+			file, err := os.Open(filepath.Join(f.mounted.Point(), "zeros/f"))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/daemon"
 	"github.com/weirfs/weir/cmd/internal/sandbox"
 	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // life is how a mount lives as a process: in the foreground or not, and who is
@@ -120,10 +121,10 @@ type attendance struct {
 }
 
 // attend begins to look after a mount that is about to be made.
-func (l *life) attend(ctx context.Context, mountpoint string, log *slog.Logger) *attendance {
-	point, err := filepath.Abs(mountpoint)
+func (l *life) attend(ctx context.Context, dir string, log *slog.Logger) *attendance {
+	point, err := filepath.Abs(dir)
 	if err != nil {
-		point = mountpoint
+		point = dir
 	}
 	a := &attendance{detached: l.readyFD > 0, herald: background.NewHerald(l.readyFD, point, log), log: log}
 	if l.autoUnmount {
@@ -138,18 +139,18 @@ func (l *life) attend(ctx context.Context, mountpoint string, log *slog.Logger) 
 
 // unmounter returns what unmounts for a weir that has given up its rights: the guard,
 // which was started before. It is nil where they are not given up.
-func (l *life) unmounter(a *attendance, mountpoint string) fs.Unmounter {
+func (l *life) unmounter(a *attendance, point string) fs.Unmounter {
 	if !l.sandbox || a.guard == nil {
 		return nil
 	}
-	return &guarded{a, mountpoint}
+	return &guarded{a, point}
 }
 
 // guarded unmounts by the guard, and when that is gone by itself: perhaps this kernel
 // has no sandbox.
 type guarded struct {
 	*attendance
-	mountpoint string
+	point string
 }
 
 func (g *guarded) Unmount(lazy bool) error {
@@ -158,7 +159,7 @@ func (g *guarded) Unmount(lazy bool) error {
 		return err
 	}
 	g.log.Debug("unmount by the guard", "err", err)
-	return fs.Unmount(context.Background(), g.mountpoint, lazy)
+	return mountpoint.Unmount(context.Background(), g.point, lazy)
 }
 
 func (g *guarded) Abort() error { return g.guard.Abort() }

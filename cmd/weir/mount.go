@@ -16,7 +16,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/daemon"
 	"github.com/weirfs/weir/engine"
-	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 	"github.com/weirfs/weir/reader"
 )
 
@@ -216,7 +216,7 @@ func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options, again <-chan
 	case err := <-closed:
 		return err
 	case <-again:
-		force := func() error { return fs.Unmount(context.WithoutCancel(ctx), o.Mountpoint, true) }
+		force := func() error { return mountpoint.Unmount(context.WithoutCancel(ctx), o.Mountpoint, true) }
 		if o.Unmounter != nil {
 			force = func() error { return o.Unmounter.Unmount(true) }
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/background"
-	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 func newUmount() *cobra.Command {
@@ -43,7 +43,7 @@ func umount(ctx context.Context, dir string, lazy bool) error {
 			defer server.Close()
 		}
 	}
-	m, err := fs.FindMounted(dir)
+	m, err := mountpoint.Find(dir)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func umount(ctx context.Context, dir string, lazy bool) error {
 		wait, cancel := context.WithTimeout(ctx, step)
 		err := server.Wait(wait)
 		cancel()
-		left := m.Left()
+		left := m.Remaining()
 		switch {
 		case err == nil:
 			return nil

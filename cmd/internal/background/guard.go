@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weirfs/weir"
-	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // GuardCommand is the hidden command that runs RunGuard; its argument is the
@@ -74,7 +74,7 @@ type Guard struct {
 // absolute path. What a dead weir left there is cleared away first. Mounted must
 // be called when the mount is made, and Dismiss when it is gone.
 func StartGuard(ctx context.Context, point string, log *slog.Logger) (*Guard, error) {
-	if err := fs.ClearStale(point); err != nil {
+	if err := mountpoint.ClearStale(point); err != nil {
 		return nil, err
 	}
 	under, err := os.Open(point)
@@ -229,9 +229,9 @@ func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) e
 		var a answer
 		err := error(nil)
 		if b[0] == abort {
-			err = fs.Abort(point)
+			err = mountpoint.Abort(point)
 		} else {
-			err = fs.Unmount(context.Background(), point, b[0] == unmountLazy)
+			err = mountpoint.Unmount(context.Background(), point, b[0] == unmountLazy)
 		}
 		if err != nil && !errors.Is(err, weir.ErrNotFound) {
 			a = answer{err.Error(), errors.Is(err, weir.ErrInUse)}
@@ -244,7 +244,7 @@ func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) e
 	// Without a lock, the folder's file system has none, and nobody else's guard
 	// waits either.
 	_ = unix.Flock(int(under.Fd()), unix.LOCK_EX)
-	if err := fs.ClearStale(point); err != nil && !errors.Is(err, weir.ErrExists) {
+	if err := mountpoint.ClearStale(point); err != nil && !errors.Is(err, weir.ErrExists) {
 		return err
 	}
 	return nil // it is gone, or somebody else's, and alive

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // stuckTick is how often the guard looks whether weir hangs in its own death.
@@ -33,7 +33,7 @@ func abortWhenStuck(pid int, point string) (stop func()) {
 			}
 			is := dying(pid)
 			if is && was {
-				_ = fs.Abort(point) // once: a user may mount there anew
+				_ = mountpoint.Abort(point) // once: a user may mount there anew
 				return
 			}
 			was = is

@@ -19,7 +19,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/daemon"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/swarmtest"
-	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -271,7 +271,7 @@ func TestContextEnds(t *testing.T) {
 func TestUnmountedByOthers(t *testing.T) {
 	o := options(t, writeTorrent(t, newContent(t, "away")))
 	d := open(t, o)
-	if err := fs.Unmount(t.Context(), o.Mountpoint, false); err != nil {
+	if err := mountpoint.Unmount(t.Context(), o.Mountpoint, false); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -13,7 +13,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/source"
-	"github.com/weirfs/weir/fs"
+	"github.com/weirfs/weir/fs/mountpoint"
 )
 
 // Open mounts and serves; it returns when the catalogue and all sources are shown.
@@ -23,7 +23,7 @@ import (
 // any case.
 func (d *Daemon) Open(ctx context.Context) error {
 	// What costs nothing comes first: a .torrent may take a second to read.
-	if err := fs.CheckMountpoint(d.opt.Mountpoint, d.opt.AllowNonEmpty); err != nil {
+	if _, err := mountpoint.Check(d.opt.Mountpoint, d.opt.AllowNonEmpty); err != nil {
 		return err
 	}
 	peers, err := parsePeers(d.opt.Peers)

@@ -1,4 +1,4 @@
-package fs
+package mountpoint
 
 import (
 	"bytes"
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// weirType is the file system type of weir's mounts.
-const weirType = "fuse.weir"
+// fileSystemType is that of weir's mounts.
+const fileSystemType = "fuse.weir"
 
-// mountEntry is one mount as /proc/self/mountinfo lists it.
-type mountEntry struct {
+// entry is one mount as /proc/self/mountinfo lists it.
+type entry struct {
 	id, parent   int // of mounts, in all namespaces; used again once they are gone
 	major, minor uint32
 	root         string // which folder of the file system is there
@@ -25,8 +25,8 @@ type mountEntry struct {
 
 // parseMountinfo reads what proc(5) describes. Lines that it can't read are left
 // out.
-func parseMountinfo(b []byte) []mountEntry {
-	var entries []mountEntry
+func parseMountinfo(b []byte) []entry {
+	var entries []entry
 	for line := range bytes.Lines(b) {
 		if e, ok := parseMountLine(strings.TrimSuffix(string(line), "\n")); ok {
 			entries = append(entries, e)
@@ -38,30 +38,30 @@ func parseMountinfo(b []byte) []mountEntry {
 // parseMountLine reads one line such as
 //
 //	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-func parseMountLine(line string) (mountEntry, bool) {
+func parseMountLine(line string) (entry, bool) {
 	front, back, ok := strings.Cut(line, " - ")
 	if !ok {
-		return mountEntry{}, false
+		return entry{}, false
 	}
 	f, k := strings.Split(front, " "), strings.Split(back, " ")
 	if len(f) < 6 || len(k) < 3 {
-		return mountEntry{}, false
+		return entry{}, false
 	}
 	major, minor, ok := strings.Cut(f[2], ":")
 	if !ok {
-		return mountEntry{}, false
+		return entry{}, false
 	}
 	ma, err1 := strconv.ParseUint(major, 10, 32)
 	mi, err2 := strconv.ParseUint(minor, 10, 32)
 	if err1 != nil || err2 != nil {
-		return mountEntry{}, false
+		return entry{}, false
 	}
 	id, err1 := strconv.Atoi(f[0])
 	parent, err2 := strconv.Atoi(f[1])
 	if err1 != nil || err2 != nil {
-		return mountEntry{}, false
+		return entry{}, false
 	}
-	return mountEntry{
+	return entry{
 		id:      id,
 		parent:  parent,
 		root:    unescapeOctal(f[3]),
@@ -89,13 +89,13 @@ func peerGroup(tags []string, tag string) int {
 }
 
 // same reports whether two entries are of one mount, looked at while it lived.
-func (e mountEntry) same(o mountEntry) bool {
+func (e entry) same(o entry) bool {
 	return e.id == o.id && e.sameFS(o) && e.point == o.point
 }
 
 // sameFS reports whether two mounts show one file system. Device numbers are used
 // again, so it must have lived while both were looked at.
-func (e mountEntry) sameFS(o mountEntry) bool {
+func (e entry) sameFS(o entry) bool {
 	return e.major == o.major && e.minor == o.minor && e.fsType == o.fsType && e.source == o.source
 }
 
@@ -119,20 +119,20 @@ func unescapeOctal(s string) string {
 }
 
 // mountAt returns the mount that is seen at point, which is the last one there.
-func mountAt(entries []mountEntry, point string) (mountEntry, bool) {
+func mountAt(entries []entry, point string) (entry, bool) {
 	for i := len(entries) - 1; i >= 0; i-- {
 		if entries[i].point == point {
 			return entries[i], true
 		}
 	}
-	return mountEntry{}, false
+	return entry{}, false
 }
 
 // readMountAt returns the mount at point, an absolute path without links.
-func readMountAt(point string) (mountEntry, bool, error) {
+func readMountAt(point string) (entry, bool, error) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return mountEntry{}, false, err
+		return entry{}, false, err
 	}
 	e, ok := mountAt(parseMountinfo(b), point)
 	return e, ok, nil

@@ -1,4 +1,4 @@
-package fs
+package mountpoint
 
 import (
 	"bytes"
@@ -11,64 +11,25 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/weirfs/weir"
 )
 
-// An unmount takes a mount away from one place. If it is elsewhere too, as a bind
-// mount or in the mount namespace of a container, weir lives on for those who use it
-// there, and whoever waits for its end waits for them. So they are looked for before.
-
-// Mounted is a weir mount at its mountpoint, of whatever process.
-type Mounted struct {
-	e      mountEntry
-	copies []copied // as of the last look before the unmount
-}
+// An unmount takes a mount away from one place. Copies of it, as bind mounts or in
+// the mount namespace of a container, keep weir running until they go too. So they
+// are looked for before.
 
 // copied is a place besides the mountpoint where a mount is.
 type copied struct {
-	mountEntry
+	entry
 	pid  int  // of a process that has it in a namespace of its own; 0: it is in ours
 	goes bool // the unmount will take it along
-}
-
-// FindMounted returns the mount at dir. The error is weir.ErrNotFound if nothing is
-// mounted there, weir.ErrInvalid if it is not weir's.
-func FindMounted(dir string) (*Mounted, error) {
-	point, err := resolvePoint(dir)
-	if err != nil {
-		return nil, err
-	}
-	e, ok, err := readMountAt(point)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("unmount %s: %w", point, err)
-	case !ok:
-		return nil, fmt.Errorf("unmount %s: nothing is mounted there: %w", point, weir.ErrNotFound)
-	case e.fsType != weirType:
-		return nil, fmt.Errorf("unmount %s: that is a mount of type %s and not of weir; umount(8) may do it: %w", point, e.fsType, weir.ErrInvalid)
-	}
-	return &Mounted{e: e}, nil
-}
-
-// Unmount takes the mount away. While programs use it, or it is elsewhere too, that
-// fails with weir.ErrInUse, and a message that says who and what to do; with lazy it
-// vanishes from its mountpoint at once and ends when they are done.
-func (m *Mounted) Unmount(ctx context.Context, lazy bool) error {
-	if !lazy {
-		if stay := m.staying(ctx); len(stay) > 0 {
-			return fmt.Errorf("unmount %s: %s; or see weir umount --lazy: %w", m.e.point, describe(stay), weir.ErrInUse)
-		}
-	}
-	return unmount(ctx, m.e.point, lazy)
 }
 
 // staying looks for copies and returns those that the unmount would leave. A program
 // that has just started in a mount namespace of its own lets go of most mounts soon:
 // it has copyGrace for that.
-func (m *Mounted) staying(ctx context.Context) []copied {
+func (m *Mount) staying(ctx context.Context) []copied {
 	for until := time.Now().Add(copyGrace); ; {
-		m.copies = copiesOf(m.e)
+		m.copies = copiesOf(m.entry)
 		stay := slices.DeleteFunc(slices.Clone(m.copies), func(c copied) bool { return c.goes })
 		transient := !slices.ContainsFunc(stay, func(c copied) bool { return c.pid == 0 })
 		if len(stay) == 0 || !transient || time.Now().After(until) {
@@ -88,17 +49,17 @@ const (
 	copyLook  = 200 * time.Millisecond
 )
 
-// Left says who has the mount still, of those that had it before the unmount, and what
-// to do about it; "": nobody.
-func (m *Mounted) Left() string {
-	var left []copied
-	now := copiesIn(m.e, mountNamespaces())
+// Remaining says who still has the mount, of those that had it before the unmount,
+// and what to do about it; "": nobody.
+func (m *Mount) Remaining() string {
+	var remaining []copied
+	now := copiesIn(m.entry, mountNamespaces())
 	for _, c := range m.copies {
-		if slices.ContainsFunc(now, func(n copied) bool { return n.same(c.mountEntry) }) {
-			left = append(left, c)
+		if slices.ContainsFunc(now, func(n copied) bool { return n.same(c.entry) }) {
+			remaining = append(remaining, c)
 		}
 	}
-	return describe(left)
+	return describe(remaining)
 }
 
 // describe names up to three places.
@@ -118,7 +79,7 @@ func describe(copies []copied) string {
 
 // copiesOf returns where else a mount is. That e is there before and after is what
 // makes its device number mean the same in between.
-func copiesOf(e mountEntry) []copied {
+func copiesOf(e entry) []copied {
 	copies := copiesIn(e, mountNamespaces())
 	if now, ok, err := readMountAt(e.point); err != nil || !ok || !now.same(e) {
 		return nil
@@ -129,7 +90,7 @@ func copiesOf(e mountEntry) []copied {
 // mountNamespace is what a process sees of the mounts of its namespace.
 type mountNamespace struct {
 	pid     int // 0: ours
-	entries []mountEntry
+	entries []entry
 }
 
 // mountNamespaces returns ours, and those of all processes that we may look at.
@@ -164,7 +125,7 @@ func mountNamespaces() []mountNamespace {
 
 // copiesIn returns where else e is, in any of the namespaces, of which the first is
 // ours.
-func copiesIn(e mountEntry, namespaces []mountNamespace) []copied {
+func copiesIn(e entry, namespaces []mountNamespace) []copied {
 	var copies []copied
 	if len(namespaces) == 0 {
 		return nil
@@ -186,7 +147,7 @@ func copiesIn(e mountEntry, namespaces []mountNamespace) []copied {
 // propagates reports whether an unmount of e goes to c: the mount below c hears of what
 // happens to the one below e (mount_namespaces(7)), and they are at one place of it.
 // In doubt, when c's hears of it over others, it is taken to.
-func propagates(e mountEntry, own []mountEntry, c mountEntry, others []mountEntry) bool {
+func propagates(e entry, own []entry, c entry, others []entry) bool {
 	below, ok1 := mountByID(own, e.parent)
 	other, ok2 := mountByID(others, c.parent)
 	if !ok1 || !ok2 || below.shared == 0 || other.shared != below.shared && other.master == 0 {
@@ -196,14 +157,14 @@ func propagates(e mountEntry, own []mountEntry, c mountEntry, others []mountEntr
 }
 
 // placeOn returns where a path is on the file system of the mount that it is on.
-func placeOn(below mountEntry, p string) string {
+func placeOn(below entry, p string) string {
 	return path.Join(below.root, strings.TrimPrefix(p, below.point))
 }
 
-func mountByID(entries []mountEntry, id int) (mountEntry, bool) {
-	i := slices.IndexFunc(entries, func(e mountEntry) bool { return e.id == id })
+func mountByID(entries []entry, id int) (entry, bool) {
+	i := slices.IndexFunc(entries, func(e entry) bool { return e.id == id })
 	if i < 0 {
-		return mountEntry{}, false
+		return entry{}, false
 	}
 	return entries[i], true
 }

@@ -1,0 +1,51 @@
+package mountpoint
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// helper is the program that mounts and unmounts for users who may not.
+const helper = "fusermount3"
+
+var errNoHelper = errors.New("no " + helper + " in PATH: install it, on Debian with: apt-get install fuse3")
+
+// helperFor bounds one call of the helper: unmounting waits for nobody, but a file
+// system on the way to the mountpoint may hang.
+const helperFor = 10 * time.Second
+
+// callHelper unmounts what is at a point that is a weir mount.
+func callHelper(ctx context.Context, point string, lazy bool) error {
+	args := []string{"-u"}
+	if lazy {
+		args = append(args, "-z")
+	}
+	ctx, stop := context.WithTimeout(ctx, helperFor)
+	defer stop()
+	cmd := exec.CommandContext(ctx, helper, append(args, "--", point)...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		return errNoHelper
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("unmount %s: %s does not return: %w", point, helper, context.Cause(ctx))
+	}
+	if _, still, _ := readMountAt(point); !still {
+		return nil // somebody was quicker
+	}
+	if who := append(kernelUsersOf(point), usersOf(point)...); len(who) > 0 {
+		return fmt.Errorf("unmount %s: used by %s; end them, or see weir umount --lazy: %w", point, strings.Join(who, ", "), weir.ErrInUse)
+	}
+	return fmt.Errorf("unmount %s: %s", point, bytes.TrimSpace(out))
+}

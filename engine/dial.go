@@ -125,7 +125,7 @@ func (s *swarm) speakEarly() *opening {
 	if s.pick == nil {
 		return nil
 	}
-	o := &opening{have: slices.Clone(s.pick.HeldPieces()), blocks: s.pick.Guess(picker.GuessBlocks, s.guessed), sent: time.Now()}
+	o := &opening{have: slices.Clone(s.pick.HeldPieces()), blocks: s.pick.EarlyRequests(picker.EarlyBlocks, s.guessed), sent: time.Now()}
 	for _, b := range o.blocks {
 		s.guessed[b] = true
 	}

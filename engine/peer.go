@@ -135,7 +135,7 @@ func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wir
 		s.introduce(p)
 	}
 	if early != nil {
-		s.pick.Guessed(p.pk, early.blocks, early.sent)
+		s.pick.SentEarly(p.pk, early.blocks, early.sent)
 		p.asked += len(early.blocks)
 	}
 	s.spawn(func() { p.read() })

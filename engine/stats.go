@@ -27,7 +27,7 @@ type Stats struct {
 	Wasted     int64 // blocks received twice, too late, or never asked for
 	Unasked    int64 // of these, blocks never asked for
 	Hedged     int64 // blocks asked of two peers
-	Recalled   int64 // requests of read-ahead that gave way to a read
+	Reclaimed  int64 // requests of read-ahead that gave way to a read
 	Verified   int64 // pieces that were right
 	Failed     int64 // pieces that were wrong
 
@@ -82,7 +82,7 @@ func (t *Torrent) Stats() Stats {
 	s.Wasted = t.counts.wasted.Load()
 	s.Unasked = t.counts.unasked.Load()
 	s.Hedged = t.counts.hedged.Load()
-	s.Recalled = t.counts.recalled.Load()
+	s.Reclaimed = t.counts.reclaimed.Load()
 	s.Verified = t.counts.verified.Load()
 	s.Failed = t.counts.failed.Load()
 	s.Missed = t.missed.Load()
@@ -94,13 +94,13 @@ func (t *Torrent) Stats() Stats {
 
 // gauge measures what Stats tells of a warm torrent. It belongs to the owner.
 type gauge struct {
-	at       time.Time // of the last report
-	down, up int64     // totals then
-	hedged   int64     // of the picker, counted already; so recalled
-	recalled int64
-	share    time.Time // when the availability was counted
-	stuck    bool      // the log was told
-	heard    time.Time // when nothing was wanted, or a block came
+	at        time.Time // of the last report
+	down, up  int64     // totals then
+	hedged    int64     // of the picker, counted already; so reclaimed
+	reclaimed int64
+	share     time.Time // when the availability was counted
+	stuck     bool      // the log was told
+	heard     time.Time // when nothing was wanted, or a block came
 }
 
 const (
@@ -149,7 +149,7 @@ func (s *swarm) tellStats(now time.Time) {
 	}
 	if s.pick != nil && s.asked.Swap(false) && now.Sub(g.share) >= availabilityEvery {
 		g.share = now
-		r.Availability = s.pick.Copies()
+		r.Availability = s.pick.DistributedCopies()
 	}
 	if s.search != nil {
 		r.SwarmSeeds, r.SwarmLeeches, r.Trackers = s.trackerReport()
@@ -181,8 +181,8 @@ func (s *swarm) tellCounts() {
 	}
 	st, g := s.pick.Stats(), &s.gauge
 	s.t.counts.hedged.Add(st.Hedged - g.hedged)
-	s.t.counts.recalled.Add(st.Recalled - g.recalled)
-	g.hedged, g.recalled = st.Hedged, st.Recalled
+	s.t.counts.reclaimed.Add(st.Reclaimed - g.reclaimed)
+	g.hedged, g.reclaimed = st.Hedged, st.Reclaimed
 }
 
 // tellAfter is how long a read may wait, or what is wanted may not come, before the

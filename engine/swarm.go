@@ -228,7 +228,7 @@ func (s *swarm) decide(now time.Time) {
 	}
 	for p := range s.peers {
 		if p.pk != nil {
-			p.awaited.Store(int32(p.pk.Out()))
+			p.awaited.Store(int32(p.pk.InFlight()))
 		}
 		if !p.out.flush() {
 			s.drop(p, errDeaf)

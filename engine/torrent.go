@@ -67,7 +67,7 @@ type Torrent struct {
 
 // counters outlive the swarm.
 type counters struct {
-	downloaded, uploaded, wasted, unasked, hedged, recalled, verified, failed atomic.Int64
+	downloaded, uploaded, wasted, unasked, hedged, reclaimed, verified, failed atomic.Int64
 }
 
 func newTorrent(e *Engine, spec *source.Spec) *Torrent {

@@ -20,10 +20,10 @@ func (k *Picker) promised(actions []Action) error {
 			return fmt.Errorf("%v is asked of a peer that chokes", a.Block)
 		case c.refused[a.Block.Piece] >= 3:
 			return fmt.Errorf("%v is asked of a peer that has refused the piece three times", a.Block)
-		case c.out > c.most:
-			return fmt.Errorf("%d requests are at a peer that takes %d", c.out, c.most)
-		case p.parole() && p.trial(c) == nil:
-			return fmt.Errorf("%v of a piece on parole is asked of somebody who gives no copy", a.Block)
+		case c.inFlight > c.maxRequests:
+			return fmt.Errorf("%d requests are at a peer that takes %d", c.inFlight, c.maxRequests)
+		case p.onTrial() && p.trial(c) == nil:
+			return fmt.Errorf("%v of a piece on trial is asked of somebody who gives no copy", a.Block)
 		}
 	}
 	return nil
@@ -44,8 +44,8 @@ func (k *Picker) check() error {
 		if p.priority() == weir.Unwanted && !p.started() && p.failed == nil {
 			return fmt.Errorf("piece %d is remembered, and nobody wants it", i)
 		}
-		if p.parole() && p.begun() {
-			return fmt.Errorf("piece %d is on parole and fetched from anybody", i)
+		if p.onTrial() && p.begun() {
+			return fmt.Errorf("piece %d is on trial and fetched from anybody", i)
 		}
 		all = append(append(all, p), p.trials...)
 	}
@@ -78,8 +78,8 @@ func (k *Picker) check() error {
 				return fmt.Errorf("block %d/%d is asked twice of one peer", i, j)
 			}
 		}
-		if left != p.left || free != p.free || n != p.live {
-			return fmt.Errorf("piece %d counts %d left, %d free, %d live; has %d, %d, %d", i, p.left, p.free, p.live, left, free, n)
+		if left != p.missing || free != p.free || n != p.inFlight {
+			return fmt.Errorf("piece %d counts %d left, %d free, %d live; has %d, %d, %d", i, p.missing, p.free, p.inFlight, left, free, n)
 		}
 		if p.begun() {
 			begun += p.bytes
@@ -96,8 +96,8 @@ func (k *Picker) check() error {
 				bytes += r.bytes()
 			}
 		}
-		if n != p.out || bytes != p.queued || n != live[p] {
-			return fmt.Errorf("a peer counts %d requests of %d bytes; has %d of %d, and %d are known of it", p.out, p.queued, n, bytes, live[p])
+		if n != p.inFlight || bytes != p.queued || n != live[p] {
+			return fmt.Errorf("a peer counts %d requests of %d bytes; has %d of %d, and %d are known of it", p.inFlight, p.queued, n, bytes, live[p])
 		}
 		delete(live, p)
 	}

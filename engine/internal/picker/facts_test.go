@@ -103,8 +103,8 @@ func TestFacts(t *testing.T) {
 					more++
 				}
 			}
-			if want := float64(fewest) + float64(more)/float64(pieces); k.Copies() != want {
-				t.Fatalf("seed %d: %v copies, want %v", seed, k.Copies(), want)
+			if want := float64(fewest) + float64(more)/float64(pieces); k.DistributedCopies() != want {
+				t.Fatalf("seed %d: %v copies, want %v", seed, k.DistributedCopies(), want)
 			}
 			if k.HeldCount() != len(slices.DeleteFunc(slices.Clone(held), func(h bool) bool { return !h })) || !slices.Equal(k.HeldPieces(), held) {
 				t.Fatalf("seed %d: holds %v, want %v", seed, k.HeldPieces(), held)
@@ -113,17 +113,17 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-// TestGuessesWhatIsMissing: exactly the blocks that reads wait for, that have not come
-// and that nobody is asked for are guessed, in order; none of a piece on parole, and
+// TestEarlyRequestsAreWhatIsMissing: exactly the blocks that reads wait for, that have not come
+// and that nobody is asked for are guessed, in order; none of a piece on trial, and
 // none of a piece that memory has no room for.
-func TestGuessesWhatIsMissing(t *testing.T) {
+func TestEarlyRequestsAreWhatIsMissing(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		const blocks = 4
 		k := New(geometry{6, blocks * weir.BlockBytes}, make([]bool, 6), Options{MemoryBytes: 3 * blocks * weir.BlockBytes})
 		now := time.Unix(1000, 0)
 		a, b := serving(k, 20e6, true), serving(k, 20e6, true)
-		a.most, b.most = r.IntN(8), r.IntN(8)
+		a.maxRequests, b.maxRequests = r.IntN(8), r.IntN(8)
 		first := r.IntN(4)
 		k.Set(k.NewWant(weir.Blocked), []Span{{first, first + 3}})
 		for _, act := range slices.Clone(k.Pick(now)) {
@@ -145,7 +145,7 @@ func TestGuessesWhatIsMissing(t *testing.T) {
 		var want []Block
 		for i := first; i < first+3; i++ {
 			p := k.pieces[i]
-			if p.parole() || !p.started() && k.Begun()+p.bytes > memory {
+			if p.onTrial() || !p.started() && k.Begun()+p.bytes > memory {
 				continue
 			}
 			for j := range p.count {
@@ -155,18 +155,18 @@ func TestGuessesWhatIsMissing(t *testing.T) {
 				}
 			}
 		}
-		if got := k.Guess(100, taken); !slices.Equal(got, want) {
+		if got := k.EarlyRequests(100, taken); !slices.Equal(got, want) {
 			t.Errorf("seed %d: guessed %v, want %v", seed, got, want)
 		}
 		most := r.IntN(5)
-		got := k.Guess(most, taken)
+		got := k.EarlyRequests(most, taken)
 		if !slices.Equal(got, want[:min(most, len(want))]) {
 			t.Errorf("seed %d: guessed %v, want %d of %v", seed, got, most, want)
 		}
 		// Meanwhile nobody wants some of it any more.
 		k.Set(k.wants[weir.Blocked][0], []Span{{first + 1, first + 2}})
 		c := k.Join(PeerOptions{Fast: true})
-		k.Guessed(c, want, now)
+		k.SentEarly(c, want, now)
 		for _, block := range want {
 			if live := block.Piece == first+1; (k.pieces[block.Piece] != nil && k.pieces[block.Piece].blocks != nil &&
 				k.pieces[block.Piece].blocks[block.Index].at(c) != nil) != live && (k.pieces[block.Piece] == nil || live) {
@@ -182,21 +182,21 @@ func TestGuessesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestChokesAfterAGuess: whoever has served us once, and chokes with BEP 6, is left to
+// TestChokesAfterEarlyRequests: whoever has served us once, and chokes with BEP 6, is left to
 // reject what it was asked for.
-func TestChokesAfterAGuess(t *testing.T) {
+func TestChokesAfterEarlyRequests(t *testing.T) {
 	k := New(geometry{1, 4 * weir.BlockBytes}, make([]bool, 1), Options{})
 	now := time.Unix(1000, 0)
 	reading(k, 0, 1)
 	a := k.Join(PeerOptions{Fast: true, RTT: 200 * ms})
 	k.HasAll(a)
-	k.Guessed(a, k.Guess(4, nil), now)
+	k.SentEarly(a, k.EarlyRequests(4, nil), now)
 	k.Unchoked(now, a)
 	k.Choked(a)
 	b := serving(k, 1e6, true)
 	asked := requests(k.Pick(now.Add(500 * ms)))
-	if a.out != 4 || len(asked) > 0 {
-		t.Errorf("%d requests are left at it, %d are made again of another peer", a.out, b.out)
+	if a.inFlight != 4 || len(asked) > 0 {
+		t.Errorf("%d requests are left at it, %d are made again of another peer", a.inFlight, b.inFlight)
 	}
 }
 
@@ -244,7 +244,7 @@ func TestBestPeer(t *testing.T) {
 			p := serving(k, 1e6, false)
 			w := k.NewWant(prio)
 			k.Set(w, []Span{{0, 1}})
-			p.most = 1
+			p.maxRequests = 1
 			for b := range requests(k.Pick(now)) {
 				k.Received(now, p, b)
 			}
@@ -283,7 +283,7 @@ func TestTurnsAtOnce(t *testing.T) {
 		const each = 20 // pieces of 16 blocks
 		k := New(geometry{int64(windows) * each, 16 * weir.BlockBytes}, make([]bool, windows*each), Options{})
 		p := serving(k, 100e6, true)
-		p.proven, p.most = true, 300
+		p.proven, p.maxRequests = true, 300
 		for i := range windows {
 			k.Set(k.NewWant(weir.Window), []Span{{i * each, (i + 1) * each}})
 		}
@@ -291,8 +291,8 @@ func TestTurnsAtOnce(t *testing.T) {
 		for b := range requests(k.Pick(time.Unix(1000, 0))) {
 			got[b.Piece/(each)]++
 		}
-		if slices.Max(got)-slices.Min(got) > turnBlocks || p.out != 300 && windows > 0 {
-			t.Errorf("windows are given %v of %d requests", got, p.out)
+		if slices.Max(got)-slices.Min(got) > blocksPerTurn || p.inFlight != 300 && windows > 0 {
+			t.Errorf("windows are given %v of %d requests", got, p.inFlight)
 		}
 	}
 }
@@ -331,10 +331,10 @@ func TestHurry(t *testing.T) {
 			}
 			for step := range 40 { // 100 ms each
 				at := now.Add(time.Duration(step) * 100 * ms)
-				for p.oldest != nil && p.out > 1 {
+				for p.oldest != nil && p.inFlight > 1 {
 					b := Block{p.oldest.piece.index, p.oldest.index}
 					k.Received(at, p, b)
-					if k.pieces[b.Piece] != nil && k.pieces[b.Piece].left == 0 {
+					if k.pieces[b.Piece] != nil && k.pieces[b.Piece].missing == 0 {
 						k.Verified(b.Piece, nil, nil)
 						k.Committed(b.Piece)
 						k.Lost(b.Piece)
@@ -346,24 +346,24 @@ func TestHurry(t *testing.T) {
 				if c.short && step < 30 {
 					want = short
 				}
-				if step > 0 && (p.out < want-1 || p.out > want+1) {
-					t.Errorf("%d requests after %v, want %d", p.out, at.Sub(now), want)
+				if step > 0 && (p.inFlight < want-1 || p.inFlight > want+1) {
+					t.Errorf("%d requests after %v, want %d", p.inFlight, at.Sub(now), want)
 				}
 			}
 		})
 	}
 }
 
-// TestHaste: what a read lacks, when it is all asked of one peer, is asked of another
+// TestShortPatience: what a read lacks, when it is all asked of one peer, is asked of another
 // one after a shorter silence than when others are yet to deliver.
-func TestHaste(t *testing.T) {
+func TestShortPatience(t *testing.T) {
 	for _, alone := range []bool{true, false} {
 		k := New(geometry{1, 4 * weir.BlockBytes}, make([]bool, 1), Options{})
 		now := time.Unix(1000, 0)
 		a := serving(k, 4e6, true)
 		a.meter.jitter = time.Minute
 		if !alone {
-			a.most = 2
+			a.maxRequests = 2
 		}
 		reading(k, 0, 1)
 		k.Pick(now)
@@ -374,7 +374,7 @@ func TestHaste(t *testing.T) {
 			c.meter.busySince = now.Add(time.Hour) // it is busy
 		}
 		serving(k, 40e6, true)
-		at := now.Add(a.meter.haste())
+		at := now.Add(a.meter.shortPatience())
 		if n := len(requests(k.Pick(at))); n > 0 {
 			t.Errorf("alone %v: %d blocks are asked for again after %v", alone, n, at.Sub(now))
 		}
@@ -401,18 +401,18 @@ func TestHedgedAgain(t *testing.T) {
 		b := serving(k, 4e6, true)
 		now = now.Add(a.meter.patience() + ms)
 		k.Pick(now)
-		if a.out != 1 || b.out != 1 {
-			t.Fatalf("%d and %d requests", a.out, b.out)
+		if a.inFlight != 1 || b.inFlight != 1 {
+			t.Fatalf("%d and %d requests", a.inFlight, b.inFlight)
 		}
 		c := serving(k, 4e6, true)
 		now = now.Add(b.meter.patience() + ms)
-		if k.Pick(now); c.out > 0 {
+		if k.Pick(now); c.inFlight > 0 {
 			t.Error("a block is asked for three times")
 		}
 		k.Leave(map[bool]*Peer{true: a, false: b}[first])
 		now = now.Add(hedgeEvery)
-		if k.Pick(now); c.out != 1 {
-			t.Errorf("the first leaves %v: the third is asked for %d blocks", first, c.out)
+		if k.Pick(now); c.inFlight != 1 {
+			t.Errorf("the first leaves %v: the third is asked for %d blocks", first, c.inFlight)
 		}
 	}
 }
@@ -420,7 +420,7 @@ func TestHedgedAgain(t *testing.T) {
 // TestTrialOfASilentOne: a copy whose peer was silent and may still be sending is not
 // asked for twice, and goes on when it speaks.
 func TestTrialOfASilentOne(t *testing.T) {
-	k, peers, now := onParole(t, weir.Window, 2)
+	k, peers, now := newTrialPicker(t, weir.Window, 2)
 	for _, p := range peers[1:] {
 		k.Leave(p)
 	}
@@ -429,7 +429,7 @@ func TestTrialOfASilentOne(t *testing.T) {
 		t.Fatalf("%d trials", len(asked))
 	}
 	now = now.Add(3 * p.meter.patience())
-	if n := len(requests(k.Pick(now))); n > 0 || p.out > 0 {
+	if n := len(requests(k.Pick(now))); n > 0 || p.inFlight > 0 {
 		t.Errorf("%d blocks are asked for again", n)
 	}
 	if d := k.Received(now, p, Block{0, 1}); !d.Keep || !d.Complete || !d.Own {

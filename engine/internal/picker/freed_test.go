@@ -14,7 +14,7 @@ func serving(k *Picker, rate float64, fast bool) *Peer {
 	p := k.Join(PeerOptions{RTT: 20 * ms, Fast: fast})
 	k.HasAll(p)
 	k.Unchoked(time.Time{}, p)
-	p.meter.rate, p.meter.sure = rate, true
+	p.meter.rate, p.meter.measured = rate, true
 	return p
 }
 
@@ -42,12 +42,12 @@ func TestFreedBlocks(t *testing.T) {
 		"Choked":    func(k *Picker, _ time.Time, p *Peer, _ []Block) { k.Choked(p) },
 		"Left":      func(k *Picker, _ time.Time, p *Peer, _ []Block) { k.Leave(p) },
 		"Rejected": func(k *Picker, _ time.Time, p *Peer, asked []Block) {
-			for range mostRefusals {
+			for range maxRefusals {
 				for _, b := range asked {
 					k.Rejected(p, b)
 				}
 			}
-			p.most = 0 // else it is asked again, which is no fault
+			p.maxRequests = 0 // else it is asked again, which is no fault
 		},
 	} {
 		for prio := weir.Background; prio <= weir.Blocked; prio++ {
@@ -74,8 +74,8 @@ func TestFreedBlocks(t *testing.T) {
 						t.Errorf("%v is asked for again", block)
 					}
 				}
-				if len(again) != len(had[a]) || a.out != 0 || b.out != 32 {
-					t.Errorf("%d of %d freed blocks are asked for, %d and %d requests are live", len(again), len(had[a]), a.out, b.out)
+				if len(again) != len(had[a]) || a.inFlight != 0 || b.inFlight != 32 {
+					t.Errorf("%d of %d freed blocks are asked for, %d and %d requests are live", len(again), len(had[a]), a.inFlight, b.inFlight)
 				}
 			})
 		}
@@ -100,17 +100,17 @@ func TestSilence(t *testing.T) {
 			}
 			patience := p.meter.patience()
 			k.Pick(now.Add(patience))
-			if p.quiet || p.out != 8 {
-				t.Errorf("quiet %v, %d requests, at the end of its patience", p.quiet, p.out)
+			if p.slow || p.inFlight != 8 {
+				t.Errorf("quiet %v, %d requests, at the end of its patience", p.slow, p.inFlight)
 			}
 			k.Set(k.NewWant(weir.Window), []Span{{1, 4}})
 			k.Pick(now.Add(patience + 1))
-			if !p.quiet || p.out != 8 {
-				t.Errorf("quiet %v, %d requests, beyond its patience", p.quiet, p.out)
+			if !p.slow || p.inFlight != 8 {
+				t.Errorf("quiet %v, %d requests, beyond its patience", p.slow, p.inFlight)
 			}
 			k.Pick(now.Add(3*patience - 1))
-			if p.stalled || p.out != 8 {
-				t.Errorf("stalled %v, %d requests, before three times its patience", p.stalled, p.out)
+			if p.snubbed || p.inFlight != 8 {
+				t.Errorf("stalled %v, %d requests, before three times its patience", p.snubbed, p.inFlight)
 			}
 			cancels := 0
 			for _, a := range k.Pick(now.Add(3 * patience)) {
@@ -118,16 +118,16 @@ func TestSilence(t *testing.T) {
 					cancels++
 				}
 			}
-			if want := map[bool]int{true: 8, false: 0}[wanted]; !p.stalled || p.out != 1 || cancels != want {
-				t.Errorf("stalled %v, %d requests, %d cancels, want a probe and %d", p.stalled, p.out, cancels, want)
+			if want := map[bool]int{true: 8, false: 0}[wanted]; !p.snubbed || p.inFlight != 1 || cancels != want {
+				t.Errorf("stalled %v, %d requests, %d cancels, want a probe and %d", p.snubbed, p.inFlight, cancels, want)
 			}
 			if err := k.check(); err != nil {
 				t.Error(err)
 			}
 			// What comes after all is of use, and it is asked for all again.
 			if wanted {
-				if d := k.Received(now.Add(4*patience), p, Block{0, 7}); !d.Keep || p.stalled || p.quiet {
-					t.Errorf("%+v, stalled %v, quiet %v", d, p.stalled, p.quiet)
+				if d := k.Received(now.Add(4*patience), p, Block{0, 7}); !d.Keep || p.snubbed || p.slow {
+					t.Errorf("%+v, stalled %v, quiet %v", d, p.snubbed, p.slow)
 				}
 			}
 		})
@@ -148,7 +148,7 @@ func TestForgottenRequests(t *testing.T) {
 		if r := p.newest; r != lost && r != nil {
 			k.Received(now, p, Block{r.piece.index, r.index})
 		}
-		late := now.Sub(lost.due) > forgotten
+		late := now.Sub(lost.due) > forgottenAfter
 		cancelled := false
 		for _, a := range k.Pick(now) {
 			if a.Kind == Cancel {
@@ -233,7 +233,7 @@ func TestAllowedPieces(t *testing.T) {
 	k := New(geometry{pieces, weir.BlockBytes}, make([]bool, pieces), Options{})
 	p := k.Join(PeerOptions{Fast: true, MaxRequests: 1000})
 	k.HasAll(p)
-	p.meter.rate, p.meter.sure = 1e9, true
+	p.meter.rate, p.meter.measured = 1e9, true
 	for i := range 200 {
 		k.Allowed(p, -1-i)
 		k.Allowed(p, pieces+i)

@@ -26,8 +26,8 @@ func TestHasNot(t *testing.T) {
 			if err := k.check(); err != nil {
 				t.Fatal(err)
 			}
-			if a.out != 4 {
-				t.Errorf("%d requests are at the peer, want those of the other piece", a.out)
+			if a.inFlight != 4 {
+				t.Errorf("%d requests are at the peer, want those of the other piece", a.inFlight)
 			}
 			if n := k.Needs(a); n != 0 {
 				t.Errorf("it needs %d pieces of ours, which we don't hold", n)

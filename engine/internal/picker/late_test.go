@@ -44,7 +44,7 @@ func TestNeverAnswered(t *testing.T) {
 			p := serving(k, 1e6, fast)
 			k.Set(k.NewWant(weir.Blocked), []Span{{0, 1}})
 			k.Pick(begin)
-			p.most = 1
+			p.maxRequests = 1
 			at := begin.Add(3 * p.meter.patience())
 			again := len(requests(k.Pick(at)))
 			if want := map[bool]int{true: 0, false: 1}[fast]; again != want { // one without BEP 6 has dropped what was cancelled
@@ -53,15 +53,15 @@ func TestNeverAnswered(t *testing.T) {
 			if !fast {
 				return
 			}
-			if again := requests(k.Pick(at.Add(answerTime - 1))); len(again) > 0 {
+			if again := requests(k.Pick(at.Add(askAgainAfter - 1))); len(again) > 0 {
 				t.Error("asked for a block again before the time to answer was over")
 			}
-			if again := requests(k.Pick(at.Add(answerTime))); len(again) != 1 {
+			if again := requests(k.Pick(at.Add(askAgainAfter))); len(again) != 1 {
 				t.Errorf("asked for %d blocks again, want a probe", len(again))
 			}
 			q := serving(k, 1e6, true)
-			if asked := requests(k.Pick(at.Add(answerTime + ms))); len(asked) != 1 || q.out != 1 {
-				t.Errorf("another peer is asked for %d blocks, want the one that nobody is asked for", q.out)
+			if asked := requests(k.Pick(at.Add(askAgainAfter + ms))); len(asked) != 1 || q.inFlight != 1 {
+				t.Errorf("another peer is asked for %d blocks, want the one that nobody is asked for", q.inFlight)
 			}
 		})
 	}
@@ -88,16 +88,16 @@ func TestAnswersInOrder(t *testing.T) {
 			k.Pick(now)
 			now = now.Add(3 * p.meter.patience())
 			k.Pick(now) // takes it back
-			now = now.Add(answerTime)
-			if k.Pick(now); p.out != 1 || k.Busy() != true {
-				t.Fatalf("%d requests", p.out)
+			now = now.Add(askAgainAfter)
+			if k.Pick(now); p.inFlight != 1 || k.Busy() != true {
+				t.Fatalf("%d requests", p.inFlight)
 			}
 			for i, a := range c.answers {
 				now = now.Add(ms)
 				if a == 'r' {
 					k.Rejected(p, b)
-					if want := map[bool]int{true: 1}[i == 0 && c.answers != "br"]; p.out != want {
-						t.Errorf("%d requests after the %dth answer, want %d", p.out, i+1, want)
+					if want := map[bool]int{true: 1}[i == 0 && c.answers != "br"]; p.inFlight != want {
+						t.Errorf("%d requests after the %dth answer, want %d", p.inFlight, i+1, want)
 					}
 					continue
 				}
@@ -138,7 +138,7 @@ func TestAsked(t *testing.T) {
 	b = serving(k, 1e6, true)
 	now = now.Add(2 * a.meter.patience())
 	k.Pick(now) // hedges
-	if b.out == 0 {
+	if b.inFlight == 0 {
 		t.Fatal("nothing is asked of the other one")
 	}
 	block := Block{0, b.oldest.index}

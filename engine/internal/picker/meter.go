@@ -11,28 +11,28 @@ import (
 // It keeps what it learned while the peer idles, so that a read after a pause
 // starts at full speed.
 type meter struct {
-	rtt  time.Duration // the smallest seen
-	rate float64       // bytes per second; a guess until measured
-	sure bool          // rate was measured over a busy interval
+	rtt      time.Duration // the smallest seen
+	rate     float64       // bytes per second; assumedRate until measured
+	measured bool          // rate was measured over a busy interval
 
-	busySince time.Time     // when requests went to an idle peer; zero while idle
-	last      time.Time     // latest arrival
-	jitter    time.Duration // the longest pause between arrivals while busy; what is longer ago counts less
-	pauses    pauses
-	mark      time.Time // begin of the running sample
-	bytes     int64     // since mark
-	total     int64     // since busySince
-	ever      int64     // since the peer joined
-	blocks    int       // that came, of these
-	block     float64   // their mean length lately; a whole block's until there is another
-	sampled   bool      // a sample was complete since busySince
-	short     bool      // the peer had fewer requests than its window during the sample
+	busySince   time.Time     // when requests went to an idle peer; zero while idle
+	last        time.Time     // latest arrival
+	jitter      time.Duration // the longest pause between arrivals while busy; what is longer ago counts less
+	pauses      pauses
+	sampleStart time.Time // begin of the running sample
+	sampleBytes int64     // since mark
+	total       int64     // since busySince
+	received    int64     // since the peer joined
+	blocks      int       // that came, of these
+	meanBlock   float64   // their mean length lately; a whole block's until there is another
+	sampled     bool      // a sample was complete since busySince
+	idled       bool      // the peer had fewer requests than its window during the sample
 }
 
 const (
-	guessRate  = 4 << 20 // bytes per second, of a peer that was never measured
-	coldBlocks = 16      // asked at first of a peer that was never measured; doubles with each round trip, as TCP's slow start does
-	minBlocks  = 2       // asked of the slowest: one on the way and one queued
+	assumedRate = 4 << 20 // bytes per second, of a peer that was never measured
+	startBlocks = 16      // asked at first of a peer that was never measured; doubles with each round trip, as TCP's slow start does
+	minBlocks   = 2       // asked of the slowest: one on the way and one queued
 	// A sample takes so long at least; the longer one counts once the peer has
 	// delivered youngBytes, because then a burst (what waited in a router, or for
 	// us) is a larger mistake than a slow ramp.
@@ -45,26 +45,26 @@ const (
 	// Over so many blocks their mean length is taken. Of files that are much smaller than
 	// a block, each with a piece of its own, a window in bytes would be no window at all:
 	// a peer that delivers 1.6 KB a round trip would be asked for one such block.
-	meanBlocks = 16
+	blocksInMean = 16
 	// A pause counts for so long.
 	jitterTime = 5 * time.Second
 	// Pulses are looked for over so long, and believed to be no longer than so much:
 	// Transmission sends each 500 ms.
 	pulseTime = time.Second
-	mostPulse = 600 * time.Millisecond
+	maxPulse  = 600 * time.Millisecond
 	// What is added to the round trip before silence means something, at least and
 	// at most.
 	minSilence = 50 * time.Millisecond
 	maxSilence = 150 * time.Millisecond
 	// The same when a read waits for this peer alone.
-	hastySilence = 75 * time.Millisecond
+	shortSilence = 75 * time.Millisecond
 )
 
 func newMeter(rtt time.Duration) meter {
 	if rtt <= 0 {
 		rtt = 100 * time.Millisecond
 	}
-	return meter{rtt: rtt, rate: guessRate, block: weir.BlockBytes}
+	return meter{rtt: rtt, rate: assumedRate, meanBlock: weir.BlockBytes}
 }
 
 // pauses finds peers that send at the turns of a clock only: these pause in every
@@ -88,17 +88,17 @@ func (p *pauses) saw(now time.Time, d time.Duration) {
 }
 
 // pulse returns for how long the peer keeps silent again and again.
-func (p *pauses) pulse() time.Duration { return min(p.this, p.was, mostPulse) }
+func (p *pauses) pulse() time.Duration { return min(p.this, p.was, maxPulse) }
 
 // begin says that a request goes to a peer that has answered all before.
 func (m *meter) begin(now time.Time) {
 	// Requests that were answered before a sample was complete were too few to show the
 	// peer's rate: it is that high at least.
-	if d := m.last.Sub(m.busySince); m.sure && !m.sampled && m.total > 0 && d >= sampleTime {
+	if d := m.last.Sub(m.busySince); m.measured && !m.sampled && m.total > 0 && d >= sampleTime {
 		m.rate = max(m.rate, float64(m.total)/d.Seconds())
 	}
 	m.sampled = false
-	m.busySince, m.mark, m.bytes, m.total, m.short = now, time.Time{}, 0, 0, false
+	m.busySince, m.sampleStart, m.sampleBytes, m.total, m.idled = now, time.Time{}, 0, 0, false
 }
 
 // arrived says that a block of n bytes came.
@@ -111,47 +111,47 @@ func (m *meter) arrived(now time.Time, n int64) {
 	}
 	m.last = now
 	m.total += n
-	m.ever += n
+	m.received += n
 	m.blocks++
-	m.block += (float64(n) - m.block) / meanBlocks
-	if m.mark.IsZero() {
+	m.meanBlock += (float64(n) - m.meanBlock) / blocksInMean
+	if m.sampleStart.IsZero() {
 		// The first arrival after a pause opens the sample: the round trip
 		// before it says nothing about the rate.
-		m.mark = now
+		m.sampleStart = now
 		return
 	}
-	m.bytes += n
-	d := now.Sub(m.mark)
+	m.sampleBytes += n
+	d := now.Sub(m.sampleStart)
 	least, gain := sampleTime, 0.5
-	if m.ever > youngBytes {
+	if m.received > youngBytes {
 		least, gain = longSampleTime, 0.25
 	}
-	if d < max(least, m.rtt/2) || float64(m.bytes) < 4*m.block && d < time.Second {
+	if d < max(least, m.rtt/2) || float64(m.sampleBytes) < 4*m.meanBlock && d < time.Second {
 		return
 	}
-	sample := float64(m.bytes) / d.Seconds()
+	sample := float64(m.sampleBytes) / d.Seconds()
 	m.sampled = true
 	switch {
-	case !m.sure && (m.ever >= 1<<20 || now.Sub(m.busySince) > max(settleTime, 8*m.rtt)):
-		m.rate, m.sure = sample, true
-	case !m.sure:
+	case !m.measured && (m.received >= 1<<20 || now.Sub(m.busySince) > max(settleTime, 8*m.rtt)):
+		m.rate, m.measured = sample, true
+	case !m.measured:
 	case sample > m.rate:
 		m.rate += (sample - m.rate) * gain
-	case !m.short && now.Sub(m.busySince) > max(settleTime, 4*m.rtt):
+	case !m.idled && now.Sub(m.busySince) > max(settleTime, 4*m.rtt):
 		m.rate += (sample - m.rate) / 4
 	}
-	m.mark, m.bytes, m.short = now, 0, false
+	m.sampleStart, m.sampleBytes, m.idled = now, 0, false
 }
 
 // outrun says that others delivered what the peer was asked for: it had enough to
 // do all the time, so it is no faster than what it has delivered since.
-func (m *meter) outrun(now time.Time) {
+func (m *meter) lostHedge(now time.Time) {
 	busy := now.Sub(m.busySince) - m.rtt
 	if busy < sampleTime {
 		return
 	}
 	if most := float64(m.total+weir.BlockBytes) / busy.Seconds(); most < m.rate {
-		m.rate, m.sure = most, true
+		m.rate, m.measured = most, true
 	}
 }
 
@@ -165,15 +165,15 @@ func (m *meter) answered(now time.Time, d time.Duration) {
 
 // window returns how many blocks to keep asked of the peer.
 func (m *meter) window(queue time.Duration) int {
-	if !m.sure {
-		return coldBlocks + m.blocks
+	if !m.measured {
+		return startBlocks + m.blocks
 	}
-	return max(minBlocks, int(m.rate*(m.rtt+m.pauses.pulse()*3/2+queue).Seconds()/m.block))
+	return max(minBlocks, int(m.rate*(m.rtt+m.pauses.pulse()*3/2+queue).Seconds()/m.meanBlock))
 }
 
 // eta returns how long a block asked for now takes behind queued bytes.
 func (m *meter) eta(queued int64) time.Duration {
-	return m.rtt + time.Duration((float64(queued)+m.block)/m.rate*float64(time.Second))
+	return m.rtt + time.Duration((float64(queued)+m.meanBlock)/m.rate*float64(time.Second))
 }
 
 // patience returns for how long the peer may be silent, while asked, before an
@@ -181,16 +181,16 @@ func (m *meter) eta(queued int64) time.Duration {
 // blocks, by its own rate, and half as much again as the longest pause that it has made lately.
 func (m *meter) patience() time.Duration { return m.patient(m.jitter*3/2, maxSilence) }
 
-// haste is patience with a peer for which alone a read waits, everybody else having
+// shortPatience is patience with the only peer that a read still waits for, everybody else having
 // delivered: little is asked twice then, and all the time is the reader's.
-func (m *meter) haste() time.Duration { return m.patient(m.jitter, hastySilence) }
+func (m *meter) shortPatience() time.Duration { return m.patient(m.jitter, shortSilence) }
 
 func (m *meter) patient(pause, most time.Duration) time.Duration {
-	d := m.rtt + m.pauses.pulse() + time.Duration(16*m.block/m.rate*float64(time.Second))
-	if !m.sure {
-		return min(d+650*time.Millisecond, mostPatience)
+	d := m.rtt + m.pauses.pulse() + time.Duration(16*m.meanBlock/m.rate*float64(time.Second))
+	if !m.measured {
+		return min(d+650*time.Millisecond, maxPatience)
 	}
-	return min(d+min(max(pause, minSilence), most), mostPatience)
+	return min(d+min(max(pause, minSilence), most), maxPatience)
 }
 
-const mostPatience = 4 * time.Second
+const maxPatience = 4 * time.Second

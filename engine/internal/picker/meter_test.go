@@ -30,7 +30,7 @@ func TestMeterLearnsTheRate(t *testing.T) {
 			m.begin(begin)
 			blocks := 0
 			var now time.Time
-			for ; !m.sure && blocks < 10_000; blocks++ {
+			for ; !m.measured && blocks < 10_000; blocks++ {
 				now = begin.Add(m.rtt + time.Duration(float64(blocks)*weir.BlockBytes/rate*float64(time.Second)))
 				m.arrived(now, weir.BlockBytes)
 			}
@@ -62,23 +62,23 @@ func TestMeterIsNotHasty(t *testing.T) {
 	m := newMeter(100 * ms)
 	now := time.Unix(1000, 0)
 	m.train(now, 150e3, 6) // 660 ms and 96 KiB
-	if m.sure {
+	if m.measured {
 		t.Error("sure after 660 ms")
 	}
 	for blocks := range 60 {
 		m := newMeter(100 * ms)
 		m.train(now, 5e6, blocks) // 300 ms at most
-		if m.sure {
+		if m.measured {
 			t.Fatalf("sure after %d blocks in 300 ms", blocks)
 		}
-		if w := m.window(100 * ms); w != coldBlocks+blocks {
-			t.Errorf("a window of %d after %d blocks, want %d", w, blocks, coldBlocks+blocks)
+		if w := m.window(100 * ms); w != startBlocks+blocks {
+			t.Errorf("a window of %d after %d blocks, want %d", w, blocks, startBlocks+blocks)
 		}
 	}
 	for blocks, want := range map[int]bool{60: false, 110: false, 125: true} { // at the end of a sample of 61 that is beyond 1 MiB
 		m := newMeter(10 * ms)
-		if m.train(now, 20e6, blocks); m.sure != want {
-			t.Errorf("%d blocks in a burst: sure is %v", blocks, m.sure)
+		if m.train(now, 20e6, blocks); m.measured != want {
+			t.Errorf("%d blocks in a burst: sure is %v", blocks, m.measured)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func TestMeterFollowsTheRate(t *testing.T) {
 			m.begin(now)
 			for begin := now; now.Sub(begin) < test.after; {
 				now = now.Add(time.Duration(weir.BlockBytes / test.is * float64(time.Second)))
-				m.short = m.short || test.short
+				m.idled = m.idled || test.short
 				m.arrived(now, weir.BlockBytes)
 			}
 			if m.rate < test.least || m.rate > test.most {
@@ -124,13 +124,13 @@ func TestOutrun(t *testing.T) {
 			m := newMeter(100 * ms)
 			m.begin(now)
 			m.total = blocks * weir.BlockBytes
-			m.outrun(now.Add(m.rtt + busy))
-			want := math.Min(guessRate, float64((blocks+1)*weir.BlockBytes)/busy.Seconds())
+			m.lostHedge(now.Add(m.rtt + busy))
+			want := math.Min(assumedRate, float64((blocks+1)*weir.BlockBytes)/busy.Seconds())
 			if busy < sampleTime {
-				want = guessRate
+				want = assumedRate
 			}
-			if m.rate != want || m.sure != (want < guessRate) {
-				t.Errorf("%d blocks in %v: %.0f B/s, sure %v; want %.0f", blocks, busy, m.rate, m.sure, want)
+			if m.rate != want || m.measured != (want < assumedRate) {
+				t.Errorf("%d blocks in %v: %.0f B/s, sure %v; want %.0f", blocks, busy, m.rate, m.measured, want)
 			}
 		}
 	}
@@ -140,28 +140,28 @@ func TestOutrun(t *testing.T) {
 func TestMeterValues(t *testing.T) {
 	known := func(rtt time.Duration, rate float64, jitter time.Duration) *meter {
 		m := newMeter(rtt)
-		m.rate, m.sure, m.jitter = rate, true, jitter
+		m.rate, m.measured, m.jitter = rate, true, jitter
 		return &m
 	}
 	const block = weir.BlockBytes
 	unknown := newMeter(100 * ms)
 	unknown.rate = 100 * block
 	for name, test := range map[string]struct{ got, want any }{
-		"UnknownRoundTrip":  {newMeter(0).rtt, 100 * ms},
-		"WindowAtFirst":     {unknown.window(100 * ms), 16},
-		"NegativeRoundTrip": {newMeter(-ms).rtt, 100 * ms},
-		"ShortRoundTrip":    {newMeter(1).rtt, time.Duration(1)},
-		"Window":            {known(100*ms, 100*block, 0).window(100 * ms), 20},
-		"WindowOfTheSlow":   {known(100*ms, block, 0).window(100 * ms), 2},
-		"Eta":               {known(100*ms, 100*block, 0).eta(9 * block), 200 * ms},
-		"EtaOfTheFirst":     {known(100*ms, 100*block, 0).eta(0), 110 * ms},
-		"Patience":          {known(100*ms, 100*block, 80*ms).patience(), 380 * ms},       // a round trip, 16 blocks, 3/2 of the pause
-		"PatienceAtLeast":   {known(100*ms, 100*block, 0).patience(), 310 * ms},           // 50 ms
-		"PatienceAtMost":    {known(100*ms, 100*block, time.Minute).patience(), 410 * ms}, // 150 ms
-		"Haste":             {known(100*ms, 100*block, 60*ms).haste(), 320 * ms},          // the pause
-		"HasteAtMost":       {known(100*ms, 100*block, time.Minute).haste(), 335 * ms},    // 75 ms
-		"PatienceWithSlow":  {known(100*ms, block, 0).patience(), 4 * time.Second},        // the most
-		"PatienceUnknown":   {unknown.patience(), 910 * ms},                               // 650 ms
+		"UnknownRoundTrip":    {newMeter(0).rtt, 100 * ms},
+		"WindowAtFirst":       {unknown.window(100 * ms), 16},
+		"NegativeRoundTrip":   {newMeter(-ms).rtt, 100 * ms},
+		"ShortRoundTrip":      {newMeter(1).rtt, time.Duration(1)},
+		"Window":              {known(100*ms, 100*block, 0).window(100 * ms), 20},
+		"WindowOfTheSlow":     {known(100*ms, block, 0).window(100 * ms), 2},
+		"Eta":                 {known(100*ms, 100*block, 0).eta(9 * block), 200 * ms},
+		"EtaOfTheFirst":       {known(100*ms, 100*block, 0).eta(0), 110 * ms},
+		"Patience":            {known(100*ms, 100*block, 80*ms).patience(), 380 * ms},            // a round trip, 16 blocks, 3/2 of the pause
+		"PatienceAtLeast":     {known(100*ms, 100*block, 0).patience(), 310 * ms},                // 50 ms
+		"PatienceAtMost":      {known(100*ms, 100*block, time.Minute).patience(), 410 * ms},      // 150 ms
+		"ShortPatience":       {known(100*ms, 100*block, 60*ms).shortPatience(), 320 * ms},       // the pause
+		"ShortPatienceAtMost": {known(100*ms, 100*block, time.Minute).shortPatience(), 335 * ms}, // 75 ms
+		"PatienceWithSlow":    {known(100*ms, block, 0).patience(), 4 * time.Second},             // the most
+		"PatienceUnknown":     {unknown.patience(), 910 * ms},                                    // 650 ms
 	} {
 		if test.got != test.want {
 			t.Errorf("%s: %v, want %v", name, test.got, test.want)

@@ -13,28 +13,28 @@ type Peer struct {
 	// Ref is the owner's own; the picker does not look at it.
 	Ref any
 
-	pieces  []bool // which it has; nil until it said something
-	all     bool   // it has everything
-	choking bool   // it does not serve us
-	fast    bool   // BEP 6: it answers each request, with the block or a reject
-	allowed map[int]bool
-	most    int // requests that it accepts at a time (BEP 10 reqq)
+	pieces      []bool // which it has; nil until it said something
+	all         bool   // it has everything
+	choking     bool   // it does not serve us
+	fast        bool   // BEP 6: it answers each request, with the block or a reject
+	allowed     map[int]bool
+	maxRequests int // requests that it accepts at a time (BEP 10 reqq)
 
 	meter meter
 
 	oldest, newest *request            // live requests, in the order of sending
-	out            int                 // how many
+	inFlight       int                 // how many
 	queued         int64               // their bytes, without what was cancelled
-	firm           int64               // of queued, what a read would have to wait for; see recall
-	pressed        bool                // a read's blocks were put behind others that can wait
-	late           map[Block]time.Time // what was taken back and may come yet: when it may be asked for again
+	unreclaimable  int64               // of queued, what a read would have to wait for; see reclaim
+	readBehind     bool                // a read's blocks were put behind others that can wait
+	takenBack      map[Block]time.Time // what was taken back and may come yet: when it may be asked for again
 
-	proven  bool        // a piece with a block of it was verified, and none failed since
-	refused map[int]int // requests that it refused, by piece
-	guessed bool        // asked before it said that it serves us
-	owes    bool        // others delivered what it was asked for, and it has not spoken since
-	quiet   bool        // silent beyond its patience: asked for nothing more for now
-	stalled bool        // silent for good: everything was taken back
+	proven      bool        // a piece with a block of it was verified, and none failed since
+	refused     map[int]int // requests that it refused, by piece
+	askedEarly  bool        // asked before it said that it serves us
+	behindHedge bool        // others delivered what it was asked for, and it has not spoken since
+	slow        bool        // silent beyond its patience: asked for nothing more for now
+	snubbed     bool        // silent for good: everything was taken back
 }
 
 // PeerOptions say what is known of a peer when it joins.
@@ -50,11 +50,11 @@ type PeerOptions struct {
 const DefaultMaxRequests = 250
 
 // maxOut bounds the requests at one peer, 32 MiB.
-const maxOut = 2048
+const maxInFlight = 2048
 
 // Join adds a peer. It chokes us and has nothing until it says otherwise.
 func (k *Picker) Join(o PeerOptions) *Peer {
-	p := &Peer{Ref: o.Ref, choking: true, fast: o.Fast, meter: newMeter(o.RTT), late: map[Block]time.Time{}}
+	p := &Peer{Ref: o.Ref, choking: true, fast: o.Fast, meter: newMeter(o.RTT), takenBack: map[Block]time.Time{}}
 	p.SetMaxRequests(o.MaxRequests)
 	k.peers = append(k.peers, p)
 	return p
@@ -65,7 +65,7 @@ func (p *Peer) SetMaxRequests(n int) {
 	if n <= 0 {
 		n = DefaultMaxRequests
 	}
-	p.most = min(n, maxOut)
+	p.maxRequests = min(n, maxInFlight)
 }
 
 // Leave forgets a peer; what it was asked for is free again.
@@ -79,7 +79,7 @@ func (k *Picker) Leave(p *Peer) {
 		if t := pc.trial(p); t != nil {
 			k.forgetTrial(t)
 		}
-		k.pardon(pc)
+		k.endTrials(pc)
 	}
 }
 
@@ -87,11 +87,11 @@ func (k *Picker) Leave(p *Peer) {
 func (k *Picker) releaseAll(p *Peer, mayCome bool) {
 	for r := p.oldest; r != nil; r = p.oldest {
 		pc := r.piece
-		k.track(pc, func() { k.release(r) })
+		k.track(pc, func() { k.free(r) })
 		if mayCome {
-			p.expectLate(Block{pc.index, r.index})
+			p.mayStillSend(Block{pc.index, r.index})
 		}
-		k.settle(pc)
+		k.forgetUnused(pc)
 	}
 	k.rewind()
 }
@@ -126,8 +126,8 @@ func (k *Picker) HasThese(p *Peer, have []bool) {
 	for r := p.oldest; r != nil; {
 		next := r.after
 		if !p.has(r.piece.index) {
-			k.retire(r)
-			k.settle(r.piece)
+			k.takeBack(r)
+			k.forgetUnused(r.piece)
 		}
 		r = next
 	}
@@ -155,10 +155,10 @@ func (k *Picker) HasNot(p *Peer, index int) {
 	}
 	for i := range pc.blocks {
 		if r := pc.blocks[i].at(p); r != nil {
-			k.retire(r)
+			k.takeBack(r)
 		}
 	}
-	k.settle(pc)
+	k.forgetUnused(pc)
 	k.rewindTo(index)
 }
 
@@ -197,9 +197,9 @@ func (k *Picker) Availability(index int) int {
 func (k *Picker) Unchoked(now time.Time, p *Peer) {
 	p.choking = false
 	if !p.fast { // one with BEP 6 says which it does not answer
-		k.unguess(now, p)
+		k.takeBackEarly(now, p)
 	}
-	p.guessed = false
+	p.askedEarly = false
 	p.refused = nil // it may have been checking its files
 	k.rewind()
 }
@@ -228,7 +228,7 @@ func (k *Picker) Allowed(p *Peer, index int) {
 // Copies returns how many whole copies the peers have between them, and as its
 // fraction the share of the pieces of which there is at least one copy more. It
 // takes a step for each piece and peer.
-func (k *Picker) Copies() float64 {
+func (k *Picker) DistributedCopies() float64 {
 	seeds := 0
 	var rest []*Peer
 	for _, p := range k.peers {
@@ -283,15 +283,15 @@ func (p *Peer) has(index int) bool { return p.all || index < len(p.pieces) && p.
 
 // usable reports whether the peer may be asked for blocks of the piece now.
 func (p *Peer) usable(index int) bool {
-	return p.has(index) && (!p.choking || p.allowed[index]) && p.refused[index] < mostRefusals
+	return p.has(index) && (!p.choking || p.allowed[index]) && p.refused[index] < maxRefusals
 }
 
 // room returns how many more blocks the peer's window takes.
 func (p *Peer) room(queue time.Duration) int {
-	if p.stalled || p.quiet {
-		return 1 - p.out // a probe
+	if p.snubbed || p.slow {
+		return 1 - p.inFlight // a probe
 	}
-	return min(p.most, p.meter.window(queue)) - p.out
+	return min(p.maxRequests, p.meter.window(queue)) - p.inFlight
 }
 
 // refuse counts a reject; a peer that keeps refusing a piece does not have it.
@@ -302,16 +302,16 @@ func (p *Peer) refuse(index int) {
 	p.refused[index]++
 }
 
-const mostRefusals = 3
+const maxRefusals = 3
 
 // eta returns when a block asked for now at this priority would be here.
 func (p *Peer) eta(prio weir.Priority) time.Duration {
 	ahead := p.queued
 	if prio == weir.Blocked {
-		ahead = min(ahead, p.firm)
+		ahead = min(ahead, p.unreclaimable)
 	}
 	d := p.meter.eta(ahead)
-	if p.stalled {
+	if p.snubbed {
 		d += 10 * time.Second
 	}
 	return d
@@ -325,9 +325,9 @@ func (p *Peer) append(r *request) {
 		p.newest.after = r
 	}
 	p.newest = r
-	p.out++
+	p.inFlight++
 	p.queued += r.bytes()
-	p.firm += r.bytes()
+	p.unreclaimable += r.bytes()
 }
 
 func (p *Peer) remove(r *request) {
@@ -342,32 +342,32 @@ func (p *Peer) remove(r *request) {
 		r.after.before = r.before
 	}
 	r.before, r.after = nil, nil
-	p.out--
+	p.inFlight--
 	if !r.cancelled {
 		p.queued -= r.bytes()
 	}
 }
 
 // expectLate remembers that a block which was taken back may still arrive.
-func (p *Peer) expectLate(b Block) {
-	if len(p.late) >= 2*maxOut {
-		clear(p.late) // it owes us more than it was ever asked for at a time
+func (p *Peer) mayStillSend(b Block) {
+	if len(p.takenBack) >= 2*maxInFlight {
+		clear(p.takenBack) // more than it was ever asked for at a time
 	}
-	p.late[b] = time.Time{}
+	p.takenBack[b] = time.Time{}
 }
 
 // answerTime is how long a peer with BEP 6, which should answer each request, is not
 // asked again for a block that was taken back because it was silent. If its line is
 // slow, the block may be on its way, and would come twice; but Transmission 3.00 drops
 // what was cancelled without a word, and a read may have nobody else to ask.
-const answerTime = 4 * time.Second
+const askAgainAfter = 4 * time.Second
 
-// owesBlock reports whether an answer is to come for a block that was taken back.
-func (p *Peer) owesBlock(now time.Time, b Block) bool { return now.Before(p.late[b]) }
+// maySend reports whether an answer is to come for a block that was taken back.
+func (p *Peer) maySend(now time.Time, b Block) bool { return now.Before(p.takenBack[b]) }
 
 // Rate returns the measured rate in bytes per second, 0 before any measure.
 func (p *Peer) Rate() float64 {
-	if !p.meter.sure {
+	if !p.meter.measured {
 		return 0
 	}
 	return p.meter.rate
@@ -377,4 +377,4 @@ func (p *Peer) Rate() float64 {
 func (p *Peer) RTT() time.Duration { return p.meter.rtt }
 
 // Out returns how many requests it has not answered.
-func (p *Peer) Out() int { return p.out }
+func (p *Peer) InFlight() int { return p.inFlight }

@@ -10,7 +10,7 @@ import (
 // How much later than the earliest possible delivery a block may be expected
 // and still be asked of a peer that has room. Beyond, it waits for a better
 // peer to have room.
-var slack = [...]time.Duration{
+var etaSlack = [...]time.Duration{
 	weir.Background: time.Hour,
 	weir.Window:     500 * time.Millisecond,
 	weir.Blocked:    20 * time.Millisecond,
@@ -19,29 +19,29 @@ var slack = [...]time.Duration{
 const (
 	hedgeEvery = 20 * time.Millisecond
 	// turnBlocks is how much one window is given before the next one's turn.
-	turnBlocks = 32
+	blocksPerTurn = 32
 )
 
 // Pick returns what to do now, in order. The slice is valid until the next
 // call; so are the cancels that the calls since the last Pick gave rise to.
 func (k *Picker) Pick(now time.Time) []Action {
 	k.queue = k.opts.QueueTime
-	hurried := now.Sub(k.jumped) < hurriedFor && !k.jumped.IsZero()
-	if hurried {
-		k.queue = min(k.queue, hurriedQueue)
+	short := now.Sub(k.lastUnplannedRead) < shortQueueFor && !k.lastUnplannedRead.IsZero()
+	if short {
+		k.queue = min(k.queue, shortQueueTime)
 	}
-	k.stalls(now)
+	k.checkSilence(now)
 	k.blocked(now)
 	if now.Sub(k.lastHedge) >= hedgeEvery {
 		k.lastHedge = now
 		k.hedge(now)
 	}
-	k.recall(now)
+	k.reclaim(now)
 	k.windows(now)
 	k.background(now)
 	for _, p := range k.peers {
-		if hurried || p.room(k.queue) > 0 {
-			p.meter.short = true
+		if short || p.room(k.queue) > 0 {
+			p.meter.idled = true
 		}
 	}
 	out := k.actions
@@ -54,37 +54,37 @@ func (k *Picker) Pick(now time.Time) []Action {
 // the blue waits behind it. So for a while after such a read the queues are kept
 // short. A peer's rate is then measured upwards only: it may lack requests.
 const (
-	hurriedFor   = 3 * time.Second
-	hurriedQueue = 30 * time.Millisecond
+	shortQueueFor  = 3 * time.Second
+	shortQueueTime = 30 * time.Millisecond
 )
 
 // stalls takes everything back from peers that fell silent; they are asked for
 // one block at a time until they speak again. From a peer that speaks it takes
 // back what it seems to have forgotten.
-func (k *Picker) stalls(now time.Time) {
+func (k *Picker) checkSilence(now time.Time) {
 	for _, p := range k.peers {
 		silence, patience := p.silence(now), p.meter.patience()+k.delay
-		p.quiet = silence > patience
-		if p.out == 0 {
+		p.slow = silence > patience
+		if p.inFlight == 0 {
 			continue
 		}
-		if p.guessed && p.choking {
-			k.unguess(now, p)
+		if p.askedEarly && p.choking {
+			k.takeBackEarly(now, p)
 			continue
 		}
 		if silence >= 3*patience {
-			p.stalled = true
+			p.snubbed = true
 			for p.oldest != nil {
 				b := Block{p.oldest.piece.index, p.oldest.index}
 				if k.giveUp(p.oldest); p.fast {
-					p.late[b] = now.Add(answerTime)
+					p.takenBack[b] = now.Add(askAgainAfter)
 				}
 			}
 			p.meter.busySince = now
 			k.rewind()
 			continue
 		}
-		for p.oldest != nil && now.Sub(p.oldest.due) > forgotten {
+		for p.oldest != nil && now.Sub(p.oldest.due) > forgottenAfter {
 			k.giveUp(p.oldest)
 			k.rewind()
 		}
@@ -92,7 +92,7 @@ func (k *Picker) stalls(now time.Time) {
 }
 
 // forgotten is how late a block may be while others of its peer arrive.
-const forgotten = 10 * time.Second
+const forgottenAfter = 10 * time.Second
 
 func (k *Picker) giveUp(r *request) {
 	pc := r.piece
@@ -102,13 +102,13 @@ func (k *Picker) giveUp(r *request) {
 	if pc.of == nil && pc.solo == r.peer {
 		pc.solo = nil
 	}
-	k.retire(r)
-	k.settle(pc)
+	k.takeBack(r)
+	k.forgetUnused(pc)
 }
 
 // silence returns for how long the peer has owed us an answer.
 func (p *Peer) silence(now time.Time) time.Duration {
-	if p.out == 0 && !p.owes {
+	if p.inFlight == 0 && !p.behindHedge {
 		return 0
 	}
 	since := p.meter.busySince
@@ -120,18 +120,18 @@ func (p *Peer) silence(now time.Time) time.Duration {
 
 // blocked asks for what reads wait for, the longest waiting first.
 func (k *Picker) blocked(now time.Time) {
-	weighed := false
+	summed := false
 	for _, w := range k.wants[weir.Blocked] {
 		k.open(w, func(p *piece) bool {
 			if !p.started() && !k.fits(p) && k.fetchingForReads() {
 				return false
 			}
-			if !weighed {
-				weighed = true
-				k.weigh(now)
+			if !summed {
+				summed = true
+				k.sumReclaimable(now)
 			}
 			if !p.started() && p.wanted[weir.Window] == 0 && len(k.wants[weir.Window]) > 0 {
-				k.jumped = now
+				k.lastUnplannedRead = now
 			}
 			k.assign(now, p, weir.Blocked, p.count)
 			return true
@@ -145,7 +145,7 @@ func (k *Picker) fetchingForReads() bool {
 		for _, s := range w.spans {
 			for i := s.First; i < s.End; i++ {
 				p := k.pieces[i]
-				if p != nil && (p.live > 0 || slices.ContainsFunc(p.trials, func(t *piece) bool { return t.live > 0 })) {
+				if p != nil && (p.inFlight > 0 || slices.ContainsFunc(p.trials, func(t *piece) bool { return t.inFlight > 0 })) {
 					return true
 				}
 			}
@@ -165,19 +165,19 @@ func (k *Picker) windows(now time.Time) {
 	if len(wants) == 0 {
 		return
 	}
-	k.turn++
+	k.nextWindow++
 	for progress := true; progress && k.anyRoom(); {
 		progress = false
 		for i := range wants {
-			left := turnBlocks
-			k.open(wants[(k.turn+i)%len(wants)], func(p *piece) bool {
+			left := blocksPerTurn
+			k.open(wants[(k.nextWindow+i)%len(wants)], func(p *piece) bool {
 				if !p.started() && !k.fits(p) {
 					return false
 				}
 				left -= k.assign(now, p, weir.Window, left)
 				return left > 0 && k.anyRoom()
 			})
-			progress = progress || left < turnBlocks
+			progress = progress || left < blocksPerTurn
 		}
 	}
 }
@@ -185,7 +185,7 @@ func (k *Picker) windows(now time.Time) {
 // background asks for pieces that nobody waits for: one peer a piece, so that
 // few are suspects when it fails.
 func (k *Picker) background(now time.Time) {
-	if now.Before(k.futile) || !k.anyRoom() {
+	if now.Before(k.backgroundRetryAt) || !k.anyRoom() {
 		return
 	}
 	full := false // no memory or no room left, rather than nobody to ask
@@ -201,13 +201,13 @@ func (k *Picker) background(now time.Time) {
 		})
 	}
 	if asked == 0 && !full {
-		k.futile = now.Add(futileFor)
+		k.backgroundRetryAt = now.Add(backgroundRetry)
 	}
 }
 
-// futileFor is how long what is wanted in the background is not looked at again
+// backgroundRetry is how long what is wanted in the background is not looked at again
 // after all of it was in vain: it may be a million pieces that no peer has.
-const futileFor = time.Second
+const backgroundRetry = time.Second
 
 func (k *Picker) anyRoom() bool {
 	for _, p := range k.peers {
@@ -221,8 +221,8 @@ func (k *Picker) anyRoom() bool {
 // assign asks for up to most free blocks of the piece, each of the peer that
 // will deliver it soonest, and returns how many it found a peer for.
 func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (n int) {
-	if p.parole() {
-		return k.try(now, p, prio)
+	if p.onTrial() {
+		return k.assignTrials(now, p, prio)
 	}
 	for i := range p.count {
 		if n == most || p.free == 0 {
@@ -238,8 +238,8 @@ func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (
 		if peer == nil {
 			break
 		}
-		k.track(p, func() { k.link(now, peer, p, i) })
-		peer.pressed = peer.pressed || prio == weir.Blocked
+		k.track(p, func() { k.send(now, peer, p, i) })
+		peer.readBehind = peer.readBehind || prio == weir.Blocked
 		p.free--
 		n++
 	}
@@ -259,7 +259,7 @@ func (k *Picker) choose(now time.Time, p *piece, i int, prio weir.Priority) (pee
 		if !c.usable(p.index) || alone && c != p.solo {
 			continue
 		}
-		if c.owesBlock(now, Block{p.index, i}) {
+		if c.maySend(now, Block{p.index, i}) {
 			owed = true
 			continue
 		}
@@ -282,7 +282,7 @@ func (k *Picker) choose(now time.Time, p *piece, i int, prio weir.Priority) (pee
 		p.solo = stranger
 		return stranger, owed
 	}
-	if best == nil || bestETA > soonest+slack[prio] {
+	if best == nil || bestETA > soonest+etaSlack[prio] {
 		return nil, owed
 	}
 	if p.solo == nil && (prio == weir.Background || prio == weir.Window && !best.proven) {
@@ -293,8 +293,8 @@ func (k *Picker) choose(now time.Time, p *piece, i int, prio weir.Priority) (pee
 
 // roomFor lets urgent requests pass a window that read-ahead has filled.
 func (k *Picker) roomFor(p *Peer, prio weir.Priority) int {
-	if prio == weir.Blocked && p.meter.sure && !p.stalled && !p.quiet {
-		return min(p.most, 2*p.meter.window(k.queue)) - p.out
+	if prio == weir.Blocked && p.meter.measured && !p.snubbed && !p.slow {
+		return min(p.maxRequests, 2*p.meter.window(k.queue)) - p.inFlight
 	}
 	return p.room(k.queue)
 }
@@ -307,12 +307,12 @@ func (k *Picker) hedge(now time.Time) {
 	if len(k.wants[weir.Blocked]) == 0 {
 		return
 	}
-	k.weigh(now)
+	k.sumReclaimable(now)
 	for _, w := range k.wants[weir.Blocked] {
 		for _, s := range w.spans {
 			for i := s.First; i < s.End; i++ {
 				p := k.pieces[i]
-				if p == nil || p.live == 0 {
+				if p == nil || p.inFlight == 0 {
 					continue
 				}
 				alone := k.waitsForSilent(now, p)
@@ -325,7 +325,7 @@ func (k *Picker) hedge(now time.Time) {
 		}
 	}
 	for _, p := range k.peers {
-		if !p.quiet {
+		if !p.slow {
 			continue
 		}
 		for r := p.oldest; r != nil; r = r.after {
@@ -345,7 +345,7 @@ func (k *Picker) waitsForSilent(now time.Time, p *piece) bool {
 	}
 	for i := range p.blocks {
 		for _, r := range p.blocks[i].reqs {
-			if r != nil && r.peer.silence(now) <= r.peer.meter.haste()+k.delay {
+			if r != nil && r.peer.silence(now) <= r.peer.meter.shortPatience()+k.delay {
 				return false
 			}
 		}
@@ -362,7 +362,7 @@ func (k *Picker) askAgain(now time.Time, first *request) bool {
 	var second *Peer
 	for _, c := range k.peers {
 		if c == first.peer || !c.usable(first.piece.index) || k.roomFor(c, weir.Blocked) <= 0 ||
-			c.owesBlock(now, Block{first.piece.index, first.index}) {
+			c.maySend(now, Block{first.piece.index, first.index}) {
 			continue
 		}
 		if second == nil || c.eta(weir.Blocked) < second.eta(weir.Blocked) {
@@ -373,8 +373,8 @@ func (k *Picker) askAgain(now time.Time, first *request) bool {
 		return false
 	}
 	k.stats.Hedged++
-	k.link(now, second, first.piece, first.index)
-	second.pressed = true
+	k.send(now, second, first.piece, first.index)
+	second.readBehind = true
 	return true
 }
 
@@ -393,7 +393,7 @@ func (b *block) only() *request {
 // than delay explains.
 func (r *request) late(now time.Time, delay time.Duration) bool {
 	patience := r.peer.meter.patience() + delay
-	if r.peer.quiet {
+	if r.peer.slow {
 		return true
 	}
 	return now.Sub(r.due) > max(patience, r.due.Sub(r.sent)/2)

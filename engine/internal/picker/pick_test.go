@@ -73,7 +73,7 @@ func TestReadBesideStream(t *testing.T) {
 		t.Errorf("p95 %v beside a stream, want at most twice 134ms", p95)
 	}
 	st := s.k.Stats()
-	if st.Recalled == 0 {
+	if st.Reclaimed == 0 {
 		t.Error("read-ahead did not give way")
 	}
 	if st.Wasted > st.Received/100 {
@@ -159,7 +159,7 @@ func TestTrialPeerLeaves(t *testing.T) {
 	}
 }
 
-// TestUnwantedTrialIsDropped: a reader goes away while a piece is on parole.
+// TestUnwantedTrialIsDropped: a reader goes away while a piece is on trial.
 func TestUnwantedTrialIsDropped(t *testing.T) {
 	s := newSim(t, 4, 4<<20, Options{})
 	s.join(20*ms, 10*mb).corrupt = true
@@ -199,7 +199,7 @@ func TestUnwantedIsCancelled(t *testing.T) {
 	s.run(time.Second, func() bool { return p.sent >= 1<<18 })
 	s.k.Close(w)
 	at := p.sent
-	s.run(time.Second, func() bool { return p.p.Out() == 0 })
+	s.run(time.Second, func() bool { return p.p.InFlight() == 0 })
 	if extra := p.sent - at; extra > 1<<17 {
 		t.Errorf("%d bytes sent after nobody wanted them", extra)
 	}
@@ -300,7 +300,7 @@ func TestCopies(t *testing.T) {
 				t.Errorf("%s: a seed: %v", have, p.HasEverything())
 			}
 		}
-		if got := s.k.Copies(); got != test.want {
+		if got := s.k.DistributedCopies(); got != test.want {
 			t.Errorf("%v: %v copies, want %v", test.have, got, test.want)
 		}
 	}
@@ -354,7 +354,7 @@ func TestChokedPeerIsNotAsked(t *testing.T) {
 			t.Errorf("asked for piece %d, only 1 is allowed", a.Block.Piece)
 		}
 	}
-	if p.Out() == 0 {
+	if p.InFlight() == 0 {
 		t.Error("the allowed piece was not asked for")
 	}
 }
@@ -467,9 +467,9 @@ func FuzzPicker(f *testing.F) {
 				k.HasThese(p, have)
 			case 18:
 				if len(peers) < 4 {
-					guess := k.Guess(next()%5, nil)
+					guess := k.EarlyRequests(next()%5, nil)
 					p := k.Join(PeerOptions{Fast: next()%2 == 0})
-					k.Guessed(p, guess, now)
+					k.SentEarly(p, guess, now)
 					peers = append(peers, p)
 				}
 			case 17:

@@ -85,13 +85,13 @@ type Picker struct {
 
 	committing int64 // bytes of verified pieces still in memory
 
-	peers  []*Peer                   // in the order of their coming, so that a run can be replayed
-	wants  [weir.Blocked + 1][]*Want // by priority, in order of arrival
-	turn   int                       // whose window goes first at the next Pick
-	futile time.Time                 // until then there is nothing to do in the background
-	queue  time.Duration             // Options.QueueTime, or less: see hurriedFor
-	jumped time.Time                 // the last read of what no window had
-	delay  time.Duration             // for which we keep the peers' blocks waiting ourselves
+	peers             []*Peer                   // in the order of their coming, so that a run can be replayed
+	wants             [weir.Blocked + 1][]*Want // by priority, in order of arrival
+	nextWindow        int                       // whose window goes first at the next Pick
+	backgroundRetryAt time.Time                 // until then there is nothing to do in the background
+	queue             time.Duration             // Options.QueueTime, or less: see shortQueueFor
+	lastUnplannedRead time.Time                 // the last read of what no window had
+	delay             time.Duration             // for which we keep the peers' blocks waiting ourselves
 
 	stats Stats
 
@@ -102,10 +102,10 @@ type Picker struct {
 
 // Stats count blocks since the picker was made.
 type Stats struct {
-	Received int64 // blocks that were of use
-	Wasted   int64 // blocks that came twice, too late, or were not asked for
-	Hedged   int64 // requests for a block that somebody else was asked for already
-	Recalled int64 // requests of read-ahead that gave way to a read
+	Received  int64 // blocks that were of use
+	Wasted    int64 // blocks that came twice, too late, or were not asked for
+	Hedged    int64 // requests for a block that somebody else was asked for already
+	Reclaimed int64 // requests of read-ahead that gave way to a read
 }
 
 // Stats returns the counts so far.
@@ -173,7 +173,7 @@ func (k *Picker) Lost(index int) {
 // Found says that a piece is verified without having been fetched: another torrent
 // had the same. It reports false, and does nothing, if the piece is held or begun.
 func (k *Picker) Found(index int) bool {
-	if p := k.pieces[index]; k.held[index] || p != nil && (p.begun() || p.parole()) {
+	if p := k.pieces[index]; k.held[index] || p != nil && (p.begun() || p.onTrial()) {
 		return false
 	}
 	k.held[index] = true
@@ -194,7 +194,7 @@ func (k *Picker) Wanted(index int) weir.Priority {
 // (a peer that falls silent) may call for a decision.
 func (k *Picker) Busy() bool {
 	for _, p := range k.pieces {
-		if p.priority() > weir.Unwanted || p.live > 0 || slices.ContainsFunc(p.trials, func(t *piece) bool { return t.live > 0 }) {
+		if p.priority() > weir.Unwanted || p.inFlight > 0 || slices.ContainsFunc(p.trials, func(t *piece) bool { return t.inFlight > 0 }) {
 			return true
 		}
 	}
@@ -208,17 +208,17 @@ func (k *Picker) Begun() int64 { return k.begun }
 // memory back. It reports whether it did.
 func (k *Picker) Drop(index int) bool {
 	p := k.pieces[index]
-	if p == nil || p.priority() > weir.Unwanted || p.left == 0 {
+	if p == nil || p.priority() > weir.Unwanted || p.missing == 0 {
 		return false
 	}
-	if slices.ContainsFunc(p.trials, func(t *piece) bool { return t.left == 0 }) {
+	if slices.ContainsFunc(p.trials, func(t *piece) bool { return t.missing == 0 }) {
 		return false
 	}
 	for _, t := range slices.Clone(p.trials) {
 		k.forgetTrial(t)
 	}
 	k.forgetBlocks(p)
-	k.settle(p)
+	k.forgetUnused(p)
 	return true
 }
 
@@ -228,7 +228,7 @@ func (k *Picker) forgetBlocks(p *piece) {
 		for i := range p.blocks {
 			if p.blocks[i].from != nil {
 				p.blocks[i].from = nil
-				p.left++
+				p.missing++
 				if !p.blocks[i].asked() {
 					p.free++
 				}
@@ -245,7 +245,7 @@ type Delivery struct {
 	Keep     bool // its bytes are of use
 	Complete bool // what they belong to can be verified now
 	// Own tells that they belong to a copy of the piece that this peer gives alone,
-	// because the piece is on parole.
+	// because the piece is on trial.
 	Own bool
 	// Asked tells that the peer was asked for it, even if it came twice.
 	Asked bool
@@ -253,12 +253,12 @@ type Delivery struct {
 
 // Received says that peer delivered a block.
 func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
-	peer.stalled, peer.quiet, peer.owes = false, false, false
-	_, d.Asked = peer.late[b]
+	peer.snubbed, peer.slow, peer.behindHedge = false, false, false
+	_, d.Asked = peer.takenBack[b]
 	p := k.copyOf(b.Piece, peer)
 	if p == nil || b.Index >= p.count {
 		k.stats.Wasted++
-		delete(peer.late, b)
+		delete(peer.takenBack, b)
 		return d
 	}
 	d.Own = p.of != nil
@@ -270,11 +270,11 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 			if r.alone {
 				peer.meter.answered(now, now.Sub(r.sent))
 			}
-			k.unlink(r) // if it was asked before, too, that is still to be answered
+			k.remove(r) // if it was asked before, too, that is still to be answered
 			d.Asked = true
 		} else {
-			delete(peer.late, b)
-			k.futile = time.Time{}
+			delete(peer.takenBack, b)
+			k.backgroundRetryAt = time.Time{}
 		}
 		if bl.from != nil || !d.Asked {
 			return // twice, or never asked for: a lie to make us hold memory
@@ -284,37 +284,37 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 			p.free--
 		}
 		bl.from = peer
-		p.left--
+		p.missing--
 		for _, o := range bl.reqs {
 			if o != nil {
 				if !o.cancelled {
 					k.actions = append(k.actions, Action{Cancel, o.peer, b})
 				}
-				o.peer.owes = true
-				if !o.peer.quiet { // silence says nothing about its rate
-					o.peer.meter.outrun(now)
+				o.peer.behindHedge = true
+				if !o.peer.slow { // silence says nothing about its rate
+					o.peer.meter.lostHedge(now)
 				}
-				o.peer.expectLate(b)
-				k.unlink(o)
+				o.peer.mayStillSend(b)
+				k.remove(o)
 			}
 		}
-		d.Complete = p.left == 0
+		d.Complete = p.missing == 0
 	})
 	if d.Keep {
 		k.stats.Received++
 	} else {
 		k.stats.Wasted++
 	}
-	k.settle(p)
+	k.forgetUnused(p)
 	return d
 }
 
 // Rejected says that the peer will not deliver the block (BEP 6).
 func (k *Picker) Rejected(peer *Peer, b Block) {
-	peer.owes = false // it speaks
-	if _, late := peer.late[b]; late {
-		delete(peer.late, b) // what was taken back is answered before what it was asked for since
-		k.futile = time.Time{}
+	peer.behindHedge = false // it speaks
+	if _, late := peer.takenBack[b]; late {
+		delete(peer.takenBack, b) // what was taken back is answered before what it was asked for since
+		k.backgroundRetryAt = time.Time{}
 		return
 	}
 	p := k.copyOf(b.Piece, peer)
@@ -330,14 +330,14 @@ func (k *Picker) Rejected(peer *Peer, b Block) {
 	if !r.cancelled && !peer.choking {
 		peer.refuse(b.Piece)
 	}
-	k.track(p, func() { k.release(r) })
+	k.track(p, func() { k.free(r) })
 	k.rewindTo(p.index)
-	k.settle(p)
+	k.forgetUnused(p)
 }
 
 // rewind makes every want look at its pieces from the first one again.
 func (k *Picker) rewind() {
-	k.futile = time.Time{}
+	k.backgroundRetryAt = time.Time{}
 	for prio := range k.wants {
 		for _, w := range k.wants[prio] {
 			w.cursor = 0
@@ -347,7 +347,7 @@ func (k *Picker) rewind() {
 
 // rewindTo makes every want look at the piece again. It is for what happens often.
 func (k *Picker) rewindTo(index int) {
-	k.futile = time.Time{}
+	k.backgroundRetryAt = time.Time{}
 	for prio := range k.wants {
 		for _, w := range k.wants[prio] {
 			n := 0

@@ -9,22 +9,22 @@ import (
 
 // piece is a piece that is wanted or begun, and not verified.
 type piece struct {
-	index  int
-	bytes  int64
-	count  int                   // blocks
-	blocks []block               // nil until one is asked for: a pin may want a million pieces
-	left   int                   // blocks not received
-	free   int                   // blocks not received and not asked of anybody
-	live   int                   // requests that were sent and not answered
-	wanted [weir.Blocked + 1]int // how many wants at each priority
-	solo   *Peer                 // if set, only it is asked
-	failed *attempt              // with blocks of several peers: on parole since
+	index    int
+	bytes    int64
+	count    int                   // blocks
+	blocks   []block               // nil until one is asked for: a pin may want a million pieces
+	missing  int                   // blocks not received
+	free     int                   // blocks not received and not asked of anybody
+	inFlight int                   // requests that were sent and not answered
+	wanted   [weir.Blocked + 1]int // how many wants at each priority
+	solo     *Peer                 // if set, only it is asked
+	failed   *attempt              // with blocks of several peers: on trial since
 
-	// On parole:
-	trials []*piece
-	since  time.Time // of the failure
+	// On trial:
+	trials   []*piece
+	failedAt time.Time // of the failure
 	// Of a trial:
-	of     *piece // the piece on parole
+	of     *piece // the piece on trial
 	chosen bool   // its peer is asked for what lacks
 }
 
@@ -48,7 +48,7 @@ func (p *piece) priority() weir.Priority {
 	return weir.Unwanted
 }
 
-func (p *piece) begun() bool { return p.left < p.count || p.live > 0 }
+func (p *piece) begun() bool { return p.missing < p.count || p.inFlight > 0 }
 
 // started reports whether the piece, or a trial of it, is begun.
 func (p *piece) started() bool {
@@ -72,14 +72,14 @@ func (k *Picker) piece(index int) *piece {
 	if p == nil {
 		n := k.geo.PieceRange(index).Len()
 		blocks := int((n + weir.BlockBytes - 1) / weir.BlockBytes)
-		p = &piece{index: index, bytes: n, count: blocks, left: blocks, free: blocks}
+		p = &piece{index: index, bytes: n, count: blocks, missing: blocks, free: blocks}
 		k.pieces[index] = p
 	}
 	return p
 }
 
 // settle forgets a piece that nobody wants and nothing has arrived of.
-func (k *Picker) settle(p *piece) {
+func (k *Picker) forgetUnused(p *piece) {
 	if p.of == nil && p.priority() == weir.Unwanted && !p.begun() && p.failed == nil {
 		delete(k.pieces, p.index)
 	}

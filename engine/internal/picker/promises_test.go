@@ -56,7 +56,7 @@ func TestReadersShareAPiece(t *testing.T) {
 			stays, goes := s.k.NewWant(prios[1]), s.k.NewWant(prios[0])
 			s.k.Set(goes, []Span{{0, 2}})
 			s.k.Set(stays, []Span{{1, 2}})
-			s.run(time.Second, func() bool { return s.k.pieces[1] != nil && s.k.pieces[1].live > 0 })
+			s.run(time.Second, func() bool { return s.k.pieces[1] != nil && s.k.pieces[1].inFlight > 0 })
 			s.k.Close(goes)
 			for _, a := range s.k.Pick(s.now) {
 				if a.Kind == Cancel && a.Block.Piece == 1 {
@@ -89,7 +89,7 @@ func TestChokeFreesBlocks(t *testing.T) {
 				first.p.fast = fast
 				w := s.k.NewWant(prio)
 				s.k.Set(w, []Span{{0, 8}})
-				s.run(time.Second, func() bool { return first.p.out > 8 })
+				s.run(time.Second, func() bool { return first.p.inFlight > 8 })
 				second := s.join(20*ms, 5e6)
 				second.p.fast = fast
 				begin := s.now
@@ -98,8 +98,8 @@ func TestChokeFreesBlocks(t *testing.T) {
 				if d := s.now.Sub(begin); d > 4*time.Second { // 8 MiB at 5 MB/s are 1.7 s
 					t.Errorf("took %v beside a peer that chokes", d)
 				}
-				if first.p.out > 0 || !first.p.choking {
-					t.Errorf("%d requests at a peer that chokes", first.p.out)
+				if first.p.inFlight > 0 || !first.p.choking {
+					t.Errorf("%d requests at a peer that chokes", first.p.inFlight)
 				}
 			})
 		}
@@ -119,10 +119,10 @@ func TestQueueLimit(t *testing.T) {
 				s.k.Set(w, []Span{{0, 32}})
 				highest := 0
 				s.run(time.Hour, func() bool {
-					if p.p.out > most {
-						t.Fatalf("%d requests at a peer that takes %d", p.p.out, most)
+					if p.p.inFlight > most {
+						t.Fatalf("%d requests at a peer that takes %d", p.p.inFlight, most)
 					}
-					highest = max(highest, p.p.out)
+					highest = max(highest, p.p.inFlight)
 					return s.k.HeldCount() == min(32, most)
 				})
 				// Read-ahead grows with what was measured, a read asks for all that it needs.
@@ -214,7 +214,7 @@ func TestHardSwarms(t *testing.T) {
 			t.Errorf("seed %d: took %v, the steady peer alone %v", seed, total, alone)
 		}
 		// A block may be forgotten for ten seconds by a peer that speaks.
-		if limit := forgotten + 2*time.Second + 2*time.Duration(pieceBytes/steady.rate*float64(time.Second)); gap > limit {
+		if limit := forgottenAfter + 2*time.Second + 2*time.Duration(pieceBytes/steady.rate*float64(time.Second)); gap > limit {
 			t.Errorf("seed %d: a piece took %v of at most %v", seed, gap, limit)
 		}
 		if err := s.k.check(); err != nil {

@@ -16,7 +16,7 @@ func TestPulses(t *testing.T) {
 				p := s.join(ms, 8e6)
 				p.pulse = pulse
 				if known > 0 {
-					p.p.meter.rate, p.p.meter.sure = known, true
+					p.p.meter.rate, p.p.meter.measured = known, true
 				}
 				s.stream(0, 100, window, 300*time.Second, nil)
 				took, _ := s.stream(100, 400, window, 300*time.Second, nil)

@@ -27,10 +27,10 @@ func (b *block) at(peer *Peer) *request {
 }
 
 // link makes a request live.
-func (k *Picker) link(now time.Time, peer *Peer, p *piece, index int) {
+func (k *Picker) send(now time.Time, peer *Peer, p *piece, index int) {
 	bl := p.block(index)
-	r := &request{peer: peer, piece: p, index: index, sent: now, alone: peer.out == 0}
-	if r.alone && !peer.owes {
+	r := &request{peer: peer, piece: p, index: index, sent: now, alone: peer.inFlight == 0}
+	if r.alone && !peer.behindHedge {
 		peer.meter.begin(now)
 	}
 	r.due = now.Add(peer.meter.eta(peer.queued))
@@ -39,28 +39,28 @@ func (k *Picker) link(now time.Time, peer *Peer, p *piece, index int) {
 	} else {
 		bl.reqs[1] = r
 	}
-	p.live++
+	p.inFlight++
 	peer.append(r)
 	k.actions = append(k.actions, Action{Request, peer, Block{p.index, index}})
 }
 
 // unlink takes a request out of its block and its peer. The block is not made
 // free: the caller knows what became of it.
-func (k *Picker) unlink(r *request) {
+func (k *Picker) remove(r *request) {
 	bl := &r.piece.blocks[r.index]
 	for i := range bl.reqs {
 		if bl.reqs[i] == r {
 			bl.reqs[i] = nil
 		}
 	}
-	r.piece.live--
+	r.piece.inFlight--
 	r.peer.remove(r)
 }
 
 // release takes a request back: unless somebody else is asked for it too, the
 // block is free again.
-func (k *Picker) release(r *request) {
-	k.unlink(r)
+func (k *Picker) free(r *request) {
+	k.remove(r)
 	bl := &r.piece.blocks[r.index]
 	if bl.from == nil && !bl.asked() {
 		r.piece.free++

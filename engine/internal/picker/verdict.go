@@ -8,8 +8,8 @@ import (
 // attempt is one failed verification of a piece: who sent which block and the
 // digests of the blocks, so that the guilty can be told once it succeeds.
 type attempt struct {
-	from []*Peer
-	sums []uint64
+	from    []*Peer
+	digests []uint64
 }
 
 // Verified says that a complete piece is right; by is the peer that gave the copy
@@ -33,7 +33,7 @@ func (k *Picker) Verified(index int, by *Peer, sums []uint64) (guilty []*Peer) {
 	}
 	if a := p.failed; a != nil {
 		for i, from := range a.from {
-			if from != nil && a.sums[i] != sums[i] && !slices.Contains(guilty, from) {
+			if from != nil && a.digests[i] != sums[i] && !slices.Contains(guilty, from) {
 				from.proven = false
 				guilty = append(guilty, from)
 			}
@@ -60,7 +60,7 @@ func (k *Picker) Suspicious(index int) bool {
 }
 
 // Failed says that a complete piece is wrong; by as in Verified. The guilty are
-// returned when only one peer contributed. Otherwise the piece is on parole, and
+// returned when only one peer contributed. Otherwise the piece is on trial, and
 // from tells who gave which block: what each gave is kept as the beginning of its
 // own copy.
 func (k *Picker) Failed(now time.Time, index int, by *Peer, sums []uint64) (guilty, from []*Peer) {
@@ -91,7 +91,7 @@ func (k *Picker) Failed(now time.Time, index int, by *Peer, sums []uint64) (guil
 	if only != nil {
 		return []*Peer{only}, nil
 	}
-	p.failed, p.since = &attempt{from, sums}, now
+	p.failed, p.failedAt = &attempt{from, sums}, now
 	for i, c := range from {
 		if !slices.Contains(k.peers, c) {
 			continue // it has left
@@ -102,7 +102,7 @@ func (k *Picker) Failed(now time.Time, index int, by *Peer, sums []uint64) (guil
 		}
 		k.track(t, func() {
 			t.block(i).from = c
-			t.left--
+			t.missing--
 			t.free--
 		})
 	}

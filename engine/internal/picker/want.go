@@ -42,7 +42,7 @@ func (k *Picker) Set(w *Want, spans []Span) {
 	}
 	w.spans = append(w.spans[:0], spans...)
 	w.cursor = 0
-	k.futile = time.Time{}
+	k.backgroundRetryAt = time.Time{}
 }
 
 // Close takes the wish back.
@@ -69,7 +69,7 @@ func (k *Picker) unwant(index int, prio weir.Priority) {
 			}
 		}
 	}
-	k.settle(p)
+	k.forgetUnused(p)
 }
 
 // cancel tells the peer that the block is not needed. A peer with BEP 6 answers
@@ -85,13 +85,13 @@ func (k *Picker) cancel(r *request) {
 		r.peer.queued -= r.bytes()
 		return
 	}
-	k.retire(r)
+	k.takeBack(r)
 }
 
 // retire takes a request back whose block may still come.
-func (k *Picker) retire(r *request) {
-	r.peer.expectLate(Block{r.piece.index, r.index})
-	k.track(r.piece, func() { k.release(r) })
+func (k *Picker) takeBack(r *request) {
+	r.peer.mayStillSend(Block{r.piece.index, r.index})
+	k.track(r.piece, func() { k.free(r) })
 }
 
 // Subtract returns the pieces of a that are not in b. Each list holds few spans.

@@ -13,49 +13,49 @@ import (
 
 // worthRecalling is how much earlier a read must be served for it to be worth
 // taking requests back.
-const worthRecalling = 20 * time.Millisecond
+const worthReclaiming = 20 * time.Millisecond
 
 // canWait reports whether the request may be taken back for the sake of a read:
 // it can still reach the peer before the block leaves there.
-func (r *request) canWait(now time.Time) bool {
+func (r *request) reclaimable(now time.Time) bool {
 	return r.peer.fast && !r.cancelled && r.piece.priority() < weir.Blocked && r.due.Sub(now) > r.peer.meter.rtt
 }
 
-// weigh finds out what a read would have to wait for at each peer.
-func (k *Picker) weigh(now time.Time) {
+// sumReclaimable finds out what a read would have to wait for at each peer.
+func (k *Picker) sumReclaimable(now time.Time) {
 	for _, p := range k.peers {
-		p.firm = p.queued
+		p.unreclaimable = p.queued
 		for r := p.newest; r != nil; r = r.before {
-			if r.canWait(now) {
-				p.firm -= r.bytes()
+			if r.reclaimable(now) {
+				p.unreclaimable -= r.bytes()
 			}
 		}
 	}
 }
 
-// recall takes back what can wait from the peers that were just asked for blocks
+// reclaim takes back what can wait from the peers that were just asked for blocks
 // of a read.
-func (k *Picker) recall(now time.Time) {
+func (k *Picker) reclaim(now time.Time) {
 	for _, p := range k.peers {
-		if !p.pressed {
+		if !p.readBehind {
 			continue
 		}
-		p.pressed = false
+		p.readBehind = false
 		var ahead int64
 		for r := p.newest; r != nil; r = r.before {
-			if r.canWait(now) {
+			if r.reclaimable(now) {
 				ahead += r.bytes()
 			}
 		}
-		if float64(ahead) < p.meter.rate*worthRecalling.Seconds() {
+		if float64(ahead) < p.meter.rate*worthReclaiming.Seconds() {
 			continue
 		}
 		earlier := time.Duration(float64(ahead) / p.meter.rate * float64(time.Second))
 		for r := p.newest; r != nil; r = r.before {
 			switch {
-			case r.canWait(now):
+			case r.reclaimable(now):
 				k.cancel(r)
-				k.stats.Recalled++
+				k.stats.Reclaimed++
 			case r.sent.Equal(now):
 				r.due = r.due.Add(-earlier)
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// A piece that failed although several peers gave blocks for it is on parole: it
+// A piece that failed although several peers gave blocks for it is on trial: it
 // is fetched again from single peers, each of which completes a copy of its own (a
 // trial), so that every further failure has one guilty. What a peer gave before
 // the failure is a beginning of its copy. While a read waits there are two trials
@@ -16,8 +16,8 @@ import (
 // trialEvery is how long the trials of a piece may take before there is one more.
 const trialEvery = 2 * time.Second
 
-// parole reports whether blocks for the piece are taken for trials only.
-func (p *piece) parole() bool { return p.failed != nil }
+// onTrial reports whether blocks for the piece are taken for trials only.
+func (p *piece) onTrial() bool { return p.failed != nil }
 
 // trial returns the copy that the peer gives, nil if there is none.
 func (p *piece) trial(peer *Peer) *piece {
@@ -29,11 +29,11 @@ func (p *piece) trial(peer *Peer) *piece {
 	return nil
 }
 
-// copyOf returns what a block from the peer belongs to: the piece, or on parole
+// copyOf returns what a block from the peer belongs to: the piece, or on trial
 // the peer's copy; nil if there is none.
 func (k *Picker) copyOf(index int, peer *Peer) *piece {
 	p := k.pieces[index]
-	if p != nil && p.parole() {
+	if p != nil && p.onTrial() {
 		return p.trial(peer)
 	}
 	return p
@@ -41,25 +41,25 @@ func (k *Picker) copyOf(index int, peer *Peer) *piece {
 
 // newTrial begins a copy.
 func (p *piece) newTrial(peer *Peer) *piece {
-	t := &piece{index: p.index, bytes: p.bytes, count: p.count, left: p.count, free: p.count, of: p, solo: peer}
+	t := &piece{index: p.index, bytes: p.bytes, count: p.count, missing: p.count, free: p.count, of: p, solo: peer}
 	p.trials = append(p.trials, t)
 	return t
 }
 
-// try asks for blocks of a piece on parole.
-func (k *Picker) try(now time.Time, p *piece, prio weir.Priority) (n int) {
-	most := 1 + int(now.Sub(p.since)/trialEvery)
+// assignTrials asks for blocks of a piece on trial.
+func (k *Picker) assignTrials(now time.Time, p *piece, prio weir.Priority) (n int) {
+	most := 1 + int(now.Sub(p.failedAt)/trialEvery)
 	if prio == weir.Blocked {
 		most++
 	}
 	running := 0
 	for _, t := range p.trials {
-		if t.chosen && (t.left == 0 || t.solo.usable(p.index) && !t.solo.stalled && !t.solo.quiet) {
+		if t.chosen && (t.missing == 0 || t.solo.usable(p.index) && !t.solo.snubbed && !t.solo.slow) {
 			running++
 		}
 	}
 	for ; running < most; running++ {
-		t := k.suspect(p, prio)
+		t := k.nextTrial(p, prio)
 		if t == nil {
 			break
 		}
@@ -70,11 +70,11 @@ func (k *Picker) try(now time.Time, p *piece, prio weir.Priority) (n int) {
 			continue
 		}
 		for i := 0; i < t.count && t.free > 0 && k.roomFor(t.solo, prio) > 0; i++ {
-			if t.blocks != nil && (t.blocks[i].from != nil || t.blocks[i].asked()) || t.solo.owesBlock(now, Block{t.index, i}) {
+			if t.blocks != nil && (t.blocks[i].from != nil || t.blocks[i].asked()) || t.solo.maySend(now, Block{t.index, i}) {
 				continue
 			}
-			k.track(t, func() { k.link(now, t.solo, t, i) })
-			t.solo.pressed = t.solo.pressed || prio == weir.Blocked
+			k.track(t, func() { k.send(now, t.solo, t, i) })
+			t.solo.readBehind = t.solo.readBehind || prio == weir.Blocked
 			t.free--
 			n++
 		}
@@ -82,13 +82,13 @@ func (k *Picker) try(now time.Time, p *piece, prio weir.Priority) (n int) {
 	return n
 }
 
-// suspect returns the trial to run next: of a peer with a good name if there is
+// nextTrial returns the trial to run next: of a peer with a good name if there is
 // one, and among such that which is done first. It is nil if nobody is left.
-func (k *Picker) suspect(p *piece, prio weir.Priority) *piece {
+func (k *Picker) nextTrial(p *piece, prio weir.Priority) *piece {
 	var best *Peer
 	var bestTime time.Duration
 	for _, c := range k.peers {
-		if !c.usable(p.index) || c.stalled || c.quiet {
+		if !c.usable(p.index) || c.snubbed || c.slow {
 			continue
 		}
 		lacks := p.count
@@ -96,7 +96,7 @@ func (k *Picker) suspect(p *piece, prio weir.Priority) *piece {
 			if t.chosen {
 				continue
 			}
-			lacks = t.left
+			lacks = t.missing
 		}
 		d := c.eta(prio) + time.Duration(float64(lacks)*weir.BlockBytes/c.meter.rate*float64(time.Second))
 		if best == nil || c.proven && !best.proven || c.proven == best.proven && d < bestTime {
@@ -116,21 +116,21 @@ func (k *Picker) suspect(p *piece, prio weir.Priority) *piece {
 // requests of it are to come.
 func (k *Picker) forgetTrial(t *piece) {
 	k.forgetBlocks(t)
-	if t.live == 0 {
+	if t.inFlight == 0 {
 		t.of.trials = slices.DeleteFunc(t.of.trials, func(o *piece) bool { return o == t })
 	}
 }
 
-// pardon ends the parole of a piece when none of those who gave the blocks that failed
+// endTrials ends the trial of a piece when none of those who gave the blocks that failed
 // is left, and nobody is trying: there is nobody to be blamed, and peers that come
 // and go would never complete a copy of their own.
-func (k *Picker) pardon(p *piece) {
-	if !p.parole() || len(p.trials) > 0 || slices.ContainsFunc(p.failed.from, func(c *Peer) bool { return slices.Contains(k.peers, c) }) {
+func (k *Picker) endTrials(p *piece) {
+	if !p.onTrial() || len(p.trials) > 0 || slices.ContainsFunc(p.failed.from, func(c *Peer) bool { return slices.Contains(k.peers, c) }) {
 		return
 	}
 	p.failed = nil
 	k.rewindTo(p.index)
-	k.settle(p)
+	k.forgetUnused(p)
 }
 
 // endRequests takes back what is asked for a piece that is right now, and for trials
@@ -145,7 +145,7 @@ func (k *Picker) endRequests(p *piece) {
 				if !r.cancelled {
 					k.actions = append(k.actions, Action{Cancel, r.peer, Block{t.index, r.index}})
 				}
-				k.retire(r)
+				k.takeBack(r)
 			}
 		}
 		k.forgetBlocks(t)

@@ -8,9 +8,9 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// onParole returns a picker whose piece 0 has failed with a block of each of n peers,
+// newTrialPicker returns a picker whose piece 0 has failed with a block of each of n peers,
 // the digest of block i being i.
-func onParole(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, time.Time) {
+func newTrialPicker(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, time.Time) {
 	t.Helper()
 	k := New(geometry{2, int64(n) * weir.BlockBytes}, make([]bool, 2), Options{})
 	now := time.Unix(1000, 0)
@@ -18,7 +18,7 @@ func onParole(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, time.T
 	k.Set(k.NewWant(weir.Blocked), []Span{{0, 1}})
 	for range n {
 		p := serving(k, 10e6, true)
-		p.most = 1
+		p.maxRequests = 1
 		peers = append(peers, p)
 	}
 	sums := make([]uint64, n)
@@ -29,7 +29,7 @@ func onParole(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, time.T
 		}
 	}
 	for _, p := range peers {
-		p.most = 100
+		p.maxRequests = 100
 	}
 	guilty, from := k.Failed(now, 0, nil, sums)
 	if len(guilty) > 0 || len(from) != n || !k.Suspicious(0) {
@@ -53,7 +53,7 @@ func trying(t *testing.T, k *Picker, now time.Time) (asked []*Peer) {
 	}
 	for p, n := range counts {
 		asked = append(asked, p)
-		if lacks := k.pieces[0].trial(p).left; n != lacks {
+		if lacks := k.pieces[0].trial(p).missing; n != lacks {
 			t.Errorf("a peer is asked for %d blocks, its copy lacks %d", n, lacks)
 		}
 	}
@@ -63,13 +63,13 @@ func trying(t *testing.T, k *Picker, now time.Time) (asked []*Peer) {
 	return asked
 }
 
-// TestTrials: a piece on parole is asked of one peer, of two while a read waits, of
+// TestTrials: a piece on trial is asked of one peer, of two while a read waits, of
 // one more for every two seconds; of peers with a good name first, and of such the
 // fastest; never of one that is silent.
 func TestTrials(t *testing.T) {
 	for prio, first := range map[weir.Priority]int{weir.Background: 1, weir.Window: 1, weir.Blocked: 2} {
 		t.Run(prio.String(), func(t *testing.T) {
-			k, peers, now := onParole(t, prio, 8)
+			k, peers, now := newTrialPicker(t, prio, 8)
 			order := []int{6, 1, 4, 0, 7, 2, 5, 3} // in which they are to be tried
 			for at, i := range order {
 				peers[i].proven = at < 3
@@ -113,8 +113,8 @@ func TestTrials(t *testing.T) {
 // TestSilentOnesAreNotTried: whoever owes answers is passed over, and for one that
 // falls silent in its trial another begins.
 func TestSilentOnesAreNotTried(t *testing.T) {
-	k, peers, now := onParole(t, weir.Window, 4)
-	peers[0].stalled, peers[1].owes = true, true
+	k, peers, now := newTrialPicker(t, weir.Window, 4)
+	peers[0].snubbed, peers[1].behindHedge = true, true
 	peers[0].meter.rate, peers[1].meter.rate, peers[2].meter.rate = 1e9, 1e8, 1e7
 	peers[3].meter.rate = 1e6
 	peers[1].meter.busySince, peers[1].meter.last = now.Add(-time.Hour), time.Time{}
@@ -131,13 +131,13 @@ func TestSilentOnesAreNotTried(t *testing.T) {
 func TestGuilty(t *testing.T) {
 	for name, wrong := range map[string][]int{"Nobody": nil, "One": {2}, "Two": {0, 3}, "All": {0, 1, 2, 3}} {
 		t.Run(name, func(t *testing.T) {
-			k, peers, now := onParole(t, weir.Blocked, 4)
+			k, peers, now := newTrialPicker(t, weir.Blocked, 4)
 			a := k.pieces[0].failed
-			a.from, a.sums = append(a.from, a.from...), append(a.sums, a.sums...) // two blocks of each
+			a.from, a.digests = append(a.from, a.from...), append(a.digests, a.digests...) // two blocks of each
 			for _, p := range peers {
 				p.proven = true
 			}
-			sums := slices.Clone(a.sums)
+			sums := slices.Clone(a.digests)
 			var want []*Peer
 			for i := range sums {
 				if slices.Contains(wrong, int(sums[i])) {
@@ -174,7 +174,7 @@ func TestGuilty(t *testing.T) {
 			}
 		})
 	}
-	k, peers, now := onParole(t, weir.Blocked, 4)
+	k, peers, now := newTrialPicker(t, weir.Blocked, 4)
 	by := trying(t, k, now)[0]
 	by.proven = true
 	if guilty, _ := k.Failed(now, 0, by, nil); len(guilty) != 1 || guilty[0] != by || by.proven {
@@ -227,14 +227,14 @@ func TestPeersThatComeAndGo(t *testing.T) {
 	}
 }
 
-// TestNobodyIsLeft: a piece on parole that nobody wants is forgotten when the last of
+// TestNobodyIsLeft: a piece on trial that nobody wants is forgotten when the last of
 // those who gave its blocks has gone.
 func TestNobodyIsLeft(t *testing.T) {
-	k, peers, _ := onParole(t, weir.Blocked, 3)
+	k, peers, _ := newTrialPicker(t, weir.Blocked, 3)
 	k.Close(k.wants[weir.Blocked][0])
 	for i, p := range peers {
 		if !k.Suspicious(0) {
-			t.Errorf("the parole is over, and %d suspects are there", len(peers)-i)
+			t.Errorf("the trial is over, and %d suspects are there", len(peers)-i)
 		}
 		k.Leave(p)
 		if err := k.check(); err != nil {

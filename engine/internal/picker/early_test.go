@@ -12,17 +12,17 @@ func reading(k *Picker, first, end int) {
 	k.Set(k.NewWant(weir.Blocked), []Span{{first, end}})
 }
 
-func TestGuess(t *testing.T) {
+func TestEarlyRequests(t *testing.T) {
 	k := New(geometry{2, 64 << 10}, make([]bool, 2), Options{})
 	now := time.Unix(1000, 0)
-	if list := k.Guess(3, nil); len(list) > 0 {
+	if list := k.EarlyRequests(3, nil); len(list) > 0 {
 		t.Errorf("nobody reads, and %v is guessed", list)
 	}
 	reading(k, 0, 2)
 	taken := map[Block]bool{}
 	var all []Block
 	for range 3 {
-		list := k.Guess(3, taken)
+		list := k.EarlyRequests(3, taken)
 		for _, b := range list {
 			if taken[b] {
 				t.Errorf("%v twice", b)
@@ -37,13 +37,13 @@ func TestGuess(t *testing.T) {
 	a := k.Join(PeerOptions{})
 	k.HasAll(a)
 	k.Unchoked(now, a)
-	if list := k.Guess(3, nil); len(list) > 0 {
+	if list := k.EarlyRequests(3, nil); len(list) > 0 {
 		t.Errorf("somebody serves us, and %v is guessed", list)
 	}
 }
 
-// TestGuessed: what becomes of the requests that went out with the handshake.
-func TestGuessed(t *testing.T) {
+// TestSentEarly: what becomes of the requests that went out with the handshake.
+func TestSentEarly(t *testing.T) {
 	const rtt = 50 * time.Millisecond
 	sent := time.Unix(1000, 0)
 	for _, test := range []struct {
@@ -79,18 +79,18 @@ func TestGuessed(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			k := New(geometry{2, 64 << 10}, make([]bool, 2), Options{})
 			reading(k, 0, 1)
-			asked := k.Guess(GuessBlocks, nil)
+			asked := k.EarlyRequests(EarlyBlocks, nil)
 			a := k.Join(PeerOptions{Fast: test.fast, RTT: rtt})
-			k.Guessed(a, asked, sent)
-			if acts := k.Pick(sent); len(acts) > 0 || a.out != 4 {
-				t.Fatalf("%d requests, then %v: they had gone out already", a.out, acts)
+			k.SentEarly(a, asked, sent)
+			if acts := k.Pick(sent); len(acts) > 0 || a.inFlight != 4 {
+				t.Fatalf("%d requests, then %v: they had gone out already", a.inFlight, acts)
 			}
 			test.then(k, a, asked)
 			if err := k.check(); err != nil {
 				t.Fatal(err)
 			}
-			if a.out != test.left {
-				t.Errorf("%d requests are live, want %d", a.out, test.left)
+			if a.inFlight != test.left {
+				t.Errorf("%d requests are live, want %d", a.inFlight, test.left)
 			}
 			if len(k.peers) == 0 || !a.has(0) || a.choking {
 				return
@@ -101,27 +101,27 @@ func TestGuessed(t *testing.T) {
 					t.Errorf("%v", act)
 				}
 			}
-			if want := k.pieces[0].left; a.out != want {
-				t.Errorf("%d requests, %d blocks are missing", a.out, want)
+			if want := k.pieces[0].missing; a.inFlight != want {
+				t.Errorf("%d requests, %d blocks are missing", a.inFlight, want)
 			}
 		})
 	}
 }
 
-// TestGuessedTooLate: somebody else was asked in the meantime.
-func TestGuessedTooLate(t *testing.T) {
+// TestSentEarlyTooLate: somebody else was asked in the meantime.
+func TestSentEarlyTooLate(t *testing.T) {
 	now := time.Unix(1000, 0)
 	k := New(geometry{1, 64 << 10}, make([]bool, 1), Options{})
 	reading(k, 0, 1)
-	asked := k.Guess(GuessBlocks, nil)
+	asked := k.EarlyRequests(EarlyBlocks, nil)
 	b := k.Join(PeerOptions{})
 	k.HasAll(b)
 	k.Unchoked(now, b)
 	k.Pick(now)
 	a := k.Join(PeerOptions{})
-	k.Guessed(a, asked, now)
-	if a.out > 0 {
-		t.Errorf("%d blocks are asked for twice", a.out)
+	k.SentEarly(a, asked, now)
+	if a.inFlight > 0 {
+		t.Errorf("%d blocks are asked for twice", a.inFlight)
 	}
 	if d := k.Received(now, a, asked[0]); !d.Keep {
 		t.Error("the first to deliver is turned away")

@@ -14,7 +14,7 @@ import (
 // Guess returns up to most blocks that reads wait for and that nobody is asked
 // for, without those that are in taken. It returns none when somebody serves us:
 // then it is better to ask him.
-func (k *Picker) Guess(most int, taken map[Block]bool) (list []Block) {
+func (k *Picker) EarlyRequests(most int, taken map[Block]bool) (list []Block) {
 	for _, p := range k.peers {
 		if !p.choking {
 			return nil
@@ -22,7 +22,7 @@ func (k *Picker) Guess(most int, taken map[Block]bool) (list []Block) {
 	}
 	for _, w := range k.wants[weir.Blocked] {
 		k.open(w, func(p *piece) bool {
-			if p.parole() || !p.started() && !k.fits(p) {
+			if p.onTrial() || !p.started() && !k.fits(p) {
 				return true
 			}
 			for i := range p.count {
@@ -39,33 +39,33 @@ func (k *Picker) Guess(most int, taken map[Block]bool) (list []Block) {
 
 // GuessBlocks is how many blocks to ask of a peer that has not spoken yet: what is
 // asked at first of any.
-const GuessBlocks = coldBlocks
+const EarlyBlocks = startBlocks
 
 // Guessed says that the peer was asked for blocks, at sent, before it said
 // anything. What it turns out not to have, or not to give, is free again.
-func (k *Picker) Guessed(peer *Peer, blocks []Block, sent time.Time) {
+func (k *Picker) SentEarly(peer *Peer, blocks []Block, sent time.Time) {
 	for _, b := range blocks {
 		p := k.pieces[b.Piece]
-		if p == nil || p.parole() || p.free == 0 || p.blocks != nil && (p.blocks[b.Index].from != nil || p.blocks[b.Index].asked()) {
-			peer.expectLate(b)
+		if p == nil || p.onTrial() || p.free == 0 || p.blocks != nil && (p.blocks[b.Index].from != nil || p.blocks[b.Index].asked()) {
+			peer.mayStillSend(b)
 			continue
 		}
-		k.track(p, func() { k.link(sent, peer, p, b.Index) })
+		k.track(p, func() { k.send(sent, peer, p, b.Index) })
 		k.actions = k.actions[:len(k.actions)-1] // it has gone out
 		p.free--
-		peer.guessed = true
+		peer.askedEarly = true
 	}
 }
 
-// unguess takes back what a peer was asked for too early, when it has had the time
+// takeBackEarly takes back what a peer was asked for too early, when it has had the time
 // to answer.
-func (k *Picker) unguess(now time.Time, p *Peer) {
-	if p.guessed && p.oldest != nil && now.Sub(p.oldest.sent) > 2*p.meter.rtt+guessTime {
+func (k *Picker) takeBackEarly(now time.Time, p *Peer) {
+	if p.askedEarly && p.oldest != nil && now.Sub(p.oldest.sent) > 2*p.meter.rtt+earlyPatience {
 		k.releaseAll(p, true)
 	}
-	p.guessed = p.guessed && p.oldest != nil
+	p.askedEarly = p.askedEarly && p.oldest != nil
 }
 
-// guessTime is what a peer is given beyond two round trips, the handshake's and
+// earlyPatience is what a peer is given beyond two round trips, the handshake's and
 // its own, to answer what it was asked for before it had unchoked us.
-const guessTime = 50 * time.Millisecond
+const earlyPatience = 50 * time.Millisecond

@@ -19,7 +19,8 @@ SHELL := /bin/bash
 
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOBUILD   = go build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
-TOOL      = go tool -modfile=.ci/tools/go.mod
+BUILDTOOL = go -C cmd/proof build -buildvcs=false -o ../../bin/
+TOOL      = go tool -modfile="$(CURDIR)/.ci/tools/go.mod"
 FUZZTIME ?= 10s
 TESTARGS ?=
 BENCHARGS ?=
@@ -75,6 +76,7 @@ demo:
 	@$(MAKE) --no-print-directory build
 	@bin/weir demo
 
+# Both modules: weir, and in cmd/proof what measures and proves it.
 # The race detector is always on, and fuzz targets run their seeds. Two packages
 # run at a time: many of the tests mostly wait for somebody, some keep both cores
 # of a small machine busy. None may depend on how fast it gets on; the timeout ends
@@ -82,19 +84,20 @@ demo:
 # says what was skipped or left out; TESTARGS=-v prints what passing tests say too.
 test:
 	@.ci/need test
-	@go build -o bin/testreport ./cmd/internal/testreport
-	CGO_ENABLED=1 bin/testreport go test -json -race -p 2 -parallel 6 -timeout 40m $(TESTARGS) ./...
+	@$(BUILDTOOL) ./testreport
+	CGO_ENABLED=1 bin/testreport -in .,cmd/proof go test -json -race -p 2 -parallel 6 -timeout 40m $(TESTARGS) ./...
 
 # Who weir gets along with, from the tests that have just passed.
 interop:
 	@.ci/need test
-	CGO_ENABLED=1 go test -race -parallel 6 -run TestInterop -count 1 ./cmd/internal/foreign -update
+	CGO_ENABLED=1 go -C cmd/proof test -race -parallel 6 -run TestInterop -count 1 ./foreign -update
 
 # How fast weir is, beside what is possible on the same line: docs/performance.md
 # explains it. As root, or it does without delays that real TCP sees.
 bench: build
 	@.ci/need bench
-	go run ./cmd/internal/bench $(BENCHARGS)
+	@$(BUILDTOOL) ./bench
+	bin/bench $(BENCHARGS)
 
 check: fmt vet lint static test
 	@$(MAKE) --no-print-directory soak MINUTES=1 SOAKARGS='-seed 1'
@@ -104,6 +107,7 @@ fmt:
 
 vet:
 	go vet ./...
+	go -C cmd/proof vet ./...
 
 # Each linter is here for a class of mistake that has cost torrent
 # filesystems dearly; versions are pinned in .ci/tools, a module of its own.
@@ -116,12 +120,17 @@ vet:
 #   ineffassign  results computed and never read
 #   unparam      parameters and results that mean nothing
 lint:
-	$(TOOL) staticcheck ./...
-	$(TOOL) errcheck -ignoretests -exclude .ci/errcheck-exclude.txt ./...
-	$(TOOL) go-errorlint -test=false $$(go list ./... | grep -v /fs$$)
-	$(TOOL) nilness ./...
-	$(TOOL) ineffassign ./...
-	$(TOOL) unparam ./...
+	$(call linters,.)
+	$(call linters,cmd/proof)
+
+define linters
+	cd $(1) && $(TOOL) staticcheck ./...
+	cd $(1) && $(TOOL) errcheck -ignoretests -exclude "$(CURDIR)/.ci/errcheck-exclude.txt" ./...
+	cd $(1) && $(TOOL) go-errorlint -test=false $$(go list ./... | grep -v /fs$$)
+	cd $(1) && $(TOOL) nilness ./...
+	cd $(1) && $(TOOL) ineffassign ./...
+	cd $(1) && $(TOOL) unparam ./...
+endef
 
 # The release binary must need nothing at run time, not even a C library.
 static: build
@@ -130,16 +139,17 @@ static: build
 
 # go test fuzzes one target of one package at a time.
 fuzz:
-	@set -e; for pkg in $$(go list ./...); do \
-		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	@set -e; for dir in . cmd/proof; do for pkg in $$(go -C $$dir list ./...); do \
+		for target in $$(go -C $$dir test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
-		done; done
+			go -C $$dir test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done; done
 
 # Which small changes of the packages that decide do their own tests not notice?
 # docs/reliability.md has the figures.
 mutate:
-	nice go run ./cmd/internal/mutate $(MUTATEARGS)
+	@$(BUILDTOOL) ./mutate
+	nice bin/mutate $(MUTATEARGS)
 
 # Scripts that seeds draw, run by the whole engine in simulated time. One that fails
 # prints how to run it again; docs/reliability.md says what is the same then.
@@ -150,7 +160,7 @@ simulate:
 # and weir is killed: docs/reliability.md. Without -seed it is another one each time.
 soak: build
 	@.ci/need run
-	@go build -o bin/soak ./cmd/internal/soak
+	@$(BUILDTOOL) ./soak
 	bin/soak -minutes $(MINUTES) $(SOAKARGS)
 
 clean:

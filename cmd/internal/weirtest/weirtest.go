@@ -29,6 +29,11 @@ const (
 	endTimeout   = 20 * time.Second
 )
 
+const (
+	module  = "github.com/weirfs/weir"
+	command = module + "/cmd/weir"
+)
+
 // binary is the path of the built command; Main sets it.
 var binary string
 
@@ -49,11 +54,26 @@ func Main(m *testing.M) int {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	if out, err := exec.Command("go", append(args, "github.com/weirfs/weir/cmd/weir")...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build weir: %v\n%s", err, out)
+	if err := Go(append(args, command)...); err != nil {
+		fmt.Fprintf(os.Stderr, "build weir: %v\n", err)
 		return 1
 	}
 	return m.Run()
+}
+
+// Go runs the go command in the folder of weir's module, whichever module is tested:
+// weir is built of the versions that its own go.mod names.
+func Go(args ...string) error {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		return fmt.Errorf("find the module %s: %w", module, err)
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Dir = strings.TrimSpace(string(dir))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", args[0], err, out)
+	}
+	return nil
 }
 
 // Binary returns the path of the built command.

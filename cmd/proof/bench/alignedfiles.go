@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/weirfs/weir/cmd/proof/bench/ground"
+)
+
+// alignedFiles copies a folder of files that are much smaller than a piece, each of
+// which begins with a piece, as in every hybrid torrent: what lies between them is
+// padding. weir fetch of the same says what the swarm allows.
+func alignedFiles(wire string) Case {
+	return Case{
+		Name: "aligned-files/" + wire, About: "5,000 files of 1.6 KB, padded to pieces of 32 KiB, with cp -r and with weir fetch",
+		Systems: []string{weirSystem}, Limit: 90 * time.Second,
+		Figures: []Figure{
+			{Name: "fetched by content", Unit: Ratio, Bar: Bar{Most: 1.05}},
+			{Name: "cp", Unit: BytesPerSec},
+			{Name: "weir fetch", Unit: BytesPerSec},
+			{Name: "cp / weir fetch", Unit: Ratio, Bar: Bar{Least: 0.9}},
+			{Name: "cp, all held", Unit: BytesPerSec},
+			{Name: "processor time of cp, all held", Unit: Seconds},
+		},
+		Run: func(r *Run) (Values, error) {
+			spec := many("aligned", 5000, 1600, 32*kib)
+			spec.Hybrid = true
+			s := ground.Seeding{Spec: spec, Hosts: 4, Delay: halfTrip, BytesPerSec: rate5}
+			sw, err := r.seed(r.wire(wire), s)
+			if err != nil {
+				return nil, err
+			}
+			content := float64(len(spec.Files)) * 1600
+			took := map[string]time.Duration{}
+			v := Values{}
+			for i, how := range turns(r.repeat) {
+				before, err := sw.Wire.Site().Uploaded(r.ctx)
+				if err != nil {
+					return nil, err
+				}
+				p, err := r.start(sw, "", "--cache="+filepath.Join(r.dir, fmt.Sprint("cache", i)))
+				if err != nil {
+					return nil, err
+				}
+				if err := p.Visible(r.ctx); err != nil {
+					return nil, err
+				}
+				begin := time.Now()
+				if how == "cp" {
+					err = r.copyFolder(p.Path(), filepath.Join(r.dir, "copy"), len(spec.Files))
+				} else {
+					_, err = r.output(r.paths[weirSystem], "fetch", p.Path())
+				}
+				took[how] = time.Since(begin)
+				if err != nil {
+					return nil, err
+				}
+				if how == "cp" {
+					sent, err := r.fetched(sw)
+					if err != nil {
+						return nil, err
+					}
+					v["fetched by content"] = (sent - float64(before)) / content
+				} else {
+					cpu := p.CPU()
+					begin = time.Now()
+					if err := r.copyFolder(p.Path(), filepath.Join(r.dir, "again"), len(spec.Files)); err != nil {
+						return nil, err
+					}
+					v["cp, all held"] = content / time.Since(begin).Seconds()
+					v["processor time of cp, all held"] = (p.CPU() - cpu).Seconds()
+				}
+				if err := r.stopAll(); err != nil {
+					return nil, err
+				}
+			}
+			v["cp"], v["weir fetch"] = content/took["cp"].Seconds(), content/took["fetch"].Seconds()
+			v["cp / weir fetch"] = v["cp"] / v["weir fetch"]
+			return v, nil
+		},
+	}
+}
+
+// turns is in which order cp and weir fetch have their turns.
+func turns(repeat int) []string {
+	if repeat%2 == 0 {
+		return []string{"fetch", "cp"}
+	}
+	return []string{"cp", "fetch"}
+}
+
+// copyFolder lets cp copy a folder of so many files, into memory where the contents
+// are kept there, and removes the copy.
+func (r *Run) copyFolder(from, to string, files int) error {
+	to = filepath.Join(r.ground.Data, filepath.Base(r.dir)+"-"+filepath.Base(to))
+	if _, err := r.output("cp", "-r", from, to); err != nil {
+		return err
+	}
+	n := 0
+	err := filepath.WalkDir(to, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			n++
+		}
+		return err
+	})
+	if err == nil && n != files {
+		err = fmt.Errorf("cp made %d files of %d", n, files)
+	}
+	if gone := os.RemoveAll(to); err == nil {
+		err = gone
+	}
+	return err
+}

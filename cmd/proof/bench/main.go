@@ -1,0 +1,128 @@
+// Command bench measures weir in small swarms that it makes itself, beside what
+// is possible on the same line and beside btfs where that is installed, and holds
+// the figures against the bars that the project has set itself:
+//
+//	make bench                                      # all of it, below ten minutes
+//	go run ./cmd/proof/bench --list
+//	go run ./cmd/proof/bench --only random,freeze --repeat 3
+//	go run ./cmd/proof/bench --only hostile      # beside attacks, five minutes
+//	go run ./cmd/proof/bench --only sequential/rtt50 --systems weir --profile /tmp/profiles
+//
+// It ends with 1 when a bar was missed.
+//
+// Seeders are libtorrent's (python3-libtorrent), each a process of its own with an
+// address of its own, or this program's own where that is not installed or a case
+// needs misbehaviour. As root on Linux the run is enclosed in namespaces; seeders
+// are in another network, reached over a line of this program's (package line)
+// with real TCP on both ends, or over a plain one ("lan"). Without root there are
+// loopback and a relay. Every run of a program begins with an empty cache and ends
+// with its process; programs take turns within each repeat.
+//
+// Packages: line carries packets, site is the far end, ground makes networks and
+// folders, program starts what is measured, raw fetches without it, zeros is a
+// mount with nothing behind it. What lives here are the cases, a file each, and
+// the report. Nothing here is imported by weir.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/command"
+)
+
+func main() { command.Main("bench", run) }
+
+// run returns the exit code: 0, 1 for a bar that was missed or a run that failed,
+// 2 for a command line that makes no sense.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
+	if was, err := ground.RunRole(os.Stdin, stdout); was {
+		return 0, err
+	}
+	if how := os.Getenv(zerosEnv); how != "" {
+		return 0, serveZeros(how, os.Stdin, stdout)
+	}
+	var o Options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&o.Only, "only", "", "run the cases whose names contain `PATTERN`; several with commas between")
+	f.IntVar(&o.Repeat, "repeat", 0, "run each case so `many` times, and take the medians (default 1, up to 3 for what is quick)")
+	f.BoolVar(&o.Quick, "quick", false, "a few small cases, to see whether it works")
+	f.StringVar(&o.Dir, "dir", "", "keep the contents in `DIR`, best in memory (/dev/shm/…), for the next time")
+	f.StringVar(&o.JSON, "json", "", "write the rows to `FILE`, too")
+	f.StringVar(&o.Profile, "profile", "", "leave processor and heap profiles of weir in `DIR`")
+	f.StringVar(&o.Weir, "weir", "bin/weir", "the binary to measure")
+	f.StringVar(&o.Systems, "systems", "", "run just these of weir, btfs, raw and http; commas between")
+	f.BoolVar(&o.Own, "own", false, "use weir's own test seeders where libtorrent is installed, too")
+	f.BoolVar(&o.Relay, "relay", false, "as without root: no namespaces, and a relay in place of the line")
+	list := f.Bool("list", false, "list the cases")
+	if err := f.Parse(args); err != nil {
+		return 2, nil // it was said
+	}
+	all := cases()
+	if o.Quick {
+		all = quickly(all)
+	}
+	some := chosen(all, o.Only)
+	if *list {
+		for _, c := range some {
+			fmt.Fprintf(stdout, "%-28s %s\n", c.Name, c.About)
+		}
+		return 0, nil
+	}
+	if f.NArg() > 0 || len(some) == 0 || o.Repeat < 0 {
+		return 2, fmt.Errorf("nothing to run: see --list and --help")
+	}
+	if ground.CanEnclose() && !ground.Inside() && !o.Relay {
+		work, err := ground.Work(os.TempDir())
+		if err != nil {
+			return 1, err
+		}
+		defer work.Close()
+		return ground.Enclose(ctx, work, stdout, stderr)
+	}
+	return measure(ctx, o, some, stdout, stderr)
+}
+
+// measure runs the cases here.
+func measure(ctx context.Context, o Options, some []Case, stdout, stderr io.Writer) (int, error) {
+	work, err := ground.Work(os.TempDir())
+	if err != nil {
+		return 1, err
+	}
+	defer work.Close()
+	version, libtorrent := site.LibtorrentVersion()
+	libtorrent = libtorrent && !o.Own
+	g, err := ground.Open(ground.Options{Data: o.Dir, Work: work.Dir, Libtorrent: libtorrent, Stderr: stderr})
+	if err != nil {
+		return 1, err
+	}
+	defer g.Close()
+	b, err := newBench(o, work.Dir, g, libtorrent, stderr)
+	if err != nil {
+		return 1, err
+	}
+	if libtorrent {
+		fmt.Fprintln(stderr, "seeders: libtorrent", version)
+	} else {
+		fmt.Fprintln(stderr, "seeders: our own")
+	}
+	rep := b.run(ctx, some)
+	if err := rep.print(stdout); err != nil {
+		return 1, err
+	}
+	if o.JSON != "" {
+		if err := rep.writeJSON(o.JSON); err != nil {
+			return 1, err
+		}
+	}
+	if rep.Failed() > 0 || rep.Broken > 0 || ctx.Err() != nil {
+		return 1, context.Cause(ctx)
+	}
+	return 0, nil
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/weirfs/weir/cmd/proof/bench/ground"
+)
+
+// million mounts a torrent of a million files and 250,000 pieces.
+func million() Case {
+	return Case{
+		Name: "million", About: "a torrent of 1,000,000 files: mounted, listed, one file read over loopback",
+		Systems: []string{weirSystem}, Limit: 90 * time.Second, Once: true,
+		Figures: []Figure{
+			{Name: "listed", Unit: Seconds, Bar: Bar{Most: 3}},
+			{Name: "first read", Unit: Seconds, Bar: Bar{Most: 1}},
+			{Name: "memory", Unit: Bytes, Bar: Bar{Most: 400e6}},
+		},
+		Run: func(r *Run) (Values, error) {
+			spec := many("million", 1_000_000, 4*kib, 16*kib)
+			spec.Virtual = true
+			sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: spec, Own: true, Hosts: 1})
+			if err != nil {
+				return nil, err
+			}
+			p, err := r.start(sw, "")
+			if err != nil {
+				return nil, err
+			}
+			if err := p.Visible(r.ctx); err != nil {
+				return nil, err
+			}
+			n := 0
+			if err := filepath.WalkDir(p.Path(), func(_ string, d os.DirEntry, err error) error {
+				if err == nil && !d.IsDir() {
+					n++
+				}
+				return err
+			}); err != nil {
+				return nil, err
+			}
+			v := Values{"listed": time.Since(p.Start).Seconds()}
+			if n != len(spec.Files) {
+				return v, io.ErrUnexpectedEOF
+			}
+			last := spec.Files[len(spec.Files)-7]
+			begin := time.Now()
+			b, err := os.ReadFile(p.Path(last.Path...))
+			if err != nil {
+				return v, err
+			}
+			v["first read"] = time.Since(begin).Seconds()
+			if int64(len(b)) != last.Length {
+				return v, io.ErrUnexpectedEOF
+			}
+			v["memory"] = float64(p.Memory())
+			return v, nil
+		},
+	}
+}

@@ -93,6 +93,8 @@ var layers = []layer{
 	{dir: "cmd/weir", all: true},
 	{dir: "cmd/internal", all: true},
 	{dir: "cmd/internal/sandbox", forbid: []string{bazil, badger, anacrolix, network}},
+	// What measures and proves it. It has libraries that weir hasn't.
+	{dir: proof, all: true},
 }
 
 // alwaysForbidden holds for every file that is not a test: we use the library's
@@ -104,6 +106,9 @@ var inputOutput = []string{network, "os", "syscall", "log"}
 
 // testKit may be imported by every test, and by nothing else but cmd.
 const testKit = "engine/swarmtest"
+
+// proof is a module of its own, which nothing of weir's module may need.
+const proof = "cmd/proof"
 
 // goFile is a source file and what it imports.
 type goFile struct {
@@ -150,6 +155,8 @@ func (l layer) allows(imp string, test bool) bool {
 	if within(imp, modulePath) {
 		dir := strings.TrimPrefix(strings.TrimPrefix(imp, modulePath), "/")
 		switch {
+		case within(dir, proof) && !within(l.dir, proof):
+			return false
 		case dir == "" || l.all:
 			return true
 		case within(dir, testKit) && !within(l.dir, testKit):
@@ -209,6 +216,23 @@ func moduleFiles(root string) ([]goFile, error) {
 	return files, err
 }
 
+// repositoryFiles are those of weir's module and of the one that proves it.
+func repositoryFiles(tb testing.TB) []goFile {
+	tb.Helper()
+	files, err := moduleFiles(".")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	more, err := moduleFiles(proof)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range more {
+		files = append(files, goFile{path.Join(proof, f.name), f.imports})
+	}
+	return files
+}
+
 // skipFolder passes over what the go command passes over: hidden folders, test
 // data and modules of their own.
 func skipFolder(root, name, base string) error {
@@ -225,12 +249,9 @@ func skipFolder(root, name, base string) error {
 }
 
 func TestLayers(t *testing.T) {
-	files, err := moduleFiles(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := repositoryFiles(t)
 	// The walk must have found what is certainly there.
-	for _, name := range []string{"weir.go", "layers_test.go", "engine/source/source.go"} {
+	for _, name := range []string{"weir.go", "layers_test.go", "engine/source/source.go", "cmd/proof/bench/main.go"} {
 		if !slices.ContainsFunc(files, func(f goFile) bool { return f.name == name }) {
 			t.Errorf("%s was not looked at", name)
 		}
@@ -306,6 +327,11 @@ func TestLayersDetect(t *testing.T) {
 		{"cmd/weir/main.go", own("engine/source"), true},
 		{"cmd/weir/main.go", anacrolix + "/torrent", false},
 		{"cmd/internal/daemon/x.go", "C", false},
+		{"cmd/internal/daemon/x.go", own("cmd/proof/bench/zeros"), false},
+		{"cmd/internal/daemon/x_test.go", own("cmd/proof/bench/zeros"), false},
+		{"cmd/proof/bench/main.go", own("cmd/proof/bench/zeros"), true},
+		{"cmd/proof/bench/main.go", own("fs"), true},
+		{"cmd/proof/bench/main.go", anacrolix + "/torrent", false},
 		{"metrics/x.go", "fmt", false},
 		{"fsx/x.go", "fmt", false},
 		{"cmd/tool/main.go", "fmt", false},

@@ -3,10 +3,10 @@
 // the figures against the bars that the project has set itself:
 //
 //	make bench                                      # all of it, below ten minutes
-//	go run ./cmd/proof/bench --list
-//	go run ./cmd/proof/bench --only random,freeze --repeat 3
-//	go run ./cmd/proof/bench --only hostile      # beside attacks, five minutes
-//	go run ./cmd/proof/bench --only sequential/rtt50 --systems weir --profile /tmp/profiles
+//	bin/bench --list
+//	bin/bench --only random,freeze --repeat 3
+//	bin/bench --only hostile      # beside attacks, five minutes
+//	bin/bench --only sequential/rtt50 --systems weir --profile /tmp/profiles
 //
 // It ends with 1 when a bar was missed.
 //

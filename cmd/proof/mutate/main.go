@@ -4,9 +4,9 @@
 // against each change, and tells which ones nobody noticed:
 //
 //	make mutate                                           # all pure packages, an hour
-//	go run ./cmd/proof/mutate engine/internal/choker
-//	go run ./cmd/proof/mutate -n 300 -seed 7 reader:policy.go,meter.go
-//	go run ./cmd/proof/mutate -record /tmp/mutants -again engine/internal/picker
+//	bin/mutate engine/internal/choker
+//	bin/mutate -n 300 -seed 7 reader:policy.go,meter.go
+//	bin/mutate -record /tmp/mutants -again engine/internal/picker
 //
 // Nothing is written into the module: the compiler is told to read the changed
 // file in the place of the real one. The mutants are drawn with a seed, from all

@@ -3,7 +3,7 @@
 // compares every byte that programs read with the truth:
 //
 //	make soak MINUTES=60
-//	go run ./cmd/proof/soak -minutes 5 -seed 7 -weir bin/weir
+//	bin/soak -minutes 5 -seed 7 -weir bin/weir
 //
 // It ends with 1, the seed and the command to run it again, when a byte was wrong,
 // weir died or logged an error, a reader could not be killed, a program saw an error

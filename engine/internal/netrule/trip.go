@@ -28,8 +28,9 @@ func (r Rule) Control(f Facts) func(network, address string, c syscall.RawConn) 
 		if err != nil {
 			return fmt.Errorf("dial %s: %w", address, ErrInside)
 		}
-		f.Addr = at.Addr()
-		return r.Judge(f)
+		this := f // addresses of both families are tried side by side
+		this.Addr = at.Addr()
+		return r.Judge(this)
 	}
 }
 

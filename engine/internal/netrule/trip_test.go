@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"sync"
 	"testing"
 )
 
@@ -162,4 +163,30 @@ func TestTripDial(t *testing.T) {
 	if got := <-ended; got != "192.0.2.1:80" || len(ended) > 0 {
 		t.Errorf("dialed %s, and %d more", got, len(ended))
 	}
+}
+
+// A name with addresses of both families is dialed at both at once: each is judged by
+// itself.
+func TestControlSideBySide(t *testing.T) {
+	control := Rule{}.Control(Facts{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 1000 {
+				if err := control("tcp4", "127.0.0.1:80", nil); !errors.Is(err, ErrInside) {
+					t.Errorf("inside: %v", err)
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 1000 {
+				if err := control("tcp6", "[2606:4700::1]:80", nil); err != nil {
+					t.Errorf("outside: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -50,6 +50,8 @@ var layers = []layer{
 	{dir: ".", std: true, forbid: []string{network, "os", "syscall"}},
 	// Names and errnos. It asks through interfaces for all that it shows.
 	{dir: "fs", forbid: []string{anacrolix, badger}},
+	// Arithmetic of names.
+	{dir: "fs/internal/tree", std: true, pure: true},
 	// Mountpoints, for whoever has no file system.
 	{dir: "fs/mountpoint", forbid: []string{bazil, anacrolix, badger, network}},
 	// Decisions about reading ahead. It never talks to anybody itself.
@@ -279,6 +281,9 @@ func TestLayersDetect(t *testing.T) {
 		{"fs/fs.go", own("fs/internal/x"), true},
 		{"fs/fs.go", own("fs/mountpoint"), true},
 		{"fs/mountpoint/mount.go", own("fs"), false},
+		{"fs/internal/tree/tree.go", bazil, false},
+		{"fs/internal/tree/tree.go", "sync/atomic", false},
+		{"fs/internal/tree/tree.go", own("fs"), false},
 		{"fs/mountpoint/mount.go", bazil, false},
 		{"fs/fs.go", own("reader"), false},
 		{"fs/internal/x/x.go", own("cache"), false},

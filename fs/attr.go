@@ -88,19 +88,19 @@ func (f *FS) torrentAttr(a *fuse.Attr, t *torrent) {
 }
 
 // entryAttr describes entry e of a torrent.
-func (f *FS) entryAttr(a *fuse.Attr, t *torrent, g *tree, e uint32) {
+func (f *FS) entryAttr(a *fuse.Attr, t *torrent, g *torrentTree, e uint32) {
 	g.markSeen(e)
 	f.fill(a, makeNode(t.prefix, e), f.timeOf(t))
-	if g.isDir(e) {
+	if g.IsDir(e) {
 		a.Mode = f.dirMode()
-		a.Nlink = dirLinks(int(g.span(e).subdirs))
+		a.Nlink = dirLinks(int(g.Children(e).Subdirs))
 		return
 	}
-	file := g.file(e)
+	file := g.File(e)
 	a.Nlink = 1
 	if file.Link != "" {
 		a.Mode = os.ModeSymlink | 0o777
-		a.Size = uint64(len(g.linkTarget(e)))
+		a.Size = uint64(len(g.LinkTarget(e)))
 		return
 	}
 	a.Mode = fileMode

@@ -9,6 +9,7 @@ import (
 	"bazil.org/fuse"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 // The operations that change the tree. They are few, and all but copying a file in
@@ -38,7 +39,7 @@ func (f *FS) pathIn(d *folder, name string) (string, error) {
 	if above := f.root.pathOf(d); above != "" {
 		p = above + "/" + name
 	}
-	if len(name) > NameBytes || len(p) > pathBytes {
+	if len(name) > tree.NameBytes || len(p) > tree.PathBytes {
 		return "", syscall.ENAMETOOLONG
 	}
 	return p, nil
@@ -135,7 +136,7 @@ func (f *FS) mkdir(ctx context.Context, parent fuse.NodeID, name string, resp *f
 	if err != nil {
 		return err
 	}
-	if !folderName(name) {
+	if !tree.FolderName(name) {
 		return syscall.EROFS
 	}
 	if s := f.root.named(in, name); s != nil {
@@ -224,13 +225,13 @@ func (f *FS) rename(ctx context.Context, parent fuse.NodeID, name string, newPar
 		return errMustWait{}
 	}
 	if s.dir != nil {
-		if !folderName(newName) {
+		if !tree.FolderName(newName) {
 			return syscall.EINVAL
 		}
 		return hostError(f.opt.Host.MoveFolder(ctx, f.root.pathOf(s.dir), path))
 	}
-	raw := RawName(newName)
-	if SafeName(raw) != newName {
+	raw := tree.RawName(newName)
+	if tree.SafeName(raw) != newName {
 		return syscall.EINVAL // it would be shown under another name
 	}
 	if err := f.opt.Host.MoveTorrent(ctx, s.t.ih, f.root.pathOf(to), raw); err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha1"
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -308,15 +307,6 @@ func Eventually(tb testing.TB, what string, cond func() bool) {
 			tb.Fatalf("%s: not within 15 s", what)
 		}
 	}
-}
-
-// pathOf returns where entry e of a tree is, with '/'.
-func pathOf(g *tree, e uint32) string {
-	p := ""
-	for ; e != 0; e = g.nodes[e].parent {
-		p = path.Join(g.name(e), p)
-	}
-	return p
 }
 
 func TestMain(m *testing.M) {

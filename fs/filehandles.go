@@ -74,5 +74,5 @@ func (f *FS) parentOf(ctx context.Context, id fuse.NodeID) (fuse.NodeID, error) 
 	if err != nil {
 		return 0, err
 	}
-	return makeNode(t.prefix, g.nodes[e].parent), nil
+	return makeNode(t.prefix, g.Parent(e)), nil
 }

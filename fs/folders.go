@@ -11,13 +11,11 @@ import (
 	"bazil.org/fuse"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 // byHashName is the folder in the root that leads to torrents by info hash.
 const byHashName = "by-hash"
-
-// pathBytes is the longest path of a sorting folder.
-const pathBytes = 1024
 
 // root holds what is above the torrents' own trees: the sorting folders, and in
 // them the torrents' folders and the files that are being copied in. It is small,
@@ -123,29 +121,9 @@ func (s *slot) touch() {
 	}
 }
 
-// splitDir returns the names in the path of a sorting folder, none for the root.
-func splitDir(dir string) ([]string, error) {
-	if dir == "" {
-		return nil, nil
-	}
-	names := strings.Split(dir, "/")
-	for _, name := range names {
-		if !folderName(name) || len(dir) > pathBytes {
-			return nil, fmt.Errorf("folder %q: want names that don't begin with a dot, joined by '/', of %d bytes at most: %w", dir, pathBytes, weir.ErrInvalid)
-		}
-	}
-	return names, nil
-}
-
-// folderName reports whether a sorting folder may have this name. Names with a
-// dot in front are what programs make for themselves, wastebaskets among them.
-func folderName(name string) bool {
-	return name != "" && name[0] != '.' && len(name) <= NameBytes && !strings.ContainsAny(name, "/\x00")
-}
-
 // find returns the sorting folder at dir.
 func (r *root) find(dir string) (*folder, error) {
-	names, err := splitDir(dir)
+	names, err := tree.SplitDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +141,7 @@ func (r *root) find(dir string) (*folder, error) {
 // need returns the sorting folder at dir. It makes it, and those above it, if
 // they are new, and returns in which folders that happened.
 func (r *root) need(dir string) (at *folder, grew []fuse.NodeID, err error) {
-	names, err := splitDir(dir)
+	names, err := tree.SplitDir(dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -254,7 +232,7 @@ func (r *root) moveFolder(from, to string) (old *slot, grew []fuse.NodeID, err e
 	if i := strings.LastIndexByte(to, '/'); i >= 0 {
 		above, name = to[:i], to[i+1:]
 	}
-	if !folderName(name) {
+	if !tree.FolderName(name) {
 		return nil, nil, fmt.Errorf("move folder %q to %q: no name for a folder: %w", from, to, weir.ErrInvalid)
 	}
 	at, grew, err := r.need(above)

@@ -13,6 +13,7 @@ import (
 	"bazil.org/fuse"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 func addAtT(tb testing.TB, f *FS, dir, name string) (weir.InfoHash, string) {
@@ -200,7 +201,7 @@ func TestHidden(t *testing.T) {
 	at := time.Unix(1000, 0)
 	h.hide(3, 1, at.Add(time.Second))
 	h.hide(4, 1, at.Add(2*time.Second))
-	if !h.has(3) || h.has(5) || h.hasAll(span{first: 3, count: 3}) || !h.hasAll(span{first: 3, count: 2}) {
+	if !h.has(3) || h.has(5) || h.hasAll(tree.Span{First: 3, Count: 3}) || !h.hasAll(tree.Span{First: 3, Count: 2}) {
 		t.Error("mixed up")
 	}
 	if shown, left := h.showDue(at.Add(time.Second)); shown != nil || left != time.Second {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"bazil.org/fuse"
+
+	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 // rm -r removes a folder's files before the folder, and tries the folder only if
@@ -37,10 +39,10 @@ func (h *hidden) has(e uint32) bool {
 }
 
 // hasAll reports whether everything in a folder is hidden.
-func (h *hidden) hasAll(s span) bool {
+func (h *hidden) hasAll(s tree.Span) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for e := s.first; e < s.first+s.count; e++ {
+	for e := s.First; e < s.First+s.Count; e++ {
 		if _, ok := h.set[e]; !ok {
 			return false
 		}
@@ -79,18 +81,18 @@ func (f *FS) unlinkIn(ctx context.Context, parent fuse.NodeID, name string, rmdi
 	if err != nil {
 		return err
 	}
-	if !g.isDir(dir) {
+	if !g.IsDir(dir) {
 		return syscall.ENOTDIR
 	}
-	e, ok := g.find(dir, name)
+	e, ok := g.Find(dir, name)
 	switch {
 	case !ok || t.hidden.has(e):
 		return syscall.ENOENT
-	case rmdir && !g.isDir(e):
+	case rmdir && !g.IsDir(e):
 		return syscall.ENOTDIR
-	case !rmdir && g.isDir(e):
+	case !rmdir && g.IsDir(e):
 		return syscall.EISDIR
-	case rmdir && !t.hidden.hasAll(g.span(e)):
+	case rmdir && !t.hidden.hasAll(g.Children(e)):
 		return syscall.ENOTEMPTY
 	}
 	t.hidden.hide(e, dir, time.Now().Add(hideFor))

@@ -71,10 +71,10 @@ func (f *FS) readLink(ctx context.Context, id fuse.NodeID) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	case g.isDir(e), g.file(e).Link == "":
+	case g.IsDir(e), g.File(e).Link == "":
 		return "", syscall.EINVAL
 	}
-	return g.linkTarget(e), nil
+	return g.LinkTarget(e), nil
 }
 
 // listLinks appends the links from the torrent with this number on.

@@ -56,7 +56,7 @@ type removal struct {
 // forgotten is a tree that was dropped.
 type forgotten struct {
 	t *torrent
-	g *tree
+	g *torrentTree
 }
 
 // reshown is what is no longer hidden of a torrent.
@@ -112,7 +112,7 @@ func (n *notifier) torrentGrown(t *torrent) {
 
 // treeForgotten: who changes what is held of t can't be told any more which files
 // that concerns, so the kernel has to ask for all of them.
-func (n *notifier) treeForgotten(t *torrent, g *tree) {
+func (n *notifier) treeForgotten(t *torrent, g *torrentTree) {
 	n.add(func() { n.dropped = append(n.dropped, forgotten{t, g}) })
 }
 

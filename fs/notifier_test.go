@@ -46,7 +46,7 @@ func (k *fakeKernel) take() []string {
 
 func TestNotifier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growT(t, FakeInfo("t", FakeFile{Path: "a", Length: 10}, FakeFile{Path: "b", Length: 10}, FakeFile{Path: "c", Length: 10}))
+		g := treeT(t, FakeInfo("t", FakeFile{Path: "a", Length: 10}, FakeFile{Path: "b", Length: 10}, FakeFile{Path: "c", Length: 10}))
 		tor := &torrent{prefix: 5}
 		tor.grown.Store(g)
 		n, k := newNotifier(), &fakeKernel{}

@@ -8,6 +8,7 @@ import (
 	"bazil.org/fuse"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 // The operations, as methods that need no kernel. Those that take a context may
@@ -23,7 +24,7 @@ func (f *FS) at(id fuse.NodeID) (*torrent, uint32, error) {
 }
 
 // entry returns the tree that a node is in, and which entry of it.
-func (f *FS) entry(ctx context.Context, id fuse.NodeID) (*torrent, *tree, uint32, error) {
+func (f *FS) entry(ctx context.Context, id fuse.NodeID) (*torrent, *torrentTree, uint32, error) {
 	t, e, err := f.at(id)
 	if err != nil {
 		return nil, nil, 0, err
@@ -32,7 +33,7 @@ func (f *FS) entry(ctx context.Context, id fuse.NodeID) (*torrent, *tree, uint32
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	if e >= uint32(g.len()) {
+	if e >= uint32(g.Len()) {
 		return nil, nil, 0, syscall.ESTALE
 	}
 	return t, g, e, nil
@@ -81,7 +82,7 @@ func (f *FS) getattr(ctx context.Context, id fuse.NodeID, a *fuse.Attr) error {
 // be, and is answered with node 0, which the kernel may keep like any other
 // answer; one that is not in a sorting folder is ENOENT and not kept.
 func (f *FS) lookup(ctx context.Context, parent fuse.NodeID, name string, resp *fuse.LookupResponse) error {
-	if len(name) > NameBytes {
+	if len(name) > tree.NameBytes {
 		return syscall.ENAMETOOLONG
 	}
 	switch name {
@@ -101,10 +102,10 @@ func (f *FS) lookup(ctx context.Context, parent fuse.NodeID, name string, resp *
 	if err != nil {
 		return err
 	}
-	if !g.isDir(dir) {
+	if !g.IsDir(dir) {
 		return syscall.ENOTDIR
 	}
-	e, ok := g.find(dir, name)
+	e, ok := g.Find(dir, name)
 	if !ok {
 		resp.Node = 0
 		return nil
@@ -154,7 +155,7 @@ func (f *FS) openDir(ctx context.Context, id fuse.NodeID, resp *fuse.OpenRespons
 		return nil
 	}
 	_, g, e, err := f.entry(ctx, id)
-	if err == nil && !g.isDir(e) {
+	if err == nil && !g.IsDir(e) {
 		return syscall.ENOTDIR
 	}
 	return err
@@ -183,14 +184,14 @@ func (f *FS) openFile(ctx context.Context, id fuse.NodeID, flags fuse.OpenFlags,
 	if err != nil {
 		return err
 	}
-	if g.isDir(e) {
+	if g.IsDir(e) {
 		return syscall.EISDIR
 	}
-	file, err := t.src.OpenFile(int(g.nodes[e].ref), by)
+	file, err := t.src.OpenFile(g.FileIndex(e), by)
 	if err != nil {
 		return err
 	}
-	resp.Handle = f.handles.add(&handle{t: t, entry: e, file: file, size: g.file(e).Length, path: g.path(e), by: by, opened: time.Now()})
+	resp.Handle = f.handles.add(&handle{t: t, entry: e, file: file, size: g.File(e).Length, path: g.Path(e), by: by, opened: time.Now()})
 	resp.Flags = fuse.OpenKeepCache | openNoFlush
 	return nil
 }

@@ -69,10 +69,3 @@ func BenchmarkReadHit(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkSafeName(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		SafeName("A Perfectly Ordinary Name (2019) [1080p].mkv")
-	}
-}

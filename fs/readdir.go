@@ -38,28 +38,28 @@ func (f *FS) readDir(ctx context.Context, id fuse.NodeID, off int64, size int, b
 	if err != nil {
 		return nil, err
 	}
-	if !g.isDir(e) {
+	if !g.IsDir(e) {
 		return nil, syscall.ENOTDIR
 	}
-	parent := makeNode(t.prefix, g.nodes[e].parent)
+	parent := makeNode(t.prefix, g.Parent(e))
 	if e == 0 {
 		parent = f.root.folderOf(t)
 	}
 	if l.dots(off, id, parent) {
-		s := g.span(e)
-		for i := from; i < int64(s.count); i++ {
-			child := s.first + uint32(i)
+		s := g.Children(e)
+		for i := from; i < int64(s.Count); i++ {
+			child := s.First + uint32(i)
 			if t.hidden.has(child) {
 				continue
 			}
 			typ := fuse.DT_File
 			switch {
-			case g.isDir(child):
+			case g.IsDir(child):
 				typ = fuse.DT_Dir
-			case g.file(child).Link != "":
+			case g.File(child).Link != "":
 				typ = fuse.DT_Link
 			}
-			if !l.add(makeNode(t.prefix, child), uint64(i+dotEntries+1), typ, g.name(child)) {
+			if !l.add(makeNode(t.prefix, child), uint64(i+dotEntries+1), typ, g.Name(child)) {
 				break
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"bazil.org/fuse"
+
+	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 const (
@@ -84,6 +86,6 @@ func (s sums) statfs() *fuse.StatfsResponse {
 		Ffree:   s.room / draftBytes * draftFiles,
 		Bsize:   statfsBlock,
 		Frsize:  statfsBlock,
-		Namelen: NameBytes,
+		Namelen: tree.NameBytes,
 	}
 }

@@ -110,8 +110,8 @@ func (n *notifier) tellTree(to invalidator, there func(goneName) bool) []goneNam
 
 // tellEntries makes the kernel forget what it was given of all entries of a tree:
 // the attributes, and unless off is negative the pages from there on.
-func tellEntries(to invalidator, t *torrent, g *tree, off int64) {
-	for e := uint32(1); e < uint32(g.len()); e++ {
+func tellEntries(to invalidator, t *torrent, g *torrentTree, off int64) {
+	for e := uint32(1); e < uint32(g.Len()); e++ {
 		if g.takeSeen(e) {
 			_ = to.InvalidateNode(makeNode(t.prefix, e), off, 0)
 		}
@@ -131,9 +131,9 @@ func (n *notifier) tellHeld(to invalidator) {
 			continue // forgotten meanwhile, of which the kernel is told
 		}
 		for _, r := range ranges {
-			first, end := g.info.FilesIn(r)
+			first, end := g.Info().FilesIn(r)
 			for file := first; file < end; file++ {
-				if e := g.nodeOf[file]; e != 0 && g.takeSeen(e) {
+				if e := g.EntryOf(file); e != 0 && g.takeSeen(e) {
 					_ = to.InvalidateNode(makeNode(t.prefix, e), -1, 0) // attributes only
 				}
 			}

@@ -23,11 +23,11 @@ type torrent struct {
 	raw  string // name it was added under; guarded by root.mu
 	slot *slot  // where it is; guarded by root.mu
 
-	dated   atomic.Pointer[time.Time] // see FS.timeOf
-	grown   atomic.Pointer[tree]      // nil until somebody looks inside
-	subdirs atomic.Int32              // folders directly in it, known once it has grown
-	entries atomic.Int32              // files and folders in it, likewise
-	used    atomic.Int64              // when somebody looked inside, seconds since 1970
+	dated   atomic.Pointer[time.Time]   // see FS.timeOf
+	grown   atomic.Pointer[torrentTree] // nil until somebody looks inside
+	subdirs atomic.Int32                // folders directly in it, known once it has grown
+	entries atomic.Int32                // files and folders in it, likewise
+	used    atomic.Int64                // when somebody looked inside, seconds since 1970
 	hidden  hidden
 	late    lateLook
 
@@ -38,7 +38,7 @@ type torrent struct {
 // growth is the making of a torrent's tree.
 type growth struct {
 	done chan struct{} // closed when g or err is there
-	g    *tree         // nil also without an error: the metadata is not known
+	g    *torrentTree  // nil also without an error: the metadata is not known
 	err  error
 }
 
@@ -55,7 +55,7 @@ var noWait context.Context = noWaitContext{context.Background()}
 type noWaitContext struct{ context.Context }
 
 // held returns the tree if it is there now.
-func (t *torrent) held() *tree {
+func (t *torrent) held() *torrentTree {
 	g := t.grown.Load()
 	if g != nil {
 		if now := time.Now().Unix(); t.used.Load() != now {
@@ -67,7 +67,7 @@ func (t *torrent) held() *tree {
 
 // tree returns the torrent's tree. It waits for a magnet's metadata and for the
 // tree to be built, until ctx is done.
-func (f *FS) tree(ctx context.Context, t *torrent) (*tree, error) {
+func (f *FS) tree(ctx context.Context, t *torrent) (*torrentTree, error) {
 	if g := t.held(); g != nil {
 		return g, nil
 	}
@@ -124,7 +124,7 @@ func (f *FS) grow(t *torrent, info *weir.TorrentInfo) *growth {
 			info = t.src.Info()
 		}
 		if info != nil {
-			growing.g, growing.err = newTree(info)
+			growing.g, growing.err = newTorrentTree(info)
 		}
 		t.mu.Lock()
 		if growing.g != nil {
@@ -144,19 +144,19 @@ func (f *FS) grow(t *torrent, info *weir.TorrentInfo) *growth {
 
 // hasGrown says so to whom it concerns. The folder's own attributes may have been
 // given out before, with other figures.
-func (f *FS) hasGrown(t *torrent, g *tree) {
-	subdirs, entries := int32(g.span(0).subdirs), int32(g.len()-1)
+func (f *FS) hasGrown(t *torrent, g *torrentTree) {
+	subdirs, entries := int32(g.Children(0).Subdirs), int32(g.Len()-1)
 	first := t.entries.Swap(entries) != entries
 	if t.subdirs.Swap(subdirs) != subdirs || first {
 		f.notifier.torrentGrown(t)
 	}
-	f.trees.add(t, g.len())
+	f.trees.add(t, g.Len())
 	f.chores.poke()
 }
 
 // forget drops the tree, to be made again when somebody looks inside, and returns
 // it, nil if there was none.
-func (t *torrent) forget() *tree {
+func (t *torrent) forget() *torrentTree {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	g := t.grown.Load()

@@ -8,6 +8,7 @@ import (
 	"bazil.org/fuse"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 // The torrents of the root: coming, moving, going.
@@ -45,17 +46,17 @@ func (d *folder) freeName(raw string, ih weir.InfoHash) string {
 	if raw == "" {
 		raw = ih.String()
 	}
-	name := SafeName(raw)
+	name := tree.SafeName(raw)
 	shown := name
 	for digits := 8; d.byName[shown] != nil; digits += 8 {
 		if digits > 2*len(ih) { // only by names chosen to provoke it
 			for n := 2; d.byName[shown] != nil; n++ {
-				shown = numberedName(name, n)
+				shown = tree.NumberedName(name, n)
 			}
 			break
 		}
 		mark := " [" + ih.String()[:digits] + "]"
-		shown = cutBytes(name, NameBytes-len(mark)) + mark
+		shown = tree.CutBytes(name, tree.NameBytes-len(mark)) + mark
 	}
 	return shown
 }

@@ -31,7 +31,7 @@ type subject struct {
 	fs   *FS
 	dir  *folder
 	t    *torrent
-	g    *tree
+	g    *torrentTree
 	e    uint32
 	info *weir.TorrentInfo
 }
@@ -71,7 +71,7 @@ var xattrs = []xattr{
 		if s.e == 0 {
 			return []byte(s.info.RawName()), nil
 		}
-		return []byte(strings.Join(s.g.rawPath(s.e), "/")), nil
+		return []byte(strings.Join(s.g.RawPath(s.e), "/")), nil
 	}},
 	{"size", ofRoot | ofSorting | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
 		if s.t == nil {
@@ -149,7 +149,7 @@ func piecesHeld(ctx context.Context, s *subject) ([]byte, error) {
 // size returns the bytes of a file, or of all files beneath a folder.
 func (s *subject) size() int64 {
 	size := int64(0)
-	s.g.filesUnder(s.e, func(file int) bool {
+	s.g.FilesUnder(s.e, func(file int) bool {
 		size += s.info.Files[file].Length
 		return true
 	})
@@ -160,7 +160,7 @@ func (s *subject) size() int64 {
 // joined.
 func (s *subject) ranges() []weir.Range {
 	var files []int
-	s.g.filesUnder(s.e, func(file int) bool {
+	s.g.FilesUnder(s.e, func(file int) bool {
 		files = append(files, file)
 		return true
 	})
@@ -244,8 +244,8 @@ func (f *FS) subject(ctx context.Context, id fuse.NodeID, of kinds) (*subject, e
 	if s.g, err = f.tree(ctx, s.t); err != nil {
 		return nil, err
 	}
-	s.info = s.g.info
-	if s.e >= uint32(s.g.len()) {
+	s.info = s.g.Info()
+	if s.e >= uint32(s.g.Len()) {
 		return nil, syscall.ESTALE
 	}
 	return s, nil

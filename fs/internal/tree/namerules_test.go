@@ -1,4 +1,4 @@
-package fs
+package tree
 
 import (
 	"fmt"
@@ -97,7 +97,7 @@ func TestNumberedNames(t *testing.T) {
 		{long, 2, long[:249] + "~2.mkv"}, {long, 1234, long[:246] + "~1234.mkv"}, {"a." + strings.Repeat("b", 15), 2, "a~2." + strings.Repeat("b", 15)},
 		{"a." + strings.Repeat("b", 16), 2, "a." + strings.Repeat("b", 16) + "~2"},
 	} {
-		if got := numberedName(c.name, c.n); got != c.want {
+		if got := NumberedName(c.name, c.n); got != c.want {
 			t.Errorf("%q, %d: %q, want %q", c.name, c.n, got, c.want)
 		}
 	}
@@ -115,7 +115,7 @@ func TestCut(t *testing.T) {
 			if want == 0 {
 				want = n
 			}
-			if got := cutBytes(s, n); got != s[:want] {
+			if got := CutBytes(s, n); got != s[:want] {
 				t.Errorf("%q cut to %d: %q", s, n, got)
 			}
 		}
@@ -125,10 +125,10 @@ func TestCut(t *testing.T) {
 // TestNumbersInAFolder: of equal names in a folder the first keeps it, folders before
 // files, and the others get the least number that is free.
 func TestNumbersInAFolder(t *testing.T) {
-	kids := []kid{{"a", 5}, {"a", 3}, {"a", dirBit | 9}, {"a", dirBit | 7}, {"a~2", 1}, {"a~4", 2}, {"b.c", 8}, {"b.c", 6}, {"b", 4}}
-	nameKids(kids)
+	children := []child{{"a", 5}, {"a", 3}, {"a", dirBit | 9}, {"a", dirBit | 7}, {"a~2", 1}, {"a~4", 2}, {"b.c", 8}, {"b.c", 6}, {"b", 4}}
+	nameChildren(children)
 	var got []string
-	for _, k := range kids {
+	for _, k := range children {
 		d := "file"
 		if k.ref&dirBit != 0 {
 			d = "folder"

@@ -1,11 +1,9 @@
-package fs_test
+package tree
 
 import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"github.com/weirfs/weir/fs"
 )
 
 func TestSafeName(t *testing.T) {
@@ -42,12 +40,12 @@ func TestSafeName(t *testing.T) {
 		{strings.Repeat("a", 255), strings.Repeat("a", 255)},
 		{strings.Repeat("a", 300) + ".mkv", strings.Repeat("a", 234) + "~2de2dc2b16e94c6a.mkv"}, // by sha256sum
 	} {
-		got := fs.SafeName(tt.raw)
+		got := SafeName(tt.raw)
 		if got != tt.want {
 			t.Errorf("SafeName(%q) = %q, want %q", tt.raw, got, tt.want)
 		}
-		if len(tt.raw) <= 255 && fs.RawName(got) != tt.raw {
-			t.Errorf("RawName(%q) = %q, want %q", got, fs.RawName(got), tt.raw)
+		if len(tt.raw) <= 255 && RawName(got) != tt.raw {
+			t.Errorf("RawName(%q) = %q, want %q", got, RawName(got), tt.raw)
 		}
 	}
 }
@@ -55,11 +53,11 @@ func TestSafeName(t *testing.T) {
 func TestSafeNameCutsBetweenCharacters(t *testing.T) {
 	for pad := range 4 {
 		raw := strings.Repeat("x", pad) + strings.Repeat("語", 100) + ".tar"
-		got := fs.SafeName(raw)
+		got := SafeName(raw)
 		if !utf8.ValidString(got) || len(got) > 255 || len(got) < 250 || !strings.HasSuffix(got, ".tar") {
 			t.Errorf("SafeName of %d bytes: %q, %d bytes", len(raw), got, len(got))
 		}
-		if fs.SafeName(raw+"x") == got {
+		if SafeName(raw+"x") == got {
 			t.Error("two names have the same cut form")
 		}
 	}
@@ -70,20 +68,27 @@ func FuzzSafeName(f *testing.F) {
 		f.Add(s, s+"x")
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		sa, sb := fs.SafeName(a), fs.SafeName(b)
+		sa, sb := SafeName(a), SafeName(b)
 		for _, s := range []string{sa, sb} {
-			if len(s) == 0 || len(s) > fs.NameBytes || strings.ContainsAny(s, "/\x00") || !utf8.ValidString(s) || s == "." || s == ".." {
+			if len(s) == 0 || len(s) > NameBytes || strings.ContainsAny(s, "/\x00") || !utf8.ValidString(s) || s == "." || s == ".." {
 				t.Fatalf("not a name: %q", s)
 			}
 		}
 		if a != b && sa == sb && len(sa) < 200 {
 			t.Fatalf("%q and %q are both %q", a, b, sa)
 		}
-		if got := fs.RawName(sa); got != a && len(a) <= fs.NameBytes/3 {
+		if got := RawName(sa); got != a && len(a) <= NameBytes/3 {
 			t.Fatalf("%q became %q and came back as %q", a, sa, got)
 		}
-		if fs.SafeName(a) != sa {
+		if SafeName(a) != sa {
 			t.Fatal("not deterministic")
 		}
 	})
+}
+
+func BenchmarkSafeName(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		SafeName("A Perfectly Ordinary Name (2019) [1080p].mkv")
+	}
 }

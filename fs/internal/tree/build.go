@@ -1,4 +1,4 @@
-package fs
+package tree
 
 import (
 	"cmp"
@@ -6,22 +6,21 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/weirfs/weir"
 )
 
-// sprout is an entry while its tree is being built. There is one for each of a
+// pendingEntry is an entry while its tree is being built. There is one for each of a
 // million files, so it has no name: that is in the metadata.
-type sprout struct {
+type pendingEntry struct {
 	dir uint32 // of the builder's folders, the one that holds it
 	ref uint32 // as in node, but the number of a folder is the builder's
 }
 
-// kid is an entry while its folder is being sorted.
-type kid struct {
+// child is an entry while its folder is being sorted.
+type child struct {
 	name string // raw at first, then safe
-	ref  uint32 // as in sprout
+	ref  uint32 // as in pendingEntry
 }
 
 // dirKey names a folder of the builder by its parent and its raw name.
@@ -36,7 +35,7 @@ type builder struct {
 	limit int // entries, the torrent's folder included
 	byKey map[dirKey]uint32
 	dirs  []string // raw names of folders
-	all   []sprout
+	all   []pendingEntry
 	text  int // bytes of all names
 	// The folders of the path that was added last: files mostly come grouped, so
 	// that most look-ups are a comparison and not a map access.
@@ -44,16 +43,13 @@ type builder struct {
 	lastDirs  []uint32
 }
 
-// newTree lays the files of info out as folders. It takes about a second for a
-// million files, so large ones are built off the goroutines that answer the
-// kernel. Numbers depend on the metainfo only. The error wraps weir.ErrInvalid.
-func newTree(info *weir.TorrentInfo) (*tree, error) {
-	return buildTree(info, maxEntries)
-}
-
-func buildTree(info *weir.TorrentInfo, limit int) (*tree, error) {
+// Build lays the files of info out as folders, of limit entries at most, the
+// torrent's folder included. It takes about a second for a million files, so large
+// ones are built off the goroutines that answer the kernel. Numbers depend on the
+// metainfo only. The error wraps weir.ErrInvalid.
+func Build(info *weir.TorrentInfo, limit int) (*Tree, error) {
 	// With some room for folders: to grow is to copy all.
-	b := &builder{info: info, limit: limit, byKey: make(map[dirKey]uint32), dirs: make([]string, 1), all: make([]sprout, 0, len(info.Files)+len(info.Files)/16)}
+	b := &builder{info: info, limit: limit, byKey: make(map[dirKey]uint32), dirs: make([]string, 1), all: make([]pendingEntry, 0, len(info.Files)+len(info.Files)/16)}
 	for i := range info.Files {
 		if !info.Files[i].Shown() {
 			continue
@@ -62,7 +58,7 @@ func buildTree(info *weir.TorrentInfo, limit int) (*tree, error) {
 			return nil, err
 		}
 	}
-	return b.grow()
+	return b.tree()
 }
 
 func (b *builder) add(file int) error {
@@ -72,20 +68,20 @@ func (b *builder) add(file int) error {
 	}
 	last := len(path) - 1
 	dir := b.folder(path[:last])
-	b.put(sprout{dir, uint32(file)}, path[last])
+	b.put(pendingEntry{dir, uint32(file)}, path[last])
 	if len(b.all) >= b.limit {
 		return fmt.Errorf("torrent %s: more than %d files and folders: %w", b.info.InfoHash, b.limit-1, weir.ErrInvalid)
 	}
 	return nil
 }
 
-func (b *builder) put(s sprout, name string) {
+func (b *builder) put(s pendingEntry, name string) {
 	b.all = append(b.all, s)
 	b.text += len(name)
 }
 
 // name returns the raw name of an entry.
-func (b *builder) name(s sprout) string {
+func (b *builder) name(s pendingEntry) string {
 	if s.ref&dirBit != 0 {
 		return b.dirs[s.ref&^dirBit]
 	}
@@ -114,7 +110,7 @@ func (b *builder) folder(path []string) uint32 {
 			sub = uint32(len(b.dirs))
 			b.dirs = append(b.dirs, name)
 			b.byKey[key] = sub
-			b.put(sprout{dir, dirBit | sub}, name)
+			b.put(pendingEntry{dir, dirBit | sub}, name)
 		}
 		dir = sub
 		b.lastDirs = append(b.lastDirs, dir)
@@ -123,9 +119,9 @@ func (b *builder) folder(path []string) uint32 {
 	return dir
 }
 
-// group sorts the sprouts by the folder that holds them and returns where each
+// group sorts the pending entries by the folder that holds them and returns where each
 // folder's begin.
-func (b *builder) group() (sorted []sprout, begin []uint32) {
+func (b *builder) group() (sorted []pendingEntry, begin []uint32) {
 	begin = make([]uint32, len(b.dirs)+1)
 	for i := range b.all {
 		begin[b.all[i].dir+1]++
@@ -134,7 +130,7 @@ func (b *builder) group() (sorted []sprout, begin []uint32) {
 		begin[d+1] += begin[d]
 	}
 	next := slices.Clone(begin)
-	sorted = make([]sprout, len(b.all))
+	sorted = make([]pendingEntry, len(b.all))
 	for i := range b.all {
 		d := b.all[i].dir
 		sorted[next[d]] = b.all[i]
@@ -143,47 +139,46 @@ func (b *builder) group() (sorted []sprout, begin []uint32) {
 	return sorted, begin
 }
 
-// grow numbers the entries breadth first, so that a folder's are contiguous.
-func (b *builder) grow() (*tree, error) {
+// tree numbers the entries breadth first, so that a folder's are contiguous.
+func (b *builder) tree() (*Tree, error) {
 	n := len(b.all) + 1
 	sorted, begin := b.group()
 	b.all, b.byKey = nil, nil
-	t := &tree{
+	t := &Tree{
 		info:   b.info,
 		nodes:  make([]node, 1, n+1),
-		dirs:   make([]span, 1, len(b.dirs)),
+		dirs:   make([]Span, 1, len(b.dirs)),
 		nodeOf: make([]uint32, len(b.info.Files)),
-		seen:   make([]atomic.Uint32, (n+31)/32),
 	}
 	t.nodes[0].ref = dirBit
 	var names strings.Builder
 	names.Grow(b.text)
-	var kids []kid
+	var children []child
 	// queue[i] is the builder's number of folder i, at its entry's number.
 	type place struct{ dir, node uint32 }
 	queue := make([]place, 1, len(b.dirs))
 	for i := 0; i < len(queue); i++ {
 		at := queue[i]
 		here := sorted[begin[at.dir]:begin[at.dir+1]]
-		kids = slices.Grow(kids[:0], len(here))
+		children = slices.Grow(children[:0], len(here))
 		for _, s := range here {
-			kids = append(kids, kid{b.name(s), s.ref})
+			children = append(children, child{b.name(s), s.ref})
 		}
-		nameKids(kids)
-		s := span{first: uint32(len(t.nodes)), count: uint32(len(kids))}
-		for _, kid := range kids {
+		nameChildren(children)
+		s := Span{First: uint32(len(t.nodes)), Count: uint32(len(children))}
+		for _, child := range children {
 			number := uint32(len(t.nodes))
-			ref := kid.ref
+			ref := child.ref
 			if ref&dirBit != 0 {
-				s.subdirs++
+				s.Subdirs++
 				queue = append(queue, place{ref &^ dirBit, number})
-				t.dirs = append(t.dirs, span{})
+				t.dirs = append(t.dirs, Span{})
 				ref = dirBit | uint32(len(t.dirs)-1)
 			} else {
 				t.nodeOf[ref] = number
 			}
 			t.nodes = append(t.nodes, node{name: uint32(names.Len()), parent: at.node, ref: ref})
-			names.WriteString(kid.name)
+			names.WriteString(child.name)
 		}
 		t.dirs[i] = s
 		if names.Len() > math.MaxUint32 {
@@ -195,14 +190,14 @@ func (b *builder) grow() (*tree, error) {
 	return t, nil
 }
 
-// nameKids makes the names in one folder safe and unique and sorts by them.
+// nameChildren makes the names in one folder safe and unique and sorts by them.
 // Equal names, and a name that is equal to another one's cut form, get numbers: folders before files, then in torrent
 // order, the first keeps the name.
-func nameKids(kids []kid) {
-	for i := range kids {
-		kids[i].name = SafeName(kids[i].name)
+func nameChildren(children []child) {
+	for i := range children {
+		children[i].name = SafeName(children[i].name)
 	}
-	slices.SortFunc(kids, func(a, b kid) int {
+	slices.SortFunc(children, func(a, b child) int {
 		// Nearly always the names decide; cmp.Or would look at all the rest, too.
 		if c := strings.Compare(a.name, b.name); c != 0 {
 			return c
@@ -210,35 +205,35 @@ func nameKids(kids []kid) {
 		return cmp.Or(cmp.Compare(b.ref&dirBit, a.ref&dirBit), cmp.Compare(a.ref, b.ref))
 	})
 	equal := false
-	for i := 1; i < len(kids) && !equal; i++ {
-		equal = kids[i].name == kids[i-1].name
+	for i := 1; i < len(children) && !equal; i++ {
+		equal = children[i].name == children[i-1].name
 	}
 	if equal {
-		numberKids(kids)
+		numberChildren(children)
 	}
 }
 
-// numberKids gives sorted kids with equal names numbers, and sorts them again.
-func numberKids(kids []kid) {
-	taken := make(map[string]bool, len(kids))
-	for i := range kids {
-		taken[kids[i].name] = true
+// numberChildren gives sorted children with equal names numbers, and sorts them again.
+func numberChildren(children []child) {
+	taken := make(map[string]bool, len(children))
+	for i := range children {
+		taken[children[i].name] = true
 	}
-	first, n := kids[0].name, 1
-	for i := 1; i < len(kids); i++ {
-		if kids[i].name != first {
-			first, n = kids[i].name, 1
+	first, n := children[0].name, 1
+	for i := 1; i < len(children); i++ {
+		if children[i].name != first {
+			first, n = children[i].name, 1
 			continue
 		}
 		for {
 			n++
-			name := numberedName(first, n)
+			name := NumberedName(first, n)
 			if !taken[name] {
 				taken[name] = true
-				kids[i].name = name
+				children[i].name = name
 				break
 			}
 		}
 	}
-	slices.SortFunc(kids, func(a, b kid) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(children, func(a, b child) int { return strings.Compare(a.name, b.name) })
 }

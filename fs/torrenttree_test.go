@@ -4,93 +4,38 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/weirfs/weir"
 )
 
-// TestTreeIsTheFiles: a tree of random files has each path and nothing else, and
-// leads from each to what it is and what lies beneath it.
-func TestTreeIsTheFiles(t *testing.T) {
-	for seed := range uint64(40) {
-		r := rand.New(rand.NewPCG(seed, 2))
-		var files []FakeFile
-		fileAt := map[string]int{}
-		folders := map[string]bool{"": true}
-		for range r.IntN(120) {
-			parts := make([]string, 1+r.IntN(4))
-			for i := range parts {
-				parts[i] = fmt.Sprintf("%c%d", 'a'+rune(len(parts)-1-i), r.IntN(4)) // files are a…, folders others
-			}
-			path := strings.Join(parts, "/")
-			if _, ok := fileAt[path]; ok {
-				continue
-			}
-			padding := r.IntN(8) == 0
-			files = append(files, FakeFile{Path: path, Length: 1, Padding: padding})
-			if padding {
-				continue
-			}
-			fileAt[path] = len(files) - 1
-			for i := 1; i < len(parts); i++ {
-				folders[strings.Join(parts[:i], "/")] = true
-			}
-		}
-		g := growT(t, FakeInfo("t", files...))
-		if g.len() != len(fileAt)+len(folders) {
-			t.Fatalf("seed %d: %d entries of %d files and %d folders", seed, g.len(), len(fileAt), len(folders))
-		}
-		under := func(n uint32) (all []int) {
-			g.filesUnder(n, func(i int) bool { all = append(all, i); return true })
-			slices.Sort(all)
-			return all
-		}
-		for path, i := range fileAt {
-			n, ok := g.walk(path)
-			if !ok || g.isDir(n) || g.path(n) != path || g.file(n) != &g.info.Files[i] || !slices.Equal(g.rawPath(n), g.info.Files[i].Path) || !slices.Equal(under(n), []int{i}) {
-				t.Fatalf("seed %d: %s is entry %d, %v, %s", seed, path, n, ok, g.path(n))
-			}
-			if _, ok := g.walk(path + "/x"); ok {
-				t.Fatalf("seed %d: there is something in the file %s", seed, path)
-			}
-		}
-		for path := range folders {
-			n, ok := g.walk("/" + path + "/")
-			var want []int
-			for p, i := range fileAt {
-				if path == "" || strings.HasPrefix(p, path+"/") {
-					want = append(want, i)
-				}
-			}
-			slices.Sort(want)
-			if !ok || !g.isDir(n) || !slices.Equal(under(n), want) {
-				t.Fatalf("seed %d: folder %q is entry %d, %v, with %v beneath, want %v", seed, path, n, ok, under(n), want)
-			}
-			if path != "" && (g.path(n) != path || strings.Join(g.infoPath(n), "/") != path || strings.Join(g.rawPath(n), "/") != path) {
-				t.Fatalf("seed %d: folder %q says it is %q", seed, path, g.path(n))
-			}
-		}
-		// Stopped after any number of files, nothing more is told.
-		for most := range 5 {
-			for n := range uint32(g.len()) {
-				told := 0
-				g.filesUnder(n, func(int) bool { told++; return told < most })
-				if want := min(max(1, most), len(under(n))); told != want {
-					t.Fatalf("seed %d: told of %d files of entry %d, want %d", seed, told, n, want)
-				}
-			}
-		}
+func treeT(tb testing.TB, info *weir.TorrentInfo) *torrentTree {
+	tb.Helper()
+	g, err := newTorrentTree(info)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return g
+}
+
+func TestTreeSeen(t *testing.T) {
+	g := treeT(t, FakeMany("t", 5, 20, 1))
+	g.markSeen(33)
+	g.markSeen(33)
+	if g.takeSeen(32) || !g.takeSeen(33) || g.takeSeen(33) {
+		t.Error("marks are mixed up")
 	}
 }
 
 // TestTreeMarks: a mark is one entry's, and taken once.
 func TestTreeMarks(t *testing.T) {
-	g := growT(t, FakeMany("t", 9, 30, 1))
+	g := treeT(t, FakeMany("t", 9, 30, 1))
 	r := rand.New(rand.NewPCG(1, 3))
 	marked := map[uint32]bool{}
 	for range 20_000 {
-		n := uint32(r.IntN(g.len()))
+		n := uint32(r.IntN(g.Len()))
 		if r.IntN(2) == 0 {
 			g.markSeen(n)
 			marked[n] = true
@@ -98,26 +43,6 @@ func TestTreeMarks(t *testing.T) {
 			t.Fatalf("entry %d is marked: %v", n, got)
 		} else {
 			delete(marked, n)
-		}
-	}
-}
-
-// TestTreeLinks: links are followed as far as the kernel does.
-func TestTreeLinks(t *testing.T) {
-	files := []FakeFile{{Path: "end/file", Length: 1}}
-	for i := range 50 {
-		to := fmt.Sprintf("link%02d", i-1)
-		if i == 0 {
-			to = "end"
-		}
-		files = append(files, FakeFile{Path: fmt.Sprintf("link%02d", i), Link: to})
-	}
-	g := growT(t, FakeInfo("t", files...))
-	for i := range 50 {
-		path := fmt.Sprintf("link%02d/file", i)
-		n, ok := g.walk(path)
-		if want := i+1 <= 40; ok != want || ok && g.path(n) != "end/file" {
-			t.Errorf("%s, over %d links: %v", path, i+1, ok)
 		}
 	}
 }
@@ -190,5 +115,30 @@ func TestLooksInVain(t *testing.T) {
 	l.note(2, now)
 	if l.again(peers(0), now.Add(time.Minute)) {
 		t.Error("looks fail at once for more than a minute")
+	}
+}
+
+func TestNode(t *testing.T) {
+	var ih weir.InfoHash
+	for i := range ih {
+		ih[i] = byte(i + 1)
+	}
+	if got := nodePrefix(ih, 0); got != 0x0102030405 {
+		t.Errorf("prefix %#x", got)
+	}
+	if nodePrefix(weir.InfoHash{}, 0) == 0 {
+		t.Error("prefix 0 belongs to the root")
+	}
+	if nodePrefix(ih, 1) == nodePrefix(ih, 2) {
+		t.Error("the same candidate twice")
+	}
+	for _, e := range []uint32{0, 1, maxEntries - 1} {
+		id := makeNode(0xfffffffffe, e)
+		if p, got := splitNode(id); p != 0xfffffffffe || got != e {
+			t.Errorf("%v: %#x %d", id, p, got)
+		}
+	}
+	if got := fmt.Sprintf("%x", uint64(makeNode(0x0102030405, 7))); got != "102030405000007" {
+		t.Errorf("node id %s: inodes would change with this version", got)
 	}
 }

@@ -32,6 +32,7 @@ type layer struct {
 	forbid []string // families
 	except []string // single packages out of these families
 	own    []string // folders of ours that it may import beside itself
+	only   []string // the folders of ours that may import it, beside itself; nil for any that its own rule lets
 	tests  []string // more of them, for its tests
 	std    bool     // the standard library only
 
@@ -83,6 +84,17 @@ var layers = []layer{
 	{dir: "engine/internal/netrule", std: true, forbid: []string{"os"}},
 	// Hashing.
 	{dir: "engine/internal/verify", std: true, forbid: []string{network, "os", "syscall"}, own: []string{"engine/source/merkle"}, tests: []string{"engine/source"}},
+	// The search for peers, and the ways to find them: of these none knows another.
+	{dir: "engine/internal/discover", forbid: []string{bazil, badger, anacrolix}, own: []string{"engine/internal/netrule"}},
+	{dir: "engine/internal/discover/tracker", forbid: []string{bazil, badger, anacrolix}, only: []string{"engine/internal/discover"},
+		own: []string{"engine/internal/bencode", "engine/internal/discover/peeraddr", "engine/internal/netrule"}},
+	{dir: "engine/internal/discover/dht", forbid: []string{bazil, badger}, only: []string{"engine/internal/discover"},
+		own: []string{"engine/internal/bencode", "engine/internal/discover/peeraddr"}},
+	{dir: "engine/internal/discover/lsd", forbid: []string{bazil, badger, anacrolix}, only: []string{"engine/internal/discover"},
+		own: []string{"engine/internal/discover/peeraddr"}},
+	{dir: "engine/internal/discover/pex", std: true, pure: true,
+		own: []string{"engine/internal/bencode", "engine/internal/discover/peeraddr"}},
+	{dir: "engine/internal/discover/peeraddr", std: true, forbid: []string{network, "os"}, except: []string{"net", "net/netip"}},
 	// Parsers of what comes from outside, and one GET.
 	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},
 		except: []string{"net/http", "net/url", "net/netip"},
@@ -130,7 +142,7 @@ func violations(files []goFile) []string {
 			continue
 		}
 		for _, imp := range f.imports {
-			if !l.allows(imp, strings.HasSuffix(f.name, "_test.go")) {
+			if !l.allows(imp, strings.HasSuffix(f.name, "_test.go")) || !admits(imp, dir) {
 				bad = append(bad, fmt.Sprintf("%s: %s must not import %s", f.name, l.dir, imp))
 			}
 		}
@@ -152,6 +164,12 @@ func layerOf(dir string) (layer, bool) {
 
 // within reports whether a path is another or lies beneath it.
 func within(p, parent string) bool { return p == parent || strings.HasPrefix(p, parent+"/") }
+
+// admits reports whether a package of ours lets those in a folder import it.
+func admits(imp, dir string) bool {
+	l, _ := layerOf(strings.TrimPrefix(imp, modulePath+"/"))
+	return !within(imp, modulePath) || l.only == nil || within(dir, l.dir) || slices.Contains(l.only, dir)
+}
 
 func (l layer) allows(imp string, test bool) bool {
 	if within(imp, modulePath) {
@@ -310,6 +328,14 @@ func TestLayersDetect(t *testing.T) {
 		{"engine/engine.go", own("engine/source"), true},
 		{"engine/engine.go", own("cmd/internal/daemon"), false},
 		{"engine/engine.go", bazil, false},
+		{"engine/internal/discover/search.go", own("engine/internal/discover/tracker"), true},
+		{"engine/internal/discover/dht/find.go", own("engine/internal/discover/tracker"), false},
+		{"engine/internal/discover/dht/node.go", anacrolix + "/dht/v2", true},
+		{"engine/internal/discover/dht.go", anacrolix + "/dht/v2", false},
+		{"engine/internal/discover/pex/message.go", "net", false},
+		{"engine/find.go", own("engine/internal/discover"), true},
+		{"engine/find.go", own("engine/internal/discover/pex"), true},
+		{"engine/find.go", own("engine/internal/discover/dht"), false},
 		{"engine/source/source.go", own("engine"), false},
 		{"engine/source/source.go", own("engine/internal/netrule"), true},
 		{"engine/source/source.go", own("engine/internal/picker"), false},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/netrule"
 	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/wire"
@@ -173,7 +174,7 @@ func (s *swarm) theirNode(p *peer, port int) {
 }
 
 // heardOfPeers takes a PEX message (BEP 11).
-func (s *swarm) heardOfPeers(p *peer, m discover.PexMessage) error {
+func (s *swarm) heardOfPeers(p *peer, m pex.Message) error {
 	if !s.public() {
 		return nil // we never offered it: the peer has it from before the metadata
 	}
@@ -191,12 +192,12 @@ func (s *swarm) tellOfPeers(now time.Time) {
 		return
 	}
 	s.lastPex = now
-	var connected []discover.PexPeer
+	var connected []pex.Peer
 	for p := range s.peers {
 		if addr, ok := p.listens(); ok {
-			o := discover.PexPeer{Addr: addr}
+			o := pex.Peer{Addr: addr}
 			if p.dialed {
-				o.Flags |= discover.PexOutgoing
+				o.Flags |= pex.Outgoing
 			}
 			connected = append(connected, o)
 		}

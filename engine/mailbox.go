@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -14,7 +14,7 @@ type event struct {
 	fn   func() // if set, nothing else is
 	peer *peer
 	msg  wire.Message
-	pex  *discover.PexMessage // of a message of BEP 11
+	pex  *pex.Message // of a message of BEP 11
 	at   time.Time
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
-	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -79,8 +79,8 @@ type peer struct {
 	pexID          int // its number for ut_pex, 0 if it has none
 	dontHave       dontHave
 	nodeKnown      bool // its node in the DHT is
-	pexIn          discover.PexIn
-	pexOut         discover.PexOut
+	pexIn          pex.Receiver
+	pexOut         pex.Sender
 	port           int   // where it listens, by its own word; 0 if it did not say
 	received       int64 // payload
 	noted          int64 // of it, what is noted of the peer for later runs
@@ -314,11 +314,11 @@ func (p *peer) next(r *wire.Reader) (event, error) {
 		return event{}, err
 	}
 	if m.Type == pp.Extended && m.ExtendedID == ourPexID {
-		pex, err := discover.ParsePex(m.Payload)
+		exchanged, err := pex.Parse(m.Payload)
 		if err != nil {
 			return event{}, err
 		}
-		e.pex = &pex
+		e.pex = &exchanged
 	}
 	return e, nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine"
-	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/wire"
 	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/engine/swarmtest"
@@ -118,18 +118,18 @@ func TestNonsenseFromPeers(t *testing.T) {
 	e := openEngine(t, engine.Options{})
 	tor := addTorrent(t, e, specOf(c))
 	ctx := testContext(t, 60*time.Second)
-	tell := func(local string, peers ...discover.PexPeer) {
+	tell := func(local string, peers ...pex.Peer) {
 		p := dialBareFrom(t, local, portOf(e), c.InfoHash())
 		p.say(wire.AppendExtended(nil, 0, []byte("d1:md6:ut_pexi1eee")))
-		p.say(wire.AppendExtended(nil, 2, discover.PexMessage{Added: peers}.Append(nil)))
+		p.say(wire.AppendExtended(nil, 2, pex.Message{Added: peers}.Append(nil)))
 		p.say(wire.AppendExtended(nil, 1, []byte("d8:msg_typei0e5:piecei0ee"))) // is answered when the rest was heard
 		p.expect(ctx, "an answer", isType(pp.Extended))
 		_ = p.conn.Close()
 	}
 	for i := range 60 {
-		var nonsense []discover.PexPeer
+		var nonsense []pex.Peer
 		for j := range 50 {
-			nonsense = append(nonsense, discover.PexPeer{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, byte(i), byte(j)}), 9)})
+			nonsense = append(nonsense, pex.Peer{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, byte(i), byte(j)}), 9)})
 		}
 		tell("127.0.0.9", nonsense...)
 	}
@@ -137,7 +137,7 @@ func TestNonsenseFromPeers(t *testing.T) {
 		t.Errorf("%d addresses are known", known)
 	}
 	honest, users := openSeeder(t, c, swarmtest.SeederOptions{}), openSeeder(t, c, swarmtest.SeederOptions{})
-	tell("127.0.0.8", discover.PexPeer{Addr: netip.MustParseAddrPort(honest.Addr())})
+	tell("127.0.0.8", pex.Peer{Addr: netip.MustParseAddrPort(honest.Addr())})
 	wantBytes(t, ctx, tor, c, 0, 1<<19)
 	if err := honest.Close(); err != nil {
 		t.Fatal(err)

@@ -251,39 +251,38 @@ type fakeFile struct {
 
 var zeros [1 << 20]byte
 
-func (f *fakeFile) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
+func (f *fakeFile) View(off int64, n int, use func([]byte)) (bool, error) {
 	if f.t.data == nil {
 		use(zeros[:n])
-		return nil, nil
+		return true, nil
 	}
 	r := weir.Range{Off: f.r.Off + off, End: f.r.Off + off + int64(n)}
 	if held, _, _ := f.t.has(r); !held {
-		return &weir.Miss{Range: r}, nil
+		return false, nil
 	}
 	use(f.t.data[r.Off:r.End])
-	return nil, nil
+	return true, nil
 }
 
-func (f *fakeFile) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
+func (f *fakeFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	f.t.Waits.Add(1)
 	defer f.t.Waits.Add(-1)
-	r := miss.Range
-	if r.End > f.r.End || r.Len() != int64(len(p)) {
-		return errors.New("read beyond the end of the file, or into a wrong buffer")
+	r := weir.Range{Off: f.r.Off + off, End: f.r.Off + off + int64(len(p))}
+	if r.End > f.r.End {
+		return 0, errors.New("read beyond the end of the file")
 	}
 	for {
 		held, changed, err := f.t.has(r)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if held {
-			copy(p, f.t.data[r.Off:r.End])
-			return nil
+			return copy(p, f.t.data[r.Off:r.End]), nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("read at %d: %w", r.Off, ctx.Err())
+			return 0, fmt.Errorf("read at %d: %w", off, ctx.Err())
 		}
 	}
 }

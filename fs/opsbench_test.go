@@ -64,7 +64,7 @@ func BenchmarkReadHit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if miss, err := h.file.View(0, n, use); miss != nil || err != nil {
+		if held, err := h.file.View(0, n, use); !held || err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -23,7 +23,10 @@ var pure = []string{
 	"cmd/internal/config", "reader:policy.go,meter.go,stride.go,order.go,budget.go,quiet.go",
 	"cache/internal/policy",
 	"engine/internal/wire:wire.go,read.go,extension.go,handshake.go",
-	"engine/internal/discover:addrs.go,bencode.go,dhtnodes.go,lsdmsg.go,pex.go,pexstate.go,tier.go:Rules|RoundTrip|Tier|Pex|LSDMess|ParseLSD|NodeBook|Intervals|Backoff",
+	"engine/internal/discover/peeraddr", "engine/internal/discover/pex",
+	"engine/internal/discover/tracker:tier.go:Tier|Intervals|Backoff",
+	"engine/internal/discover/dht:lookup.go,nodebook.go:FindsClosest|LookupEnds$|NodeBook",
+	"engine/internal/discover/lsd:message.go,schedule.go:Message|Schedule",
 	"engine/source",
 	"fs:names.go,tree.go,trees.go,grow.go,looks.go:Name|Tree|InVain|TestCut|NumbersIn|TestNode$",
 }

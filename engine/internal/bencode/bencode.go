@@ -4,12 +4,12 @@
 // limited, and passing over a value does not recurse.
 //
 // It takes what is harmless: keys in any order, leading zeros. What keys mean does
-// not belong here, nor does writing.
+// not belong here.
 package bencode
 
 import (
-	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/weirfs/weir"
 )
@@ -49,7 +49,7 @@ func New(b []byte) *Cursor { return &Cursor{b: b} }
 func (c *Cursor) Rest() []byte { return c.b[c.off:] }
 
 func (c *Cursor) fail(what string) error {
-	return fmt.Errorf("bencoding, byte %d: %s: %w", c.off, what, weir.ErrInvalid)
+	return weir.Errorf(weir.ErrInvalid, "bencoding, byte %d: %s", c.off, what)
 }
 
 // Kind returns the type of the next value without consuming it.
@@ -134,6 +134,43 @@ func (c *Cursor) Dict(each func(key []byte) error) error {
 	})
 }
 
+// MaybeInt, MaybeString, MaybeList and MaybeDict pass over a value of another type as if
+// its key were missing.
+
+// MaybeInt reads an integer into to.
+func (c *Cursor) MaybeInt(to *int64) (err error) {
+	if c.Kind() != Int {
+		return c.Skip()
+	}
+	*to, err = c.Int()
+	return err
+}
+
+// MaybeString reads a string into to.
+func (c *Cursor) MaybeString(to *[]byte) (err error) {
+	if c.Kind() != String {
+		return c.Skip()
+	}
+	*to, err = c.String()
+	return err
+}
+
+// MaybeList is List, if there is one.
+func (c *Cursor) MaybeList(each func() error) error {
+	if c.Kind() != List {
+		return c.Skip()
+	}
+	return c.List(each)
+}
+
+// MaybeDict is Dict, if there is one.
+func (c *Cursor) MaybeDict(each func(key []byte) error) error {
+	if c.Kind() != Dict {
+		return c.Skip()
+	}
+	return c.Dict(each)
+}
+
 func (c *Cursor) walk(kind Kind, each func() error) error {
 	if c.Kind() != kind {
 		return c.fail("not a list or dictionary")
@@ -200,4 +237,11 @@ func (c *Cursor) Skip() error {
 			return nil
 		}
 	}
+}
+
+// AppendString appends the bencoded string s to b.
+func AppendString[S ~string | ~[]byte](b []byte, s S) []byte {
+	b = strconv.AppendInt(b, int64(len(s)), 10)
+	b = append(b, ':')
+	return append(b, s...)
 }

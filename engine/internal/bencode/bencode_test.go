@@ -76,6 +76,77 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+// TestMaybe: a value of the wrong type is passed over, and what is no value is an error.
+func TestMaybe(t *testing.T) {
+	for text, want := range map[string]string{"i7e": "int", "1:x": "string", "le": "list", "li1ee": "list element", "de": "dict", "d1:ai1ee": "dict a", "": "error", "l": "error", "i7": "error", "2:x": "error", "d1:a": "error"} {
+		got := map[string]bool{}
+		for _, try := range []func(*bencode.Cursor) (string, error){
+			func(c *bencode.Cursor) (string, error) {
+				n := int64(-1)
+				err := c.MaybeInt(&n)
+				return map[bool]string{true: "int"}[n == 7], err
+			},
+			func(c *bencode.Cursor) (string, error) {
+				var s []byte
+				err := c.MaybeString(&s)
+				return map[bool]string{true: "string"}[string(s) == "x"], err
+			},
+			func(c *bencode.Cursor) (read string, err error) {
+				if c.Kind() == bencode.List {
+					read = "list"
+				}
+				return read, c.MaybeList(func() error { read += " element"; return c.Skip() })
+			},
+			func(c *bencode.Cursor) (read string, err error) {
+				if c.Kind() == bencode.Dict {
+					read = "dict"
+				}
+				return read, c.MaybeDict(func(key []byte) error { read += " " + string(key); return c.Skip() })
+			},
+		} {
+			c := bencode.New([]byte(text + "REST"))
+			read, err := try(c)
+			if text == "" || !strings.HasSuffix(text, "e") && text != "1:x" {
+				c = bencode.New([]byte(text))
+				_, err = try(c)
+			}
+			switch {
+			case err != nil:
+				got["error"] = true
+			case string(c.Rest()) != "REST":
+				t.Errorf("%q: rest %q", text, c.Rest())
+			case read != "":
+				got[read] = true
+			}
+		}
+		if len(got) != 1 || !got[want] {
+			t.Errorf("%q: %v, want %s", text, got, want)
+		}
+	}
+}
+
+func TestAppendString(t *testing.T) {
+	if got := bencode.AppendString([]byte("d"), strings.Repeat("s", 12)); string(got) != "d12:ssssssssssss" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestDict: what is a dictionary that others send, and what is none.
+func TestDict(t *testing.T) {
+	for in, ok := range map[string]bool{
+		"de": true, "deX": true, "d1:ai1ee": true, "d1:bi1e1:ai2ee": true, "d0:0:e": true, "d1:a1:be": true,
+		"": false, "d": false, "i1e": false, "le": false, "1:a": false, "d1:a": false, "d1:ae": false, "di1ei2ee": false, "d-1:ai1ee": false, "d1ai1ee": false,
+		"d1:ai": false, "d1:aie": false, "d1:ai1": false, "d1:axe": false, "d1:ai-e": false, "d1:ai1.5ee": false, "d1:a2:be": false, "d1:a3:be": false, "dd1:ae": false,
+		"d1:ai9223372036854775807ee": true, "d1:ai-9223372036854775808ee": true, "d1:al1:b": false, "d:ai1ee": false,
+		"d1:a" + strings.Repeat("l", 15) + strings.Repeat("e", 15) + "e": true, "d1:a" + strings.Repeat("l", 16) + strings.Repeat("e", 16) + "e": false,
+	} {
+		c := bencode.New([]byte(in))
+		if err := c.Dict(func([]byte) error { return c.Skip() }); (err == nil) != ok {
+			t.Errorf("%.60q: %v", in, err)
+		}
+	}
+}
+
 // TestSkip: one value is passed over, at the top and within others, and what is none
 // is refused wherever it stands.
 func TestSkip(t *testing.T) {

@@ -1,3 +1,11 @@
+// Package discover finds peers for warm torrents and lets others find us. It decides which
+// source is asked when: trackers, the DHT and local service discovery, each a package of
+// its own beneath this one. Peer exchange (package pex) is a conversation between two
+// peers, and no part of a search.
+//
+// One goroutine per torrent, the one that calls Run, owns a search; while it waits, the
+// torrent has no other. Connections to peers, which address to dial and what a peer is
+// worth do not belong here: addresses are handed out and forgotten.
 package discover
 
 import (
@@ -11,8 +19,14 @@ import (
 	"sync"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/discover/dht"
+	"github.com/weirfs/weir/engine/internal/discover/lsd"
+	"github.com/weirfs/weir/engine/internal/discover/tracker"
 	"github.com/weirfs/weir/engine/internal/netrule"
 )
+
+// announcesAtOnce bounds the conversations with trackers, of all torrents together.
+const announcesAtOnce = 256
 
 // Options are the settings of a Discoverer.
 type Options struct {
@@ -27,21 +41,19 @@ type Options struct {
 	Port func() int
 
 	DHT bool
-	// DHTBootstrap are the nodes (host:port) that are asked when no others are
-	// known. When it is empty no node is contacted but those that peers or the
-	// records name. PublicRouters is the usual choice.
+	// DHTBootstrap are the nodes (host:port) that are asked when no others are known. If
+	// it is empty, only nodes are contacted that peers, torrents or the records name.
+	// PublicRouters is the usual choice.
 	DHTBootstrap []string
 	// DHTAddr is where the DHT listens (UDP); empty for all addresses at the port
 	// number of Port, or at any when that is taken.
 	DHTAddr string
 	// LoadNodes returns what RecordNodes was last given, or nil. It is called once,
-	// before the DHT starts; the DHT does not start before NodesReady is closed, if
-	// that is not nil.
+	// before the DHT starts, and not before NodesReady is closed, if that is not nil.
 	LoadNodes  func() []byte
 	NodesReady <-chan struct{}
-	// RecordNodes keeps the DHT nodes that answered lately, in a form of this
-	// package's own, a few KiB. It is called whenever the DHT stops, and every half
-	// hour while it runs. Calls don't overlap.
+	// RecordNodes keeps the DHT nodes that answered lately, a few KiB. It is called
+	// whenever the DHT stops, and every half hour while it runs. Calls don't overlap.
 	RecordNodes func([]byte)
 
 	LSD bool // local service discovery (BEP 14)
@@ -71,15 +83,11 @@ func PublicRouters() []string {
 type Discoverer struct {
 	opt      Options
 	log      *slog.Logger
-	key      uint32 // tells trackers that it is us after our address changed
-	announce func(ctx context.Context, url string, req announceRequest) (announceAnswer, error)
-	resolve  func(ctx context.Context, named []namedPeer, fromLoopback bool) []netip.AddrPort
-	networks func(ctx context.Context, url string) []string
-	scrape   func(ctx context.Context, url string, hashes []weir.InfoHash) ([]scrapeCount, error)
-	trackers *trackers
-	asking   chan struct{} // holds a token per announce under way
-	dht      *dhtNode      // nil when off
-	lsd      *lsd          // nil when off
+	key      uint32 // by which trackers know us when our address changes
+	trackers trackers
+	asking   chan struct{} // holds a token per conversation with a tracker
+	dht      *dht.Node     // nil when off
+	lsd      *lsd.Service  // nil when off
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -87,6 +95,16 @@ type Discoverer struct {
 	mu   sync.Mutex
 	runs sync.WaitGroup // Add under mu, and not after ctx has ended
 }
+
+// trackers is what a search asks of trackers.
+type trackers interface {
+	Announce(ctx context.Context, url string, req tracker.Request) (tracker.Answer, error)
+	Scrape(ctx context.Context, url string, hashes []weir.InfoHash) ([]tracker.Counts, error)
+	Networks(ctx context.Context, url string) []string
+	Resolve(ctx context.Context, named []tracker.NamedPeer, fromLoopback bool) []netip.AddrPort
+}
+
+var _ trackers = (*tracker.Client)(nil)
 
 // Open starts what all torrents share. The DHT starts with the first torrent
 // that may use it and stops with the last. LSD that can't open its sockets is
@@ -109,17 +127,18 @@ func Open(opt Options) (*Discoverer, error) {
 		opt:      opt,
 		log:      opt.Log,
 		key:      binary.BigEndian.Uint32(key[:]),
-		trackers: newTrackers(opt.UserAgent, opt.Rule),
+		trackers: tracker.New(opt.UserAgent, opt.Rule, opt.Dial),
 		asking:   make(chan struct{}, announcesAtOnce),
 	}
-	d.trackers.dial = opt.Dial
-	d.announce, d.networks, d.scrape, d.resolve = d.trackers.announce, d.trackers.networks, d.trackers.scrape, d.trackers.resolve
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if opt.DHT {
-		d.dht = newDHTNode(opt)
+		d.dht = dht.New(dht.Options{
+			Port: opt.Port, Bootstrap: opt.DHTBootstrap, Addr: opt.DHTAddr, ListenPacket: opt.ListenPacket,
+			Load: opt.LoadNodes, LoadReady: opt.NodesReady, Record: opt.RecordNodes,
+		})
 	}
 	if opt.LSD {
-		d.lsd = openLSD(opt)
+		d.lsd = lsd.Open(lsd.Options{Log: opt.Log, Port: opt.Port, Listen: opt.ListenGroup})
 	}
 	return d, nil
 }
@@ -132,7 +151,7 @@ func (d *Discoverer) Close() error {
 	d.mu.Unlock()
 	d.runs.Wait()
 	if d.lsd != nil {
-		d.lsd.close()
+		d.lsd.Close()
 	}
 	return nil
 }
@@ -148,11 +167,10 @@ func (d *Discoverer) enter() bool {
 	return true
 }
 
-// AddNode tells of a DHT node that a peer named, which is the peer itself (the port
-// message of BEP 5).
+// AddNode adds the DHT node of a peer, which has told us its port (BEP 5).
 func (d *Discoverer) AddNode(a netip.AddrPort) {
 	if d.dht != nil {
-		d.dht.hint(a, true)
+		d.dht.AddNode(a, true)
 	}
 }
 
@@ -162,20 +180,13 @@ func (d *Discoverer) DHTPort() int {
 	if d.dht == nil {
 		return 0
 	}
-	return d.dht.port()
-}
-
-// DHTStatus is the state of the DHT.
-type DHTStatus struct {
-	Running bool
-	Addr    netip.AddrPort // of the socket; its port is what the port message tells (BEP 5)
-	Nodes   int            // that answered within half an hour
+	return d.dht.Port()
 }
 
 // DHT returns the state of the DHT.
-func (d *Discoverer) DHT() DHTStatus {
+func (d *Discoverer) DHT() dht.Status {
 	if d.dht == nil {
-		return DHTStatus{}
+		return dht.Status{}
 	}
-	return d.dht.status()
+	return d.dht.Status()
 }

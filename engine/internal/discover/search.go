@@ -10,123 +10,17 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/discover/tracker"
 )
 
 // Times of a search.
 const (
-	goodbyeTimeout = time.Second
+	goodbyeTimeout = time.Second // to tell the trackers that we leave
 	wantedPeers    = 100
 
 	dhtInterval    = 15 * time.Minute
 	dhtMinInterval = 2 * time.Minute // when peers are wanted
 )
-
-// Source is a way to find peers.
-type Source uint8
-
-// The sources.
-const (
-	FromTracker Source = iota + 1
-	FromDHT
-	FromLSD
-)
-
-func (s Source) String() string {
-	return [...]string{"unknown", "tracker", "dht", "lsd"}[min(int(s), 3)]
-}
-
-// Via tells how peers were found.
-type Via struct {
-	Source   Source
-	Tracker  string        // its name without secrets
-	InfoHash weir.InfoHash // what they were found under, and want to hear in the handshake
-}
-
-// Torrent is what is to be found, and what to do with it. The functions are
-// called from the goroutine of Run only (Left, Downloaded and Uploaded once more
-// after its context ended), and must not wait; nil ones count as
-// said.
-type Torrent struct {
-	InfoHash   weir.InfoHash
-	InfoHashV2 [32]byte   // of a hybrid or v2 torrent (BEP 52); zero when there is none
-	Trackers   [][]string // tiers of URLs (BEP 12)
-	// Nodes of the DHT (host:port) that the torrent names (BEP 5). They are asked
-	// for it, if Options.Rule lets them.
-	Nodes []string
-
-	// Private reports whether the torrent is private (BEP 27) and whether that is
-	// known. It is looked at before each use of anything but trackers, and at each
-	// Poke. A magnet uses the DHT and LSD until its metadata says that it must not.
-	// nil: public.
-	Private func() (private, known bool)
-	// Left is what we lack, in bytes, > 0 while unknown. nil: 1.
-	Left func() int64
-	// Downloaded and Uploaded are bytes since the torrent was added. nil: 0.
-	Downloaded, Uploaded func() int64
-	// Found gets host:port addresses, which are not checked against each other or
-	// earlier ones. nil: they are dropped.
-	Found func(addrs []string, via Via)
-	// WantMore reports whether more peers are of use; without, we are just listed.
-	// nil: true.
-	WantMore func() bool
-	// Alone reports whether there is no peer at all: then a tracker that is slow to
-	// answer is not waited for before the next of its tier is asked. nil: false.
-	Alone func() bool
-}
-
-func (t *Torrent) fill() {
-	zero := func() int64 { return 0 }
-	if t.Private == nil {
-		t.Private = func() (bool, bool) { return false, true }
-	}
-	if t.Left == nil {
-		t.Left = func() int64 { return 1 }
-	}
-	if t.Downloaded == nil {
-		t.Downloaded = zero
-	}
-	if t.Uploaded == nil {
-		t.Uploaded = zero
-	}
-	if t.Found == nil {
-		t.Found = func([]string, Via) {}
-	}
-	if t.WantMore == nil {
-		t.WantMore = func() bool { return true }
-	}
-	if t.Alone == nil {
-		t.Alone = func() bool { return false }
-	}
-}
-
-// open reports whether others than the trackers may hear of the torrent.
-func (t *Torrent) open() bool {
-	private, known := t.Private()
-	return !private || !known
-}
-
-// hashes returns what the torrent is announced as: a hybrid torrent is in two
-// swarms (BEP 52).
-func (t *Torrent) hashes() []weir.InfoHash {
-	out := []weir.InfoHash{t.InfoHash}
-	if v2 := weir.InfoHash(t.InfoHashV2[:20]); !v2.IsZero() && v2 != t.InfoHash {
-		out = append(out, v2)
-	}
-	return out
-}
-
-// TrackerStatus is the state of one tracker for one info hash.
-type TrackerStatus struct {
-	Tracker  string // its URL without secrets
-	InfoHash weir.InfoHash
-	Tier     int       // from 0
-	Err      string    // why the last announce failed; empty when it didn't
-	Answered time.Time // the last answer; zero when there was none
-	Next     time.Time // the next announce of its tier; zero when there will be none, or one is under way
-	Seeds    int       // -1 when not told
-	Leeches  int       // -1 when not told
-	Peers    int       // addresses in the last answer
-}
 
 // Search finds peers for one warm torrent.
 type Search struct {
@@ -135,16 +29,16 @@ type Search struct {
 	hashes  []weir.InfoHash
 	log     *slog.Logger
 	poked   chan struct{}  // holds one
-	results chan func()    // of what runs beside the owner; run by it
+	results chan func()    // of work on other goroutines; the owner runs them
 	heard   chan heardPeer // from LSD
 	wg      sync.WaitGroup
 
 	// What follows belongs to the goroutine of Run.
-	dht   dhtTurn
-	local bool // we take part in LSD
+	dht      dhtState
+	leaveLSD []func() // nil while we take no part in it
 
 	mu    sync.Mutex // guards the tiers against Status; held by the owner to change them
-	tiers []*tier
+	tiers []*tracker.Tier
 }
 
 // heardPeer is a peer that told the local network of a torrent.
@@ -153,14 +47,14 @@ type heardPeer struct {
 	addr netip.AddrPort
 }
 
-// dhtTurn is where a search stands with the DHT.
-type dhtTurn struct {
-	joined   bool // it is counted as a user
-	cancel   context.CancelFunc
-	last     time.Time // the start of the last lookup
-	hinted   int       // nodes that were named until then
-	next     time.Time
-	failures int
+// dhtState is where a search stands with the DHT.
+type dhtState struct {
+	joined   bool               // the node counts it as a user
+	cancel   context.CancelFunc // of the lookup under way; nil if there is none
+	last     time.Time          // the start of the last lookup
+	named    int                // nodes that were named until then
+	next     time.Time          // of the next lookup
+	failures int                // lookups in a row that nobody answered
 }
 
 // Search prepares a search; nothing happens until Run.
@@ -177,7 +71,7 @@ func (d *Discoverer) Search(t Torrent) *Search {
 		for i, urls := range t.Trackers {
 			urls = slices.Clone(urls)
 			rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })
-			s.tiers = append(s.tiers, newTier(i, h, urls))
+			s.tiers = append(s.tiers, tracker.NewTier(i, h, urls))
 		}
 	}
 	return s
@@ -197,21 +91,12 @@ func (s *Search) Poke() {
 }
 
 // Status returns the state of all trackers.
-func (s *Search) Status() []TrackerStatus {
+func (s *Search) Status() []tracker.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []TrackerStatus
+	var out []tracker.Status
 	for _, t := range s.tiers {
-		for _, e := range t.entries {
-			st := TrackerStatus{
-				Tracker: e.name, InfoHash: t.hash, Tier: t.index, Err: e.lastErr, Answered: e.answered,
-				Next: t.next, Seeds: e.seeds, Leeches: e.leeches, Peers: e.got,
-			}
-			if t.off || e.never || t.asking > 0 {
-				st.Next = time.Time{}
-			}
-			out = append(out, st)
-		}
+		out = append(out, t.Status()...)
 	}
 	return out
 }
@@ -246,7 +131,7 @@ func (s *Search) own(ctx context.Context) {
 		case fn := <-s.results:
 			fn()
 		case h := <-s.heard:
-			if s.local && s.t.open() {
+			if s.leaveLSD != nil && s.t.public() {
 				s.t.Found([]string{h.addr.String()}, Via{Source: FromLSD, InfoHash: h.hash})
 			}
 		case <-s.poked:
@@ -255,13 +140,13 @@ func (s *Search) own(ctx context.Context) {
 	}
 }
 
-// leave waits for what runs beside the owner and lets go of what is shared.
+// leave waits for what spawn began, and leaves the DHT and LSD.
 func (s *Search) leave() {
 	s.wg.Wait()
-	s.leaveOthers()
+	s.leavePublic()
 }
 
-// spawn runs work beside the owner and hands its result to the owner.
+// spawn runs work on another goroutine and hands its result to the owner.
 func (s *Search) spawn(ctx context.Context, work func() (result func())) {
 	s.wg.Add(1)
 	go func() {
@@ -278,20 +163,20 @@ func (s *Search) post(ctx context.Context, fn func()) {
 	}
 }
 
-// refresh looks at what a poke may have changed.
+// refresh takes in what has changed before a Poke.
 func (s *Search) refresh(now time.Time) {
 	want, left := s.t.WantMore(), s.t.Left()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.tiers {
 		if want {
-			t.hurry(now)
+			t.Hurry(now)
 		}
 		if left == 0 {
-			t.completed(now)
+			t.Completed(now)
 		}
 	}
-	s.lookAgain(now)
+	s.retryLookup(now)
 	if soon := s.dht.last.Add(dhtMinInterval); want && s.dht.failures == 0 && soon.Before(s.dht.next) {
 		s.dht.next = soon
 	}
@@ -300,17 +185,17 @@ func (s *Search) refresh(now time.Time) {
 // step starts all that is due and returns when to look again.
 func (s *Search) step(ctx context.Context, now time.Time) time.Time {
 	next := now.Add(time.Hour)
-	if s.t.open() {
-		next = s.stepOthers(ctx, now, next)
+	if s.t.public() {
+		next = s.stepPublic(ctx, now, next)
 	} else {
-		s.closeOthers()
+		s.closePublic()
 	}
 	alone := s.t.Alone()
 	for _, t := range s.tiers {
-		at, ok := t.due(alone)
+		at, ok := t.Due(alone)
 		if ok && !at.After(now) {
 			s.ask(ctx, t, now)
-			at, ok = t.due(alone)
+			at, ok = t.Due(alone)
 		}
 		if ok && at.Before(next) {
 			next = at

@@ -17,28 +17,63 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/discover/tracker"
 )
+
+var testHash = weir.InfoHash{1, 2, 3}
+
+func ap(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 // heardAnnounce is an announce that a fake tracker got.
 type heardAnnounce struct {
 	at    time.Duration // since the beginning
 	url   string
-	event string
-	req   announceRequest
+	event tracker.Event
+	req   tracker.Request
 }
 
-// fakeTrackers answers announces inside a synctest bubble, without a network.
+// fakeTrackers answers inside a synctest bubble, without a network.
 type fakeTrackers struct {
 	begin  time.Time
-	answer func(ctx context.Context, url string, n int) (announceAnswer, error)
+	answer func(ctx context.Context, url string, n int) (tracker.Answer, error)
+
+	// What a test may change.
+	networks []string
+	announce func(ctx context.Context, url string, req tracker.Request) (tracker.Answer, error)
+	scrape   func(ctx context.Context, url string, hashes []weir.InfoHash) ([]tracker.Counts, error)
+	resolve  func(ctx context.Context, named []tracker.NamedPeer, fromLoopback bool) []netip.AddrPort
 
 	mu    sync.Mutex
 	heard []heardAnnounce
 }
 
-func (f *fakeTrackers) announce(ctx context.Context, url string, req announceRequest) (announceAnswer, error) {
+var _ trackers = (*fakeTrackers)(nil)
+
+func (f *fakeTrackers) Networks(context.Context, string) []string { return f.networks }
+
+func (f *fakeTrackers) Resolve(ctx context.Context, named []tracker.NamedPeer, fromLoopback bool) []netip.AddrPort {
+	return f.resolve(ctx, named, fromLoopback)
+}
+
+func (f *fakeTrackers) Scrape(ctx context.Context, url string, hashes []weir.InfoHash) ([]tracker.Counts, error) {
+	if f.scrape == nil {
+		return nil, weir.ErrNotFound
+	}
+	return f.scrape(ctx, url, hashes)
+}
+
+func (f *fakeTrackers) Announce(ctx context.Context, url string, req tracker.Request) (tracker.Answer, error) {
+	if f.announce != nil {
+		return f.announce(ctx, url, req)
+	}
 	f.mu.Lock()
-	f.heard = append(f.heard, heardAnnounce{time.Since(f.begin), url, req.event, req})
+	f.heard = append(f.heard, heardAnnounce{time.Since(f.begin), url, req.Event, req})
 	n := len(f.heard)
 	f.mu.Unlock()
 	return f.answer(ctx, url, n)
@@ -56,17 +91,15 @@ func (f *fakeTrackers) said(url string) (out []string) {
 	return out
 }
 
-func newSearch(t *testing.T, opt Options, tor Torrent, answer func(context.Context, string, int) (announceAnswer, error)) (*Search, *fakeTrackers) {
+func newSearch(t *testing.T, opt Options, tor Torrent, answer func(context.Context, string, int) (tracker.Answer, error)) (*Search, *fakeTrackers) {
 	t.Helper()
 	d, err := Open(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	f := &fakeTrackers{begin: time.Now(), answer: answer}
-	d.announce = f.announce
-	d.networks = func(context.Context, string) []string { return []string{""} }
-	d.scrape = func(context.Context, string, []weir.InfoHash) ([]scrapeCount, error) { return nil, weir.ErrNotFound }
+	f := &fakeTrackers{begin: time.Now(), answer: answer, networks: []string{""}}
+	d.trackers = f
 	return d.Search(tor), f
 }
 
@@ -90,9 +123,9 @@ func TestSearchLife(t *testing.T) {
 			InfoHash: testHash, Trackers: [][]string{{"http://a/announce"}}, Left: left.Load,
 			Downloaded: func() int64 { return 11 }, Uploaded: func() int64 { return 22 },
 			Found: func(addrs []string, via Via) { found = append(found, fmt.Sprint(addrs, via)) },
-		}, func(context.Context, string, int) (announceAnswer, error) {
-			return announceAnswer{interval: 30 * time.Minute, minInterval: 5 * time.Minute, seeds: 3, leeches: 4,
-				peers: []netip.AddrPort{ap("1.2.3.4:5")}, trackerID: "tid"}, nil
+		}, func(context.Context, string, int) (tracker.Answer, error) {
+			return tracker.Answer{Interval: 30 * time.Minute, MinInterval: 5 * time.Minute, Seeds: 3, Leeches: 4,
+				Peers: []netip.AddrPort{ap("1.2.3.4:5")}, TrackerID: "tid"}, nil
 		})
 		stop := run(s)
 		time.Sleep(31 * time.Minute) // started at 0, again at 30 min
@@ -108,7 +141,7 @@ func TestSearchLife(t *testing.T) {
 			t.Errorf("announced %q\nwant      %q", got, want)
 		}
 		r := f.heard[1].req
-		if r.port != 4242 || r.downloaded != 11 || r.uploaded != 22 || r.left != 100 || r.trackerID != "tid" || r.numWant != wantedPeers || r.hash != testHash || r.peerID[0] != 'p' {
+		if r.Port != 4242 || r.Downloaded != 11 || r.Uploaded != 22 || r.Left != 100 || r.TrackerID != "tid" || r.NumWant != wantedPeers || r.Hash != testHash || r.PeerID[0] != 'p' {
 			t.Errorf("request %+v", r)
 		}
 		if len(found) != 4 || found[0] != "[1.2.3.4:5] {tracker http://a/announce 0102030000000000000000000000000000000000}" {
@@ -126,17 +159,17 @@ func TestSearchTiersSideBySide(t *testing.T) {
 		s, f := newSearch(t, Options{}, Torrent{
 			InfoHash: testHash, InfoHashV2: [32]byte{7},
 			Trackers: [][]string{{"http://hangs/announce"}, {"http://broken/announce"}, {"http://good/announce"}, {}},
-		}, func(ctx context.Context, url string, _ int) (announceAnswer, error) {
+		}, func(ctx context.Context, url string, _ int) (tracker.Answer, error) {
 			switch {
 			case strings.Contains(url, "hangs"):
-				ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+				ctx, cancel := context.WithTimeout(ctx, tracker.Timeout)
 				defer cancel()
 				<-ctx.Done()
-				return announceAnswer{}, ctx.Err()
+				return tracker.Answer{}, ctx.Err()
 			case strings.Contains(url, "broken"):
-				return announceAnswer{}, errors.New("broken")
+				return tracker.Answer{}, errors.New("broken")
 			}
-			return announceAnswer{}, nil
+			return tracker.Answer{}, nil
 		})
 		stop := run(s)
 		time.Sleep(time.Second)
@@ -147,7 +180,7 @@ func TestSearchTiersSideBySide(t *testing.T) {
 		hashes := map[weir.InfoHash]bool{}
 		f.mu.Lock()
 		for _, h := range f.heard {
-			hashes[h.req.hash] = true
+			hashes[h.req.Hash] = true
 		}
 		f.mu.Unlock()
 		if len(hashes) != 2 || !hashes[testHash] || !hashes[weir.InfoHash{7}] {
@@ -173,12 +206,12 @@ func TestSearchTiersSideBySide(t *testing.T) {
 func TestSearchGoodbyeIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := newSearch(t, Options{}, Torrent{InfoHash: testHash, Trackers: [][]string{{"http://a/announce"}, {"http://b/announce"}}},
-			func(ctx context.Context, _ string, n int) (announceAnswer, error) {
+			func(ctx context.Context, _ string, n int) (tracker.Answer, error) {
 				if n > 2 { // both answered once, and then hang
 					<-ctx.Done()
-					return announceAnswer{}, ctx.Err()
+					return tracker.Answer{}, ctx.Err()
 				}
-				return announceAnswer{}, nil
+				return tracker.Answer{}, nil
 			})
 		stop := run(s)
 		time.Sleep(time.Minute)
@@ -196,7 +229,7 @@ func TestSearchGoodbyeIsShort(t *testing.T) {
 func TestSearchEndsWithDiscoverer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := newSearch(t, Options{}, Torrent{InfoHash: testHash, Trackers: [][]string{{"http://a/announce"}}},
-			func(context.Context, string, int) (announceAnswer, error) { return announceAnswer{}, nil })
+			func(context.Context, string, int) (tracker.Answer, error) { return tracker.Answer{}, nil })
 		done := make(chan struct{})
 		go func() { defer close(done); s.Run(context.Background()) }()
 		time.Sleep(time.Second)
@@ -218,8 +251,8 @@ func TestSearchRefusalIsLoggedOnce(t *testing.T) {
 		var text bytes.Buffer
 		s, _ := newSearch(t, Options{Log: slog.New(slog.NewTextHandler(&text, nil))}, Torrent{
 			InfoHash: testHash, Trackers: [][]string{{"https://user:hunter22@t.example/0123456789abcdef/announce?key=secret99"}},
-		}, func(context.Context, string, int) (announceAnswer, error) {
-			return announceAnswer{}, &refusal{reason: "not registered"}
+		}, func(context.Context, string, int) (tracker.Answer, error) {
+			return tracker.Answer{}, &tracker.Refusal{Reason: "not registered"}
 		})
 		stop := run(s)
 		time.Sleep(24 * time.Hour)
@@ -243,14 +276,14 @@ func TestSearchWithoutMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, f := newSearch(t, Options{}, Torrent{
 			InfoHash: testHash, Trackers: [][]string{{"http://a/announce"}}, WantMore: func() bool { return false },
-		}, func(context.Context, string, int) (announceAnswer, error) { return announceAnswer{}, nil })
+		}, func(context.Context, string, int) (tracker.Answer, error) { return tracker.Answer{}, nil })
 		stop := run(s)
 		time.Sleep(10 * time.Minute)
 		s.Poke()
 		time.Sleep(10 * time.Minute)
 		stop()
-		if got := f.said(""); !slices.Equal(got, []string{"0s started", "20m0s stopped"}) || f.heard[0].req.numWant != 0 {
-			t.Errorf("announced %q, numwant %d", got, f.heard[0].req.numWant)
+		if got := f.said(""); !slices.Equal(got, []string{"0s started", "20m0s stopped"}) || f.heard[0].req.NumWant != 0 {
+			t.Errorf("announced %q, numwant %d", got, f.heard[0].req.NumWant)
 		}
 	})
 }
@@ -259,8 +292,8 @@ func TestSearchWithoutMore(t *testing.T) {
 // no other.
 func TestSearchGoroutines(t *testing.T) {
 	const torrents = 100
-	s, f := newSearch(t, Options{}, Torrent{}, func(context.Context, string, int) (announceAnswer, error) {
-		return announceAnswer{peers: []netip.AddrPort{ap("1.2.3.4:5")}}, nil
+	s, f := newSearch(t, Options{}, Torrent{}, func(context.Context, string, int) (tracker.Answer, error) {
+		return tracker.Answer{Peers: []netip.AddrPort{ap("1.2.3.4:5")}}, nil
 	})
 	base := runtime.NumGoroutine()
 	var found atomic.Int32

@@ -106,6 +106,8 @@ var layers = []layer{
 	// The application around the library wires everything.
 	{dir: "cmd/weir", all: true},
 	{dir: "cmd/internal", all: true},
+	{dir: "cmd/internal/catalogue", forbid: []string{bazil, badger, anacrolix, network}, except: []string{"net/url"}, own: []string{"cache", "engine", "engine/source"}},
+	{dir: "cmd/internal/sources", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"cmd/internal/api", "engine/source"}},
 	{dir: "cmd/internal/sandbox", forbid: []string{bazil, badger, anacrolix, network}},
 	// What measures and proves it. It has libraries that weir hasn't.
 	{dir: proof, all: true},

@@ -1,11 +1,11 @@
 // Package daemon is the application around weir's packages: it opens the cache,
-// the engine and the mount, joins them, keeps the catalogue of torrents, and takes
-// all down again in the order in which they need each other.
+// the engine and the mount, joins them, and takes all down again in the order in which
+// they need each other.
 //
 //	kernel ─► fs ─► torrent.OpenFile ─► reader ─► cache, and engine for what it lacks
 //	                                    engine ─► cache: verified pieces
 //	                                    cache ─► fs: what is held has changed
-//	fs (Host), control (Mount), watched folders, command line ─► add, remove, move
+//	fs (Host), control (Mount), watched folders, command line ─► torrents: add, remove, move
 //
 // What must not live here: decisions about peers, pieces and windows, and the
 // command line.
@@ -22,6 +22,7 @@ import (
 	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/metrics"
+	"github.com/weirfs/weir/cmd/internal/sources"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 	"github.com/weirfs/weir/reader"
@@ -76,15 +77,17 @@ type MinFree struct {
 // Daemon is one mount with all that it needs. Open and Close are for one
 // goroutine; the rest is safe for concurrent use once Open has returned nil.
 type Daemon struct {
-	opt     Options
-	log     *slog.Logger
-	started time.Time
-	fs      *fs.FS
-	readers *readers
-	events  // told to whoever listens
+	opt        Options
+	log        *slog.Logger
+	started    time.Time
+	fs         *fs.FS
+	readers    *readers
+	load       sources.Loaders
+	background *background
+	mount
 
 	// Set by Open, nil before; Close goes by that.
-	store   *lateStore
+	store   *pendingStore
 	cache   *cache.Cache
 	engine  *engine.Engine
 	control *control.Server
@@ -96,26 +99,21 @@ type Daemon struct {
 	closing  sync.Once
 	closeErr error
 
-	// ctx ends with the daemon; behind counts what runs beside it.
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	behind sync.WaitGroup
-
-	// changing and recording hold one token each. Who has the first may change
-	// which torrents are shown and where; who has the second may write or delete
-	// records. changing is taken before recording, and recording before mu.
-	changing  turn
-	recording turn
-	pinTurn   turn // of who pins or unpins; taken before recording
-
-	limits limits
-
-	mu        sync.RWMutex
-	restoring bool     // the catalogue is being read, so what is shown is in it
-	names     []string // of the command line's torrents, as shown
-	entries   entries
-	removed   totals // of torrents that are not shown any more
+	mu    sync.Mutex
+	names []string // of the command line's torrents, as shown
 }
+
+// mount is what may be asked of the whole over the control socket. The events and
+// the torrents are there from the beginning, the others since Open.
+type mount struct {
+	*events
+	*torrents
+	*content
+	*view
+	*limits
+}
+
+var _ control.Mount = mount{}
 
 // New returns a Daemon that has touched nothing yet.
 func New(o Options) *Daemon {
@@ -123,34 +121,33 @@ func New(o Options) *Daemon {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Daemon{
-		opt: o, log: o.Log, started: time.Now(), entries: newEntries(), changing: newTurn(), recording: newTurn(), pinTurn: newTurn(),
-		limits:  limits{upload: o.UploadLimit, download: o.DownloadLimit},
-		readers: newReaders(o.CacheBytes, o.Quiet),
+		opt: o, log: o.Log, started: time.Now(), load: sources.Loaders{AllowPrivate: o.AllowPrivate},
+		readers: newReaders(o.CacheBytes, o.Quiet), background: newBackground(o.Log),
 	}
-	d.ctx, d.cancel = context.WithCancelCause(context.Background())
+	d.events = &events{}
+	d.torrents = &torrents{
+		readers: d.readers, events: d.events, load: d.load, log: o.Log, entries: newEntries(), changing: newToken(),
+	}
 	d.fs = fs.New(fs.Options{
 		Mountpoint: o.Mountpoint, Source: o.ListedAs, UID: o.UID, GID: o.GID,
 		AllowOther: o.AllowOther, AllowNonEmpty: o.AllowNonEmpty,
 		ReadTimeout: o.ReadTimeout, Version: o.Version, Log: o.Log,
-		Control: o.Control, Unmounter: o.Unmounter, Host: host{d}, ByHash: o.ByHash,
+		Control: o.Control, Unmounter: o.Unmounter, Host: host{d.torrents, d.background}, ByHash: o.ByHash,
 	})
+	d.torrents.fs = d.fs
 	return d
 }
 
 // Names returns the paths of the torrents that the command line named, in its
 // order, those from URLs last.
 func (d *Daemon) Names() []string {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return append([]string(nil), d.names...)
 }
 
 // Count returns how many torrents are shown.
-func (d *Daemon) Count() int {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return len(d.entries.byHash)
-}
+func (d *Daemon) Count() int { return d.torrents.count() }
 
 // Done returns a channel that is closed when the mount is gone. It is valid
 // once Open has returned nil.
@@ -167,7 +164,7 @@ func (d *Daemon) Close() error {
 func (d *Daemon) close() error {
 	// From who asks to the disk: each needs what is closed after it.
 	var errs []error
-	d.cancel(weir.ErrClosed)
+	d.background.cancel(weir.ErrClosed)
 	d.events.close()
 	if d.control != nil {
 		errs = append(errs, d.control.Close())
@@ -181,7 +178,7 @@ func (d *Daemon) close() error {
 		errs = append(errs, d.serveErr)
 	}
 	errs = append(errs, d.fs.Close())
-	d.behind.Wait()
+	d.background.running.Wait()
 	if d.store != nil {
 		d.store.fail(weir.ErrClosed) // nobody waits for a cache that never opened
 	}
@@ -193,24 +190,3 @@ func (d *Daemon) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-// turn holds one token.
-type turn chan struct{}
-
-func newTurn() turn {
-	t := make(turn, 1)
-	t <- struct{}{}
-	return t
-}
-
-// take waits for the token, or returns why ctx ended.
-func (t turn) take(ctx context.Context) error {
-	select {
-	case <-t:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (t turn) give() { t <- struct{}{} }

@@ -10,20 +10,21 @@ import (
 	"sync/atomic"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/catalogue"
 	"github.com/weirfs/weir/engine"
 )
 
 // entry is one torrent of the mount. What it points to may be used without a
-// lock; the rest is guarded by Daemon.mu.
+// lock; the rest is guarded by torrents.mu.
 type entry struct {
 	*torrent
-	rec  record
+	rec  catalogue.Record
 	pins *engine.Want // fetches what is pinned and missing; nil when nothing is
 	// awaiting is set while pins wait for the metadata.
 	awaiting *awaiting
 
 	haveChanged atomic.Bool // pieces came or went since the last look
-	pinning     sync.Mutex  // held while pins is set; taken before Daemon.mu
+	pinning     sync.Mutex  // held while pins is set; taken before torrents.mu
 	pinsChanged atomic.Bool // what is pinned did, or a pinned piece went
 	stuck       string      // what listeners were told; belongs to observe
 }
@@ -31,7 +32,7 @@ type entry struct {
 // path returns where the torrent's folder is in the mount.
 func (e *entry) path() string { return path.Join(string(e.rec.Dir), string(e.rec.Shown)) }
 
-// entries are all torrents and sorting folders, guarded by Daemon.mu.
+// entries are all torrents and sorting folders, guarded by torrents.mu.
 type entries struct {
 	byHash  map[weir.InfoHash]*entry
 	byPath  map[string]*entry
@@ -91,36 +92,36 @@ func within(p, dir string) bool {
 }
 
 // list returns all torrents, in the order in which they were added.
-func (d *Daemon) list() []*entry {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.entries.under("")
+func (ts *torrents) list() []*entry {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return ts.entries.under("")
 }
 
 // byHash returns nil if there is no such torrent.
-func (d *Daemon) byHash(ih weir.InfoHash) *entry {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.entries.byHash[ih]
+func (ts *torrents) byHash(ih weir.InfoHash) *entry {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return ts.entries.byHash[ih]
 }
 
 // named returns the torrent with an info hash or the path of a folder. A folder
 // wins over an info hash.
-func (d *Daemon) named(id string) (*entry, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if e := d.entries.byPath[id]; e != nil {
+func (ts *torrents) named(id string) (*entry, error) {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	if e := ts.entries.byPath[id]; e != nil {
 		return e, nil
 	}
 	if ih, err := weir.ParseInfoHash(id); err == nil {
-		if e := d.entries.byHash[ih]; e != nil {
+		if e := ts.entries.byHash[ih]; e != nil {
 			return e, nil
 		}
 	}
-	switch _, folder := d.entries.folders[id]; {
+	switch _, folder := ts.entries.folders[id]; {
 	case folder, id == "":
 		return nil, fmt.Errorf("%q is a folder of torrents, not a torrent: %w", id, weir.ErrInvalid)
-	case d.entries.around(id) != nil:
+	case ts.entries.around(id) != nil:
 		return nil, fmt.Errorf("%q is inside a torrent: name the torrent's folder: %w", id, weir.ErrInvalid)
 	}
 	return nil, fmt.Errorf("no torrent %q: weir ls shows which there are: %w", id, weir.ErrNotFound)

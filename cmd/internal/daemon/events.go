@@ -50,8 +50,8 @@ func (es *events) drop(l *listener) {
 	}
 }
 
-// tell never waits.
-func (es *events) tell(e api.Event) {
+// publish never waits.
+func (es *events) publish(e api.Event) {
 	e.Time = time.Now().UTC()
 	es.mu.Lock()
 	defer es.mu.Unlock()

@@ -6,24 +6,28 @@ import (
 	"fmt"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/sources"
 	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/fs"
 )
 
 // host lets programs change the set of torrents through the mount.
-type host struct{ *Daemon }
+type host struct {
+	torrents   *torrents
+	background *background
+}
 
 var _ fs.Host = host{}
 
 // AddFile implements fs.Host.
 func (h host) AddFile(ctx context.Context, dir, name string, content []byte) error {
-	named, err := readDropped(content)
+	named, err := sources.ReadDropped(content)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	var errs []error
 	for _, spec := range named.Specs {
-		e, known, err := h.show(ctx, spec, dir, true)
+		e, known, err := h.torrents.show(ctx, spec, dir, true)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -31,17 +35,11 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 		case known:
 			errs = append(errs, fmt.Errorf("%s: %w", e.path(), weir.ErrExists))
 		}
-		h.aside("keep a torrent in the catalogue", func() error { return h.record(spec.InfoHash) })
+		h.background.start("keep a torrent in the catalogue", func() error { return h.torrents.record(spec.InfoHash) })
 	}
 	for _, url := range named.URLs {
 		// Not while a program waits in close(2).
-		h.aside("add the torrent at a URL", func() error {
-			spec, err := h.found().Load(h.ctx, url)
-			if err == nil {
-				_, err = h.addSpec(h.ctx, spec, dir)
-			}
-			return err
-		})
+		h.background.start("add the torrent at a URL", func() error { return h.torrents.addURL(h.background.ctx, url, dir) })
 	}
 	return errors.Join(errs...)
 }
@@ -49,49 +47,43 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 // RemoveTorrent implements fs.Host. What was held goes behind the caller's back:
 // rm doesn't wait for it.
 func (h host) RemoveTorrent(ctx context.Context, ih weir.InfoHash) error {
-	e := h.byHash(ih)
+	e := h.torrents.byHash(ih)
 	if e == nil {
 		return fmt.Errorf("torrent %s: %w", ih, weir.ErrNotFound)
 	}
-	if err := h.hide(ctx, ih); err != nil {
+	if err := h.torrents.hide(ctx, ih); err != nil {
 		return err
 	}
-	h.aside("drop what was held of a removed torrent", func() error { return h.forget(e, false) })
+	h.background.start("drop what was held of a removed torrent", func() error { return h.torrents.forget(e, false) })
 	return nil
 }
 
 // MoveTorrent implements fs.Host.
 func (h host) MoveTorrent(ctx context.Context, ih weir.InfoHash, dir, name string) error {
-	_, err := h.move(ctx, ih, dir, name)
+	_, err := h.torrents.move(ctx, ih, dir, name)
 	return err
 }
 
 // MakeFolder implements fs.Host.
-func (h host) MakeFolder(ctx context.Context, dir string) error { return h.makeFolder(ctx, dir) }
+func (h host) MakeFolder(ctx context.Context, dir string) error {
+	return h.torrents.makeFolder(ctx, dir)
+}
 
 // RemoveFolder implements fs.Host.
-func (h host) RemoveFolder(ctx context.Context, dir string) error { return h.removeFolder(ctx, dir) }
+func (h host) RemoveFolder(ctx context.Context, dir string) error {
+	return h.torrents.removeFolder(ctx, dir)
+}
 
 // MoveFolder implements fs.Host.
 func (h host) MoveFolder(ctx context.Context, from, to string) error {
-	return h.moveFolder(ctx, from, to)
+	return h.torrents.moveFolder(ctx, from, to)
 }
 
 // ByHash implements fs.Host.
 func (h host) ByHash(ctx context.Context, ih weir.InfoHash) error {
-	_, _, err := h.show(ctx, &source.Spec{InfoHash: ih}, "", true)
+	_, _, err := h.torrents.show(ctx, &source.Spec{InfoHash: ih}, "", true)
 	if err == nil {
-		h.aside("keep a torrent in the catalogue", func() error { return h.record(ih) })
+		h.background.start("keep a torrent in the catalogue", func() error { return h.torrents.record(ih) })
 	}
 	return err
-}
-
-// aside does something beside the rest; Close waits for it. An error goes to the
-// log, unless everything is ending.
-func (d *Daemon) aside(what string, do func() error) {
-	d.behind.Go(func() {
-		if err := do(); err != nil && d.ctx.Err() == nil {
-			d.log.Error(what, "err", err)
-		}
-	})
 }

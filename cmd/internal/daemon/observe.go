@@ -1,58 +1,51 @@
 package daemon
 
 import (
+	"context"
 	"time"
 
-	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/engine"
 )
 
 const observeTick = time.Second
 
-// heldChanged tells the mount that a piece came or went, and the swarm that one
-// went. It is called by the cache, for each piece.
-func (d *Daemon) heldChanged(id weir.PieceID, held bool) {
-	e := d.byHash(id.Torrent)
-	if e == nil {
-		return // of a torrent that is not mounted now
-	}
-	if !held {
-		e.Evicted(id.Index)
-	}
-	e.haveChanged.Store(true)
-	// By the shape: a cold torrent's metadata is not read for this.
-	if s := e.shape.Load(); s != nil && id.Index < s.skeleton.NumPieces() {
-		d.fs.HeldChanged(id.Torrent, s.skeleton.PieceRange(id.Index))
-	}
+// observer looks at all torrents again and again, and has done and told what follows.
+type observer struct {
+	ctx      context.Context // of the daemon
+	torrents *torrents
+	content  *content
+	cache    *cache.Cache
+	events   *events
 }
 
-// observe looks at all torrents once a second: for metadata that has arrived, for
+// run looks at all torrents once a second: for metadata that has arrived, for
 // what is to be told to listeners, and for pins that are fetched.
-func (d *Daemon) observe() {
+func (o *observer) run() {
 	tick := time.NewTicker(observeTick)
 	defer tick.Stop()
 	for {
 		select {
-		case <-d.ctx.Done():
-			d.look()
+		case <-o.ctx.Done():
+			o.look()
 			return
 		case <-tick.C:
-			d.look()
+			o.look()
 		}
 	}
 }
 
-func (d *Daemon) look() {
-	for _, e := range d.list() {
-		d.learnShape(e)
+func (o *observer) look() {
+	for _, e := range o.torrents.list() {
+		o.torrents.learnShape(e)
 		if e.haveChanged.Swap(false) {
-			d.tell(d.event(api.EventHave, e))
+			o.events.publish(o.torrents.event(api.EventHave, e))
 			// A pinned piece may have come or gone.
-			d.mu.RLock()
+			o.torrents.mu.RLock()
 			pinning := e.pins != nil
-			d.mu.RUnlock()
-			if pinning || d.ctx.Err() == nil && len(d.cache.Pinned(e.InfoHash())) > 0 {
+			o.torrents.mu.RUnlock()
+			if pinning || o.ctx.Err() == nil && len(o.cache.Pinned(e.InfoHash())) > 0 {
 				e.pinsChanged.Store(true)
 			}
 		}
@@ -66,47 +59,14 @@ func (d *Daemon) look() {
 			if why == "" {
 				kind = api.EventUnstuck
 			}
-			ev := d.event(kind, e)
+			ev := o.torrents.event(kind, e)
 			ev.Wait = why
-			d.tell(ev)
+			o.events.publish(ev)
 		}
 		e.stuck = why
 	}
-	d.recordTouched()
-	if d.ctx.Err() == nil {
-		d.lookAtPins()
+	o.torrents.recordTouched()
+	if o.ctx.Err() == nil {
+		o.content.refreshPins()
 	}
-}
-
-// learnShape keeps what a magnet's metadata says once it has arrived.
-func (d *Daemon) learnShape(e *entry) {
-	d.mu.RLock()
-	had := e.rec.Shape != nil
-	d.mu.RUnlock()
-	if had {
-		return
-	}
-	s := e.known()
-	if s == nil {
-		return
-	}
-	info := e.Info()
-	if info == nil {
-		return
-	}
-	d.mu.Lock()
-	e.rec.Shape = newRecShape(info)
-	e.rec.Shape.Created = s.Created
-	d.mu.Unlock()
-	d.tell(d.event(api.EventMetadata, e))
-	if err := d.record(e.InfoHash()); err != nil {
-		d.log.Warn("a torrent's metadata is not in the catalogue", "torrent", e.InfoHash(), "err", err)
-	}
-}
-
-// event returns what listeners are told of a torrent.
-func (d *Daemon) event(kind api.EventKind, e *entry) api.Event {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return api.Event{Kind: kind, InfoHash: e.InfoHash().String(), Path: e.path(), SizeBytes: e.rec.size(), HaveBytes: e.have()}
 }

@@ -1,16 +1,22 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache"
+	"github.com/weirfs/weir/cmd/internal/api"
+	"github.com/weirfs/weir/cmd/internal/catalogue"
 	"github.com/weirfs/weir/cmd/internal/control"
+	"github.com/weirfs/weir/cmd/internal/metrics"
+	"github.com/weirfs/weir/cmd/internal/sources"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/fs/mountpoint"
@@ -31,37 +37,39 @@ func (d *Daemon) Open(ctx context.Context) error {
 		return err
 	}
 	fetching, stopFetching := context.WithCancel(ctx)
-	local, remote := split(d.opt.Sources)
-	fetched := make(chan loaded, 2)
+	local, remote := sources.Split(d.opt.Sources)
+	fetched := make(chan sources.Loaded, 2)
 	var fetchers sync.WaitGroup
 	defer fetchers.Wait()
 	defer stopFetching()
-	fetchers.Go(func() { fetched <- load(fetching, d.typed(), remote) })
-	here, found := read(local)
-	if here.err != nil {
-		return here.err
+	fetchers.Go(func() { fetched <- sources.Load(fetching, d.load.Typed(), remote) })
+	here, found := sources.Read(local)
+	if here.Err != nil {
+		return here.Err
 	}
-	fetchers.Go(func() { fetched <- load(fetching, d.found(), found) })
+	fetchers.Go(func() { fetched <- sources.Load(fetching, d.load.Found(), found) })
 
 	// The cache opens while the engine listens and looks for the first peers.
 	var opening errgroup.Group
-	d.store = newLateStore()
+	d.store = newPendingStore()
 	opening.Go(func() error { return d.openCache(ctx) })
 	early := d.openEngine(peers)
 	if early == nil {
-		early = d.join(here.specs)
+		early = d.join(here.Specs)
 	}
 	if err := errors.Join(early, opening.Wait()); err != nil {
 		return err
 	}
+	d.assemble()
 	if err := errors.Join(d.openControl(), d.openMetrics()); err != nil {
 		return err
 	}
 	// Mounted when all is in it, so that nobody sees half of it.
-	if err := d.restore(); err != nil {
+	if err := d.torrents.restore(); err != nil {
 		return err
 	}
-	if err := d.showSources(ctx, here.specs); err != nil {
+	d.content.resumePins()
+	if err := d.showSources(ctx, here.Specs); err != nil {
 		return err
 	}
 	if err := d.fs.Mount(); err != nil {
@@ -71,19 +79,49 @@ func (d *Daemon) Open(ctx context.Context) error {
 	if d.control != nil {
 		d.control.Serve()
 	}
-	d.behind.Go(d.observe)
-	if err := d.watch(); err != nil {
+	d.background.running.Go((&observer{ctx: d.background.ctx, torrents: d.torrents, content: d.content, cache: d.cache, events: d.events}).run)
+	if err := d.watchFolders(); err != nil {
 		return err
 	}
 	for range cap(fetched) {
 		there := <-fetched
-		if there.err != nil {
-			return there.err
+		if there.Err != nil {
+			return there.Err
 		}
-		if err := d.showSources(ctx, there.specs); err != nil {
+		if err := d.showSources(ctx, there.Specs); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// assemble joins what works on the cache and the engine, now that both are open.
+func (d *Daemon) assemble() {
+	ts := d.torrents
+	ts.cache, ts.engine = d.cache, d.engine
+	ts.catalogue = catalogue.New(d.cache, d.opt.Ephemeral)
+	d.content = &content{torrents: ts, cache: d.cache, fs: d.fs, background: d.background, log: d.log, pinning: newToken()}
+	d.view = &view{opt: &d.opt, started: d.started, torrents: ts, content: d.content, fs: d.fs, cache: d.cache, engine: d.engine}
+	d.limits = &limits{engine: d.engine, upload: d.opt.UploadLimit, download: d.opt.DownloadLimit}
+}
+
+// watchFolders adds what comes into the watched folders from now on, and what is
+// there.
+func (d *Daemon) watchFolders() error {
+	if len(d.opt.Watch) == 0 {
+		return nil
+	}
+	w, err := sources.Watch(sources.Options{
+		Folders: d.opt.Watch, Every: d.opt.WatchEvery, Log: d.log,
+		Add: func(spec *source.Spec) (api.Added, error) { return d.torrents.addSpec(d.background.ctx, spec, "") },
+		AddURL: func(url string) {
+			d.background.start("add the torrent at a URL of a watched folder", func() error { return d.torrents.addURL(d.background.ctx, url, "") })
+		},
+	})
+	if err != nil {
+		return err
+	}
+	d.background.running.Go(func() { w.Run(d.background.ctx) })
 	return nil
 }
 
@@ -92,7 +130,7 @@ func (d *Daemon) openCache(ctx context.Context) error {
 	c, err := openCache(ctx, cache.Options{
 		Dir: d.opt.CacheDir, LimitBytes: d.opt.CacheBytes, Mountpoint: d.opt.Mountpoint, Control: d.opt.Control,
 		MinFreeBytes: d.opt.MinFree.Bytes, MinFreePercent: d.opt.MinFree.Percent,
-		Log: d.log, Changed: d.heldChanged, Protect: d.readers.budget.Protect,
+		Log: d.log, Changed: d.torrents.heldChanged, Protect: d.readers.budget.Protect,
 	})
 	if err != nil {
 		d.store.fail(err)
@@ -148,7 +186,7 @@ func (d *Daemon) showSources(ctx context.Context, specs []*source.Spec) error {
 	var changed []*entry
 	named := map[*entry]bool{}
 	for _, spec := range specs {
-		e, _, err := d.show(ctx, spec, "", warm)
+		e, _, err := d.torrents.show(ctx, spec, "", warm)
 		if err != nil {
 			return err
 		}
@@ -162,14 +200,28 @@ func (d *Daemon) showSources(ctx context.Context, specs []*source.Spec) error {
 		d.mu.Unlock()
 	}
 	// Behind: each is synced to the disk.
-	d.aside("keep torrents in the catalogue", func() error {
+	d.background.start("keep torrents in the catalogue", func() error {
 		for _, e := range changed {
-			if err := d.record(e.InfoHash()); err != nil {
+			if err := d.torrents.record(e.InfoHash()); err != nil {
 				return fmt.Errorf("%s will be gone after a restart: %w", e.path(), err)
 			}
 		}
 		return nil
 	})
+	return nil
+}
+
+// openMetrics serves figures over TCP, if somebody asked for that.
+func (d *Daemon) openMetrics() error {
+	if d.opt.Metrics == "" {
+		return nil
+	}
+	s := metrics.New(metrics.Options{Addr: d.opt.Metrics, Pprof: d.opt.Pprof, Version: d.opt.Version, Samples: d.view.samples, Log: d.log})
+	if err := s.Open(); err != nil {
+		return err
+	}
+	d.metrics = s
+	d.log.Info("metrics are served", "address", s.Addr())
 	return nil
 }
 
@@ -180,7 +232,7 @@ func (d *Daemon) openControl() error {
 		return nil
 	}
 	s := control.New(control.Options{
-		Socket: d.opt.Control, Mount: d, Cache: control.NewCache(d.cache, d.opt.CacheDir, d.opt.Mountpoint), Log: d.log,
+		Socket: d.opt.Control, Mount: d.mount, Cache: control.NewCache(d.cache, d.opt.CacheDir, d.opt.Mountpoint), Log: d.log,
 	})
 	if err := s.Listen(); err != nil {
 		return err
@@ -199,3 +251,50 @@ func (d *Daemon) serve() {
 		d.serveErr = d.fs.Serve(ctx)
 	}()
 }
+
+// How long to wait for the cache when another weir holds it, and how often to
+// look: the weir of a mount that has just been unmounted may still be writing.
+const (
+	inUseTimeout = 2 * time.Second
+	inUseTick    = 20 * time.Millisecond
+)
+
+// openCache opens the cache, waiting a little for a weir that is about to end.
+func openCache(ctx context.Context, o cache.Options) (*cache.Cache, error) {
+	c, err := cache.Open(o)
+	if !errors.Is(err, weir.ErrInUse) {
+		return c, err
+	}
+	o.Log.Info("waiting for another weir to leave the cache", "err", err)
+	tick := time.NewTicker(inUseTick)
+	defer tick.Stop()
+	timeout := time.After(inUseTimeout)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-timeout:
+			return nil, fmt.Errorf("%w: unmount that one, or give this one a cache folder of its own", err)
+		case <-tick.C:
+			if c, err = cache.Open(o); !errors.Is(err, weir.ErrInUse) {
+				return c, err
+			}
+		}
+	}
+}
+
+// parsePeers checks addresses of the command line.
+func parsePeers(addrs []string) ([]string, error) {
+	peers := make([]string, len(addrs))
+	var errs []error
+	for i, a := range addrs {
+		var err error
+		if peers[i], err = source.ParsePeer(a); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return peers, errors.Join(errs...)
+}
+
+// userAgent is what trackers and peers are told.
+func userAgent(version string) string { return "weir/" + cmp.Or(version, "devel") }

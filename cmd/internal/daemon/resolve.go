@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/weirfs/weir"
 )
@@ -44,28 +42,10 @@ func (t *target) runs() [][2]int {
 	return runs
 }
 
-// find returns the torrents that a path names, and the rest of the path when it
-// goes on inside of one.
-func (d *Daemon) find(p string) (list []*entry, inside string, err error) {
-	p = strings.Trim(p, "/")
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if e := d.entries.around(p); e != nil {
-		return []*entry{e}, strings.Trim(strings.TrimPrefix(p, e.path()), "/"), nil
-	}
-	if _, ok := d.entries.folders[p]; ok || p == "" {
-		return d.entries.under(p), "", nil
-	}
-	if ih, err := weir.ParseInfoHash(p); err == nil && d.entries.byHash[ih] != nil {
-		return []*entry{d.entries.byHash[ih]}, "", nil
-	}
-	return nil, "", fmt.Errorf("nothing in the mount is called %q: %w", p, weir.ErrNotFound)
-}
-
 // resolve returns what is to be fetched at a path, waiting for the metadata of those
 // torrents. Of a whole torrent that is what its magnet selects (BEP 53).
-func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([]*target, error) {
-	list, inside, err := d.find(p)
+func (c *content) resolve(ctx context.Context, p string, waiting func(*entry)) ([]*target, error) {
+	list, inside, err := c.torrents.find(p)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +58,7 @@ func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([
 		if err != nil {
 			return nil, err
 		}
-		t, err := d.locateSelected(e, info, inside)
+		t, err := c.locateSelected(e, info, inside)
 		if err != nil {
 			return nil, err
 		}
@@ -88,17 +68,17 @@ func (d *Daemon) resolve(ctx context.Context, p string, waiting func(*entry)) ([
 }
 
 // locateSelected is locate, but of a whole torrent it is what its magnet selects.
-func (d *Daemon) locateSelected(e *entry, info *weir.TorrentInfo, inside string) (*target, error) {
+func (c *content) locateSelected(e *entry, info *weir.TorrentInfo, inside string) (*target, error) {
 	if only := e.SelectOnly(); only != nil && inside == "" {
 		return newTarget(e, info, only), nil
 	}
-	return d.locate(e, info, inside)
+	return c.locate(e, info, inside)
 }
 
 // resolveKnown returns what a path names, located by one of the methods above and
 // below, and apart the torrents whose metadata is unknown, of which it names inside.
-func (d *Daemon) resolveKnown(p string, locate func(e *entry, info *weir.TorrentInfo, inside string) (*target, error)) (targets []*target, unknown []*entry, inside string, err error) {
-	list, inside, err := d.find(p)
+func (c *content) resolveKnown(p string, locate func(e *entry, info *weir.TorrentInfo, inside string) (*target, error)) (targets []*target, unknown []*entry, inside string, err error) {
+	list, inside, err := c.torrents.find(p)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -119,7 +99,7 @@ func (d *Daemon) resolveKnown(p string, locate func(e *entry, info *weir.Torrent
 
 // locate returns what is at a path beneath a torrent's folder, by the names that the
 // mount shows.
-func (d *Daemon) locate(e *entry, info *weir.TorrentInfo, inside string) (*target, error) {
+func (c *content) locate(e *entry, info *weir.TorrentInfo, inside string) (*target, error) {
 	if inside == "" { // every file, without building the tree
 		t := &target{entry: e, info: info}
 		for i := range info.Files {
@@ -127,7 +107,7 @@ func (d *Daemon) locate(e *entry, info *weir.TorrentInfo, inside string) (*targe
 		}
 		return t, nil
 	}
-	at, err := d.fs.Locate(e.InfoHash(), inside)
+	at, err := c.fs.Locate(e.InfoHash(), inside)
 	if err != nil {
 		return nil, err
 	}

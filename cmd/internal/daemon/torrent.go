@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache"
+	"github.com/weirfs/weir/cmd/internal/catalogue"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 	"github.com/weirfs/weir/reader"
@@ -38,7 +39,7 @@ type shape struct {
 	blank       int64             // bytes of pieces that are all padding
 }
 
-func newShape(s *recShape, ih weir.InfoHash) *shape {
+func newShape(s *catalogue.Shape, ih weir.InfoHash) *shape {
 	return &shape{
 		Outline: fs.Outline{Length: s.Size, Files: s.Files, Created: s.Created}, pieceLength: s.PieceLength,
 		skeleton: &weir.TorrentInfo{InfoHash: ih, PieceLength: s.PieceLength, Length: s.Length}, blank: s.Blank,
@@ -54,7 +55,7 @@ func (t *torrent) known() *shape {
 	if info == nil {
 		return nil
 	}
-	t.shape.CompareAndSwap(nil, newShape(newRecShape(info), t.InfoHash()))
+	t.shape.CompareAndSwap(nil, newShape(catalogue.NewShape(info), t.InfoHash()))
 	return t.shape.Load()
 }
 

@@ -6,20 +6,6 @@ import (
 	"github.com/weirfs/weir/cmd/internal/metrics"
 )
 
-// openMetrics serves figures over TCP, if somebody asked for that.
-func (d *Daemon) openMetrics() error {
-	if d.opt.Metrics == "" {
-		return nil
-	}
-	s := metrics.New(metrics.Options{Addr: d.opt.Metrics, Pprof: d.opt.Pprof, Version: d.opt.Version, Samples: d.samples, Log: d.log})
-	if err := s.Open(); err != nil {
-		return err
-	}
-	d.metrics = s
-	d.log.Info("metrics are served", "address", s.Addr())
-	return nil
-}
-
 // totals are what torrents that were removed have counted: a counter never
 // shrinks.
 type totals struct {
@@ -38,11 +24,11 @@ func (t *totals) add(e *entry) {
 }
 
 // samples are the figures of the whole mount.
-func (d *Daemon) samples() []metrics.Sample {
-	list := d.list()
-	d.mu.RLock()
-	sum := d.removed
-	d.mu.RUnlock()
+func (v *view) samples() []metrics.Sample {
+	list := v.torrents.list()
+	v.torrents.mu.RLock()
+	sum := v.torrents.removed
+	v.torrents.mu.RUnlock()
 	states := map[string]float64{}
 	peers := 0
 	for _, e := range list {
@@ -51,12 +37,12 @@ func (d *Daemon) samples() []metrics.Sample {
 		peers += s.Peers
 		sum.add(e)
 	}
-	waits := d.fs.Waiting()
+	waits := v.fs.Waiting()
 	longest := time.Duration(0)
 	for _, w := range waits {
 		longest = max(longest, time.Since(w.Since))
 	}
-	c := d.cache.Stat()
+	c := v.cache.Stat()
 	count := func(name, help string, v int64) metrics.Sample {
 		return metrics.Sample{Name: name, Help: help, Counter: true, Value: float64(v)}
 	}
@@ -73,7 +59,7 @@ func (d *Daemon) samples() []metrics.Sample {
 		count("hedged_blocks_total", "Blocks asked of a second peer.", sum.hedged),
 		count("verified_pieces_total", "Pieces that were right.", sum.verified),
 		count("failed_pieces_total", "Pieces that were wrong.", sum.failed),
-		gauge("open_files", "Files of the mount that programs have open.", float64(len(d.fs.Handles()))),
+		gauge("open_files", "Files of the mount that programs have open.", float64(len(v.fs.Handles()))),
 		gauge("waiting_requests", "Requests of programs that wait.", float64(len(waits))),
 		gauge("longest_wait_seconds", "How long the oldest of them has waited.", longest.Seconds()),
 		gauge("cache_pieces", "Verified pieces in the cache.", float64(c.Pieces)),

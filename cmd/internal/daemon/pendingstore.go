@@ -8,21 +8,21 @@ import (
 	"github.com/weirfs/weir/engine"
 )
 
-// lateStore is the cache before it is open: the engine is opened beside it, and
+// pendingStore is the cache before it is open: the engine is opened beside it, and
 // whoever asks for something waits those milliseconds.
-type lateStore struct {
+type pendingStore struct {
 	once  sync.Once
 	ready chan struct{} // closed when cache or err is set
 	cache *cache.Cache
 	err   error
 }
 
-var _ engine.Store = (*lateStore)(nil)
+var _ engine.Store = (*pendingStore)(nil)
 
-func newLateStore() *lateStore { return &lateStore{ready: make(chan struct{})} }
+func newPendingStore() *pendingStore { return &pendingStore{ready: make(chan struct{})} }
 
 // open lets those who wait go on.
-func (s *lateStore) open(c *cache.Cache) {
+func (s *pendingStore) open(c *cache.Cache) {
 	s.once.Do(func() {
 		s.cache = c
 		close(s.ready)
@@ -30,19 +30,19 @@ func (s *lateStore) open(c *cache.Cache) {
 }
 
 // fail does so when there will be no cache; it does nothing after open.
-func (s *lateStore) fail(err error) {
+func (s *pendingStore) fail(err error) {
 	s.once.Do(func() {
 		s.err = err
 		close(s.ready)
 	})
 }
 
-func (s *lateStore) wait() (*cache.Cache, error) {
+func (s *pendingStore) wait() (*cache.Cache, error) {
 	<-s.ready
 	return s.cache, s.err
 }
 
-func (s *lateStore) Put(id weir.PieceID, blocks [][]byte) error {
+func (s *pendingStore) Put(id weir.PieceID, blocks [][]byte) error {
 	c, err := s.wait()
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (s *lateStore) Put(id weir.PieceID, blocks [][]byte) error {
 	return c.Put(id, blocks)
 }
 
-func (s *lateStore) ReadAt(id weir.PieceID, p []byte, off int64) (bool, error) {
+func (s *pendingStore) ReadAt(id weir.PieceID, p []byte, off int64) (bool, error) {
 	c, err := s.wait()
 	if err != nil {
 		return false, err
@@ -58,12 +58,12 @@ func (s *lateStore) ReadAt(id weir.PieceID, p []byte, off int64) (bool, error) {
 	return c.ReadAt(id, p, off)
 }
 
-func (s *lateStore) Has(id weir.PieceID) bool {
+func (s *pendingStore) Has(id weir.PieceID) bool {
 	c, err := s.wait()
 	return err == nil && c.Has(id)
 }
 
-func (s *lateStore) Held(ih weir.InfoHash, n int) []bool {
+func (s *pendingStore) Held(ih weir.InfoHash, n int) []bool {
 	c, err := s.wait()
 	if err != nil {
 		return make([]bool, n)
@@ -71,7 +71,7 @@ func (s *lateStore) Held(ih weir.InfoHash, n int) []bool {
 	return c.Held(ih, n)
 }
 
-func (s *lateStore) PutRecord(bucket string, key, value []byte) error {
+func (s *pendingStore) PutRecord(bucket string, key, value []byte) error {
 	c, err := s.wait()
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (s *lateStore) PutRecord(bucket string, key, value []byte) error {
 	return c.PutRecord(bucket, key, value)
 }
 
-func (s *lateStore) Record(bucket string, key []byte) ([]byte, error) {
+func (s *pendingStore) Record(bucket string, key []byte) ([]byte, error) {
 	c, err := s.wait()
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (s *lateStore) Record(bucket string, key []byte) ([]byte, error) {
 // PutHashed and Adopt share pieces between torrents; the engine looks whether its
 // store has them.
 
-func (s *lateStore) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) error {
+func (s *pendingStore) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) error {
 	c, err := s.wait()
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (s *lateStore) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) err
 	return c.PutHashed(id, hash, blocks)
 }
 
-func (s *lateStore) Adopt(id weir.PieceID, hash []byte, n int64) bool {
+func (s *pendingStore) Adopt(id weir.PieceID, hash []byte, n int64) bool {
 	c, err := s.wait()
 	return err == nil && c.Adopt(id, hash, n)
 }

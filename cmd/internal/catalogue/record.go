@@ -1,8 +1,9 @@
-package daemon
+package catalogue
 
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -22,10 +23,10 @@ const rootKey = "/"
 // recordVersion is that of the records that this weir writes and reads.
 const recordVersion = 1
 
-// record is what the catalogue keeps of a torrent: how it is shown, and all that
+// Record is what the catalogue keeps of a torrent: how it is shown, and all that
 // its source said and the metadata doesn't. Names are bytes, because they may be
 // anything.
-type record struct {
+type Record struct {
 	Version  int        `json:"v"`
 	Seq      uint64     `json:"seq"` // torrents are listed in its order
 	Added    time.Time  `json:"added"`
@@ -42,13 +43,13 @@ type record struct {
 	Select []source.FileSpan `json:"select,omitempty"`
 	// Pin are the paths beneath the torrent's folder, as they are to be shown, that are
 	// pinned as soon as the metadata is there; an empty one is all that is selected.
-	Pin   [][]byte  `json:"pin,omitempty"`
-	Shape *recShape `json:"shape,omitempty"` // none while the metadata is unknown
+	Pin   [][]byte `json:"pin,omitempty"`
+	Shape *Shape   `json:"shape,omitempty"` // none while the metadata is unknown
 }
 
-// recShape is what can be told of a torrent without its metadata. That it is there
+// Shape is what can be told of a torrent without its metadata. That it is there
 // says that the metadata is kept too.
-type recShape struct {
+type Shape struct {
 	Size        int64     `json:"size"`            // bytes of its files
 	Length      int64     `json:"length"`          // the same with padding
 	Blank       int64     `json:"blank,omitempty"` // bytes of pieces that are all padding
@@ -57,31 +58,31 @@ type recShape struct {
 	Created     time.Time `json:"created,omitzero"`
 }
 
-// newRecShape returns nil for nil.
-func newRecShape(info *weir.TorrentInfo) *recShape {
+// NewShape returns nil for nil.
+func NewShape(info *weir.TorrentInfo) *Shape {
 	if info == nil {
 		return nil
 	}
-	s := &recShape{Size: info.ContentBytes(), Length: info.Length, PieceLength: info.PieceLength, Files: len(info.Files), Created: info.Created}
+	s := &Shape{Size: info.ContentBytes(), Length: info.Length, PieceLength: info.PieceLength, Files: len(info.Files), Created: info.Created}
 	for i := range info.BlankPieces {
 		s.Blank += info.FullRange(i).Len()
 	}
 	return s
 }
 
-// size returns the bytes of the files, 0 while they are unknown.
-func (r *record) size() int64 {
+// Size returns the bytes of the files, 0 while they are unknown.
+func (r *Record) Size() int64 {
 	if r.Shape == nil {
 		return 0
 	}
 	return r.Shape.Size
 }
 
-// newRecord takes what is to be kept of a source.
-func newRecord(spec *source.Spec) record {
-	r := record{
+// NewRecord takes what is to be kept of a source.
+func NewRecord(spec *source.Spec) Record {
+	r := Record{
 		Version: recordVersion, Added: time.Now().UTC().Truncate(time.Second), Name: []byte(spec.Name), Encoding: spec.Encoding,
-		Trackers: spec.Trackers, Peers: spec.Peers, WebSeeds: spec.WebSeeds, Nodes: spec.Nodes, Select: spec.SelectOnly, Shape: newRecShape(spec.Info),
+		Trackers: spec.Trackers, Peers: spec.Peers, WebSeeds: spec.WebSeeds, Nodes: spec.Nodes, Select: spec.SelectOnly, Shape: NewShape(spec.Info),
 	}
 	if spec.InfoHashV2 != [32]byte{} {
 		r.HashV2 = spec.InfoHashV2[:]
@@ -89,8 +90,8 @@ func newRecord(spec *source.Spec) record {
 	return r
 }
 
-// learn adds what another source of the same torrent knows.
-func (r *record) learn(spec *source.Spec) {
+// Learn adds what another source of the same torrent knows.
+func (r *Record) Learn(spec *source.Spec) {
 	var tiers [][]string
 	for _, tier := range append(r.Trackers[:len(r.Trackers):len(r.Trackers)], spec.Trackers...) {
 		if tier = missing(tier, tiers...); len(tier) > 0 {
@@ -111,7 +112,7 @@ func (r *record) learn(spec *source.Spec) {
 		r.Encoding = spec.Encoding
 	}
 	if r.Shape == nil {
-		r.Shape = newRecShape(spec.Info)
+		r.Shape = NewShape(spec.Info)
 	}
 }
 
@@ -133,17 +134,42 @@ func missing(add []string, lists ...[]string) []string {
 	return out
 }
 
-// spec returns the source again, without metadata.
-func (r *record) spec(ih weir.InfoHash) *source.Spec {
+// Spec returns the source again, without metadata.
+func (r *Record) Spec(ih weir.InfoHash) *source.Spec {
 	s := &source.Spec{InfoHash: ih, Name: string(r.Name), Encoding: r.Encoding, Trackers: r.Trackers, Peers: r.Peers, WebSeeds: r.WebSeeds, Nodes: r.Nodes, SelectOnly: r.Select}
 	copy(s.InfoHashV2[:], r.HashV2)
 	return s
 }
 
-func (r *record) encode() ([]byte, error) { return json.Marshal(r) }
+// Magnet returns a link that leads to the torrent.
+func (r *Record) Magnet(ih weir.InfoHash) string {
+	m := "magnet:?xt=urn:btih:" + ih.String()
+	if len(r.HashV2) == 32 {
+		v2 := fmt.Sprintf("urn:btmh:1220%x", r.HashV2)
+		if weir.InfoHash(r.HashV2[:20]) == ih { // v2 alone
+			m = "magnet:?xt=" + v2
+		} else {
+			m += "&xt=" + v2
+		}
+	}
+	if len(r.Name) > 0 {
+		m += "&dn=" + url.QueryEscape(string(r.Name))
+	}
+	for _, tier := range r.Trackers {
+		for _, tr := range tier {
+			m += "&tr=" + url.QueryEscape(tr)
+		}
+	}
+	for _, ws := range r.WebSeeds {
+		m += "&ws=" + url.QueryEscape(ws)
+	}
+	return m
+}
 
-// parseRecord reads what encode made. The error wraps weir.ErrCorrupt.
-func parseRecord(key, value []byte) (ih weir.InfoHash, r record, err error) {
+func (r *Record) encode() ([]byte, error) { return json.Marshal(r) }
+
+// parse reads what encode made. The error wraps weir.ErrCorrupt.
+func parse(key, value []byte) (ih weir.InfoHash, r Record, err error) {
 	if len(key) != len(ih) {
 		return ih, r, fmt.Errorf("record of a torrent: key of %d bytes: %w", len(key), weir.ErrCorrupt)
 	}

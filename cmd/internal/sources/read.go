@@ -1,4 +1,4 @@
-package daemon
+package sources
 
 import (
 	"regexp"
@@ -6,10 +6,10 @@ import (
 	"github.com/weirfs/weir/engine/source"
 )
 
-// readDropped reads a file that somebody put into the mount or a watched folder.
+// ReadDropped reads a file that somebody put into the mount or a watched folder.
 // Errors wrap what source's do, and show nothing of the content: it may be another
 // file than its owner thinks, and logs are read by more people than files.
-func readDropped(content []byte) (*source.Contents, error) {
+func ReadDropped(content []byte) (*source.Contents, error) {
 	named, err := source.ParseFile(content)
 	if err != nil {
 		return nil, &discreetError{quoted.ReplaceAllString(err.Error(), "…"), err}

@@ -4,20 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/cmd/internal/api"
+	"github.com/weirfs/weir/fs"
 )
+
+// content fetches, pins, unpins and evicts what is named by paths.
+type content struct {
+	torrents   *torrents
+	cache      *cache.Cache
+	fs         *fs.FS
+	background *background
+	log        *slog.Logger
+
+	// pinning is held by whoever pins or unpins. It is taken before the catalogue's.
+	pinning token
+}
 
 // fetchTick is how often the progress of a fetch is looked at.
 const fetchTick = 200 * time.Millisecond
 
 // Fetch implements control.Mount.
-func (d *Daemon) Fetch(ctx context.Context, p string, progress func(api.Progress)) error {
-	targets, err := d.resolve(ctx, p, func(e *entry) {
+func (c *content) Fetch(ctx context.Context, p string, progress func(api.Progress)) error {
+	targets, err := c.resolve(ctx, p, func(e *entry) {
 		progress(api.Progress{Wait: fmt.Sprintf("waiting for the metadata of %s", e.path())})
 	})
 	if err != nil {
@@ -28,7 +43,7 @@ func (d *Daemon) Fetch(ctx context.Context, p string, progress func(api.Progress
 		total += t.bytes
 		held += t.held()
 	}
-	s := d.cache.Stat()
+	s := c.cache.Stat()
 	if room := s.LimitBytes - s.PinnedBytes; total-held > room {
 		return fmt.Errorf("%s are missing, and the cache may hold %s besides what is pinned: mount with a larger --cache-size: %w",
 			humanize.IBytes(uint64(total-held)), humanize.IBytes(uint64(max(room, 0))), weir.ErrNoSpace)
@@ -41,11 +56,11 @@ func (d *Daemon) Fetch(ctx context.Context, p string, progress func(api.Progress
 		defer w.Close()
 		w.Set(t.ranges)
 	}
-	return d.follow(ctx, targets, progress)
+	return c.follow(ctx, targets, progress)
 }
 
 // follow tells progress until all is held.
-func (d *Daemon) follow(ctx context.Context, targets []*target, progress func(api.Progress)) error {
+func (c *content) follow(ctx context.Context, targets []*target, progress func(api.Progress)) error {
 	tick := time.NewTicker(fetchTick)
 	defer tick.Stop()
 	began := time.Now()
@@ -58,7 +73,7 @@ func (d *Daemon) follow(ctx context.Context, targets []*target, progress func(ap
 	for {
 		p := api.Progress{TotalBytes: total}
 		for _, t := range targets {
-			if d.byHash(t.InfoHash()) != t.entry {
+			if c.torrents.byHash(t.InfoHash()) != t.entry {
 				return fmt.Errorf("%s: %w", t.path(), weir.ErrRemoved)
 			}
 			held := t.held()
@@ -83,8 +98,8 @@ func (d *Daemon) follow(ctx context.Context, targets []*target, progress func(ap
 		case <-tick.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-d.ctx.Done():
-			return context.Cause(d.ctx)
+		case <-c.background.ctx.Done():
+			return context.Cause(c.background.ctx)
 		}
 	}
 }
@@ -105,23 +120,46 @@ func (m *meanRate) add(now time.Time, bytes int64) int64 {
 	return int64(max(m.rate, 0))
 }
 
+// Evict implements control.Mount. It never waits.
+func (c *content) Evict(_ context.Context, p string) (int64, error) {
+	targets, _, _, err := c.resolveKnown(p, c.locate) // nothing is held of the others
+	if err != nil {
+		return 0, err
+	}
+	freed := int64(0)
+	for _, t := range targets {
+		before := t.held()
+		var pieces []int
+		for _, run := range t.runs() {
+			for i := run[0]; i < run[1]; i++ {
+				pieces = append(pieces, i)
+			}
+		}
+		if err := c.cache.Evict(t.InfoHash(), pieces); err != nil {
+			return freed, err
+		}
+		freed += before - t.held()
+	}
+	return freed, nil
+}
+
 // Pin implements control.Mount. It never waits: what is missing is fetched behind, and
 // what is unknown without metadata pinned when that has come.
-func (d *Daemon) Pin(ctx context.Context, p string) (api.Kept, error) {
-	if err := d.pinTurn.take(ctx); err != nil {
+func (c *content) Pin(ctx context.Context, p string) (api.Kept, error) {
+	if err := c.pinning.take(ctx); err != nil {
 		return api.Kept{}, err
 	}
-	defer d.pinTurn.give()
-	targets, unknown, inside, err := d.resolveKnown(p, d.locateSelected)
+	defer c.pinning.give()
+	targets, unknown, inside, err := c.resolveKnown(p, c.locateSelected)
 	if err != nil {
 		return api.Kept{}, err
 	}
-	bytes, err := d.pin(targets)
+	bytes, err := c.pin(targets)
 	if err != nil {
 		return api.Kept{}, err
 	}
 	for _, e := range unknown {
-		if err := d.pinLater(e, inside); err != nil {
+		if err := c.addPendingPin(e, inside); err != nil {
 			return api.Kept{}, err
 		}
 	}
@@ -129,21 +167,21 @@ func (d *Daemon) Pin(ctx context.Context, p string) (api.Kept, error) {
 }
 
 // pin pins all or nothing, and returns how many bytes more that are. The caller has
-// the turn to pin.
-func (d *Daemon) pin(targets []*target) (int64, error) {
-	before := d.cache.Stat().PinnedBytes
+// pinning.
+func (c *content) pin(targets []*target) (int64, error) {
+	before := c.cache.Stat().PinnedBytes
 	type pinned struct {
 		t   *target
 		run [2]int
 	}
 	var done []pinned
 	for _, t := range targets {
-		had := d.cache.Pinned(t.InfoHash())
+		had := c.cache.Pinned(t.InfoHash())
 		for _, run := range t.runs() {
-			if err := d.cache.Pin(t.info, run[0], run[1]); err != nil {
+			if err := c.cache.Pin(t.info, run[0], run[1]); err != nil {
 				// All or nothing; what was pinned before stays so.
 				for _, u := range done {
-					err = errors.Join(err, d.cache.Unpin(u.t.InfoHash(), u.run[0], u.run[1]))
+					err = errors.Join(err, c.cache.Unpin(u.t.InfoHash(), u.run[0], u.run[1]))
 				}
 				if errors.Is(err, weir.ErrNoSpace) {
 					err = fmt.Errorf("%w: mount with a larger --cache-size, or unpin something", err)
@@ -156,8 +194,8 @@ func (d *Daemon) pin(targets []*target) (int64, error) {
 		}
 		t.pinsChanged.Store(true)
 	}
-	d.lookAtPins()
-	return d.cache.Stat().PinnedBytes - before, nil
+	c.refreshPins()
+	return c.cache.Stat().PinnedBytes - before, nil
 }
 
 // outside returns what of a run none of the others, which are in order, has.
@@ -176,75 +214,52 @@ func outside(run [2]int, others [][2]int) [][2]int {
 }
 
 // Unpin implements control.Mount. It never waits.
-func (d *Daemon) Unpin(ctx context.Context, p string) (int64, error) {
-	if err := d.pinTurn.take(ctx); err != nil {
+func (c *content) Unpin(ctx context.Context, p string) (int64, error) {
+	if err := c.pinning.take(ctx); err != nil {
 		return 0, err
 	}
-	defer d.pinTurn.give()
-	targets, unknown, inside, err := d.resolveKnown(p, d.locate)
+	defer c.pinning.give()
+	targets, unknown, inside, err := c.resolveKnown(p, c.locate)
 	if err != nil {
 		return 0, err
 	}
 	for _, e := range unknown {
-		if err := d.unpinLater(e, inside); err != nil {
+		if err := c.dropPendingPins(e, inside); err != nil {
 			return 0, err
 		}
 	}
-	before := d.cache.Stat().PinnedBytes
+	before := c.cache.Stat().PinnedBytes
 	for _, t := range targets {
 		for _, run := range t.runs() {
-			if err := d.cache.Unpin(t.InfoHash(), run[0], run[1]); err != nil {
+			if err := c.cache.Unpin(t.InfoHash(), run[0], run[1]); err != nil {
 				return 0, err
 			}
 		}
 		t.pinsChanged.Store(true)
 	}
-	d.lookAtPins()
-	return before - d.cache.Stat().PinnedBytes, nil
+	c.refreshPins()
+	return before - c.cache.Stat().PinnedBytes, nil
 }
 
-// Evict implements control.Mount. It never waits.
-func (d *Daemon) Evict(_ context.Context, p string) (int64, error) {
-	targets, _, _, err := d.resolveKnown(p, d.locate) // nothing is held of the others
-	if err != nil {
-		return 0, err
-	}
-	freed := int64(0)
-	for _, t := range targets {
-		before := t.held()
-		var pieces []int
-		for _, run := range t.runs() {
-			for i := run[0]; i < run[1]; i++ {
-				pieces = append(pieces, i)
-			}
-		}
-		if err := d.cache.Evict(t.InfoHash(), pieces); err != nil {
-			return freed, err
-		}
-		freed += before - t.held()
-	}
-	return freed, nil
-}
-
-// lookAtPins has what is pinned and missing fetched, where that has changed.
-func (d *Daemon) lookAtPins() {
-	for _, e := range d.list() {
+// refreshPins has what is pinned and missing fetched, where that has changed.
+func (c *content) refreshPins() {
+	for _, e := range c.torrents.list() {
 		if e.pinsChanged.Swap(false) {
-			d.wantPins(e)
+			c.wantPins(e)
 		}
 	}
 }
 
 // wantPins sets what is wanted for the sake of a torrent's pins. One at a time, so
 // that what is wanted in the end follows from what is pinned in the end.
-func (d *Daemon) wantPins(e *entry) {
+func (c *content) wantPins(e *entry) {
 	e.pinning.Lock()
 	defer e.pinning.Unlock()
-	runs := d.cache.Pinned(e.InfoHash())
+	runs := c.cache.Pinned(e.InfoHash())
 	var missing []weir.Range
 	if len(runs) > 0 {
 		if info := e.Info(); info != nil {
-			held := d.cache.Held(e.InfoHash(), info.NumPieces())
+			held := c.cache.Held(e.InfoHash(), info.NumPieces())
 			for _, run := range runs {
 				for i := run[0]; i < min(run[1], len(held)); i++ {
 					if r := info.PieceRange(i); !held[i] && !r.Empty() {
@@ -254,7 +269,7 @@ func (d *Daemon) wantPins(e *entry) {
 			}
 		}
 	}
-	d.mu.Lock()
+	c.torrents.mu.Lock()
 	w := e.pins
 	if w == nil && len(missing) > 0 {
 		w = e.NewBackgroundWant()
@@ -263,7 +278,7 @@ func (d *Daemon) wantPins(e *entry) {
 	if len(missing) == 0 {
 		e.pins = nil
 	}
-	d.mu.Unlock()
+	c.torrents.mu.Unlock()
 	switch {
 	case w == nil:
 	case len(missing) == 0:

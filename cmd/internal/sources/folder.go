@@ -1,4 +1,4 @@
-package daemon
+package sources
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// watchedFolder is a folder whose files are added, and what was seen there last. It is
+// folder is a folder whose files are added, and what was seen there last. It is
 // for the goroutine that follows the folders.
-type watchedFolder struct {
+type folder struct {
 	dir     string
 	self    os.FileInfo          // nil while the folder is not there
 	files   map[string]fileState // by name
@@ -27,30 +27,30 @@ type fileState struct {
 
 // listing is what a look at a folder brought.
 type listing struct {
-	of    *watchedFolder
+	of    *folder
 	self  os.FileInfo
 	files map[string]fileState
 	err   error
 }
 
-// list looks at the folder, on a goroutine of its own, and sends what it finds to
+// startListing looks at the folder, on a goroutine of its own, and sends what it finds to
 // listed, which has room for it. A
 // share whose server is gone may let it wait for ever: it is not waited for at the
 // end, and changes nothing.
-func (f *watchedFolder) list(listed chan<- listing) {
+func (f *folder) startListing(listed chan<- listing) {
 	if f.busy {
 		return
 	}
 	f.busy = true
 	go func() {
-		l := lookAt(f.dir)
+		l := list(f.dir)
 		l.of = f
 		listed <- l
 	}()
 }
 
-// lookAt lists the files of a folder that are to be added.
-func lookAt(dir string) listing {
+// list lists the files of a folder that are to be added.
+func list(dir string) listing {
 	self, err := os.Stat(dir)
 	if err != nil {
 		return listing{err: err}
@@ -79,10 +79,10 @@ func stateOf(path string) (fileState, error) {
 	return fileState{info.Size(), info.ModTime()}, nil
 }
 
-// noteRead remembers how a file was when it was read, so that the next look finds
+// remember keeps how a file was when it was read, so that the next look finds
 // nothing new.
-func noteRead(folders []*watchedFolder, path string, state fileState) {
-	for _, f := range folders {
+func (w *Watcher) remember(path string, state fileState) {
+	for _, f := range w.folders {
 		if f.dir == filepath.Dir(path) && f.files != nil {
 			f.files[filepath.Base(path)] = state
 		}
@@ -90,7 +90,7 @@ func noteRead(folders []*watchedFolder, path string, state fileState) {
 }
 
 // take returns the names of files that are new or have changed since the last look.
-func (f *watchedFolder) take(l listing) (changed []string, err error) {
+func (f *folder) take(l listing) (changed []string, err error) {
 	f.busy = false
 	if l.err != nil {
 		f.self = nil
@@ -105,25 +105,25 @@ func (f *watchedFolder) take(l listing) (changed []string, err error) {
 	return changed, nil
 }
 
-// notePending has files read at the next look at what is pending.
-func (f *watchedFolder) notePending(pending map[string]watchedFile, names []string, now time.Time) {
+// queue has files of a folder read at the next look at what is pending.
+func (w *Watcher) queue(f *folder, names []string, now time.Time) {
 	for _, name := range names {
 		path := filepath.Join(f.dir, name)
-		if _, ok := pending[path]; !ok {
-			pending[path] = watchedFile{due: now, since: now}
+		if _, ok := w.pending[path]; !ok {
+			w.pending[path] = pendingFile{due: now, since: now}
 		}
 	}
 }
 
-// lookedAt takes what a look at a folder brought. A folder that is another one now is
+// compare takes what a look at a folder brought, and queues what has changed. A folder that is another one now is
 // watched anew.
-func (d *Daemon) lookedAt(w *fsnotify.Watcher, l listing, pending map[string]watchedFile) {
+func (w *Watcher) compare(l listing) {
 	f := l.of
 	before := f.self
 	changed, err := f.take(l)
 	if err != nil {
 		if !f.missing {
-			d.log.Warn("a watched folder can't be read; weir looks for it again and again", "folder", f.dir, "err", err)
+			w.log.Warn("a watched folder can't be read; weir looks for it again and again", "folder", f.dir, "err", err)
 		}
 		f.missing = true
 		return
@@ -131,12 +131,12 @@ func (d *Daemon) lookedAt(w *fsnotify.Watcher, l listing, pending map[string]wat
 	f.missing = false
 	if before == nil || !os.SameFile(before, f.self) {
 		// The old one's watch may be gone already.
-		if err := w.Remove(f.dir); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
-			d.log.Debug("watched folder", "folder", f.dir, "err", err)
+		if err := w.notify.Remove(f.dir); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
+			w.log.Debug("watched folder", "folder", f.dir, "err", err)
 		}
-		if err := w.Add(f.dir); err != nil {
-			d.log.Debug("watched folder: changes are seen by looking only", "folder", f.dir, "err", err)
+		if err := w.notify.Add(f.dir); err != nil {
+			w.log.Debug("watched folder: changes are seen by looking only", "folder", f.dir, "err", err)
 		}
 	}
-	f.notePending(pending, changed, time.Now())
+	w.queue(f, changed, time.Now())
 }

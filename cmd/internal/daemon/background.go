@@ -1,0 +1,55 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// background is what runs beside the calls of programs and users, until the daemon
+// ends.
+type background struct {
+	ctx    context.Context // ends with the daemon
+	cancel context.CancelCauseFunc
+	log    *slog.Logger
+
+	running sync.WaitGroup
+}
+
+func newBackground(log *slog.Logger) *background {
+	b := &background{log: log}
+	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	return b
+}
+
+// start does something that nobody waits for but Close. An error goes to the log,
+// unless everything is ending.
+func (b *background) start(what string, do func() error) {
+	b.running.Go(func() {
+		if err := do(); err != nil && b.ctx.Err() == nil {
+			b.log.Error(what, "err", err)
+		}
+	})
+}
+
+// token is a lock that a context can give up waiting for, and that may be held over
+// I/O: a channel with one token in it.
+type token chan struct{}
+
+func newToken() token {
+	t := make(token, 1)
+	t <- struct{}{}
+	return t
+}
+
+// take waits for the token, or returns why ctx ended.
+func (t token) take(ctx context.Context) error {
+	select {
+	case <-t:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t token) give() { t <- struct{}{} }

@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+
+	"github.com/weirfs/weir"
+)
+
+// A pin of a magnet without metadata is in its record, and is carried out when the
+// metadata comes. Somebody who waits for it keeps the torrent warm until then.
+
+// awaiting is a wait for the metadata of a torrent that has such pins.
+type awaiting struct{ stop context.CancelFunc }
+
+// addPendingPin notes that a path beneath a torrent is to be pinned. The caller has the
+// turn to pin.
+func (c *content) addPendingPin(e *entry, inside string) error {
+	c.torrents.mu.Lock()
+	if !slices.ContainsFunc(e.rec.Pin, func(p []byte) bool { return string(p) == inside }) {
+		e.rec.Pin = append(slices.Clip(e.rec.Pin), []byte(inside))
+	}
+	c.awaitMetadata(e)
+	c.torrents.mu.Unlock()
+	return c.torrents.record(e.InfoHash())
+}
+
+// dropPendingPins undoes addPendingPin for a path and what lies beneath it. The caller has the
+// turn to pin.
+func (c *content) dropPendingPins(e *entry, inside string) error {
+	c.torrents.mu.Lock()
+	before := len(e.rec.Pin)
+	e.rec.Pin = slices.DeleteFunc(slices.Clone(e.rec.Pin), func(p []byte) bool { return within(string(p), inside) })
+	changed := len(e.rec.Pin) < before
+	if len(e.rec.Pin) == 0 && e.awaiting != nil {
+		e.awaiting.stop()
+		e.awaiting = nil
+	}
+	c.torrents.mu.Unlock()
+	if !changed {
+		return nil
+	}
+	return c.torrents.record(e.InfoHash())
+}
+
+// resumePins goes on with the pins of the last run: those that wait for metadata, and
+// what is pinned and missing.
+func (c *content) resumePins() {
+	for _, e := range c.torrents.list() {
+		c.torrents.mu.Lock()
+		c.awaitMetadata(e)
+		c.torrents.mu.Unlock()
+		if len(c.cache.Pinned(e.InfoHash())) > 0 {
+			e.pinsChanged.Store(true)
+		}
+	}
+}
+
+// awaitMetadata has pins carried out when the metadata is there. The caller holds mu.
+func (c *content) awaitMetadata(e *entry) {
+	if len(e.rec.Pin) == 0 || e.awaiting != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(c.background.ctx)
+	a := &awaiting{stop}
+	e.awaiting = a
+	c.background.running.Go(func() {
+		defer stop()
+		info, err := e.WaitInfo(ctx)
+		c.torrents.mu.Lock()
+		if e.awaiting == a {
+			e.awaiting = nil // whoever adds a pin from now on waits for himself
+		}
+		c.torrents.mu.Unlock()
+		if err == nil {
+			err = c.pinPending(e, info)
+		}
+		if err != nil && ctx.Err() == nil { // else it is undone, or carried out after a restart
+			c.log.Debug("a pin that waits for metadata", "torrent", e.InfoHash(), "err", err)
+		}
+	})
+}
+
+// pinPending carries out the pins of a torrent whose metadata has come.
+func (c *content) pinPending(e *entry, info *weir.TorrentInfo) error {
+	if err := c.pinning.take(c.background.ctx); err != nil {
+		return err
+	}
+	defer c.pinning.give()
+	c.torrents.mu.RLock()
+	paths, removed := e.rec.Pin, c.torrents.entries.byHash[e.InfoHash()] != e
+	c.torrents.mu.RUnlock()
+	if removed || len(paths) == 0 {
+		return nil
+	}
+	for _, p := range paths {
+		t, err := c.locateSelected(e, info, string(p))
+		if err == nil {
+			_, err = c.pin([]*target{t})
+		}
+		if c.background.ctx.Err() != nil {
+			return c.background.ctx.Err()
+		}
+		if err != nil {
+			c.log.Error("what was pinned before its metadata came is not kept", "torrent", e.InfoHash(), "path", weir.Printable(string(p)), "err", err)
+		}
+	}
+	c.torrents.mu.Lock()
+	e.rec.Pin = nil
+	c.torrents.mu.Unlock()
+	return c.torrents.record(e.InfoHash())
+}

@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/catalogue"
+	"github.com/weirfs/weir/fs"
+)
+
+// record brings what the catalogue has of a torrent to what is shown now.
+func (ts *torrents) record(ih weir.InfoHash) error {
+	return ts.catalogue.SyncTorrent(ih, func() (*catalogue.Record, error) {
+		ts.mu.RLock()
+		e := ts.entries.byHash[ih]
+		if e == nil {
+			ts.mu.RUnlock()
+			return nil, nil
+		}
+		rec := e.rec
+		ts.mu.RUnlock()
+		if rec.Shape != nil {
+			// Before the record, which says that it is there.
+			if err := e.Keep(); err != nil {
+				return nil, err
+			}
+		}
+		return &rec, nil
+	})
+}
+
+// recordFolder does so for a sorting folder.
+func (ts *torrents) recordFolder(dir string) error {
+	return ts.catalogue.SyncFolder(dir, func() (time.Time, bool) {
+		ts.mu.Lock()
+		_, there := ts.entries.folders[dir]
+		delete(ts.entries.touched, dir) // before its time is looked at
+		ts.mu.Unlock()
+		if !there && dir != "" {
+			return time.Time{}, false
+		}
+		changed, err := ts.fs.FolderChanged(dir)
+		if err != nil {
+			changed = time.Time{} // it is going, and who does that writes it down
+		}
+		return changed, true
+	})
+}
+
+// recordTouched writes when folders changed, where that is not in the catalogue yet.
+// Not at each change: with many of them that would be a second sync for each.
+func (ts *torrents) recordTouched() {
+	ts.mu.RLock()
+	touched := slices.Collect(maps.Keys(ts.entries.touched))
+	ts.mu.RUnlock()
+	for _, dir := range touched {
+		if err := ts.recordFolder(dir); err != nil {
+			ts.log.Warn("when a folder changed is not in the catalogue", "folder", dir, "err", err)
+		}
+	}
+}
+
+// forget takes a torrent that was hidden out of the catalogue, and unless keepCache
+// drops what is held of it, pinned or not, and its metadata.
+func (ts *torrents) forget(e *entry, keepCache bool) error {
+	ih := e.InfoHash()
+	if err := ts.record(ih); err != nil {
+		return err
+	}
+	if keepCache {
+		return nil
+	}
+	n := 0
+	if s := e.shape.Load(); s != nil {
+		n = s.skeleton.NumPieces()
+	}
+	return ts.catalogue.Drop(ih, n, func() bool { return ts.byHash(ih) != nil })
+}
+
+// restore shows what the catalogue has, without a network and without reading
+// metadata. What is damaged is left out, with a word in the log.
+func (ts *torrents) restore() error {
+	ts.setRestoring(true)
+	defer ts.setRestoring(false)
+	c, err := ts.catalogue.Read(ts.log)
+	if err != nil {
+		return fmt.Errorf("read the catalogue: %w", err)
+	}
+	for _, dir := range c.Folders {
+		if err := ts.makeFolders(dir); err != nil {
+			ts.log.Warn("a folder of the catalogue is left out", "folder", dir, "err", err)
+		}
+	}
+	slices.SortFunc(c.Torrents, func(a, b catalogue.Torrent) int { return int(a.Record.Seq) - int(b.Record.Seq) })
+	for i := range c.Torrents {
+		ih, rec := c.Torrents[i].InfoHash, c.Torrents[i].Record
+		if err := ts.restoreOne(ih, rec); err != nil {
+			ts.log.Warn("a torrent of the catalogue is left out", "torrent", ih, "err", err)
+		}
+	}
+	ts.restoreTimes(c.Changed)
+	return nil
+}
+
+func (ts *torrents) restoreOne(ih weir.InfoHash, rec catalogue.Record) error {
+	add := ts.engine.Add
+	if rec.Shape != nil {
+		add = ts.engine.AddKept
+	}
+	t, err := add(rec.Spec(ih))
+	if err != nil && !errors.Is(err, weir.ErrExists) { // warm already, as the command line named it too
+		return err
+	}
+	// The name that it had stays, whatever else is shown now.
+	_, err = ts.insert(t, rec, string(rec.Dir), fs.RawName(string(rec.Shown)))
+	if err != nil {
+		return errors.Join(err, ts.engine.Remove(ih))
+	}
+	return nil
+}
+
+func (ts *torrents) setRestoring(on bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.restoring = on
+}
+
+// restoreTimes gives folders the times that the catalogue has of them.
+func (ts *torrents) restoreTimes(changed map[string]time.Time) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	clear(ts.entries.touched) // by the restoring
+	for _, dir := range append(ts.entries.folderList(), "") {
+		at, ok := changed[dir]
+		if !ok || ts.fs.SetFolderChanged(dir, at) != nil {
+			ts.entries.touch(dir) // from now on
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache"
+	"github.com/weirfs/weir/cmd/internal/api"
+	"github.com/weirfs/weir/cmd/internal/catalogue"
+	"github.com/weirfs/weir/cmd/internal/sources"
+	"github.com/weirfs/weir/engine"
+	"github.com/weirfs/weir/fs"
+)
+
+// torrents are those that are shown, and the folders that they are sorted into. They
+// are added, removed and moved here: in the engine, in the tree of the mount and in
+// the catalogue.
+type torrents struct {
+	fs      *fs.FS
+	readers *readers
+	events  *events
+	load    sources.Loaders
+	log     *slog.Logger
+
+	// Set by Daemon.Open before any torrent is shown.
+	cache     *cache.Cache
+	engine    *engine.Engine
+	catalogue *catalogue.Catalogue
+
+	// changing is held by whoever changes which torrents are shown and where. It is
+	// taken before the catalogue's, and that before mu.
+	changing token
+
+	mu        sync.RWMutex
+	restoring bool // the catalogue is being read, so what is shown is in it
+	entries   entries
+	removed   totals // of torrents that are not shown any more
+}
+
+// count returns how many torrents are shown.
+func (ts *torrents) count() int {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return len(ts.entries.byHash)
+}
+
+// find returns the torrents that a path names, and the rest of the path when it
+// goes on inside of one.
+func (ts *torrents) find(p string) (list []*entry, inside string, err error) {
+	p = strings.Trim(p, "/")
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	if e := ts.entries.around(p); e != nil {
+		return []*entry{e}, strings.Trim(strings.TrimPrefix(p, e.path()), "/"), nil
+	}
+	if _, ok := ts.entries.folders[p]; ok || p == "" {
+		return ts.entries.under(p), "", nil
+	}
+	if ih, err := weir.ParseInfoHash(p); err == nil && ts.entries.byHash[ih] != nil {
+		return []*entry{ts.entries.byHash[ih]}, "", nil
+	}
+	return nil, "", fmt.Errorf("nothing in the mount is called %q: %w", p, weir.ErrNotFound)
+}
+
+// isFolder reports whether a path is that of a sorting folder or of the root.
+func (ts *torrents) isFolder(p string) bool {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	_, ok := ts.entries.folders[p]
+	return ok || p == ""
+}
+
+// heldChanged tells the mount that a piece came or went, and the swarm that one
+// went. It is called by the cache, for each piece.
+func (ts *torrents) heldChanged(id weir.PieceID, held bool) {
+	e := ts.byHash(id.Torrent)
+	if e == nil {
+		return // of a torrent that is not mounted now
+	}
+	if !held {
+		e.Evicted(id.Index)
+	}
+	e.haveChanged.Store(true)
+	// By the shape: a cold torrent's metadata is not read for this.
+	if s := e.shape.Load(); s != nil && id.Index < s.skeleton.NumPieces() {
+		ts.fs.HeldChanged(id.Torrent, s.skeleton.PieceRange(id.Index))
+	}
+}
+
+// learnShape keeps what a magnet's metadata says once it has arrived.
+func (ts *torrents) learnShape(e *entry) {
+	ts.mu.RLock()
+	had := e.rec.Shape != nil
+	ts.mu.RUnlock()
+	if had {
+		return
+	}
+	s := e.known()
+	if s == nil {
+		return
+	}
+	info := e.Info()
+	if info == nil {
+		return
+	}
+	ts.mu.Lock()
+	e.rec.Shape = catalogue.NewShape(info)
+	e.rec.Shape.Created = s.Created
+	ts.mu.Unlock()
+	ts.events.publish(ts.event(api.EventMetadata, e))
+	if err := ts.record(e.InfoHash()); err != nil {
+		ts.log.Warn("a torrent's metadata is not in the catalogue", "torrent", e.InfoHash(), "err", err)
+	}
+}
+
+// event returns what listeners are told of a torrent.
+func (ts *torrents) event(kind api.EventKind, e *entry) api.Event {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return api.Event{Kind: kind, InfoHash: e.InfoHash().String(), Path: e.path(), SizeBytes: e.rec.Size(), HaveBytes: e.have()}
+}

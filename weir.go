@@ -75,6 +75,15 @@ func (r Range) Intersect(o Range) Range {
 	return Range{Off: max(r.Off, o.Off), End: min(r.End, o.End)}
 }
 
+// Miss is a read of which the cache did not hold everything. What was found out goes
+// with it to whoever waits for the rest: its range has been checked, and no piece
+// has to be looked up again.
+type Miss struct {
+	Range  Range  // of the read, in torrent coordinates
+	Pieces []int  // that were not held, in order
+	Held   []byte // nil if all were missing; else as long as Range, with what was held in its place
+}
+
 // Priority orders what is wanted; a higher value goes first.
 type Priority uint8
 

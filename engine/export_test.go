@@ -69,7 +69,33 @@ func (t *Torrent) WaitUnlearned(ctx context.Context, info *weir.TorrentInfo) err
 	if err != nil {
 		return err
 	}
-	return sw.wait(ctx, info, weir.Range{End: 1})
+	return sw.wait(ctx, []int{0}, false)
+}
+
+// ReadAt reads as the reader does: from the Store, and the rest by Fetch.
+func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
+	info, err := t.WaitInfo(ctx)
+	if err != nil {
+		return err
+	}
+	miss := &weir.Miss{Range: weir.Range{Off: off, End: off + int64(len(p))}}
+	clear(p) // padding is in no piece
+	for i, end := info.Pieces(miss.Range); i < end; i++ {
+		part, off := partOf(info, i, miss.Range, p)
+		if len(part) == 0 {
+			continue
+		}
+		held := false
+		if t.eng.storeReady() {
+			if held, err = t.eng.opts.Store.ReadAt(weir.PieceID{Torrent: t.ih, Index: i}, part, off); err != nil {
+				return err
+			}
+		}
+		if !held {
+			miss.Pieces = append(miss.Pieces, i)
+		}
+	}
+	return t.Fetch(ctx, miss, p)
 }
 
 // Running reports whether the torrent is warm.

@@ -133,28 +133,12 @@ func (m *memory) clear() {
 	clear(m.uncached)
 }
 
-// readHeld fills p with range r if all of it is in memory or in the Store.
-func (s *swarm) readHeld(info *weir.TorrentInfo, p []byte, r weir.Range) (bool, error) {
-	if info.V2 || info.Padded {
-		clear(p) // padding is in no piece
+// readHeld fills p from a piece at off if it is in memory or in the Store.
+func (s *swarm) readHeld(index int, p []byte, off int64) (bool, error) {
+	if s.mem.readAt(index, p, off) {
+		return true, nil
 	}
-	first, end := info.Pieces(r)
-	for i := first; i < end; i++ {
-		pr := info.PieceRange(i)
-		part := r.Intersect(pr)
-		if part.Empty() {
-			continue
-		}
-		dst := p[part.Off-r.Off : part.End-r.Off]
-		if s.mem.readAt(i, dst, part.Off-pr.Off) {
-			continue
-		}
-		ok, err := s.eng.opts.Store.ReadAt(weir.PieceID{Torrent: s.t.ih, Index: i}, dst, part.Off-pr.Off)
-		if !ok || err != nil {
-			return false, err
-		}
-	}
-	return true, nil
+	return s.eng.opts.Store.ReadAt(weir.PieceID{Torrent: s.t.ih, Index: index}, p, off)
 }
 
 // block takes a block that a peer delivered.

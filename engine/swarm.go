@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -354,21 +355,22 @@ func (s *swarm) gotMeta() {
 
 // waiter is a read that waits for pieces.
 type waiter struct {
-	want  *picker.Want
-	left  int
-	since time.Time
-	done  chan struct{}
+	pieces []int
+	want   *picker.Want
+	left   int // pieces
+	since  time.Time
+	done   chan struct{}
 	// unlearned says that the metadata is not known any more; set before done is
 	// closed.
 	unlearned bool
 }
 
-// wait returns nil once every piece that r touches was verified; they may have
-// left memory again by the time the caller looks.
-func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) error {
-	first, end := info.Pieces(r)
-	w := &waiter{done: make(chan struct{}), since: time.Now()}
-	if !s.do(func() { s.enter(w, picker.Span{First: first, End: end}) }) {
+// wait returns nil once every one of the pieces was verified; they may have left
+// memory again by the time the caller looks. With gone, the caller has found them
+// neither in memory nor in the Store after they should have been there.
+func (s *swarm) wait(ctx context.Context, pieces []int, gone bool) error {
+	w := &waiter{pieces: slices.Clone(pieces), done: make(chan struct{}), since: time.Now()}
+	if !s.do(func() { s.enter(w, gone) }) {
 		return errCooled
 	}
 	select {
@@ -382,7 +384,7 @@ func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) 
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				s.missed()
 			}
-			s.leave(w, picker.Span{First: first, End: end})
+			s.leave(w)
 		})
 		return ctx.Err()
 	case <-s.ended:
@@ -393,7 +395,7 @@ func (s *swarm) wait(ctx context.Context, info *weir.TorrentInfo, r weir.Range) 
 	}
 }
 
-func (s *swarm) enter(w *waiter, span picker.Span) {
+func (s *swarm) enter(w *waiter, gone bool) {
 	s.lastUse = time.Now()
 	s.gotMeta()
 	if s.pick == nil { // the Store has lost the metadata since the caller saw it
@@ -401,44 +403,47 @@ func (s *swarm) enter(w *waiter, span picker.Span) {
 		close(w.done)
 		return
 	}
-	s.adopt([]picker.Span{span})
-	info := s.t.Info()
+	spans := spansOf(w.pieces)
+	s.adopt(spans)
 	w.want = s.pick.NewWant(weir.Blocked)
-	for i := span.First; i < span.End; i++ {
+	for _, i := range w.pieces {
 		s.needHash(i) // beside the blocks, a round trip earlier than after them
-		if info.PieceRange(i).Empty() {
-			continue // all padding
-		}
-		if s.pick.Held(i) && !s.mem.has(i) && !s.eng.opts.Store.Has(weir.PieceID{Torrent: s.t.ih, Index: i}) {
-			s.pick.Lost(i) // evicted
+		if gone {
+			s.evicted(i)
 		}
 		if !s.pick.Held(i) {
 			w.left++
 			s.waiters[i] = append(s.waiters[i], w)
 		}
 	}
-	s.pick.Set(w.want, []picker.Span{span})
+	s.pick.Set(w.want, spans)
 	if w.left == 0 {
 		s.pick.Close(w.want)
 		close(w.done)
 	}
 }
 
-func (s *swarm) leave(w *waiter, span picker.Span) {
+// spansOf joins neighbours among pieces, which are in order.
+func spansOf(pieces []int) (spans []picker.Span) {
+	for _, i := range pieces {
+		if n := len(spans); n > 0 && spans[n-1].End == i {
+			spans[n-1].End++
+		} else {
+			spans = append(spans, picker.Span{First: i, End: i + 1})
+		}
+	}
+	return spans
+}
+
+func (s *swarm) leave(w *waiter) {
 	select {
 	case <-w.done:
 		return
 	default:
 	}
 	s.pick.Close(w.want)
-	for i := span.First; i < span.End; i++ {
-		list := s.waiters[i]
-		for j := range list {
-			if list[j] == w {
-				list = append(list[:j], list[j+1:]...)
-				break
-			}
-		}
+	for _, i := range w.pieces {
+		list := slices.DeleteFunc(s.waiters[i], func(o *waiter) bool { return o == w })
 		if len(list) == 0 {
 			delete(s.waiters, i)
 		} else {

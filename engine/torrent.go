@@ -265,11 +265,11 @@ func (t *Torrent) AddPeers(addrs []string) {
 	}
 }
 
-// ReadAt fills p from the torrent at off, waiting for the swarm where the
-// Store and memory don't hold the bytes. It returns nil or an error, and then
-// p's content is unspecified: ctx's error when ctx ends, weir.ErrRemoved,
-// weir.ErrClosed, or weir.ErrInvalid for a range outside of the torrent.
-func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
+// Fetch fills the parts of p, which is as long as the range of miss, that lie in the
+// missing pieces; it waits for them where memory does not have them. It returns nil or
+// an error, and then p's content is unspecified: ctx's error when ctx ends,
+// weir.ErrRemoved or weir.ErrClosed.
+func (t *Torrent) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
 	for {
 		if ctx.Err() != nil { // swarms may come and go for longer than that
 			return ctx.Err()
@@ -278,40 +278,61 @@ func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
 		if err != nil {
 			return err
 		}
-		r := weir.Range{Off: off, End: off + int64(len(p))}
-		if r.Empty() {
-			return nil
-		}
-		if off < 0 || r.End > info.Length {
-			return fmt.Errorf("read bytes %d to %d of %d: %w", r.Off, r.End, info.Length, weir.ErrInvalid)
-		}
 		sw, err := t.warm()
 		if err != nil {
 			return err
 		}
-		if err := sw.awaitStore(ctx); errors.Is(err, errCooled) {
-			continue
-		} else if err != nil {
-			return err
+		err = sw.awaitStore(ctx)
+		if err == nil {
+			err = sw.read(ctx, info, miss, p)
 		}
-		if ok, err := sw.read(ctx, info, p, r); ok || err != nil {
+		if !errors.Is(err, errCooled) && !errors.Is(err, errUnlearned) {
 			return err
 		}
 	}
 }
 
-// read reads what is held, or waits until it may be. The swarm stays warm meanwhile,
-// however long the Store takes.
-func (s *swarm) read(ctx context.Context, info *weir.TorrentInfo, p []byte, r weir.Range) (bool, error) {
+// read is Fetch with this swarm, which stays warm meanwhile, however long the Store
+// takes. The Store was asked before, and is asked again only for pieces that may have
+// got there since.
+func (s *swarm) read(ctx context.Context, info *weir.TorrentInfo, miss *weir.Miss, p []byte) error {
 	if !s.use(1) {
-		return false, nil
+		return errCooled
 	}
 	defer s.use(-1)
-	if ok, err := s.readHeld(info, p, r); ok || err != nil {
-		return ok, err
+	left := make([]int, 0, len(miss.Pieces))
+	for _, i := range miss.Pieces {
+		if part, off := partOf(info, i, miss.Range, p); !s.mem.readAt(i, part, off) {
+			left = append(left, i)
+		}
 	}
-	if err := s.wait(ctx, info, r); err != nil && !errors.Is(err, errCooled) && !errors.Is(err, errUnlearned) {
-		return false, err
+	for round := 0; len(left) > 0; round++ {
+		if err := s.wait(ctx, left, round > 0); err != nil {
+			return err
+		}
+		still := left[:0]
+		for _, i := range left {
+			part, off := partOf(info, i, miss.Range, p)
+			ok, err := s.readHeld(i, part, off)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				still = append(still, i)
+			}
+		}
+		left = still
 	}
-	return false, nil
+	return nil
+}
+
+// partOf returns the part of p, which has range r, that lies in a piece, and where in
+// the piece it begins. It is empty where the piece is padding.
+func partOf(info *weir.TorrentInfo, index int, r weir.Range, p []byte) (part []byte, off int64) {
+	pr := info.PieceRange(index)
+	in := r.Intersect(pr)
+	if in.Empty() {
+		return nil, 0
+	}
+	return p[in.Off-r.Off : in.End-r.Off], in.Off - pr.Off
 }

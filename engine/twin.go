@@ -145,7 +145,14 @@ func (s *swarm) heldBlock(index int, p []byte, off int64) bool {
 	if info == nil || index < 0 || index >= info.NumPieces() || !s.eng.storeReady() {
 		return false
 	}
-	off += info.PieceRange(index).Off
-	ok, err := s.readHeld(info, p, weir.Range{Off: off, End: off + int64(len(p))})
+	begin := info.PieceRange(index).Off + off
+	part, off := partOf(info, index, weir.Range{Off: begin, End: begin + int64(len(p))}, p)
+	if len(part) < len(p) {
+		clear(p) // padding is in no piece
+	}
+	if len(part) == 0 {
+		return true
+	}
+	ok, err := s.readHeld(index, part, off)
 	return ok && err == nil
 }

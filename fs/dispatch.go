@@ -279,20 +279,20 @@ func (l *loop) answerRead(r *fuse.ReadRequest) {
 		return
 	}
 	l.read, l.answered = r, false
-	held, err := h.file.View(r.Offset, n, l.hit)
+	miss, err := h.file.View(r.Offset, n, l.hit)
 	l.read = nil
 	switch {
 	case l.answered:
 	case err != nil:
 		r.RespondError(toErrno(err))
-	case held: // a File that breaks its promise
+	case miss == nil: // a File that breaks its promise
 		r.RespondError(syscall.EIO)
 	default:
-		l.readLater(r, h, n)
+		l.readLater(r, h, n, miss)
 	}
 }
 
-func (l *loop) readLater(r *fuse.ReadRequest, h *handle, n int) {
+func (l *loop) readLater(r *fuse.ReadRequest, h *handle, n int, miss *weir.Miss) {
 	pid, in := r.Pid, weir.Range{Off: r.Offset, End: r.Offset + int64(n)}
 	if h.late.again(pid, in, time.Now()) {
 		r.RespondError(toErrno(context.DeadlineExceeded))
@@ -301,8 +301,8 @@ func (l *loop) readLater(r *fuse.ReadRequest, h *handle, n int) {
 	err := l.fs.later(&r.Header, about{t: h.t, h: h, in: in}, func(ctx context.Context) {
 		buf := takeBuffer(n)
 		defer giveBuffer(buf)
-		if err := l.fs.readWaiting(ctx, h, (*buf)[:n], r.Offset); err != nil {
-			errno := toErrno(err)
+		if err := h.file.Fetch(ctx, miss, (*buf)[:n]); err != nil {
+			errno := toErrno(reason(ctx, err))
 			if errno == syscall.ETIMEDOUT {
 				h.late.note(pid, in, time.Now())
 			}

@@ -251,38 +251,39 @@ type fakeFile struct {
 
 var zeros [1 << 20]byte
 
-func (f *fakeFile) View(off int64, n int, use func([]byte)) (bool, error) {
+func (f *fakeFile) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 	if f.t.data == nil {
 		use(zeros[:n])
-		return true, nil
+		return nil, nil
 	}
 	r := weir.Range{Off: f.r.Off + off, End: f.r.Off + off + int64(n)}
 	if held, _, _ := f.t.has(r); !held {
-		return false, nil
+		return &weir.Miss{Range: r}, nil
 	}
 	use(f.t.data[r.Off:r.End])
-	return true, nil
+	return nil, nil
 }
 
-func (f *fakeFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+func (f *fakeFile) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
 	f.t.Waits.Add(1)
 	defer f.t.Waits.Add(-1)
-	r := weir.Range{Off: f.r.Off + off, End: f.r.Off + off + int64(len(p))}
-	if r.End > f.r.End {
-		return 0, errors.New("read beyond the end of the file")
+	r := miss.Range
+	if r.End > f.r.End || r.Len() != int64(len(p)) {
+		return errors.New("read beyond the end of the file, or into a wrong buffer")
 	}
 	for {
 		held, changed, err := f.t.has(r)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if held {
-			return copy(p, f.t.data[r.Off:r.End]), nil
+			copy(p, f.t.data[r.Off:r.End])
+			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("read at %d: %w", off, ctx.Err())
+			return fmt.Errorf("read at %d: %w", r.Off, ctx.Err())
 		}
 	}
 }

@@ -42,12 +42,13 @@ type Torrent interface {
 // File is one open of one file. Offsets count from the file's beginning; callers
 // never ask beyond its end. All methods but Close are safe for concurrent use.
 type File interface {
-	// View calls use exactly once with the n bytes at off and returns true if all
-	// of them are held locally; otherwise it returns false without waiting for the
-	// network. The bytes are valid during the call only.
-	View(off int64, n int, use func(b []byte)) (bool, error)
-	// ReadAt waits for the swarm until p is full, or returns an error.
-	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+	// View calls use exactly once with the n bytes at off if all of them are held
+	// locally; otherwise it returns what is missing, without waiting for the network.
+	// The bytes are valid during the call only.
+	View(off int64, n int, use func(b []byte)) (*weir.Miss, error)
+	// Fetch waits for what was missing and fills p with the bytes that were asked for,
+	// all of them, or returns an error.
+	Fetch(ctx context.Context, miss *weir.Miss, p []byte) error
 	Close() error
 }
 

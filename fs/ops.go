@@ -232,19 +232,6 @@ func (f *FS) readable(id fuse.HandleID, off int64, n int) (*handle, int, error) 
 	return h, int(max(0, min(int64(n), h.size-off))), nil
 }
 
-// readWaiting fills p from the swarm. The kernel takes a short read for the end
-// of the file, so all of p or nothing is returned.
-func (f *FS) readWaiting(ctx context.Context, h *handle, p []byte, off int64) error {
-	n, err := h.file.ReadAt(ctx, p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil { // a File that breaks its promise
-		return syscall.EIO
-	}
-	return reason(ctx, err)
-}
-
 // access allows everything but writing where nothing can be written; who may look
 // in at all is decided by the kernel.
 func (f *FS) access(mask uint32) error {

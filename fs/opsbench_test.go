@@ -64,7 +64,7 @@ func BenchmarkReadHit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if held, err := h.file.View(0, n, use); !held || err != nil {
+		if miss, err := h.file.View(0, n, use); miss != nil || err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -136,7 +136,7 @@ func (p *protectTest) covers(what string, first, end int, want bool) {
 // noSwarm has nobody to ask.
 type noSwarm struct{}
 
-func (noSwarm) ReadAt(ctx context.Context, _ []byte, _ int64) error {
+func (noSwarm) Fetch(ctx context.Context, _ *weir.Miss, _ []byte) error {
 	<-ctx.Done()
 	return ctx.Err()
 }

@@ -10,8 +10,10 @@
 package reader
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,9 +32,9 @@ type Cache interface {
 
 // Swarm is one torrent's swarm.
 type Swarm interface {
-	// ReadAt fills p from the torrent at off (torrent coordinates), waiting for
-	// peers where needed. It returns nil only when p is full.
-	ReadAt(ctx context.Context, p []byte, off int64) error
+	// Fetch fills the parts of p that lie in the pieces of miss, waiting for peers
+	// where needed. p is as long as the range of miss.
+	Fetch(ctx context.Context, miss *weir.Miss, p []byte) error
 	// NewWant returns an empty window.
 	NewWant() Want
 }
@@ -46,7 +48,7 @@ type Want interface {
 }
 
 // Handle is one open of one file. It is safe for concurrent use. Every read
-// begins with View; if that says no, ReadAt waits for the same range.
+// begins with View; if that finds something missing, Fetch waits for it.
 type Handle struct {
 	t      *Torrent
 	info   *weir.TorrentInfo
@@ -72,56 +74,68 @@ type gathering struct {
 }
 
 var gatherings = sync.Pool{New: func() any {
-	g := &gathering{bytes: make([]byte, 0, 128<<10)}
+	g := &gathering{bytes: make([]byte, 0, requestBytes)}
 	g.add = func(b []byte) { g.bytes = append(g.bytes, b...) }
 	return g
 }}
 
 // View calls use exactly once with the n bytes at off of the file if all of them
-// are held locally, and reports whether it did; it never waits for the network.
-// The bytes are valid during the call only. An error is the cache's.
-func (h *Handle) View(off int64, n int, use func([]byte)) (bool, error) {
+// are held locally, and otherwise returns what is missing; it never waits for the
+// network. The bytes are valid during the call only. The error wraps
+// weir.ErrInvalid for a range outside of the file and weir.ErrRefused for one that the
+// program may not read; any other is the cache's.
+func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 	r, err := h.torrentRange(off, n)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	h.note(off, n)
 	first, end := h.info.Pieces(r)
 	if end-first == 1 {
 		pr := h.info.PieceRange(first)
-		return h.t.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: first}, r.Off-pr.Off, n, use)
+		held, err := h.t.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: first}, r.Off-pr.Off, n, use)
+		if held || err != nil {
+			return nil, err
+		}
+		return &weir.Miss{Range: r, Pieces: []int{first}}, nil
 	}
 	g := gatherings.Get().(*gathering)
 	defer gatherings.Put(g)
 	g.bytes = g.bytes[:0]
+	var miss *weir.Miss
 	for i := first; i < end; i++ {
 		pr := h.info.PieceRange(i)
 		part := r.Intersect(pr)
-		ok, err := h.t.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: i}, part.Off-pr.Off, int(part.Len()), g.add)
-		if !ok || err != nil {
-			return false, err
+		held, err := h.t.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: i}, part.Off-pr.Off, int(part.Len()), g.add)
+		if err != nil {
+			return nil, err
+		}
+		if !held {
+			if miss == nil {
+				miss = &weir.Miss{Range: r}
+			}
+			miss.Pieces = append(miss.Pieces, i)
+			at := int(part.End - r.Off)
+			g.bytes = slices.Grow(g.bytes, int(part.Len()))[:at]
 		}
 	}
-	use(g.bytes)
-	return true, nil
+	switch {
+	case miss == nil:
+		use(g.bytes)
+	case len(miss.Pieces) < end-first:
+		miss.Held = bytes.Clone(g.bytes)
+	}
+	return miss, nil
 }
 
-// ReadAt fills p from the file at off, waiting for the swarm. It is for reads that
-// View has seen and that were not held. It returns len(p), or an error and 0: ctx's
-// when it ends, weir.ErrInvalid for a range outside of the file, weir.ErrRefused for
-// one that the program may not read, and what the swarm says.
-func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	r, err := h.torrentRange(off, len(p))
-	if err != nil {
-		return 0, err
-	}
+// Fetch fills p, which is as long as the range of miss, with what View found and
+// with what the swarm brings, for which it waits. miss must be of this handle. The
+// error is ctx's when it ends, or what the swarm says; p means nothing then.
+func (h *Handle) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
+	copy(p, miss.Held)
 	walk := h.wait()
-	err = h.t.swarm.ReadAt(ctx, p, r.Off)
-	h.done(walk)
-	if err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	defer h.done(walk)
+	return h.t.swarm.Fetch(ctx, miss, p)
 }
 
 // Ahead returns how many bytes are wanted ahead of the reader now, in whole pieces

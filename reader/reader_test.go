@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -23,6 +24,7 @@ type torrent struct {
 	opened  int
 	closed  int
 	fetched int
+	asked   int // of views
 	err     error
 }
 
@@ -46,6 +48,7 @@ func newTorrent() *torrent {
 func (t *torrent) View(id weir.PieceID, off int64, n int, use func([]byte)) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.asked++
 	if t.err != nil || !t.held[id.Index] {
 		return false, t.err
 	}
@@ -60,11 +63,14 @@ func (t *torrent) Has(id weir.PieceID) bool {
 	return t.held[id.Index]
 }
 
-func (t *torrent) ReadAt(_ context.Context, p []byte, off int64) error {
+func (t *torrent) Fetch(_ context.Context, miss *weir.Miss, p []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.fetched++
-	copy(p, t.data[off:])
+	for _, i := range miss.Pieces {
+		part := miss.Range.Intersect(t.info.PieceRange(i))
+		copy(p[part.Off-miss.Range.Off:], t.data[part.Off:part.End])
+	}
 	return t.err
 }
 
@@ -112,25 +118,68 @@ func open(tb testing.TB, t *torrent, file int) *reader.Handle {
 // read reads as fs does: what is held, or else what the swarm brings.
 func read(tb testing.TB, h *reader.Handle, buf []byte, off int64) {
 	tb.Helper()
-	held, err := h.View(off, len(buf), func(b []byte) { copy(buf, b) })
-	if !held && err == nil {
-		_, err = h.ReadAt(context.Background(), buf, off)
+	miss, err := h.View(off, len(buf), func(b []byte) { copy(buf, b) })
+	if miss != nil {
+		err = h.Fetch(context.Background(), miss, buf)
 	}
 	if err != nil {
 		tb.Fatal(err)
 	}
 }
 
-func TestReadAt(t *testing.T) {
+func TestFetch(t *testing.T) {
 	tor := newTorrent()
 	for file, f := range tor.info.Files {
 		h := open(t, tor, file)
 		got := make([]byte, f.Length)
-		if n, err := h.ReadAt(context.Background(), got, 0); n != len(got) || err != nil {
-			t.Fatalf("file %d: %d, %v", file, n, err)
-		}
+		read(t, h, got, 0)
 		if !bytes.Equal(got, tor.data[f.Offset:f.Offset+f.Length]) {
 			t.Errorf("file %d: wrong content", file)
+		}
+	}
+}
+
+// TestHeldPartsTravelWithTheMiss reads over pieces of which every other one is held.
+func TestHeldPartsTravelWithTheMiss(t *testing.T) {
+	tor := newTorrent()
+	for i := 0; i < 64; i += 2 {
+		tor.held[i] = true
+	}
+	h := open(t, tor, 1)
+	for _, c := range []struct {
+		off     int64
+		n       int
+		missing []int
+		held    bool
+	}{
+		{100, 20_000, []int{1}, true},
+		{10_000, 3000, []int{1}, false},
+		{7000, 70_000, []int{1, 3, 5}, true},
+		{pieceLength - 10_000, 2 * pieceLength, []int{1}, true},
+		{80 * pieceLength, 5 * pieceLength, []int{80, 81, 82, 83, 84, 85}, false},
+	} {
+		asked := tor.asked
+		miss, err := h.View(c.off, c.n, func([]byte) { t.Errorf("read at %d: a miss called use", c.off) })
+		if err != nil || miss == nil {
+			t.Fatalf("read at %d: %v, %v", c.off, miss, err)
+		}
+		first, end := tor.info.Pieces(miss.Range)
+		if tor.asked-asked != end-first {
+			t.Errorf("read at %d: the cache was asked %d times for %d pieces", c.off, tor.asked-asked, end-first)
+		}
+		if !slices.Equal(miss.Pieces, c.missing) || (miss.Held != nil) != c.held {
+			t.Errorf("read at %d: %v are missing, %d bytes held; want %v", c.off, miss.Pieces, len(miss.Held), c.missing)
+		}
+		asked = tor.asked
+		got := make([]byte, c.n)
+		if err := h.Fetch(context.Background(), miss, got); err != nil {
+			t.Fatal(err)
+		}
+		if tor.asked != asked {
+			t.Errorf("read at %d: the cache was asked again", c.off)
+		}
+		if !bytes.Equal(got, tor.data[10_000+c.off:][:c.n]) {
+			t.Errorf("read at %d: wrong content", c.off)
 		}
 	}
 }
@@ -144,9 +193,9 @@ func TestView(t *testing.T) {
 	check := func(off int64, n int, want bool) {
 		t.Helper()
 		calls = 0
-		ok, err := h.View(off, n, use)
-		if ok != want || err != nil {
-			t.Fatalf("view %d at %d: %v, %v, want %v", n, off, ok, err, want)
+		miss, err := h.View(off, n, use)
+		if (miss == nil) != want || err != nil {
+			t.Fatalf("view %d at %d: %v, %v, want %v", n, off, miss, err, want)
 		}
 		switch {
 		case want && (calls != 1 || !bytes.Equal(got, tor.data[10_000+off:10_000+off+int64(n)])):
@@ -170,9 +219,6 @@ func TestRangeOutsideOfTheFile(t *testing.T) {
 		off int64
 		n   int
 	}{{-1, 1}, {0, 10_001}, {10_000, 1}, {1 << 62, 1}, {5, 1 << 30}} {
-		if _, err := h.ReadAt(context.Background(), make([]byte, min(c.n, 20_000)), c.off); c.n <= 20_000 && !errors.Is(err, weir.ErrInvalid) {
-			t.Errorf("read %d at %d: %v", c.n, c.off, err)
-		}
 		if _, err := h.View(c.off, c.n, func([]byte) {}); !errors.Is(err, weir.ErrInvalid) {
 			t.Errorf("view %d at %d: %v", c.n, c.off, err)
 		}
@@ -182,12 +228,16 @@ func TestRangeOutsideOfTheFile(t *testing.T) {
 func TestErrorsComeThrough(t *testing.T) {
 	tor := newTorrent()
 	h := open(t, tor, 1)
+	miss, err := h.View(0, 10, func([]byte) {})
+	if miss == nil || err != nil {
+		t.Fatal(miss, err)
+	}
 	tor.err = weir.ErrCorrupt
 	if _, err := h.View(0, 10, func([]byte) {}); !errors.Is(err, weir.ErrCorrupt) {
 		t.Errorf("view: %v", err)
 	}
-	if n, err := h.ReadAt(context.Background(), make([]byte, 10), 0); n != 0 || !errors.Is(err, weir.ErrCorrupt) {
-		t.Errorf("read: %d, %v", n, err)
+	if err := h.Fetch(context.Background(), miss, make([]byte, 10)); !errors.Is(err, weir.ErrCorrupt) {
+		t.Errorf("fetch: %v", err)
 	}
 }
 
@@ -258,12 +308,6 @@ func TestAccess(t *testing.T) {
 		_, err := h.View(c.off, 4096, func([]byte) {})
 		if c.ok && err != nil || !c.ok && !errors.Is(err, weir.ErrRefused) {
 			t.Errorf("view at %d: %v", c.off, err)
-		}
-		if c.ok {
-			continue
-		}
-		if _, err := h.ReadAt(context.Background(), make([]byte, 4096), c.off); !errors.Is(err, weir.ErrRefused) {
-			t.Errorf("read at %d: %v", c.off, err)
 		}
 	}
 	if tor.opened != 0 {
@@ -342,8 +386,8 @@ func benchHits(b *testing.B, offset func(i int) int64, n int, parallel bool) {
 			return
 		}
 		for i := 0; next(); i++ {
-			if ok, err := h.View(offset(i), n, use); !ok || err != nil {
-				b.Error(ok, err)
+			if miss, err := h.View(offset(i), n, use); miss != nil || err != nil {
+				b.Error(miss, err)
 			}
 		}
 		if err := h.Close(); err != nil {
@@ -383,8 +427,8 @@ func BenchmarkOpenReadClose(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if ok, err := h.View(0, 4096, func([]byte) {}); !ok || err != nil {
-			b.Fatal(ok, err)
+		if miss, err := h.View(0, 4096, func([]byte) {}); miss != nil || err != nil {
+			b.Fatal(miss, err)
 		}
 		if err := h.Close(); err != nil {
 			b.Fatal(err)

@@ -260,16 +260,16 @@ func (f *simFile) fetch(i, n int) {
 
 func (f *simFile) request(r weir.Range) {
 	n := int(r.Len())
-	held, err := f.h.View(r.Off, n, func([]byte) {})
+	miss, err := f.h.View(r.Off, n, func([]byte) {})
 	if err != nil {
 		f.k.tb.Error(err)
 	}
-	if held {
+	if miss == nil {
 		f.arrived(r)
 		return
 	}
 	f.flown.Go(func() {
-		if _, err := f.h.ReadAt(context.Background(), make([]byte, n), r.Off); err != nil {
+		if err := f.h.Fetch(context.Background(), miss, make([]byte, n)); err != nil {
 			f.k.tb.Error(err)
 		}
 		f.arrived(r)

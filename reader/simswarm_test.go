@@ -228,9 +228,8 @@ func (s *simSwarm) View(id weir.PieceID, _ int64, n int, use func([]byte)) (bool
 	return true, nil
 }
 
-func (s *simSwarm) ReadAt(ctx context.Context, p []byte, off int64) error {
-	first, end := s.info.Pieces(weir.Range{Off: off, End: off + int64(len(p))})
-	for i := first; i < end; i++ {
+func (s *simSwarm) Fetch(ctx context.Context, miss *weir.Miss, _ []byte) error {
+	for _, i := range miss.Pieces {
 		s.mu.Lock()
 		s.touched[i] = true
 		pc := s.piece(i)
@@ -240,7 +239,7 @@ func (s *simSwarm) ReadAt(ctx context.Context, p []byte, off int64) error {
 		s.mu.Unlock()
 	}
 	s.poke()
-	for i := first; i < end; i++ {
+	for _, i := range miss.Pieces {
 		s.mu.Lock()
 		pc := s.piece(i)
 		s.mu.Unlock()

@@ -62,7 +62,11 @@ func measureEngine(b *testing.B, torrent string, peers []string, store *slab) fo
 	buf := make([]byte, 128<<10)
 	for off := int64(0); off < spec.Info.Length; off += int64(len(buf)) {
 		w.Set([]weir.Range{{Off: off, End: min(off+64<<20, spec.Info.Length)}})
-		if err := t.ReadAt(context.Background(), buf[:min(int64(len(buf)), spec.Info.Length-off)], off); err != nil {
+		miss := &weir.Miss{Range: weir.Range{Off: off, End: min(off+int64(len(buf)), spec.Info.Length)}}
+		for i, end := spec.Info.Pieces(miss.Range); i < end; i++ {
+			miss.Pieces = append(miss.Pieces, i)
+		}
+		if err := t.Fetch(context.Background(), miss, buf[:miss.Range.Len()]); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -61,14 +61,14 @@ var all [4 << 20]byte
 
 type file struct{}
 
-func (file) View(_ int64, n int, use func(b []byte)) (bool, error) {
+func (file) View(_ int64, n int, use func(b []byte)) (*weir.Miss, error) {
 	use(all[:n])
-	return true, nil
+	return nil, nil
 }
 
-func (file) ReadAt(_ context.Context, p []byte, _ int64) (int, error) {
+func (file) Fetch(_ context.Context, _ *weir.Miss, p []byte) error {
 	clear(p)
-	return len(p), nil
+	return nil
 }
 
 func (file) Close() error { return nil }

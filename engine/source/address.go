@@ -2,7 +2,6 @@ package source
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -28,20 +27,20 @@ const (
 func ParsePeer(s string) (string, error) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		if ap.Port() == 0 || ap.Addr().IsUnspecified() {
-			return "", fmt.Errorf("peer %s: nobody can listen there: %w", quote(s), weir.ErrInvalid)
+			return "", weir.Errorf(weir.ErrInvalid, "peer %s: no peer can listen at this address", quote(s))
 		}
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String(), nil
 	}
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 {
-		return "", fmt.Errorf("peer %s: want host:port: %w", quote(s), weir.ErrInvalid)
+		return "", weir.Errorf(weir.ErrInvalid, "peer %s: want host:port, as in 192.0.2.1:6881", quote(s))
 	}
 	host, port := s[:i], s[i+1:]
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("peer %s: want a port from 1 to 65535: %w", quote(s), weir.ErrInvalid)
+		return "", weir.Errorf(weir.ErrInvalid, "peer %s: want a port from 1 to 65535", quote(s))
 	}
 	if !hostName(host) {
-		return "", fmt.Errorf("peer %s: want host:port, as in 192.0.2.1:6881 or [2001:db8::1]:6881: %w", quote(s), weir.ErrInvalid)
+		return "", weir.Errorf(weir.ErrInvalid, "peer %s: want host:port, as in 192.0.2.1:6881 or [2001:db8::1]:6881", quote(s))
 	}
 	return s, nil
 }

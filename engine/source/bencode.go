@@ -3,7 +3,6 @@ package source
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math"
 
 	"github.com/weirfs/weir"
@@ -32,11 +31,11 @@ type cursor struct {
 }
 
 func (c *cursor) fail(what string) error {
-	return fmt.Errorf("byte %d: %s: %w", c.off, what, weir.ErrInvalid)
+	return weir.Errorf(weir.ErrInvalid, "byte %d: %s", c.off, what)
 }
 
 func (c *cursor) short() error {
-	return fmt.Errorf("byte %d: %w: %w", c.off, errShort, weir.ErrInvalid)
+	return weir.Errorf(weir.ErrInvalid, "byte %d: %w", c.off, errShort)
 }
 
 // kind returns the type of the next value: 'd', 'l', 'i', 's' for a string, 'e'
@@ -217,7 +216,7 @@ func (c *cursor) skip() error {
 			_, err = c.digits()
 		case 'd', 'l':
 			if depth == maxDepth {
-				return fmt.Errorf("byte %d: more than %d levels deep: %w", c.off, maxDepth, weir.ErrHostile)
+				return weir.Errorf(weir.ErrHostile, "byte %d: more than %d levels deep", c.off, maxDepth)
 			}
 			open[depth] = kind == 'd'
 			depth++

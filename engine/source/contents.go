@@ -13,7 +13,7 @@ import (
 
 // ErrNoAddress is what a shortcut is refused for that leads nowhere: the launcher of
 // a program, say. It wraps weir.ErrInvalid.
-var ErrNoAddress = fmt.Errorf("is a shortcut without a URL: open it in a text editor, or give weir the .torrent or the magnet itself: %w", weir.ErrInvalid)
+var ErrNoAddress = weir.Errorf(weir.ErrInvalid, "is a shortcut without a URL: open it in a text editor, or give weir the .torrent or the magnet itself")
 
 // Contents is what a file names.
 type Contents struct {
@@ -71,7 +71,7 @@ func ParseFile(content []byte) (*Contents, error) {
 	return c, nil
 }
 
-var errNoNames = fmt.Errorf("is neither a .torrent nor a text with magnets, info hashes or URLs, one a line: check that it is the right file: %w", weir.ErrInvalid)
+var errNoNames = weir.Errorf(weir.ErrInvalid, "is neither a .torrent nor a text with magnets, info hashes or URLs, one a line: check that it is the right file")
 
 // Count returns how many torrents there are.
 func (c *Contents) Count() int { return len(c.Specs) + len(c.URLs) }
@@ -97,7 +97,7 @@ func ParseName(text string) (*Spec, error) {
 	}
 	spec, err := parseBare(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s is neither a magnet, a URL nor an info hash; a magnet looks like %s: %w", quote(text), exampleMagnet, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s is neither a magnet, a URL nor an info hash; a magnet looks like %s", quote(text), exampleMagnet)
 	}
 	return spec, nil
 }
@@ -106,7 +106,7 @@ func ParseName(text string) (*Spec, error) {
 func (l Loader) One(ctx context.Context, c *Contents) (*Spec, error) {
 	switch {
 	case c.Count() != 1:
-		return nil, fmt.Errorf("names %d torrents where one is wanted: weir add takes them all, and so does copying it into the mount: %w", c.Count(), weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "names %d torrents where one is wanted: weir add takes them all, and so does copying it into the mount", c.Count())
 	case len(c.URLs) == 1:
 		return Loader{Found: true, AllowPrivate: l.AllowPrivate}.Load(ctx, c.URLs[0])
 	}

@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -31,7 +30,7 @@ func decompress(b []byte, headers []string) ([]byte, error) {
 		}
 	}
 	if len(names) > maxEncodings {
-		return nil, fmt.Errorf("the content is compressed %d times: %w", len(names), weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "the content is compressed %d times, at most one is supported", len(names))
 	}
 	for _, name := range slices.Backward(names) {
 		var err error
@@ -45,7 +44,7 @@ func decompress(b []byte, headers []string) ([]byte, error) {
 			}
 			b = plain
 		default:
-			err = fmt.Errorf("an encoding that nobody asked for, %s: %w", quote(name), weir.ErrInvalid)
+			err = weir.Errorf(weir.ErrInvalid, "the server sends an encoding that nobody asked for, %s", quote(name))
 		}
 		if err != nil {
 			return nil, err
@@ -70,14 +69,14 @@ func openFlate(r io.Reader) (io.ReadCloser, error) { return flate.NewReader(r), 
 func unpack(b []byte, open func(io.Reader) (io.ReadCloser, error)) ([]byte, error) {
 	r, err := open(bytes.NewReader(b))
 	if err != nil {
-		return nil, fmt.Errorf("unpack the content: %v: %w", err, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "unpack the content: %v", err)
 	}
 	plain, err := io.ReadAll(io.LimitReader(r, MaxDownloadBytes+1))
 	switch err = errors.Join(err, r.Close()); {
 	case len(plain) > MaxDownloadBytes:
 		return nil, errTooLarge
 	case err != nil:
-		return nil, fmt.Errorf("unpack the content: %v: %w", err, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "unpack the content: %v", err)
 	}
 	return plain, nil
 }

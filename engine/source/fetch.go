@@ -24,10 +24,10 @@ const (
 // connection behind.
 func (l Loader) fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	if len(rawURL) > maxURLBytes {
-		return nil, fmt.Errorf("URL of %d bytes (limit %d): %w", len(rawURL), maxURLBytes, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "the URL has %d bytes (limit %d)", len(rawURL), maxURLBytes)
 	}
 	if _, ok := usableURL(rawURL, "http", "https"); !ok {
-		return nil, fmt.Errorf("%s is not a URL; one looks like https://example.org/name.torrent: %w", quote(rawURL), weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s is not a URL; one looks like https://example.org/name.torrent", quote(rawURL))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
 	if err != nil {
@@ -52,7 +52,7 @@ func (l Loader) fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
-		return nil, fmt.Errorf("fetch %s: the server answers %s: check the address: %w", redact(rawURL), quote(resp.Status), weir.ErrNotFound)
+		return nil, weir.Errorf(weir.ErrNotFound, "fetch %s: the server answers %s: check the address", redact(rawURL), quote(resp.Status))
 	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("fetch %s: the server answers %s", redact(rawURL), quote(resp.Status))
 	case resp.ContentLength > MaxDownloadBytes:
@@ -81,8 +81,8 @@ type magnetRedirect string
 func (magnetRedirect) Error() string { return "redirects to a magnet" }
 
 func tooLarge(rawURL string) error {
-	return fmt.Errorf("fetch %s: more than %d bytes: if it is a torrent, download it and give weir the file: %w",
-		redact(rawURL), MaxDownloadBytes, weir.ErrInvalid)
+	return weir.Errorf(weir.ErrInvalid, "fetch %s: more than %d bytes: if it is a torrent, download it and give weir the file",
+		redact(rawURL), MaxDownloadBytes)
 }
 
 // checkRedirect is asked before each redirect is followed.
@@ -91,9 +91,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	case req.URL.Scheme == "magnet":
 		return magnetRedirect(req.URL.String())
 	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
-		return fmt.Errorf("redirects to %s, which is neither http nor https: %w", quote(req.URL.Redacted()), weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "redirects to %s, which is neither http nor https", quote(req.URL.Redacted()))
 	case len(via) > maxRedirects:
-		return fmt.Errorf("more than %d redirects: %w", maxRedirects, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "more than %d redirects", maxRedirects)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package source
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -21,9 +20,9 @@ func ReadFile(path string, flags int) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|flags, 0)
 	switch {
 	case errors.Is(err, syscall.ELOOP) && flags&syscall.O_NOFOLLOW != 0:
-		return nil, fmt.Errorf("%s: is a symbolic link: put the file itself there: %w", path, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s: is a symbolic link: put the file itself there", path)
 	case errors.Is(err, syscall.ENXIO): // a socket, or a device that is not there
-		return nil, fmt.Errorf("%s: is not a regular file: %w", path, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s: is not a regular file", path)
 	case err != nil:
 		return nil, err
 	}
@@ -34,9 +33,9 @@ func ReadFile(path string, flags int) ([]byte, error) {
 	}
 	switch {
 	case fi.IsDir():
-		return nil, fmt.Errorf("%s: is a directory: name the .torrent file itself: %w", path, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s: is a directory: name the .torrent file itself", path)
 	case !fi.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: is not a regular file: %w", path, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s: is not a regular file", path)
 	case fi.Size() > MaxMetainfoBytes:
 		return nil, tooLong(path, fi.Size())
 	}
@@ -52,5 +51,5 @@ func ReadFile(path string, flags int) ([]byte, error) {
 }
 
 func tooLong(path string, size int64) error {
-	return fmt.Errorf("%s: has %d bytes, more than any .torrent (limit %d): is it the content itself? %w", path, size, MaxMetainfoBytes, weir.ErrInvalid)
+	return weir.Errorf(weir.ErrInvalid, "%s: has %d bytes, more than any .torrent (limit %d): is it the content itself?", path, size, MaxMetainfoBytes)
 }

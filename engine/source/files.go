@@ -25,7 +25,7 @@ func (l *fileNames) readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 	case err != nil:
 		return fmt.Errorf("files: %w", err)
 	case n == 0:
-		return fmt.Errorf("a list of no files: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "the list of files is empty")
 	}
 	// A list of smaller things than files fails below, but takes no memory first.
 	t.Files = make([]weir.FileInfo, 0, min(n, len(raw)/minFileBytes))
@@ -44,7 +44,7 @@ func (l *fileNames) readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 		f.Offset = t.Length
 		t.Length += f.Length // both are at most maxLength, so this can't overflow
 		if t.Length > maxLength {
-			return fmt.Errorf("file %d: more than %d bytes in total: %w", len(t.Files), int64(maxLength), weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "file %d: the files have more than %d bytes in total", len(t.Files), int64(maxLength))
 		}
 		f.Padding = f.Padding || isPaddingName(&f, t.PieceLength)
 		f.Executable = f.Executable && !f.Padding
@@ -93,7 +93,7 @@ func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 		if *seen {
-			return fmt.Errorf("%s is given twice: %w", key, weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "%s is given twice", key)
 		}
 		*seen = true
 		return nil
@@ -108,7 +108,7 @@ func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
 	case r.isLink:
 		f.Length = 0 // whatever it says: a link has no bytes in the torrent
 	case !hasLength:
-		return f, fmt.Errorf("no length: %w", weir.ErrInvalid)
+		return f, weir.Errorf(weir.ErrInvalid, "no length")
 	default:
 		if err := checkLength(f.Length); err != nil {
 			return f, fmt.Errorf("length: %w", err)
@@ -184,9 +184,9 @@ func (p *pathReader) valid() bool {
 func (p *pathReader) names() ([][]byte, error) {
 	switch {
 	case !p.ok || len(p.raw) == 0:
-		return nil, fmt.Errorf("no path: %w", weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "no path")
 	case p.deep:
-		return nil, fmt.Errorf("path: more than %d folders deep: %w", maxPathNames, weir.ErrHostile)
+		return nil, weir.Errorf(weir.ErrHostile, "path: more than %d folders deep", maxPathNames)
 	}
 	for _, name := range p.raw {
 		if err := checkName(name); err != nil {

@@ -48,7 +48,7 @@ const (
 // nothing may follow the dictionary.
 func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 	if len(infoBytes) > MaxMetainfoBytes {
-		return nil, fmt.Errorf("torrent %s: metadata of %d bytes (limit %d): %w", s.InfoHash, len(infoBytes), MaxMetainfoBytes, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "torrent %s: the metadata has %d bytes, at most %d are supported", s.InfoHash, len(infoBytes), MaxMetainfoBytes)
 	}
 	v2 := sha256.Sum256(infoBytes)
 	asV2, err := s.named(sha1.Sum(infoBytes), v2)
@@ -62,18 +62,18 @@ func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 	switch {
 	case err != nil:
 	case asV2 && !d.hasV2():
-		err = fmt.Errorf("a v1 torrent under the name of a v2 one: %w", weir.ErrInvalid)
+		err = weir.Errorf(weir.ErrInvalid, "the metadata is of a v1 torrent, the info hash of a v2 one")
 	case !asV2 && !d.hasV1():
-		err = fmt.Errorf("a v2-only torrent under the name of a v1 one: %w", weir.ErrInvalid)
+		err = weir.Errorf(weir.ErrInvalid, "the metadata is of a v2 torrent, the info hash of a v1 one")
 	case !d.hasV2() && s.InfoHashV2 != [sha256.Size]byte{}:
-		err = fmt.Errorf("a v1 torrent that was named by a v2 hash, too: %w", weir.ErrInvalid)
+		err = weir.Errorf(weir.ErrInvalid, "the metadata is of a v1 torrent, but it was named by a v2 info hash, too")
 	}
 	out := *s
 	if err == nil {
 		err = out.take(d, infoBytes, v2, asV2, nil, s.Encoding)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("torrent %s: %w", s.InfoHash, err)
+		return nil, refused(s.InfoHash, err)
 	}
 	return &out, nil
 }
@@ -188,8 +188,8 @@ func (d *infoDict) takeV1(t *weir.TorrentInfo, l *fileNames) ([]byte, error) {
 		}
 	}
 	if want, got := t.NumPieces(), len(d.pieces)/hashSize; want != got {
-		return nil, fmt.Errorf("%d piece hashes for %d bytes in pieces of %d bytes, want %d: %w",
-			got, t.Length, t.PieceLength, want, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%d piece hashes for %d bytes in pieces of %d bytes, want %d",
+			got, t.Length, t.PieceLength, want)
 	}
 	if d.hasV2() {
 		h := hybridCheck{t: t}
@@ -222,7 +222,7 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers, names *fileN
 	case err != nil:
 		return nil, nil, fmt.Errorf("file tree: %w", err)
 	case size.entries == 0:
-		return nil, nil, fmt.Errorf("file tree: no files: %w", weir.ErrInvalid)
+		return nil, nil, weir.Errorf(weir.ErrInvalid, "the file tree has no files")
 	}
 	t.Files = make([]weir.FileInfo, 0, size.entries)
 	l := treeLayout{t: t, names: names, roots: make([][merkle.Size]byte, 0, size.entries)}
@@ -259,7 +259,7 @@ func readInfoDict(b []byte) (*infoDict, error) {
 		return nil, fmt.Errorf("info dictionary: %w", err)
 	}
 	if c.off != len(b) {
-		return nil, fmt.Errorf("info dictionary: %d bytes too many: %w", len(b)-c.off, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "info dictionary: %d bytes too many at its end", len(b)-c.off)
 	}
 	return d, nil
 }
@@ -304,7 +304,7 @@ func (c *cursor) infoDict() (*infoDict, error) {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 		if seen[string(key)] {
-			return fmt.Errorf("%s is given twice: %w", key, weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "%s is given twice", key)
 		}
 		seen[string(key)] = true
 		return nil
@@ -317,23 +317,23 @@ func (d *infoDict) check() error {
 	switch {
 	// First of all, as BEP 52 says: what else is wrong may be a newer version's way.
 	case d.metaVersion > 2 && d.metaVersion <= math.MaxInt32: // larger ones are no versions
-		return fmt.Errorf("meta version %d is not known: %w", d.metaVersion, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "meta version %d is newer than this weir knows", d.metaVersion)
 	case d.hasV2() && d.tree == nil:
-		return fmt.Errorf("meta version 2 without a file tree: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "meta version 2 without a file tree")
 	case !d.hasV1() && !d.hasV2():
-		return fmt.Errorf("no piece hashes: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "has no piece hashes")
 	case len(d.pieces)%hashSize != 0:
-		return fmt.Errorf("piece hashes of %d bytes, not a multiple of %d: %w", len(d.pieces), hashSize, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "piece hashes of %d bytes, not a multiple of %d", len(d.pieces), hashSize)
 	case d.pieceLength <= 0:
-		return fmt.Errorf("piece length %d: %w", d.pieceLength, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "piece length %d, want 1 to %d", d.pieceLength, int64(maxPieceLength))
 	case d.pieceLength > maxPieceLength:
-		return fmt.Errorf("piece length %d, more than %d: %w", d.pieceLength, int64(maxPieceLength), weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "piece length %d, at most %d are supported", d.pieceLength, int64(maxPieceLength))
 	case d.hasV2() && (d.pieceLength < merkle.LeafBytes || d.pieceLength&(d.pieceLength-1) != 0):
-		return fmt.Errorf("piece length %d, which in a v2 torrent is a power of two from %d on: %w", d.pieceLength, merkle.LeafBytes, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "piece length %d, want a power of two of at least %d in a v2 torrent", d.pieceLength, merkle.LeafBytes)
 	case !d.hasV1():
 		return nil // a v2-only torrent's files are in the tree
 	case d.files == nil && !d.hasLength:
-		return fmt.Errorf("neither a length nor a list of files: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "has neither a length nor a list of files")
 	}
 	return nil
 }
@@ -354,7 +354,7 @@ func (d *infoDict) singleFile(t *weir.TorrentInfo) error {
 
 func checkLength(n int64) error {
 	if n < 0 || n > maxLength {
-		return fmt.Errorf("%d bytes: %w", n, weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "%d bytes, want 0 to %d", n, int64(maxLength))
 	}
 	return nil
 }

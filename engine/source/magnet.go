@@ -21,7 +21,7 @@ import (
 // lower-case base32, and lets one bad escape silently drop its parameter.
 func ParseMagnet(s string) (*Spec, error) {
 	if len(s) > MaxMagnetBytes {
-		return nil, fmt.Errorf("magnet of %d bytes (limit %d): %w", len(s), MaxMagnetBytes, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "the magnet has %d bytes (limit %d)", len(s), MaxMagnetBytes)
 	}
 	if !hasScheme(s, "magnet") {
 		return nil, magnetError("it does not begin with \"magnet:?\"")
@@ -55,7 +55,7 @@ func ParseMagnet(s string) (*Spec, error) {
 }
 
 func magnetError(why string) error {
-	return fmt.Errorf("bad magnet: %s; a magnet looks like %s: %w", why, exampleMagnet, weir.ErrInvalid)
+	return weir.Errorf(weir.ErrInvalid, "bad magnet: %s; a magnet looks like %s", why, exampleMagnet)
 }
 
 // plainKey removes the number of a parameter that is given more than once, and

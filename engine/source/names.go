@@ -1,7 +1,6 @@
 package source
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/weirfs/weir"
@@ -21,20 +20,20 @@ const (
 func checkName[T string | []byte](name T) error {
 	switch {
 	case len(name) == 0:
-		return fmt.Errorf("an empty name: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "an empty name")
 	case len(name) > maxNameBytes:
-		return fmt.Errorf("a name of %d bytes, more than %d: %w", len(name), maxNameBytes, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "a name of %d bytes, more than %d", len(name), maxNameBytes)
 	}
 	start := 0 // of the text after the last slash
 	for i := 0; i <= len(name); i++ {
 		switch {
 		case i == len(name) || name[i] == '/':
 			if i-start == 2 && name[start] == '.' && name[start+1] == '.' {
-				return fmt.Errorf("the name %s leaves its folder: %w", quote(name), weir.ErrHostile)
+				return weir.Errorf(weir.ErrHostile, "the name %s leaves its folder", quote(name))
 			}
 			start = i + 1
 		case name[i] == 0:
-			return fmt.Errorf("the name %s has a NUL in it: %w", quote(name), weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "the name %s has a NUL in it", quote(name))
 		}
 	}
 	return nil

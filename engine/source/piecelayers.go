@@ -35,7 +35,7 @@ func readPieceLayers(raw []byte) (*pieceLayers, error) {
 		}
 		root := [merkle.Size]byte(key)
 		if _, ok := p.byRoot[root]; ok {
-			return fmt.Errorf("root %x is there twice: %w", root, weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "root %x is there twice", root)
 		}
 		// Nobody asks for shorter ones; left out, millions of them cost nothing.
 		if len(hashes) >= 2*merkle.Size {
@@ -62,7 +62,7 @@ func (p *pieceLayers) of(f *treeFile, pieceLength int64) ([]byte, error) {
 	}
 	if !layer.checked {
 		if merkle.LayerRoot(layer.hashes, layerOfPieces(pieceLength)) != f.root {
-			return nil, fmt.Errorf("has a piece layer that does not lead to its root: %w", weir.ErrHostile)
+			return nil, weir.Errorf(weir.ErrHostile, "has a piece layer that does not lead to its root")
 		}
 		layer.checked = true
 		p.byRoot[f.root] = layer

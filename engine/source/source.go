@@ -141,7 +141,7 @@ func (l Loader) get(ctx context.Context, url string) (spec *Spec, err error) {
 func Read(arg string) (*Contents, error) {
 	switch {
 	case arg == "":
-		return nil, fmt.Errorf("no torrent named: give a .torrent file, a URL, a magnet or an info hash: %w", weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "no torrent named: give a .torrent file, a URL, a magnet or an info hash")
 	case hasScheme(arg, "magnet"):
 		spec, err := ParseMagnet(arg)
 		return &Contents{Specs: []*Spec{spec}}, err
@@ -151,7 +151,7 @@ func Read(arg string) (*Contents, error) {
 		if spec, hashErr := parseBare(arg); hashErr == nil {
 			return &Contents{Specs: []*Spec{spec}}, nil
 		}
-		return nil, fmt.Errorf("%s: no such file, and neither a URL, a magnet nor an info hash: check the path: %w", quote(arg), weir.ErrNotFound)
+		return nil, weir.Errorf(weir.ErrNotFound, "%s: no such file, and neither a URL, a magnet nor an info hash: check the path", quote(arg))
 	}
 	if err != nil {
 		return nil, err
@@ -179,7 +179,7 @@ func parseHashV2(s string) (v2 [merkle.Size]byte, err error) {
 		v2 = [merkle.Size]byte(b)
 	}
 	if Truncate(v2).IsZero() {
-		return v2, fmt.Errorf("v2 info hash %s: want 64 hexadecimal digits: %w", quote(s), weir.ErrInvalid)
+		return v2, weir.Errorf(weir.ErrInvalid, "v2 info hash %s: want 64 hexadecimal digits", quote(s))
 	}
 	return v2, nil
 }
@@ -188,7 +188,7 @@ func parseHashV2(s string) (v2 [merkle.Size]byte, err error) {
 func parseHash(s string) (weir.InfoHash, error) {
 	ih, err := weir.ParseInfoHash(s)
 	if err == nil && ih.IsZero() {
-		return ih, fmt.Errorf("info hash of zeros only: %w", weir.ErrInvalid)
+		return ih, weir.Errorf(weir.ErrInvalid, "the info hash is all zeros")
 	}
 	return ih, err
 }

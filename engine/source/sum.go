@@ -3,7 +3,6 @@ package source
 import (
 	"crypto/sha1"
 	"crypto/sha256"
-	"fmt"
 	"hash"
 
 	"github.com/weirfs/weir"
@@ -37,9 +36,9 @@ func (s *Spec) named(v1 weir.InfoHash, v2 [sha256.Size]byte) (asV2 bool, err err
 	asV2 = s.InfoHash == Truncate(v2)
 	switch {
 	case s.InfoHash != v1 && !asV2:
-		return false, fmt.Errorf("torrent %s: metadata hashes to %s (v1) and %x (v2): %w", s.InfoHash, v1, v2, weir.ErrCorrupt)
+		return false, weir.Errorf(weir.ErrCorrupt, "torrent %s: the metadata hashes to %s (v1) and %x (v2)", s.InfoHash, v1, v2)
 	case s.InfoHashV2 != [sha256.Size]byte{} && s.InfoHashV2 != v2:
-		return false, fmt.Errorf("torrent %s: metadata hashes to %x, want %x: %w", s.InfoHash, v2, s.InfoHashV2, weir.ErrCorrupt)
+		return false, weir.Errorf(weir.ErrCorrupt, "torrent %s: the metadata hashes to %x, want %x", s.InfoHash, v2, s.InfoHashV2)
 	}
 	return asV2, nil
 }

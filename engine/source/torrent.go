@@ -39,7 +39,7 @@ func ParseTorrent(b []byte) (*Spec, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read .torrent: %w", err)
 	case top.info == nil:
-		return nil, fmt.Errorf("the .torrent has no info dictionary: %w", weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "the .torrent has no info dictionary: download it again")
 	}
 	spec, err := top.spec()
 	if err != nil {
@@ -77,7 +77,7 @@ func (top *topDict) spec() (*Spec, error) {
 		err = spec.take(d, top.info, v2, !d.hasV1(), layers, top.encoding, top.codepage)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("torrent %s: %w", spec.InfoHash, err)
+		return nil, refused(spec.InfoHash, err)
 	}
 	if layers != nil && d.hasV1() {
 		half := Spec{InfoHash: Truncate(v2)}
@@ -88,20 +88,29 @@ func (top *topDict) spec() (*Spec, error) {
 	return spec, nil
 }
 
+// refused says which torrent is refused, and that it is no mistake if no honest program
+// makes such a thing.
+func refused(ih weir.InfoHash, err error) error {
+	if errors.Is(err, weir.ErrHostile) {
+		return fmt.Errorf("torrent %s is refused as unsafe: %w", ih, err)
+	}
+	return fmt.Errorf("torrent %s: %w", ih, err)
+}
+
 // sniff refuses what is not a .torrent at first sight, and says what it is.
 func sniff(b []byte) error {
 	head := bytes.TrimLeft(bytes.TrimPrefix(b[:min(len(b), 512)], []byte("\xef\xbb\xbf")), " \t\r\n")
 	switch {
 	case len(b) == 0:
-		return fmt.Errorf("is empty, not a torrent: download it again: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "is empty, not a torrent: download it again")
 	case len(b) > MaxMetainfoBytes:
-		return fmt.Errorf("has more than %d bytes, too many for a .torrent: %w", MaxMetainfoBytes, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "has more than %d bytes, too many for a .torrent", MaxMetainfoBytes)
 	case len(head) > 0 && head[0] == '<':
-		return fmt.Errorf("is a web page, not a torrent: find the address of the .torrent itself: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "is a web page, not a torrent: find the address of the .torrent itself")
 	case hasScheme(string(head), "magnet"):
-		return fmt.Errorf("is a text with a magnet, not a torrent: give weir the magnet: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "is a text with a magnet, not a torrent: give weir the magnet")
 	case b[0] != 'd':
-		return fmt.Errorf("is not a torrent (a .torrent begins with \"d\"): %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "is not a torrent (a .torrent begins with \"d\")")
 	}
 	return nil
 }
@@ -150,7 +159,7 @@ func parseTop(b []byte) (top topDict, err error) {
 		switch string(key) {
 		case "info":
 			if top.info != nil {
-				return fmt.Errorf("two info dictionaries: %w", weir.ErrHostile)
+				return weir.Errorf(weir.ErrHostile, "has two info dictionaries")
 			}
 			if err := v.want('d'); err != nil {
 				return fmt.Errorf("info: %w", err)
@@ -158,7 +167,7 @@ func parseTop(b []byte) (top topDict, err error) {
 			top.info = value
 		case "piece layers":
 			if top.layers != nil {
-				return fmt.Errorf("piece layers are given twice: %w", weir.ErrHostile)
+				return weir.Errorf(weir.ErrHostile, "piece layers are given twice")
 			}
 			if v.kind() == 'd' {
 				top.layers = value

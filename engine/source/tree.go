@@ -54,7 +54,7 @@ func readTree(raw []byte, each func(f *treeFile) error) error {
 // torrent. It also shows names that are there twice. A name "." leads nowhere.
 func (r *treeReader) entry() error {
 	if r.depth > maxPathNames {
-		return fmt.Errorf("more than %d folders deep: %w", maxPathNames, weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "more than %d folders deep", maxPathNames)
 	}
 	var last []byte
 	first, isFile := true, false
@@ -63,24 +63,24 @@ func (r *treeReader) entry() error {
 			first = false
 			r.file, isFile, err = r.properties()
 			if err == nil && isFile && r.depth == 0 {
-				err = fmt.Errorf("the tree itself is a file: %w", weir.ErrInvalid)
+				err = weir.Errorf(weir.ErrInvalid, "the tree itself is a file")
 			}
 			return err
 		}
 		switch {
 		case isFile:
-			return fmt.Errorf("is both a file and a folder: %w", weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "is both a file and a folder")
 		case len(name) == 0:
-			return fmt.Errorf("an empty name: %w", weir.ErrInvalid)
+			return weir.Errorf(weir.ErrInvalid, "an empty name")
 		}
 		if err := checkName(name); err != nil {
 			return err
 		}
 		switch order := bytes.Compare(last, name); {
 		case order == 0:
-			return fmt.Errorf("%s is there twice: %w", quote(name), weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "%s is there twice", quote(name))
 		case order > 0:
-			return fmt.Errorf("%s is not in order: %w", quote(name), weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "%s is not in order", quote(name))
 		}
 		first, last = false, name
 		at := len(r.path)
@@ -144,7 +144,7 @@ func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 		if *seen {
-			return fmt.Errorf("%s is given twice: %w", key, weir.ErrHostile)
+			return weir.Errorf(weir.ErrHostile, "%s is given twice", key)
 		}
 		*seen = true
 		return nil
@@ -159,20 +159,20 @@ func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 	f.exec = bytes.IndexByte(attr, 'x') >= 0
 	switch {
 	case !hasLength && hasEmpty: // no properties but a file, of no name
-		return f, false, fmt.Errorf("an empty name: %w", weir.ErrInvalid)
+		return f, false, weir.Errorf(weir.ErrInvalid, "an empty name")
 	case !hasLength && !seenRoot:
 		return f, false, nil
 	case bytes.IndexByte(attr, 'p') >= 0:
-		err = fmt.Errorf("padding in a file tree, which has none: %w", weir.ErrInvalid)
+		err = weir.Errorf(weir.ErrInvalid, "is padding, which a file tree must not have")
 	case !hasLength:
-		err = fmt.Errorf("no length: %w", weir.ErrInvalid)
+		err = weir.Errorf(weir.ErrInvalid, "no length")
 	case f.length == 0: // a root would be of no meaning
 	case len(root) != merkle.Size:
-		err = fmt.Errorf("pieces root of %d bytes, want %d: %w", len(root), merkle.Size, weir.ErrInvalid)
+		err = weir.Errorf(weir.ErrInvalid, "has a pieces root of %d bytes, want %d", len(root), merkle.Size)
 	default:
 		f.root = [merkle.Size]byte(root)
 		if f.root == ([merkle.Size]byte{}) {
-			err = fmt.Errorf("pieces root of zeros: %w", weir.ErrHostile)
+			err = weir.Errorf(weir.ErrHostile, "has a pieces root of zeros")
 		} else if err = checkLength(f.length); err != nil {
 			err = fmt.Errorf("length: %w", err)
 		}
@@ -198,7 +198,7 @@ func (n *treeSize) add(f *treeFile, pieceLength int64) error {
 	n.gap = f.length%pieceLength > 0
 	n.pieces += f.pieces(pieceLength) // can't overflow: both are bounded
 	if n.pieces > maxTreePieces {
-		return fmt.Errorf("more than %d pieces: %w", maxTreePieces, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "has more than %d pieces", maxTreePieces)
 	}
 	return nil
 }
@@ -249,7 +249,7 @@ func (h *hybridCheck) add(f *treeFile) error {
 	}
 	g := h.skip()
 	if g == nil {
-		return fmt.Errorf("is in the file tree only: %w", weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "is in the file tree only")
 	}
 	h.next++
 	if f.length > 0 {
@@ -257,11 +257,11 @@ func (h *hybridCheck) add(f *treeFile) error {
 	}
 	switch {
 	case !slices.EqualFunc(g.Path, f.path, sameName):
-		return fmt.Errorf("is where the list of files has %s: %w", quote(strings.Join(g.Path, "/")), weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "is where the list of files has %s", quote(strings.Join(g.Path, "/")))
 	case g.Length != f.length:
-		return fmt.Errorf("has %d bytes in the file tree, %d in the list of files: %w", f.length, g.Length, weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "has %d bytes in the file tree, %d in the list of files", f.length, g.Length)
 	case f.length > 0 && g.Offset != h.off:
-		return fmt.Errorf("does not begin with a piece in the list of files: %w", weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "does not begin with a piece in the list of files")
 	}
 	h.off += f.length
 	return nil
@@ -290,11 +290,11 @@ func (h *hybridCheck) skip() *weir.FileInfo {
 // end is called after the last file.
 func (h *hybridCheck) end() error {
 	if f := h.skip(); f != nil {
-		return fmt.Errorf("file %d is in the list of files only: %w", h.next, weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "file %d is in the list of files only", h.next)
 	}
 	// Padding behind the last file is no harm, a piece of nothing else is.
 	if n := (h.off + h.t.PieceLength - 1) / h.t.PieceLength; n != int64(h.t.NumPieces()) {
-		return fmt.Errorf("%d pieces in the file tree, %d in the list of files: %w", n, h.t.NumPieces(), weir.ErrHostile)
+		return weir.Errorf(weir.ErrHostile, "%d pieces in the file tree, %d in the list of files", n, h.t.NumPieces())
 	}
 	return nil
 }

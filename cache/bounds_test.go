@@ -516,7 +516,7 @@ func TestInUse(t *testing.T) {
 	if !errors.Is(err, weir.ErrInUse) {
 		t.Fatalf("got %v, want ErrInUse", err)
 	}
-	for _, part := range []string{"/mnt/child", dir, "process id"} {
+	for _, part := range []string{"/mnt/child", dir, "process"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not name %s", err, part)
 		}

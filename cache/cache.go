@@ -156,7 +156,7 @@ func (c *Cache) open(o Options) error {
 		return tooSmall(o.LimitBytes)
 	}
 	if o.MinFreePercent < 0 || o.MinFreePercent > 100 {
-		return fmt.Errorf("%g %% to be left free: %w", o.MinFreePercent, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "leave %g %% of the disk free: want 0 to 100", o.MinFreePercent)
 	}
 	if err := c.folder.upgrade(); err != nil {
 		return err
@@ -171,7 +171,7 @@ func (c *Cache) open(o Options) error {
 }
 
 func tooSmall(limit int64) error {
-	return fmt.Errorf("a cache of %d bytes is too small, it needs %d MiB: %w", limit, int64(MinLimitBytes)>>20, weir.ErrInvalid)
+	return weir.Errorf(weir.ErrInvalid, "a cache of %d bytes is too small, it needs %d MiB", limit, int64(MinLimitBytes)>>20)
 }
 
 // openIndex opens the database, and sets the budget and what the disk keeps.

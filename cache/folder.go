@@ -56,11 +56,11 @@ type InUseError struct{ Owner Owner }
 func (e *InUseError) Error() string {
 	switch {
 	case e.Owner.PID == 0:
-		return weir.ErrInUse.Error()
+		return "another process uses it"
 	case e.Owner.Mountpoint == "":
-		return fmt.Sprintf("by weir with process id %d: %v", e.Owner.PID, weir.ErrInUse)
+		return fmt.Sprintf("weir (process %d) uses it", e.Owner.PID)
 	}
-	return fmt.Sprintf("by weir with process id %d, mounted at %s: %v", e.Owner.PID, e.Owner.Mountpoint, weir.ErrInUse)
+	return fmt.Sprintf("weir (process %d), mounted at %s, uses it", e.Owner.PID, e.Owner.Mountpoint)
 }
 
 // Unwrap returns weir.ErrInUse.
@@ -82,7 +82,7 @@ type folder struct {
 // mustExist it wraps weir.ErrNotFound when there is no cache, and makes none.
 func openFolder(dir string, me Owner, mustExist bool, log *slog.Logger) (*folder, error) {
 	if _, err := os.Stat(filepath.Join(dir, versionName)); mustExist && errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open cache %s: there is none: %w", dir, weir.ErrNotFound)
+		return nil, weir.Errorf(weir.ErrNotFound, "open cache %s: there is none", dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
@@ -111,8 +111,8 @@ func checkVersion(dir string) error {
 	case err == nil && (isVersion(b, versionText) || isVersion(b, oldVersionText)):
 		return nil
 	case err == nil && len(b) > 0 && strings.HasPrefix(string(b), "weir cache "):
-		return fmt.Errorf("it was made by another version of weir (%q, this one reads %q); use that version or another folder: %w",
-			strings.TrimSpace(string(b)), strings.TrimSpace(versionText), weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "it was made by another version of weir (%q, this one reads %q); use that version or another folder",
+			strings.TrimSpace(string(b)), strings.TrimSpace(versionText))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -126,7 +126,7 @@ func checkVersion(dir string) error {
 		case versionName, tagName, ownerName, ballastName, indexName, segmentsName, catalogueName, generationsName, controlName, "lost+found":
 		default:
 			if !strings.HasPrefix(name, ".new-") && !strings.HasPrefix(name, catalogueName+".") && !strings.HasPrefix(name, indexName+".") {
-				return fmt.Errorf("it is not empty and not a cache of weir (it has %s in it): %w", name, weir.ErrInvalid)
+				return weir.Errorf(weir.ErrInvalid, "it is not empty and not a cache of weir (it has %s in it)", name)
 			}
 		}
 	}
@@ -215,7 +215,7 @@ func (f *folder) look() error {
 	if !f.isLost.Swap(true) {
 		f.log.Error("the cache folder was removed: nothing more is kept there, and what is fetched is served from memory; unmount and mount again to have a cache", "dir", f.dir)
 	}
-	return fmt.Errorf("the cache folder %s was removed: %w", f.dir, weir.ErrNoSpace)
+	return weir.Errorf(weir.ErrNoSpace, "the cache folder %s was removed", f.dir)
 }
 
 var started = time.Now()

@@ -137,7 +137,7 @@ func (h *holdings) find(id weir.PieceID, off int64, n int, use bool) (place, err
 	}
 	size := s.bytes()
 	if off < 0 || n < 0 || off+int64(n) > size {
-		return place{}, fmt.Errorf("read %d bytes at %d of %s, which has %d: %w", n, off, id, size, weir.ErrInvalid)
+		return place{}, weir.Errorf(weir.ErrInvalid, "read %d bytes at %d of %s, which has %d", n, off, id, size)
 	}
 	if use {
 		now := uint32(h.clock.Add(uint64(n)) >> 20)

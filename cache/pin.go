@@ -189,7 +189,7 @@ func (c *Cache) loadPins() error {
 // Fetching what is missing is the caller's business.
 func (c *Cache) Pin(ti *weir.TorrentInfo, first, end int) error {
 	if first < 0 || end > ti.NumPieces() || end <= first {
-		return fmt.Errorf("pin pieces %d to %d of %s: %w", first, end, ti.InfoHash, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "pin pieces %d to %d of %s: there are no such pieces", first, end, ti.InfoHash)
 	}
 	return c.changePins(ti.InfoHash, func(p *torrentPins) {
 		p.pieceLength, p.length = ti.PieceLength, ti.Length
@@ -213,7 +213,7 @@ func (c *Cache) changePins(ih weir.InfoHash, change func(*torrentPins)) error {
 	before, total, limit := next.bytes(), c.pins.bytes(), c.held.limit.Load()
 	change(&next)
 	if after := next.bytes(); after > before && total-before+after > pinBudget(limit) {
-		return fmt.Errorf("pin %d bytes in all, of a budget of %d: %w", total-before+after, limit, weir.ErrNoSpace)
+		return weir.Errorf(weir.ErrNoSpace, "%d bytes would be pinned in all, more than four fifths of the cache's %d", total-before+after, limit)
 	}
 	var err error
 	if len(next.spans) == 0 {

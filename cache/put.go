@@ -117,7 +117,7 @@ func (c *Cache) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) error {
 	case len(hash) == 0:
 		hash = nil
 	case !segment.GoodHash(hash):
-		return fmt.Errorf("put %s with a hash of %d bytes: %w", id, len(hash), weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "put %s: no hash has %d bytes", id, len(hash))
 	}
 	return c.put(id, hash, blocks)
 }
@@ -133,7 +133,7 @@ func (c *Cache) put(id weir.PieceID, hash []byte, blocks [][]byte) error {
 		n += int64(len(b))
 	}
 	if !goodPiece(id, n) {
-		return fmt.Errorf("put %s of %d bytes: %w", id, n, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "put %s: no piece has %d bytes", id, n)
 	}
 	p := incomings.Get().(*incoming)
 	p.id, p.hash, p.n, p.blocks, p.over = id, hash, n, blocks, false

@@ -113,7 +113,7 @@ func (c *Cache) SetLimit(limit int64) error {
 	defer w.release()
 	reserved := c.pins.bytes()
 	if reserved > pinBudget(limit) {
-		return fmt.Errorf("%d bytes are pinned, more than four fifths of a budget of %d: unpin something, or leave more: %w", reserved, limit, weir.ErrNoSpace)
+		return weir.Errorf(weir.ErrNoSpace, "%d bytes are pinned, more than four fifths of a budget of %d: unpin something, or leave more", reserved, limit)
 	}
 	c.held.limit.Store(limit)
 	c.db.SetBallast(ballastOf(limit))

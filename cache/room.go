@@ -72,7 +72,7 @@ func (w *writer) tryRoom(to policy.Class, n int64, evict bool) (*volume, error) 
 	bytes := max(minSegmentBytes, min(w.segmentBytes(), (avail-w.keepFree())/4))
 	capacity := segment.Capacity(bytes, n)
 	if limit := w.held.limit.Load(); capacity > limit {
-		return nil, fmt.Errorf("%d bytes, of a budget of %d: %w", n, limit, weir.ErrNoSpace)
+		return nil, weir.Errorf(weir.ErrNoSpace, "a piece of %d bytes needs more than the cache may hold, %d bytes", n, limit)
 	}
 	if evict {
 		w.merge()
@@ -166,15 +166,15 @@ func (w *writer) makeRoom(delta int64) error {
 			return nil
 		}
 		if !w.dropOne(hotHalf, i < round) {
-			err := fmt.Errorf("%d bytes more than the %d in use, of %d, with %d free on the disk: %w",
-				delta, w.usedBytes(), w.held.limit.Load(), avail, weir.ErrNoSpace)
+			err := weir.Errorf(weir.ErrNoSpace, "%d bytes more than the %d in use, of %d, with %d free on the disk",
+				delta, w.usedBytes(), w.held.limit.Load(), avail)
 			if low {
 				err = fmt.Errorf("%w: %w", err, syscall.ENOSPC)
 			}
 			return err
 		}
 	}
-	return fmt.Errorf("%d bytes: everything is in use: %w", delta, weir.ErrNoSpace)
+	return weir.Errorf(weir.ErrNoSpace, "no room for %d bytes: everything is in use", delta)
 }
 
 // keepFree is what the disk keeps: what the user says, or what the next start needs

@@ -36,7 +36,7 @@ func (c *Checker) Check(id weir.PieceID, data []byte) error {
 	case id.Index < 0 || id.Index >= c.meta.info.NumPieces():
 		return fmt.Errorf("%s: the torrent has %d pieces: %w", id, c.meta.info.NumPieces(), weir.ErrCorrupt)
 	case !c.meta.hashes.Known(id.Index):
-		return fmt.Errorf("hash of %s: %w", id, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "the hash of piece %s is not known", id)
 	case !c.meta.hashes.Check(id.Index, [][]byte{data}):
 		return fmt.Errorf("%s: %w", id, weir.ErrCorrupt)
 	}

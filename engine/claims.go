@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"fmt"
-
 	"github.com/weirfs/weir"
 )
 
@@ -15,7 +13,7 @@ const (
 	maxEarlyHaves  = 1 << 14 // of each peer, beside the bitfield
 )
 
-var errNoRoom = fmt.Errorf("no room for the peer's bitfield before the metadata is known: %w", weir.ErrNoSpace)
+var errNoRoom = weir.Errorf(weir.ErrNoSpace, "no room for the peer's bitfield before the metadata is known")
 
 // keepBits keeps a peer's bitfield until the metadata is known; nil lets it go.
 func (s *swarm) keepBits(p *peer, bits []byte) error {

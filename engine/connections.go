@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -22,8 +21,8 @@ import (
 //     peer of the torrent that has most.
 
 var (
-	errFull    = fmt.Errorf("no connection to spare: %w", weir.ErrNoSpace)
-	errCrowd   = fmt.Errorf("too many connections with this address: %w", weir.ErrNoSpace)
+	errFull    = weir.Errorf(weir.ErrNoSpace, "no connection to spare")
+	errCrowd   = weir.Errorf(weir.ErrNoSpace, "too many connections with this address")
 	errGaveWay = errors.New("gave way to another peer")
 )
 

@@ -248,7 +248,7 @@ func (s *swarm) shake(ctx context.Context, conn net.Conn, m handshakeMode, early
 	case err != nil:
 		return nil, in, err
 	case in.InfoHash != ih && !names.has(in.InfoHash):
-		return nil, in, fmt.Errorf("peer has another torrent: %w", weir.ErrInvalid)
+		return nil, in, weir.Errorf(weir.ErrInvalid, "peer has another torrent")
 	}
 	return conn, in, nil
 }
@@ -338,7 +338,7 @@ func (e *Engine) welcome(raw net.Conn) error {
 	}
 	t, ok := e.named(hello.InfoHash)
 	if !ok {
-		return fmt.Errorf("torrent %s: %w", hello.InfoHash, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "a peer asks for torrent %s, which is not here", hello.InfoHash)
 	}
 	names := t.names.Load()
 	hello.InfoHash = names.answer(hello)

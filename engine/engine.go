@@ -283,7 +283,7 @@ func (e *Engine) Add(spec *source.Spec) (*Torrent, error) { return e.add(spec, f
 
 func (e *Engine) add(spec *source.Spec, kept bool) (*Torrent, error) {
 	if spec.InfoHash.IsZero() {
-		return nil, fmt.Errorf("add torrent: no info hash: %w", weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "add torrent: no info hash")
 	}
 	t := newTorrent(e, spec)
 	if err := t.learn(spec); err != nil {
@@ -296,7 +296,7 @@ func (e *Engine) add(spec *source.Spec, kept bool) (*Torrent, error) {
 	}
 	if known := e.torrents[spec.InfoHash]; known != nil {
 		e.mu.Unlock()
-		return known, errors.Join(fmt.Errorf("add torrent %s: %w", spec.InfoHash, weir.ErrExists), known.learn(spec))
+		return known, errors.Join(weir.Errorf(weir.ErrExists, "torrent %s was added before", spec.InfoHash), known.learn(spec))
 	}
 	e.torrents[spec.InfoHash] = t
 	if former := e.leaving[spec.InfoHash]; former != nil {
@@ -315,7 +315,7 @@ func (e *Engine) Remove(ih weir.InfoHash) error {
 	t := e.torrents[ih]
 	if t == nil || e.ctx.Err() != nil {
 		e.mu.Unlock()
-		return fmt.Errorf("remove torrent %s: %w", ih, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "remove torrent %s: it was never added", ih)
 	}
 	delete(e.torrents, ih)
 	e.leaving[ih] = t

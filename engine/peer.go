@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -17,7 +16,7 @@ import (
 )
 
 var (
-	errNonsense = fmt.Errorf("peer breaks the protocol: %w", weir.ErrInvalid)
+	errNonsense = weir.Errorf(weir.ErrInvalid, "peer breaks the protocol")
 	errBanned   = errors.New("peer sent wrong data")
 	errTwice    = errors.New("already connected to this peer")
 	errSelf     = errors.New("connected to ourselves")

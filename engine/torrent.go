@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -188,7 +187,7 @@ func (t *Torrent) Warm() error {
 	return err
 }
 
-var errWarmEnough = fmt.Errorf("enough torrents are warm: %w", weir.ErrNoSpace)
+var errWarmEnough = weir.Errorf(weir.ErrNoSpace, "enough torrents are warm")
 
 // warmUnasked is warm for what nobody waits for.
 func (t *Torrent) warmUnasked() (*swarm, error) {

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -131,7 +130,7 @@ func (r *root) find(dir string) (*folder, error) {
 	for _, name := range names {
 		s := at.byName[name]
 		if s == nil || s.dir == nil {
-			return nil, fmt.Errorf("folder %q: %w", dir, weir.ErrNotFound)
+			return nil, weir.Errorf(weir.ErrNotFound, "there is no folder %q", dir)
 		}
 		at = s.dir
 	}
@@ -158,7 +157,7 @@ func (r *root) need(dir string) (at *folder, grew []fuse.NodeID, err error) {
 			grew = append(grew, at.id)
 		}
 		if s.dir == nil {
-			return nil, grew, fmt.Errorf("folder %q: %q is something else: %w", dir, name, weir.ErrExists)
+			return nil, grew, weir.Errorf(weir.ErrExists, "folder %q: %q is not a folder of torrents", dir, name)
 		}
 		at = s.dir
 	}
@@ -191,7 +190,7 @@ func (r *root) makeFolder(dir string) (grew []fuse.NodeID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, err := r.find(dir); err == nil {
-		return nil, fmt.Errorf("folder %q: %w", dir, weir.ErrExists)
+		return nil, weir.Errorf(weir.ErrExists, "folder %q exists already", dir)
 	}
 	_, grew, err = r.need(dir)
 	return grew, err
@@ -205,9 +204,9 @@ func (r *root) removeFolder(dir string) (*slot, error) {
 	case err != nil:
 		return nil, err
 	case d == r.top:
-		return nil, fmt.Errorf("remove the root: %w", weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "the mount's root can't be removed")
 	case len(d.order) > 0:
-		return nil, fmt.Errorf("remove folder %q: there is something in it, %q for one: %w", dir, d.order[0].name, weir.ErrInUse)
+		return nil, weir.Errorf(weir.ErrInUse, "remove folder %q: it is not empty: it holds %q", dir, d.order[0].name)
 	}
 	for _, s := range d.taken {
 		s.draft.slot = nil
@@ -226,21 +225,21 @@ func (r *root) moveFolder(from, to string) (old *slot, grew []fuse.NodeID, err e
 		return nil, nil, err
 	}
 	if from == "" || to == "" || to == from || strings.HasPrefix(to, from+"/") {
-		return nil, nil, fmt.Errorf("move folder %q to %q: into itself: %w", from, to, weir.ErrInvalid)
+		return nil, nil, weir.Errorf(weir.ErrInvalid, "move folder %q to %q: into itself", from, to)
 	}
 	above, name := "", to
 	if i := strings.LastIndexByte(to, '/'); i >= 0 {
 		above, name = to[:i], to[i+1:]
 	}
 	if !tree.FolderName(name) {
-		return nil, nil, fmt.Errorf("move folder %q to %q: no name for a folder: %w", from, to, weir.ErrInvalid)
+		return nil, nil, weir.Errorf(weir.ErrInvalid, "move folder %q to %q: no name for a folder", from, to)
 	}
 	at, grew, err := r.need(above)
 	if err != nil {
 		return nil, grew, err
 	}
 	if at.byName[name] != nil {
-		return nil, grew, fmt.Errorf("move folder %q to %q: %w", from, to, weir.ErrExists)
+		return nil, grew, weir.Errorf(weir.ErrExists, "move folder %q to %q: something has that name already", from, to)
 	}
 	old = d.slot
 	r.drop(old)

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/weirfs/weir"
@@ -21,13 +20,13 @@ type Located struct {
 func (f *FS) Locate(ih weir.InfoHash, path string) (Located, error) {
 	tor := f.root.byInfoHash(ih)
 	if tor == nil {
-		return Located{}, fmt.Errorf("torrent %s: %w", ih, weir.ErrNotFound)
+		return Located{}, weir.Errorf(weir.ErrNotFound, "no torrent has the info hash %s", ih)
 	}
 	t := tor.held()
 	if t == nil {
 		info := tor.src.Info()
 		if info == nil {
-			return Located{}, fmt.Errorf("metadata of torrent %s: %w", ih, weir.ErrNotFound)
+			return Located{}, weir.Errorf(weir.ErrNotFound, "the metadata of torrent %s has not arrived yet", ih)
 		}
 		var err error
 		if t, err = newTorrentTree(info); err != nil {
@@ -36,7 +35,7 @@ func (f *FS) Locate(ih weir.InfoHash, path string) (Located, error) {
 	}
 	n, ok := t.Walk(path)
 	if !ok {
-		return Located{}, fmt.Errorf("nothing in %q is called %q: %w", f.root.where(tor), path, weir.ErrNotFound)
+		return Located{}, weir.Errorf(weir.ErrNotFound, "nothing in %q is called %q", f.root.where(tor), path)
 	}
 	at := Located{Names: t.InfoPath(n)}
 	if n != 0 {

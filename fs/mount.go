@@ -34,7 +34,7 @@ func (f *FS) Mount() error {
 		return fmt.Errorf("mount %s: %w", f.opt.Mountpoint, weir.ErrClosed)
 	}
 	if f.conn != nil {
-		return fmt.Errorf("mount %s: mounted before: %w", f.opt.Mountpoint, weir.ErrExists)
+		return weir.Errorf(weir.ErrExists, "mount %s: mounted before", f.opt.Mountpoint)
 	}
 	if err := mountpoint.CheckDevice(); err != nil {
 		return err

@@ -58,7 +58,7 @@ func (f *FS) Serve(ctx context.Context) error {
 	case conn == nil:
 		return fmt.Errorf("serve %s: not mounted: %w", f.opt.Mountpoint, weir.ErrClosed)
 	case again:
-		return fmt.Errorf("serve %s: served before: %w", f.opt.Mountpoint, weir.ErrInUse)
+		return weir.Errorf(weir.ErrInUse, "serve %s: served before", f.opt.Mountpoint)
 	}
 	select {
 	case <-gone:
@@ -136,7 +136,7 @@ func (f *FS) leave(gone <-chan struct{}, m *mountpoint.Mount) error {
 	case <-gone:
 		return nil
 	case <-time.After(abortGrace / 2):
-		return fmt.Errorf("unmount %s: programs keep files of it open, or another mount namespace has it; they lose it when weir ends: %w", m.Point(), weir.ErrInUse)
+		return weir.Errorf(weir.ErrInUse, "unmount %s: programs keep files of it open, or another mount namespace has it; they lose it when weir ends", m.Point())
 	}
 }
 
@@ -168,7 +168,7 @@ func (f *FS) Unmount() error {
 	conn, m := f.conn, f.mounted
 	f.mu.Unlock()
 	if conn == nil {
-		return fmt.Errorf("unmount %s: %w", f.opt.Mountpoint, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "unmount %s: it is not mounted", f.opt.Mountpoint)
 	}
 	return f.unmountOwn(m, false)
 }

@@ -19,7 +19,7 @@ func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, grew []
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old := r.byHash[ih]; old != nil {
-		return nil, nil, nil, fmt.Errorf("add torrent %s, shown as %q: %w", ih, old.slot.name, weir.ErrExists)
+		return nil, nil, nil, weir.Errorf(weir.ErrExists, "torrent %s is in the mount already, as %q", ih, old.slot.name)
 	}
 	in, grew, err := r.need(dir)
 	if err != nil {
@@ -68,7 +68,7 @@ func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, grew []
 	defer r.mu.Unlock()
 	t := r.byHash[ih]
 	if t == nil {
-		return nil, nil, nil, fmt.Errorf("move torrent %s: %w", ih, weir.ErrNotFound)
+		return nil, nil, nil, weir.Errorf(weir.ErrNotFound, "move torrent %s: it is not in the mount", ih)
 	}
 	in, grew, err := r.need(dir)
 	if err != nil {
@@ -89,7 +89,7 @@ func (r *root) remove(ih weir.InfoHash) (*torrent, *slot, error) {
 	defer r.mu.Unlock()
 	t := r.byHash[ih]
 	if t == nil {
-		return nil, nil, fmt.Errorf("remove torrent %s: %w", ih, weir.ErrNotFound)
+		return nil, nil, weir.Errorf(weir.ErrNotFound, "remove torrent %s: it was never added", ih)
 	}
 	// Before anybody can look for waits of it: see FS.later.
 	t.removed.Store(true)

@@ -1,7 +1,6 @@
 package reader
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/weirfs/weir"
@@ -42,12 +41,12 @@ func ParseQuiet(list string) (*Quiet, error) {
 		access := Refused
 		if found {
 			if mode != "head" {
-				return nil, fmt.Errorf("quiet reader %q: want a program, or program:head: %w", entry, weir.ErrInvalid)
+				return nil, weir.Errorf(weir.ErrInvalid, "quiet reader %q: want a program, or program:head", entry)
 			}
 			access = HeadAndTail
 		}
 		if name == "" || strings.ContainsAny(name, "/\x00") {
-			return nil, fmt.Errorf("quiet reader %q: want the name of a program without its folder: %w", entry, weir.ErrInvalid)
+			return nil, weir.Errorf(weir.ErrInvalid, "quiet reader %q: want the name of a program without its folder", entry)
 		}
 		q.programs[name] = max(access, q.programs[name])
 	}

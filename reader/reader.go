@@ -177,7 +177,7 @@ func (h *Handle) done(w *walking) {
 
 func (h *Handle) torrentRange(off int64, n int) (weir.Range, error) {
 	if off < 0 || n < 0 || off > h.file.Length || int64(n) > h.file.Length-off {
-		return weir.Range{}, fmt.Errorf("read %d bytes at %d of a file of %d: %w", n, off, h.file.Length, weir.ErrInvalid)
+		return weir.Range{}, weir.Errorf(weir.ErrInvalid, "read %d bytes at %d of a file of %d", n, off, h.file.Length)
 	}
 	if h.access == HeadAndTail && off >= QuietBytes && off+int64(n) <= h.file.Length-QuietBytes {
 		return weir.Range{}, fmt.Errorf("read at %d, neither head nor tail, for a quiet reader: %w", off, weir.ErrRefused)

@@ -89,7 +89,7 @@ func NewTorrent(cache Cache, swarm Swarm, budget *Budget) *Torrent {
 // if there is no such file, and weir.ErrClosed after Close.
 func (t *Torrent) Open(info *weir.TorrentInfo, file int, access Access) (*Handle, error) {
 	if file < 0 || file >= len(info.Files) {
-		return nil, fmt.Errorf("open file %d of %d: %w", file, len(info.Files), weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "open file %d: the torrent has %d", file, len(info.Files))
 	}
 	if access == Refused {
 		return nil, fmt.Errorf("open file %d for a quiet reader: %w", file, weir.ErrRefused)

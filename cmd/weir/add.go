@@ -81,7 +81,7 @@ func addSource(ctx context.Context, l *live, arg, into string, shown func(api.Ad
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrInvalid), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
 		if !maySource(arg) {
-			return fmt.Errorf("no such file, and neither a magnet, a URL nor an info hash: check the path: %w", weir.ErrNotFound)
+			return weir.Errorf(weir.ErrNotFound, "no such file, and neither a magnet, a URL nor an info hash: check the path")
 		}
 		return one(l.Add(ctx, arg, into))
 	case err != nil:

@@ -82,7 +82,7 @@ func (f *cacheFolder) with(stderr io.Writer, do func(c openedCache, here *cache.
 	case err == nil:
 		return errors.Join(do(control.NewCache(c, dir, ""), c), c.Close())
 	case errors.Is(err, weir.ErrNotFound):
-		return fmt.Errorf("no cache in %s: name its folder with --cache DIR: %w", dir, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "no cache in %s: name its folder with --cache DIR", dir)
 	case !errors.As(err, &held):
 		return err
 	case held.Owner.Control == "":
@@ -166,7 +166,7 @@ cache then.
 					if err != nil {
 						return err
 					}
-					return fmt.Errorf("a mount needs what --all would drop: weir umount %q first: %w", s.Mountpoint, weir.ErrInUse)
+					return weir.Errorf(weir.ErrInUse, "a mount needs what --all would drop: weir umount %q first", s.Mountpoint)
 				}
 				gone, err := c.CacheClear(cmd.Context())
 				if err == nil && all {

@@ -49,7 +49,7 @@ why), complete (all of it is held).
 			}
 			if len(list) == 0 && l.Path != "" {
 				if _, err := os.Lstat(l.full(l.Path)); err != nil {
-					return fmt.Errorf("nothing in the mount is called %q: %w", l.Path, weir.ErrNotFound)
+					return weir.Errorf(weir.ErrNotFound, "nothing in the mount is called %q", l.Path)
 				}
 			}
 			if asJSON {

@@ -35,7 +35,7 @@ torrent nothing can be moved. mv(1) does the same.
 			}
 			defer to.Close()
 			if from.Root != to.Root {
-				return fmt.Errorf("%s and %s are two mounts: add the torrent there with weir add, and remove it here with weir rm: %w", from.Root, to.Root, weir.ErrInvalid)
+				return weir.Errorf(weir.ErrInvalid, "%s and %s are two mounts: add the torrent there with weir add, and remove it here with weir rm", from.Root, to.Root)
 			}
 			target := to.Path
 			if strings.HasSuffix(args[1], "/") {

@@ -28,7 +28,7 @@ It never waits for the network.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return eachPlace(cmd.Context(), args, func(l *live) error {
 				if l.Path == "" {
-					return fmt.Errorf("%s is a whole mount: name a torrent, or a file or folder in one (weir ls lists torrents): %w", l.Root, weir.ErrInvalid)
+					return weir.Errorf(weir.ErrInvalid, "%s is a whole mount: name a torrent, or a file or folder in one (weir ls lists torrents)", l.Root)
 				}
 				s, err := l.Status(cmd.Context(), l.Path)
 				if err != nil {

@@ -128,7 +128,7 @@ func (c *conn) handshake(sv *served, startWriter func()) (_ *served, both handsh
 	}
 	if !outgoing {
 		if sv = c.s.served[theirs.infoHash]; sv == nil {
-			return nil, both, fmt.Errorf("handshake for %s: %w", theirs.infoHash, weir.ErrNotFound)
+			return nil, both, weir.Errorf(weir.ErrNotFound, "handshake for %s, which is not served here", theirs.infoHash)
 		}
 		mine.infoHash, mine.v2 = theirs.infoHash, sv.c.v2 != nil
 		if f.WrongInfoHash {

@@ -166,7 +166,7 @@ func (c *Content) PieceHashes() []byte { return c.hashes }
 // ReadAt reads in torrent coordinates, as io.ReaderAt says. Padding reads as zeros.
 func (c *Content) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("content %s: offset %d: %w", c.info.Name, off, weir.ErrInvalid)
+		return 0, weir.Errorf(weir.ErrInvalid, "content %s: offset %d", c.info.Name, off)
 	}
 	if off >= c.info.Length {
 		return 0, io.EOF

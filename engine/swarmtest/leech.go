@@ -266,7 +266,7 @@ func (l *Leech) Metadata(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if e.metadataID == 0 || e.metadataSize <= 0 {
-		return nil, fmt.Errorf("peer offers no metadata: %w", weir.ErrNotFound)
+		return nil, weir.Errorf(weir.ErrNotFound, "peer offers no metadata")
 	}
 	var out []byte
 	for piece := int64(0); int64(len(out)) < e.metadataSize; piece++ {

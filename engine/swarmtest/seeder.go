@@ -237,7 +237,7 @@ func waitFor(ctx context.Context, get func() Counters, ok func(Counters) bool) e
 func (s *Seeder) Connect(ctx context.Context, addr string, c *Content) error {
 	sv := s.served[c.InfoHash()]
 	if sv == nil {
-		return fmt.Errorf("seeder %s: content %s: %w", s.addr, c.info.Name, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "seeder %s doesn't serve %s", s.addr, c.info.Name)
 	}
 	dial := s.opt.Host.Dial
 	if s.opt.Host == nil {

@@ -44,7 +44,7 @@ func NewContent(o ContentOptions) (*Content, error) {
 		o.PieceLength = 256 << 10
 	}
 	if o.PieceLength < 0 || len(o.Files) == 0 || o.Single && len(o.Files) != 1 || o.Name == "" {
-		return nil, fmt.Errorf("content %q: %d files, piece length %d: %w", o.Name, len(o.Files), o.PieceLength, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "content %q: %d files, piece length %d", o.Name, len(o.Files), o.PieceLength)
 	}
 	c := &Content{info: weir.TorrentInfo{
 		Name: o.Name, PieceLength: o.PieceLength, Single: o.Single, Private: o.Private, Created: o.Created, V2: o.Version == V2,
@@ -113,7 +113,7 @@ func (c *Content) layOut(o ContentOptions) (shape string, err error) {
 			fi.Path = []string{o.Name}
 		}
 		if len(fi.Path) == 0 || f.Length < 0 {
-			return "", fmt.Errorf("content %q: file %d has no name or a negative length: %w", o.Name, i, weir.ErrInvalid)
+			return "", weir.Errorf(weir.ErrInvalid, "content %q: file %d has no name or a negative length", o.Name, i)
 		}
 		if o.Version != V1 && f.Disk != "" { // the gap before it depends on whether it has bytes
 			st, err := os.Stat(f.Disk)

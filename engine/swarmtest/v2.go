@@ -2,7 +2,6 @@ package swarmtest
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"math/bits"
 	"runtime"
 	"slices"
@@ -63,7 +62,7 @@ func sortFiles(files []File) []File {
 // checkV2 refuses what BEP 52 has no room for.
 func (o *ContentOptions) checkV2() error {
 	if n := o.PieceLength; n < weir.BlockBytes || n&(n-1) != 0 {
-		return fmt.Errorf("content %q: piece length %d is no power of two from 16 KiB on: %w", o.Name, n, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "content %q: piece length %d is no power of two from 16 KiB on", o.Name, n)
 	}
 	return nil
 }

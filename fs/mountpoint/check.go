@@ -103,7 +103,7 @@ func clearStale(point string) error {
 			return nil
 		}
 		if e.fsType != fileSystemType {
-			return fmt.Errorf("mountpoint %s: %s of type %s is mounted there: choose another directory: %w", point, e.source, e.fsType, weir.ErrExists)
+			return weir.Errorf(weir.ErrExists, "mountpoint %s: %s of type %s is mounted there: choose another directory", point, e.source, e.fsType)
 		}
 		switch err := probe(point); {
 		case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
@@ -111,12 +111,12 @@ func clearStale(point string) error {
 				return fmt.Errorf("clean up the mount of a crashed weir: %w", err)
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return fmt.Errorf("mountpoint %s: a weir is mounted there and does not answer; if it is stuck, end it and mount again: %w", point, weir.ErrExists)
+			return weir.Errorf(weir.ErrExists, "mountpoint %s: a weir is mounted there and does not answer; if it is stuck, end it and mount again", point)
 		default:
-			return fmt.Errorf("mountpoint %s: a weir is mounted there: unmount it with: weir umount %q: %w", point, point, weir.ErrExists)
+			return weir.Errorf(weir.ErrExists, "mountpoint %s: a weir is mounted there: unmount it with: weir umount %q", point, point)
 		}
 	}
-	return fmt.Errorf("mountpoint %s: too many mounts upon each other: %w", point, weir.ErrExists)
+	return weir.Errorf(weir.ErrExists, "mountpoint %s: too many mounts upon each other", point)
 }
 
 // OthersAllowed reports whether this user may admit others to a mount.

@@ -29,9 +29,9 @@ func Find(dir string) (*Mount, error) {
 	case err != nil:
 		return nil, fmt.Errorf("unmount %s: %w", point, err)
 	case !ok:
-		return nil, fmt.Errorf("unmount %s: nothing is mounted there: %w", point, weir.ErrNotFound)
+		return nil, weir.Errorf(weir.ErrNotFound, "unmount %s: nothing is mounted there", point)
 	case e.fsType != fileSystemType:
-		return nil, fmt.Errorf("unmount %s: that is a mount of type %s and not of weir; umount(8) may do it: %w", point, e.fsType, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "unmount %s: that is a mount of type %s and not of weir; umount(8) may do it", point, e.fsType)
 	}
 	return &Mount{entry: e}, nil
 }
@@ -69,7 +69,7 @@ func (m *Mount) SetReadAhead(kb int) error {
 func (m *Mount) Unmount(ctx context.Context, lazy bool) error {
 	if !lazy {
 		if stay := m.staying(ctx); len(stay) > 0 {
-			return fmt.Errorf("unmount %s: %s; or see weir umount --lazy: %w", m.point, describe(stay), weir.ErrInUse)
+			return weir.Errorf(weir.ErrInUse, "unmount %s: %s; or see weir umount --lazy", m.point, describe(stay))
 		}
 	}
 	return callHelper(ctx, m.point, lazy)

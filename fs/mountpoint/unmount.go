@@ -45,7 +45,7 @@ func callHelper(ctx context.Context, point string, lazy bool) error {
 		return nil // somebody was quicker
 	}
 	if who := append(kernelUsersOf(point), usersOf(point)...); len(who) > 0 {
-		return fmt.Errorf("unmount %s: used by %s; end them, or see weir umount --lazy: %w", point, strings.Join(who, ", "), weir.ErrInUse)
+		return weir.Errorf(weir.ErrInUse, "unmount %s: used by %s; end them, or see weir umount --lazy", point, strings.Join(who, ", "))
 	}
 	return fmt.Errorf("unmount %s: %s", point, bytes.TrimSpace(out))
 }

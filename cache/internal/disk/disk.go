@@ -46,7 +46,7 @@ func Reserve(f *os.File, off, n int64) error {
 			// Some file systems can't reserve. Asking is the next best.
 			avail, _, serr := Free(filepath.Dir(f.Name()))
 			if serr == nil && avail < 2*n+(16<<20) {
-				return fmt.Errorf("reserve %d bytes for %s, %d free: %w", n, f.Name(), avail, weir.ErrNoSpace)
+				return weir.Errorf(weir.ErrNoSpace, "reserve %d bytes for %s: the disk has %d free", n, f.Name(), avail)
 			}
 			return serr
 		default:

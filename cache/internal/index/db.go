@@ -78,7 +78,7 @@ func Open(dir, ballastPath string, log *slog.Logger) (*DB, error) {
 		return nil, err
 	}
 	if !d.ballast.room(dir) {
-		return nil, fmt.Errorf("open the database: the disk has less than %d MiB free: %w", ReserveBytes>>20, weir.ErrNoSpace)
+		return nil, weir.Errorf(weir.ErrNoSpace, "open the database: the disk has less than %d MiB free", ReserveBytes>>20)
 	}
 	err := d.start()
 	if err != nil && !disk.IsFull(err) {
@@ -198,7 +198,7 @@ func (d *DB) write(entries, bytes int, do func() error) error {
 	defer d.mu.Unlock()
 	return d.read(func() error {
 		if d.home.Gone() {
-			return fmt.Errorf("the cache folder %s was removed: %w", filepath.Dir(d.dir), weir.ErrNoSpace)
+			return weir.Errorf(weir.ErrNoSpace, "the cache folder %s was removed", filepath.Dir(d.dir))
 		}
 		n := int64(bytes) + int64(entries)*entryBytes
 		if d.written+n > memtableBytes*3/4 {
@@ -207,7 +207,7 @@ func (d *DB) write(entries, bytes int, do func() error) error {
 				return err
 			}
 			if avail < ReserveBytes+4*n {
-				return fmt.Errorf("%d bytes free: %w", avail, weir.ErrNoSpace)
+				return weir.Errorf(weir.ErrNoSpace, "the disk has %d bytes free, too few for the database", avail)
 			}
 		}
 		d.written += n

@@ -101,7 +101,7 @@ func parseLong(b []byte) (name uint64, n int64, sum uint32, ok bool) {
 // such record.
 func (d *DB) Put(bucket string, key, value []byte) error {
 	if bucket == "" || strings.IndexByte(bucket, 0) >= 0 || len(bucket)+len(key) > 1<<12 || len(value) > maxRecordBytes {
-		return fmt.Errorf("%d bytes under a key of %d: %w", len(value), len(bucket)+len(key), weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "a record of %d bytes under a key of %d is too long", len(value), len(bucket)+len(key))
 	}
 	d.records.Lock()
 	defer d.records.Unlock()

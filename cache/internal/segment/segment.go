@@ -144,7 +144,7 @@ func (s *Segment) mapFile(f *os.File, n int64) (err error) {
 func Open(dir, name string) (*Segment, []Name, Prints, error) {
 	seq, c, ok := ParseName(name)
 	if !ok {
-		return nil, nil, nil, fmt.Errorf("segment %s: %w", name, weir.ErrInvalid)
+		return nil, nil, nil, weir.Errorf(weir.ErrInvalid, "%q is no name of a segment", name)
 	}
 	s := &Segment{Seq: seq, Class: c, path: filepath.Join(dir, name)}
 	s.refs.Store(1)
@@ -156,7 +156,7 @@ func Open(dir, name string) (*Segment, []Name, Prints, error) {
 		return err
 	})
 	if err == nil && len(names) == 0 {
-		err = fmt.Errorf("no piece in it: %w", weir.ErrNotFound)
+		err = weir.Errorf(weir.ErrNotFound, "no piece in it")
 	}
 	if err != nil {
 		s.Release()

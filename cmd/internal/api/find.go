@@ -40,7 +40,7 @@ func Find(path string) (Place, error) {
 			return p, err
 		}
 	}
-	return Place{}, fmt.Errorf("%s is not in a mount of weir: name a path inside one (weir mount DIR makes one): %w", path, weir.ErrNotFound)
+	return Place{}, weir.Errorf(weir.ErrNotFound, "%s is not in a mount of weir: name a path inside one (weir mount DIR makes one)", path)
 }
 
 // findUp looks at abs and every folder above it.

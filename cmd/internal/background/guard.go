@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -197,7 +196,7 @@ func (g *Guard) ask(what byte) error {
 	case err != nil:
 		return fmt.Errorf("the guard's answer: %w", err)
 	case a.InUse:
-		return fmt.Errorf("%s: %w", strings.TrimSuffix(a.Error, ": "+weir.ErrInUse.Error()), weir.ErrInUse)
+		return weir.Errorf(weir.ErrInUse, "%s", a.Error)
 	case a.Error != "":
 		return errors.New(a.Error)
 	}

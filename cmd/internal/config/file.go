@@ -65,24 +65,24 @@ func readFile(path string, flags *pflag.FlagSet) (*file, error) {
 func parse(path string, b []byte, known []string, home string) (*file, error) {
 	f := &file{path: path}
 	if len(b) > maxFileBytes {
-		return nil, fmt.Errorf("%s: over 1 MiB: this is no settings file: %w", path, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s: over 1 MiB: this is no settings file", path)
 	}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	var doc, more yaml.Node
 	if err := d.Decode(&doc); errors.Is(err, io.EOF) {
 		return f, nil
 	} else if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, err, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s: %w", path, err)
 	}
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: more than one YAML document, or something behind the first: %w", path, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s: more than one YAML document, or something behind the first", path)
 	}
 	if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
 		return f, nil
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s:%d: want lines such as \"cache-size: 20GiB\": %w", path, root.Line, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%s:%d: want lines such as \"cache-size: 20GiB\"", path, root.Line)
 	}
 	known = append([]string{keyMountpoint, keyTorrents}, known...)
 	seen := map[string]int{}
@@ -94,7 +94,7 @@ func parse(path string, b []byte, known []string, home string) (*file, error) {
 			e.values, err = scalars(root.Content[i+1], home)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s:%d: %w: %w", path, e.line, err, weir.ErrInvalid))
+			errs = append(errs, weir.Errorf(weir.ErrInvalid, "%s:%d: %w", path, e.line, err))
 			continue
 		}
 		switch e.key {
@@ -102,7 +102,7 @@ func parse(path string, b []byte, known []string, home string) (*file, error) {
 			f.torrents = e.values
 		case keyMountpoint:
 			if len(e.values) != 1 {
-				errs = append(errs, fmt.Errorf("%s:%d: want one folder: %w", path, e.line, weir.ErrInvalid))
+				errs = append(errs, weir.Errorf(weir.ErrInvalid, "%s:%d: want one folder", path, e.line))
 				continue
 			}
 			f.mountpoint = e.values[0]

@@ -139,7 +139,7 @@ func (s *Server) Close() error {
 func listen(path string) (l net.Listener, err error) {
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		conn.Close()
-		return nil, fmt.Errorf("control socket %s: another weir answers there: unmount that one first: %w", path, weir.ErrInUse)
+		return nil, weir.Errorf(weir.ErrInUse, "control socket %s: another weir answers there: unmount that one first", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("control socket: %w", err)

@@ -49,12 +49,12 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST "+api.Prefix+"/fetch", s.fetch)
 	mux.HandleFunc("GET "+api.Prefix+"/events", s.events)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, fmt.Errorf("%s %s is not of this API: see docs/api.md: %w", r.Method, r.URL.Path, weir.ErrNotFound))
+		writeError(w, weir.Errorf(weir.ErrNotFound, "%s %s is not of this API: see docs/api.md", r.Method, r.URL.Path))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What can't be read would be left out, and another path taken for the one meant.
 		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
-			writeError(w, fmt.Errorf("query of the request: %v: %w", err, weir.ErrInvalid))
+			writeError(w, weir.Errorf(weir.ErrInvalid, "query of the request: %v", err))
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -94,10 +94,10 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	d := json.NewDecoder(limitBody(w, r, maxBodyBytes))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("body of the request: %v: %w", err, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "body of the request: %v", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("body of the request: something follows its JSON: send one object: %w", weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "body of the request: something follows its JSON: send one object")
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) (any, error) {
 	if r.Header.Get("Content-Type") == api.TorrentType {
 		content, err := io.ReadAll(limitBody(w, r, source.MaxMetainfoBytes))
 		if err != nil {
-			return nil, fmt.Errorf("read the .torrent: %v: %w", err, weir.ErrInvalid)
+			return nil, weir.Errorf(weir.ErrInvalid, "read the .torrent: %v", err)
 		}
 		return s.opt.Mount.AddFile(r.Context(), content, r.URL.Query().Get("into"))
 	}
@@ -134,7 +134,7 @@ func (s *Server) remove(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if v := r.URL.Query().Get("keep_cache"); v != "" {
 		var err error
 		if keep, err = strconv.ParseBool(v); err != nil {
-			return nil, fmt.Errorf("keep_cache=%q: want true or false: %w", v, weir.ErrInvalid)
+			return nil, weir.Errorf(weir.ErrInvalid, "keep_cache=%q: want true or false", v)
 		}
 	}
 	return struct{}{}, s.opt.Mount.Remove(r.Context(), r.PathValue("id"), keep)
@@ -211,7 +211,7 @@ func keep(r *http.Request, do func(ctx context.Context, path string) (int64, err
 func pathOf(r *http.Request, key string) (string, error) {
 	q := r.URL.Query()
 	if !q.Has(key) {
-		return "", fmt.Errorf("no %s=PATH in the query: %w", key, weir.ErrInvalid)
+		return "", weir.Errorf(weir.ErrInvalid, "no %s=PATH in the query", key)
 	}
 	return strings.Trim(q.Get(key), "/"), nil
 }

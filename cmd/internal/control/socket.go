@@ -62,7 +62,7 @@ func ownFolder(dir string) error {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || ok && int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s: not a folder of this user alone: %w", dir, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "%s is not a folder that only this user may change: set XDG_RUNTIME_DIR to one that is", dir)
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func (ts *torrents) hide(ctx context.Context, ih weir.InfoHash) error {
 	defer ts.changing.give()
 	e := ts.byHash(ih)
 	if e == nil {
-		return fmt.Errorf("torrent %s: %w", ih, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "no torrent has the info hash %s", ih)
 	}
 	// Reads that wait end first, then nothing is fetched any more. That the tree
 	// has it no more is fine: it is there that it may have been removed.
@@ -178,7 +178,7 @@ func cleanFolder(dir string) (string, error) {
 	}
 	for name := range strings.SplitSeq(dir, "/") {
 		if name != fs.SafeName(fs.RawName(name)) || strings.IndexByte(name, 0) >= 0 {
-			return "", fmt.Errorf("folder %q: %q is no name for a folder: %w", dir, name, weir.ErrInvalid)
+			return "", weir.Errorf(weir.ErrInvalid, "folder %q: %q is no name for a folder", dir, name)
 		}
 	}
 	return dir, nil

@@ -45,8 +45,8 @@ func (c *content) Fetch(ctx context.Context, p string, progress func(api.Progres
 	}
 	s := c.cache.Stat()
 	if room := s.LimitBytes - s.PinnedBytes; total-held > room {
-		return fmt.Errorf("%s are missing, and the cache may hold %s besides what is pinned: mount with a larger --cache-size: %w",
-			humanize.IBytes(uint64(total-held)), humanize.IBytes(uint64(max(room, 0))), weir.ErrNoSpace)
+		return weir.Errorf(weir.ErrNoSpace, "%s are missing, and the cache may hold %s besides what is pinned: mount with a larger --cache-size",
+			humanize.IBytes(uint64(total-held)), humanize.IBytes(uint64(max(room, 0))))
 	}
 	for _, t := range targets {
 		if t.held() == t.bytes {

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"cmp"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -120,11 +119,11 @@ func (ts *torrents) named(id string) (*entry, error) {
 	}
 	switch _, folder := ts.entries.folders[id]; {
 	case folder, id == "":
-		return nil, fmt.Errorf("%q is a folder of torrents, not a torrent: %w", id, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%q is a folder of torrents, not a torrent", id)
 	case ts.entries.around(id) != nil:
-		return nil, fmt.Errorf("%q is inside a torrent: name the torrent's folder: %w", id, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%q is inside a torrent: name the torrent's folder", id)
 	}
-	return nil, fmt.Errorf("no torrent %q: weir ls shows which there are: %w", id, weir.ErrNotFound)
+	return nil, weir.Errorf(weir.ErrNotFound, "no torrent %q: weir ls shows which there are", id)
 }
 
 // around returns the torrent that a path lies in or is, nil if it lies in none.

@@ -33,7 +33,7 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 			errs = append(errs, err)
 			continue
 		case known:
-			errs = append(errs, fmt.Errorf("%s: %w", e.path(), weir.ErrExists))
+			errs = append(errs, weir.Errorf(weir.ErrExists, "%s is there already", e.path()))
 		}
 		h.background.start("keep a torrent in the catalogue", func() error { return h.torrents.record(spec.InfoHash) })
 	}
@@ -49,7 +49,7 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 func (h host) RemoveTorrent(ctx context.Context, ih weir.InfoHash) error {
 	e := h.torrents.byHash(ih)
 	if e == nil {
-		return fmt.Errorf("torrent %s: %w", ih, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "no torrent has the info hash %s", ih)
 	}
 	if err := h.torrents.hide(ctx, ih); err != nil {
 		return err

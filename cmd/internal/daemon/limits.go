@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"sync"
 
 	"github.com/weirfs/weir"
@@ -28,7 +27,7 @@ func (l *limits) Limits() api.Limits {
 func (l *limits) SetLimits(change api.LimitsChange) (api.Limits, error) {
 	for _, v := range []*int64{change.UploadRate, change.DownloadRate} {
 		if v != nil && *v < 0 {
-			return api.Limits{}, fmt.Errorf("a rate of %d: want bytes per second, 0 for no limit: %w", *v, weir.ErrInvalid)
+			return api.Limits{}, weir.Errorf(weir.ErrInvalid, "a rate of %d: want bytes per second, 0 for no limit", *v)
 		}
 	}
 	l.mu.Lock()

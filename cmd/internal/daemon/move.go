@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -18,7 +17,7 @@ import (
 func (ts *torrents) Move(ctx context.Context, from, to string) (string, error) {
 	from, to = strings.Trim(from, "/"), strings.Trim(to, "/")
 	if from == "" {
-		return "", fmt.Errorf("the mount's root can't be moved: %w", weir.ErrInvalid)
+		return "", weir.Errorf(weir.ErrInvalid, "the mount's root can't be moved")
 	}
 	ts.mu.RLock()
 	_, into := ts.entries.folders[to]
@@ -41,7 +40,7 @@ func (ts *torrents) Move(ctx context.Context, from, to string) (string, error) {
 	there := ts.entries.byPath[to]
 	ts.mu.RUnlock()
 	if there != nil && there != e {
-		return "", fmt.Errorf("move %q: the torrent %q is there: %w", from, to, weir.ErrExists)
+		return "", weir.Errorf(weir.ErrExists, "move %q: there is a torrent %q already", from, to)
 	}
 	return ts.move(ctx, e.InfoHash(), dir, fs.RawName(name))
 }
@@ -58,7 +57,7 @@ func (ts *torrents) move(ctx context.Context, ih weir.InfoHash, dir, raw string)
 	}
 	e := ts.byHash(ih)
 	if e == nil {
-		err = fmt.Errorf("torrent %s: %w", ih, weir.ErrNotFound)
+		err = weir.Errorf(weir.ErrNotFound, "no torrent has the info hash %s", ih)
 	} else if err = ts.makeFolders(dir); err == nil {
 		err = ts.moveEntry(e, dir, raw)
 	}
@@ -117,7 +116,7 @@ type changes struct {
 func (ts *torrents) moveFolderNow(from, to string) (changes, error) {
 	var c changes
 	if within(to, from) {
-		return c, fmt.Errorf("%q can't be moved into itself, %q: %w", from, to, weir.ErrInvalid)
+		return c, weir.Errorf(weir.ErrInvalid, "%q can't be moved into itself, %q", from, to)
 	}
 	ts.mu.RLock()
 	_, there := ts.entries.folders[from]
@@ -133,9 +132,9 @@ func (ts *torrents) moveFolderNow(from, to string) (changes, error) {
 	ts.mu.RUnlock()
 	switch {
 	case !there:
-		return c, fmt.Errorf("no folder %q: %w", from, weir.ErrNotFound)
+		return c, weir.Errorf(weir.ErrNotFound, "there is no folder %q", from)
 	case taken:
-		return c, fmt.Errorf("%q is there already: choose another name: %w", to, weir.ErrExists)
+		return c, weir.Errorf(weir.ErrExists, "%q is there already: choose another name", to)
 	}
 	if above, _ := splitPath(to); above != "" {
 		if err := ts.makeFolders(above); err != nil {
@@ -179,7 +178,7 @@ func (ts *torrents) makeFolders(dir string) error {
 		return nil
 	}
 	if inside != nil {
-		return fmt.Errorf("folder %q: %s is a torrent: choose another: %w", dir, inside.path(), weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "folder %q: %s is a torrent: choose another", dir, inside.path())
 	}
 	above, _ := splitPath(dir)
 	if err := ts.makeFolders(above); err != nil {
@@ -213,7 +212,7 @@ func (ts *torrents) makeFolder(ctx context.Context, dir string) error {
 	_, there := ts.entries.folders[dir]
 	ts.mu.RUnlock()
 	if there || dir == "" {
-		return fmt.Errorf("folder %q: %w", dir, weir.ErrExists)
+		return weir.Errorf(weir.ErrExists, "folder %q exists already", dir)
 	}
 	return ts.makeFolders(dir)
 }
@@ -231,9 +230,9 @@ func (ts *torrents) removeFolder(ctx context.Context, dir string) error {
 	ts.mu.RUnlock()
 	switch {
 	case !there:
-		return fmt.Errorf("no folder %q: %w", dir, weir.ErrNotFound)
+		return weir.Errorf(weir.ErrNotFound, "there is no folder %q", dir)
 	case full:
-		return fmt.Errorf("folder %q is not empty: move or remove what is in it first: %w", dir, weir.ErrInUse)
+		return weir.Errorf(weir.ErrInUse, "folder %q is not empty: move or remove what is in it first", dir)
 	}
 	if err := ts.fs.RemoveFolder(dir); err != nil && !errors.Is(err, weir.ErrNotFound) {
 		return err

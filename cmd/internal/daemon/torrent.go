@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -118,7 +117,7 @@ func (t *torrent) Status(weir.Range) fs.Status {
 func (t *torrent) OpenFile(index int, by fs.Opener) (fs.File, error) {
 	info := t.Info()
 	if info == nil {
-		return nil, fmt.Errorf("open file %d: metadata: %w", index, weir.ErrNotFound)
+		return nil, weir.Errorf(weir.ErrNotFound, "open file %d: the metadata has not arrived yet", index)
 	}
 	return t.readers.open(t.files, info, index, by)
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -62,7 +61,7 @@ func (ts *torrents) find(p string) (list []*entry, inside string, err error) {
 	if ih, err := weir.ParseInfoHash(p); err == nil && ts.entries.byHash[ih] != nil {
 		return []*entry{ts.entries.byHash[ih]}, "", nil
 	}
-	return nil, "", fmt.Errorf("nothing in the mount is called %q: %w", p, weir.ErrNotFound)
+	return nil, "", weir.Errorf(weir.ErrNotFound, "nothing in the mount is called %q", p)
 }
 
 // isFolder reports whether a path is that of a sorting folder or of the root.

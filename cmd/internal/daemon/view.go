@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -170,7 +169,7 @@ func (v *view) Status(_ context.Context, p string) (api.PathStatus, error) {
 		return api.PathStatus{}, err
 	}
 	if len(list) != 1 || v.torrents.isFolder(p) {
-		return api.PathStatus{}, fmt.Errorf("%q is a folder of torrents: name a torrent, or a file or folder in one (weir ls lists torrents): %w", p, weir.ErrInvalid)
+		return api.PathStatus{}, weir.Errorf(weir.ErrInvalid, "%q is a folder of torrents: name a torrent, or a file or folder in one (weir ls lists torrents)", p)
 	}
 	e := list[0]
 	s := e.Stats()

@@ -6,7 +6,6 @@ package sources
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 
@@ -87,7 +86,7 @@ func (l Loaders) LoadNamed(ctx context.Context, arg string) (*source.Spec, error
 	}
 	spec, err := source.ParseName(arg)
 	if err != nil {
-		return nil, fmt.Errorf("%.80q is neither a magnet, a URL nor an info hash; send a .torrent file as the body of the request: %w", arg, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%.80q is neither a magnet, a URL nor an info hash; send a .torrent file as the body of the request", arg)
 	}
 	return spec, nil
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -84,7 +83,7 @@ func Append(b []byte, list []KnownPeer) []byte {
 // is none that can be used.
 func Parse(b []byte) ([]KnownPeer, error) {
 	bad := func(what string) ([]KnownPeer, error) {
-		return nil, fmt.Errorf("record of peers: %s: %w", what, weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "record of peers: %s", what)
 	}
 	if len(b) == 0 || b[0] != recordVersion {
 		return bad("unknown version")

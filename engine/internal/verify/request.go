@@ -102,10 +102,10 @@ func (h *Hashes) Accept(req HashRequest, hashes [][merkle.Size]byte) error {
 	files := h.filesOf(req.Root)
 	if h.flat != nil || len(files) == 0 || req.Index < 0 || req.Index >= h.pieces(files[0]) ||
 		req != h.request(files[0], req.Index, usualLength) && req != h.request(files[0], req.Index, mostLength) {
-		return fmt.Errorf("hashes of root %x that nobody asked for: %w", req.Root, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "hashes of root %x that nobody asked for", req.Root)
 	}
 	if len(hashes) != req.Length+req.Uncles() {
-		return fmt.Errorf("%d hashes, want %d and %d of proof: %w", len(hashes), req.Length, req.Uncles(), weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "%d hashes, want %d and %d of proof", len(hashes), req.Length, req.Uncles())
 	}
 	n := min(h.pieces(files[0])-req.Index, req.Length) // without what lies behind the end
 	var s merkle.Stack
@@ -113,7 +113,7 @@ func (h *Hashes) Accept(req HashRequest, hashes [][merkle.Size]byte) error {
 	for i := range n {
 		if hashes[i] == ([merkle.Size]byte{}) {
 			// Zeros can lead to a root, where padding has them, and not to a piece.
-			return fmt.Errorf("a hash of zeros before the end of a file: %w", weir.ErrInvalid)
+			return weir.Errorf(weir.ErrInvalid, "a hash of zeros before the end of a file")
 		}
 		s.Add(&hashes[i])
 	}
@@ -148,7 +148,7 @@ func (h *Hashes) Accept(req HashRequest, hashes [][merkle.Size]byte) error {
 // needs none, and weir.ErrCorrupt when they do not lead to its root.
 func (h *Hashes) SetLayer(file int, hashes []byte) error {
 	if !h.info.V2 || file < 0 || file >= len(h.info.Files) || h.pieces(file) < 2 || len(hashes) != h.pieces(file)*merkle.Size {
-		return fmt.Errorf("a layer of %d bytes for file %d: %w", len(hashes), file, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "a layer of %d bytes for file %d", len(hashes), file)
 	}
 	if merkle.LayerRoot(hashes, h.layer) != h.roots[file] {
 		return fmt.Errorf("a layer that does not lead to the root of file %d: %w", file, weir.ErrCorrupt)

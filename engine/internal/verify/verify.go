@@ -9,7 +9,6 @@ package verify
 
 import (
 	"crypto/sha1"
-	"fmt"
 	"hash"
 	"sync"
 
@@ -41,14 +40,14 @@ func New(info *weir.TorrentInfo, pieceHashes []byte, roots [][merkle.Size]byte) 
 	h := &Hashes{info: info, flat: pieceHashes, roots: roots}
 	if !info.V2 {
 		if len(pieceHashes) != sha1.Size*info.NumPieces() {
-			return nil, fmt.Errorf("%d bytes of hashes for %d pieces: %w", len(pieceHashes), info.NumPieces(), weir.ErrInvalid)
+			return nil, weir.Errorf(weir.ErrInvalid, "%d bytes of hashes for %d pieces", len(pieceHashes), info.NumPieces())
 		}
 		return h, nil
 	}
 	if pieceHashes != nil && len(pieceHashes) != merkle.Size*info.NumPieces() || len(roots) != len(info.Files) ||
 		info.PieceLength < merkle.LeafBytes || info.PieceLength&(info.PieceLength-1) != 0 {
-		return nil, fmt.Errorf("%d bytes of hashes for %d pieces of %d bytes, %d roots for %d files: %w",
-			len(pieceHashes), info.NumPieces(), info.PieceLength, len(roots), len(info.Files), weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "%d bytes of hashes for %d pieces of %d bytes, %d roots for %d files",
+			len(pieceHashes), info.NumPieces(), info.PieceLength, len(roots), len(info.Files))
 	}
 	h.layer = merkle.Depth(info.PieceLength / merkle.LeafBytes)
 	if pieceHashes == nil {

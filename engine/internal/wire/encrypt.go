@@ -67,7 +67,7 @@ func Accept(ctx context.Context, conn net.Conn, e Encryption, each func(yield fu
 	}
 	plain := string(head) == pp.Protocol
 	if plain && e == EncryptionRequired || !plain && e == EncryptionOff {
-		return nil, fmt.Errorf("peer's encryption is not what we allow: %w", weir.ErrInvalid)
+		return nil, weir.Errorf(weir.ErrInvalid, "peer's encryption is not what we allow")
 	}
 	again := stream{conn, readWriter{io.MultiReader(bytes.NewReader(head), conn), conn}}
 	if plain {

@@ -59,7 +59,7 @@ func ReadHello(r io.Reader) (Hello, error) {
 	}
 	rest, ok := b[:], string(b[:len(pp.Protocol)]) == pp.Protocol
 	if !ok {
-		return Hello{}, fmt.Errorf("peer does not speak BitTorrent in the clear: %w", weir.ErrInvalid)
+		return Hello{}, weir.Errorf(weir.ErrInvalid, "peer does not speak BitTorrent in the clear")
 	}
 	var h Hello
 	rest = rest[len(pp.Protocol):]

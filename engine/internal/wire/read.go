@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
@@ -73,7 +72,7 @@ func (r *Reader) Next() (Message, error) {
 	}
 	m := Message{Type: pp.MessageType(head[4])}
 	if least, most := r.bounds(m.Type); n < least || n > most {
-		return Message{}, fmt.Errorf("message of type %d and %d bytes: %w", m.Type, n, weir.ErrInvalid)
+		return Message{}, weir.Errorf(weir.ErrInvalid, "a message of type %d can't have %d bytes", m.Type, n)
 	}
 	m.Bytes = int(n)
 	_, _ = r.r.Discard(5)
@@ -222,7 +221,7 @@ func (r *Reader) extended(m *Message, n int) error {
 		return r.ignore(m, n)
 	}
 	if n > most {
-		return fmt.Errorf("extension message %d of %d bytes: %w", id, n, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "extension message %d is too long: %d bytes", id, n)
 	}
 	b, err := r.bytes(n)
 	if err != nil {
@@ -245,7 +244,7 @@ func (r *Reader) extended(m *Message, n int) error {
 
 func (r *Reader) hashes(m *Message, n int) error {
 	if (n-(hashHead-1))%32 != 0 {
-		return fmt.Errorf("hashes of %d bytes: %w", n, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "%d bytes are no whole number of hashes", n)
 	}
 	m.Hash = new(HashMessage)
 	if _, err := io.ReadFull(r.r, m.Hash.Root[:]); err != nil {

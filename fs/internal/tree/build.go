@@ -2,7 +2,6 @@ package tree
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -70,7 +69,7 @@ func (b *builder) add(file int) error {
 	dir := b.folder(path[:last])
 	b.put(pendingEntry{dir, uint32(file)}, path[last])
 	if len(b.all) >= b.limit {
-		return fmt.Errorf("torrent %s: more than %d files and folders: %w", b.info.InfoHash, b.limit-1, weir.ErrInvalid)
+		return weir.Errorf(weir.ErrInvalid, "torrent %s: more than %d files and folders", b.info.InfoHash, b.limit-1)
 	}
 	return nil
 }
@@ -182,7 +181,7 @@ func (b *builder) tree() (*Tree, error) {
 		}
 		t.dirs[i] = s
 		if names.Len() > math.MaxUint32 {
-			return nil, fmt.Errorf("torrent %s: more than 4 GiB of names: %w", b.info.InfoHash, weir.ErrInvalid)
+			return nil, weir.Errorf(weir.ErrInvalid, "torrent %s: more than 4 GiB of names", b.info.InfoHash)
 		}
 	}
 	t.nodes = append(t.nodes, node{name: uint32(names.Len())})

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/weirfs/weir"
@@ -18,7 +17,7 @@ func SplitDir(dir string) ([]string, error) {
 	names := strings.Split(dir, "/")
 	for _, name := range names {
 		if !FolderName(name) || len(dir) > PathBytes {
-			return nil, fmt.Errorf("folder %q: want names that don't begin with a dot, joined by '/', of %d bytes at most: %w", dir, PathBytes, weir.ErrInvalid)
+			return nil, weir.Errorf(weir.ErrInvalid, "folder %q: want names that don't begin with a dot, joined by '/', of %d bytes at most", dir, PathBytes)
 		}
 	}
 	return names, nil

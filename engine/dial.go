@@ -125,6 +125,7 @@ func (s *swarm) speakEarly() *opening {
 	if s.pick == nil {
 		return nil
 	}
+	s.chargeMemory()
 	o := &opening{have: slices.Clone(s.pick.HeldPieces()), blocks: s.pick.EarlyRequests(picker.EarlyBlocks, s.guessed), sent: time.Now()}
 	for _, b := range o.blocks {
 		s.guessed[b] = true

@@ -15,7 +15,7 @@ import (
 
 // The hashes of a v2 torrent that was named by a magnet come from peers, as they
 // are needed (BEP 52). Blocks are fetched meanwhile; a piece that is complete
-// before its hash is known waits in swarm.pieces for it.
+// before its hash is known waits for it in swarm.unhashed.
 
 // LayersBucket is where the engine keeps the piece layers of files of v2 torrents
 // that came from peers, by info hash and file index.
@@ -140,11 +140,10 @@ func (s *swarm) gotHashes(piece int) {
 			delete(s.hashAsks, req) // the other form of the same question
 		}
 	}
-	for _, a := range s.pieces {
-		if a.waits && meta.hashes.Known(a.index) {
-			a.waits = false
-			s.verify(a)
-		}
+	waiting := s.unhashed
+	s.unhashed = nil
+	for _, c := range waiting {
+		s.verify(c) // or it goes on waiting
 	}
 	first, end := meta.info.FilesIn(meta.info.PieceRange(piece))
 	for f := first; f < end; f++ {

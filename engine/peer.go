@@ -238,7 +238,6 @@ func (s *swarm) drop(p *peer, why error) {
 	s.connected.Store(int32(len(s.peers)))
 	if p.pk != nil {
 		s.pick.Leave(p.pk)
-		s.forgetCopies(p)
 	}
 	if s.fetch != nil {
 		s.fetch.Leave(p)

@@ -22,17 +22,17 @@ type sharing interface {
 }
 
 // put stores a verified piece.
-func (s *swarm) put(a *assembly) error {
-	id := weir.PieceID{Torrent: s.t.ih, Index: a.index}
+func (s *swarm) put(d *pieceData) error {
+	id := weir.PieceID{Torrent: s.t.ih, Index: d.index}
 	store, ok := s.eng.opts.Store.(sharing)
 	if !ok {
-		return s.eng.opts.Store.Put(id, a.slices())
+		return s.eng.opts.Store.Put(id, d.slices())
 	}
 	var hash []byte
 	if m := s.t.metainfo(); m != nil {
-		hash = m.hashes.Hash(a.index)
+		hash = m.hashes.Hash(d.index)
 	}
-	return store.PutHashed(id, hash, a.slices())
+	return store.PutHashed(id, hash, d.slices())
 }
 
 // adoptAtOnce is how long the owner looks for pieces that other torrents have

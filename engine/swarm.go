@@ -53,7 +53,7 @@ type swarm struct {
 	pick        *picker.Picker // nil while the metadata is unknown
 	layout      layout         // set with pick
 	peers       map[*peer]struct{}
-	pieces      map[copyID]*assembly
+	unhashed    []*picker.Copy // complete, and the hash of the piece is not known yet
 	waiters     map[int][]*waiter
 	hashAsks    map[verify.HashRequest]*hashAsk
 	guessed     map[picker.Block]bool  // asked of peers that are in the handshake
@@ -87,7 +87,6 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		trackers: trackers,
 		book:     peerbook.New(t.eng.priority, uint8(firstMode(t.eng.opts.Encryption))),
 		peers:    map[*peer]struct{}{},
-		pieces:   map[copyID]*assembly{},
 		waiters:  map[int][]*waiter{},
 		hashAsks: map[verify.HashRequest]*hashAsk{},
 		guessed:  map[picker.Block]bool{},
@@ -96,7 +95,7 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		recorded: time.Now().Add(recordFirst - recordEvery),
 		slots:    slots{choker: choker.New(), measured: time.Now(), uploads: t.eng.up.Total()},
 	}
-	s.mem.pieces, s.mem.uncached = map[int]*assembly{}, map[int]struct{}{}
+	s.mem.pieces, s.mem.uncached = map[int]*pieceData{}, map[int]struct{}{}
 	s.ctx, s.cancel = context.WithCancel(t.done)
 	s.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, peers...)
 	return s
@@ -218,9 +217,7 @@ func (s *swarm) decide(now time.Time) {
 	if s.pick == nil {
 		s.askMetadata(now)
 	} else {
-		own := s.pick.Begun() + s.pick.Committing()
-		s.charge(own)
-		s.pick.SetMemory(own + s.eng.opts.MemoryBytes - s.eng.inMemory.Load())
+		s.chargeMemory()
 		s.pick.SetDelay(s.eng.down.Backlog(now))
 		for _, a := range s.pick.Pick(now) {
 			s.act(a)
@@ -237,6 +234,14 @@ func (s *swarm) decide(now time.Time) {
 	}
 }
 
+// chargeMemory tells the engine how much memory the pieces of this swarm take, and the
+// picker how much those may that are not verified.
+func (s *swarm) chargeMemory() {
+	begun := s.pick.Begun()
+	s.charge(begun + s.mem.size())
+	s.pick.SetMemory(begun + s.eng.opts.MemoryBytes - s.eng.inMemory.Load())
+}
+
 // charge tells the engine how much memory this swarm uses.
 func (s *swarm) charge(bytes int64) {
 	s.eng.inMemory.Add(bytes - s.charged)
@@ -251,9 +256,9 @@ func (s *swarm) housekeep(now time.Time) bool {
 	s.tellOfPeers(now)
 	s.recordPeers(now)
 	s.book.Expire(now)
-	s.sweep(now)
+	s.dropUnwanted(now)
 	s.tellStats(now)
-	busy := len(s.waiters) > 0 || s.mem.size() > 0 || s.pick != nil && s.pick.Busy()
+	busy := len(s.waiters) > 0 || s.mem.committing() > 0 || s.pick != nil && s.pick.Busy()
 	for p := range s.peers {
 		if p.served.Swap(false) {
 			busy = true
@@ -297,8 +302,8 @@ func (s *swarm) end() {
 	if s.book.KnownPeersChanged() && s.eng.storeReady() {
 		s.putPeers(peerbook.Append(nil, s.book.KnownPeers(time.Now())))
 	}
-	for _, a := range s.pieces {
-		a.free()
+	if s.pick != nil {
+		s.pick.Free()
 	}
 	s.eng.uncached.leave(s)
 	s.mem.clear()

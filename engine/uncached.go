@@ -73,6 +73,5 @@ func (s *swarm) keepUncached(index int, err error) {
 
 func (s *swarm) forgetUncached(index int) {
 	s.mem.remove(index)
-	s.pick.Committed(index)
 	s.pick.Lost(index)
 }

@@ -2,6 +2,7 @@ package picker
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weirfs/weir"
 )
@@ -9,7 +10,7 @@ import (
 // promised returns an error if a Pick has asked for what it must not.
 func (k *Picker) promised(actions []Action) error {
 	for _, a := range actions {
-		p := k.pieces[a.Block.Piece]
+		p := k.pieces.open[a.Block.Piece]
 		switch c := a.Peer; {
 		case a.Kind != Request:
 		case p == nil || p.priority() == weir.Unwanted:
@@ -22,7 +23,7 @@ func (k *Picker) promised(actions []Action) error {
 			return fmt.Errorf("%v is asked of a peer that has refused the piece three times", a.Block)
 		case c.inFlight > c.maxRequests:
 			return fmt.Errorf("%d requests are at a peer that takes %d", c.inFlight, c.maxRequests)
-		case p.onTrial() && p.trial(c) == nil:
+		case p.onTrial() && p.trialOf(c) == nil:
 			return fmt.Errorf("%v of a piece on trial is asked of somebody who gives no copy", a.Block)
 		}
 	}
@@ -33,12 +34,12 @@ func (k *Picker) promised(actions []Action) error {
 func (k *Picker) check() error {
 	var begun int64
 	live := map[*Peer]int{}
-	var all []*piece
-	for i, p := range k.pieces {
+	var all []*Copy
+	for i, p := range k.pieces.open {
 		if p.index != i {
 			return fmt.Errorf("piece %d is filed under %d", p.index, i)
 		}
-		if k.held[i] {
+		if k.pieces.held[i] {
 			return fmt.Errorf("piece %d is held and being fetched", i)
 		}
 		if p.priority() == weir.Unwanted && !p.started() && p.failed == nil {
@@ -47,17 +48,25 @@ func (k *Picker) check() error {
 		if p.onTrial() && p.begun() {
 			return fmt.Errorf("piece %d is on trial and fetched from anybody", i)
 		}
-		all = append(append(all, p), p.trials...)
+		all = append(append(all, &p.Copy), p.trials...)
 	}
-	for _, p := range all {
-		i := p.index
-		left, free, n := 0, 0, 0
-		if p.blocks == nil {
-			left, free = p.count, p.count
+	for c := range k.pieces.loaded {
+		if c.missing == 0 && !slices.Contains(all, c) {
+			all = append(all, c) // its trial is over, the verdict is to come
 		}
-		for j := range p.blocks {
-			b := &p.blocks[j]
+	}
+	for _, c := range all {
+		i := c.index
+		left, free, n := 0, 0, 0
+		if c.blocks == nil {
+			left, free = c.count, c.count
+		}
+		for j := range c.blocks {
+			b := &c.blocks[j]
 			if b.from == nil {
+				if b.data != nil {
+					return fmt.Errorf("block %d/%d is missing and takes memory", i, j)
+				}
 				left++
 				if !b.asked() {
 					free++
@@ -69,7 +78,7 @@ func (k *Picker) check() error {
 				if r != nil {
 					n++
 					live[r.peer]++
-					if r.piece != p || r.index != j {
+					if r.copy != c || r.index != j {
 						return fmt.Errorf("block %d/%d has a request for another", i, j)
 					}
 				}
@@ -78,15 +87,23 @@ func (k *Picker) check() error {
 				return fmt.Errorf("block %d/%d is asked twice of one peer", i, j)
 			}
 		}
-		if left != p.missing || free != p.free || n != p.inFlight {
-			return fmt.Errorf("piece %d counts %d left, %d free, %d live; has %d, %d, %d", i, p.missing, p.free, p.inFlight, left, free, n)
+		if left != c.missing || free != c.free || n != c.inFlight {
+			return fmt.Errorf("piece %d counts %d left, %d free, %d live; has %d, %d, %d", i, c.missing, c.free, c.inFlight, left, free, n)
 		}
-		if p.begun() {
-			begun += p.bytes
+		if _, loaded := k.pieces.loaded[c]; loaded != (c.missing < c.count) {
+			return fmt.Errorf("piece %d is loaded %v with %d blocks of %d missing", i, loaded, c.missing, c.count)
+		}
+		if c.begun() {
+			begun += c.bytes
 		}
 	}
-	if begun != k.begun {
-		return fmt.Errorf("counts %d bytes begun; has %d", k.begun, begun)
+	for c := range k.pieces.loaded {
+		if !slices.Contains(all, c) {
+			return fmt.Errorf("blocks of piece %d are kept for nothing", c.index)
+		}
+	}
+	if begun != k.pieces.begun {
+		return fmt.Errorf("counts %d bytes begun; has %d", k.pieces.begun, begun)
 	}
 	for _, p := range k.peers {
 		n, bytes := 0, int64(0)
@@ -105,13 +122,13 @@ func (k *Picker) check() error {
 		return fmt.Errorf("%d peers that left have requests", len(live))
 	}
 	held := 0
-	for _, h := range k.held {
+	for _, h := range k.pieces.held {
 		if h {
 			held++
 		}
 	}
-	if held != k.heldCount {
-		return fmt.Errorf("counts %d held; has %d", k.heldCount, held)
+	if held != k.pieces.heldCount {
+		return fmt.Errorf("counts %d held; has %d", k.pieces.heldCount, held)
 	}
 	for prio := weir.Background; prio <= weir.Blocked; prio++ {
 		want := map[int]int{}
@@ -122,13 +139,13 @@ func (k *Picker) check() error {
 				}
 			}
 		}
-		for i, p := range k.pieces {
+		for i, p := range k.pieces.open {
 			if p.wanted[prio] != want[i] {
 				return fmt.Errorf("piece %d counts %d wants at %s; has %d", i, p.wanted[prio], prio, want[i])
 			}
 		}
 		for i := range want {
-			if !k.held[i] && k.pieces[i] == nil {
+			if !k.pieces.held[i] && k.pieces.open[i] == nil {
 				return fmt.Errorf("piece %d is wanted and unknown", i)
 			}
 		}

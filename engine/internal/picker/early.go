@@ -27,7 +27,7 @@ func (k *Picker) EarlyRequests(most int, taken map[Block]bool) (list []Block) {
 			}
 			for i := range p.count {
 				b := Block{p.index, i}
-				if len(list) < most && (p.blocks == nil || p.blocks[i].from == nil && !p.blocks[i].asked()) && !taken[b] {
+				if len(list) < most && p.lacks(i) && !taken[b] {
 					list = append(list, b)
 				}
 			}
@@ -45,12 +45,12 @@ const EarlyBlocks = startBlocks
 // anything. What it turns out not to have, or not to give, is free again.
 func (k *Picker) SentEarly(peer *Peer, blocks []Block, sent time.Time) {
 	for _, b := range blocks {
-		p := k.pieces[b.Piece]
-		if p == nil || p.onTrial() || p.free == 0 || p.blocks != nil && (p.blocks[b.Index].from != nil || p.blocks[b.Index].asked()) {
+		p := k.pieces.open[b.Piece]
+		if p == nil || p.onTrial() || p.free == 0 || !p.lacks(b.Index) {
 			peer.mayStillSend(b)
 			continue
 		}
-		k.track(p, func() { k.send(sent, peer, p, b.Index) })
+		k.pieces.counting(&p.Copy, func() { k.send(sent, peer, &p.Copy, b.Index) })
 		k.actions = k.actions[:len(k.actions)-1] // it has gone out
 		p.free--
 		peer.askedEarly = true

@@ -57,7 +57,7 @@ func TestSentEarly(t *testing.T) {
 			k.HasAll(a)
 			k.Unchoked(sent.Add(rtt), a)
 			for _, b := range asked[:3] {
-				if d := k.Received(sent.Add(rtt), a, b); !d.Keep {
+				if d := k.Received(sent.Add(rtt), a, b, nil); !d.Kept {
 					panic("a block that was asked for is thrown away")
 				}
 			}
@@ -101,7 +101,7 @@ func TestSentEarly(t *testing.T) {
 					t.Errorf("%v", act)
 				}
 			}
-			if want := k.pieces[0].missing; a.inFlight != want {
+			if want := k.pieces.open[0].missing; a.inFlight != want {
 				t.Errorf("%d requests, %d blocks are missing", a.inFlight, want)
 			}
 		})
@@ -123,7 +123,7 @@ func TestSentEarlyTooLate(t *testing.T) {
 	if a.inFlight > 0 {
 		t.Errorf("%d blocks are asked for twice", a.inFlight)
 	}
-	if d := k.Received(now, a, asked[0]); !d.Keep {
+	if d := k.Received(now, a, asked[0], nil); !d.Kept {
 		t.Error("the first to deliver is turned away")
 	}
 	if err := k.check(); err != nil {

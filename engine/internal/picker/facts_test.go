@@ -130,8 +130,8 @@ func TestEarlyRequestsAreWhatIsMissing(t *testing.T) {
 			if r.IntN(3) == 0 {
 				continue
 			}
-			if d := k.Received(now, act.Peer, act.Block); d.Complete && r.IntN(2) == 0 {
-				k.Failed(now, act.Block.Piece, nil, make([]uint64, blocks))
+			if d := k.Received(now, act.Peer, act.Block, nil); d.Complete != nil && r.IntN(2) == 0 {
+				k.Failed(now, d.Complete, make([]uint64, blocks))
 			}
 		}
 		k.Choked(a) // with BEP 6 what was asked for stays so
@@ -144,7 +144,7 @@ func TestEarlyRequestsAreWhatIsMissing(t *testing.T) {
 		taken := map[Block]bool{{first, 1}: true}
 		var want []Block
 		for i := first; i < first+3; i++ {
-			p := k.pieces[i]
+			p := k.pieces.open[i]
 			if p.onTrial() || !p.started() && k.Begun()+p.bytes > memory {
 				continue
 			}
@@ -168,11 +168,11 @@ func TestEarlyRequestsAreWhatIsMissing(t *testing.T) {
 		c := k.Join(PeerOptions{Fast: true})
 		k.SentEarly(c, want, now)
 		for _, block := range want {
-			if live := block.Piece == first+1; (k.pieces[block.Piece] != nil && k.pieces[block.Piece].blocks != nil &&
-				k.pieces[block.Piece].blocks[block.Index].at(c) != nil) != live && (k.pieces[block.Piece] == nil || live) {
+			if live := block.Piece == first+1; (k.pieces.open[block.Piece] != nil && k.pieces.open[block.Piece].blocks != nil &&
+				k.pieces.open[block.Piece].blocks[block.Index].at(c) != nil) != live && (k.pieces.open[block.Piece] == nil || live) {
 				t.Errorf("seed %d: %v is asked for: %v", seed, block, !live)
 			}
-			if !k.Received(now, c, block).Asked {
+			if !k.Received(now, c, block, nil).Asked {
 				t.Errorf("seed %d: %v counts as never asked for", seed, block)
 			}
 		}
@@ -216,7 +216,7 @@ func TestMovesOn(t *testing.T) {
 				s.k.Set(s.k.NewWant(prio), []Span{{0, 1}})
 				s.run(time.Second, func() bool { return first.sent > 10*weir.BlockBytes })
 				s.join(20*ms, 1e6)
-				if s.k.pieces[0].solo != first.p {
+				if s.k.pieces.open[0].solo != first.p {
 					t.Fatal("the piece is not given by one peer alone")
 				}
 				end(s, first)
@@ -246,7 +246,7 @@ func TestBestPeer(t *testing.T) {
 			k.Set(w, []Span{{0, 1}})
 			p.maxRequests = 1
 			for b := range requests(k.Pick(now)) {
-				k.Received(now, p, b)
+				k.Received(now, p, b, nil)
 			}
 			k.Leave(p)
 		} else {
@@ -321,10 +321,9 @@ func TestHurry(t *testing.T) {
 			k.Set(r, []Span{c.read})
 			k.Pick(now)
 			for i := range 8 {
-				k.Received(now, p, Block{c.read.First, i})
+				k.Received(now, p, Block{c.read.First, i}, nil)
 			}
-			k.Verified(c.read.First, nil, nil)
-			k.Committed(c.read.First)
+			k.Verified(&k.pieces.open[c.read.First].Copy, nil)
 			k.Close(r)
 			if c.window.End == 0 {
 				k.Set(k.NewWant(weir.Window), []Span{{0, 40}})
@@ -332,11 +331,10 @@ func TestHurry(t *testing.T) {
 			for step := range 40 { // 100 ms each
 				at := now.Add(time.Duration(step) * 100 * ms)
 				for p.oldest != nil && p.inFlight > 1 {
-					b := Block{p.oldest.piece.index, p.oldest.index}
-					k.Received(at, p, b)
-					if k.pieces[b.Piece] != nil && k.pieces[b.Piece].missing == 0 {
-						k.Verified(b.Piece, nil, nil)
-						k.Committed(b.Piece)
+					b := Block{p.oldest.copy.index, p.oldest.index}
+					k.Received(at, p, b, nil)
+					if k.pieces.open[b.Piece] != nil && k.pieces.open[b.Piece].missing == 0 {
+						k.Verified(&k.pieces.open[b.Piece].Copy, nil)
 						k.Lost(b.Piece)
 					}
 				}
@@ -432,7 +430,7 @@ func TestTrialOfASilentOne(t *testing.T) {
 	if n := len(requests(k.Pick(now))); n > 0 || p.inFlight > 0 {
 		t.Errorf("%d blocks are asked for again", n)
 	}
-	if d := k.Received(now, p, Block{0, 1}); !d.Keep || !d.Complete || !d.Own {
+	if d := k.Received(now, p, Block{0, 1}, nil); !d.Kept || d.Complete == nil || !d.Complete.trial {
 		t.Errorf("%+v", d)
 	}
 }

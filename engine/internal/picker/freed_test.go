@@ -126,7 +126,7 @@ func TestSilence(t *testing.T) {
 			}
 			// What comes after all is of use, and it is asked for all again.
 			if wanted {
-				if d := k.Received(now.Add(4*patience), p, Block{0, 7}); !d.Keep || p.snubbed || p.slow {
+				if d := k.Received(now.Add(4*patience), p, Block{0, 7}, nil); !d.Kept || p.snubbed || p.slow {
 					t.Errorf("%+v, stalled %v, quiet %v", d, p.snubbed, p.slow)
 				}
 			}
@@ -143,10 +143,10 @@ func TestForgottenRequests(t *testing.T) {
 	k.Set(k.NewWant(weir.Window), []Span{{0, 64}})
 	k.Pick(begin)
 	lost := p.oldest
-	block := Block{lost.piece.index, lost.index}
+	block := Block{lost.copy.index, lost.index}
 	for now := begin; now.Before(begin.Add(12 * time.Second)); now = now.Add(50 * ms) {
 		if r := p.newest; r != lost && r != nil {
-			k.Received(now, p, Block{r.piece.index, r.index})
+			k.Received(now, p, Block{r.copy.index, r.index}, nil)
 		}
 		late := now.Sub(lost.due) > forgottenAfter
 		cancelled := false
@@ -184,7 +184,8 @@ func TestInOrder(t *testing.T) {
 	for prio := weir.Background; prio <= weir.Blocked; prio++ {
 		t.Run(prio.String(), func(t *testing.T) {
 			const pieceBytes = 8 * weir.BlockBytes
-			k := New(shortLast{geometry{8, pieceBytes}}, make([]bool, 8), Options{MemoryBytes: 2*pieceBytes + 3*weir.BlockBytes})
+			const memory = 2*pieceBytes + 3*weir.BlockBytes
+			k := New(shortLast{geometry{8, pieceBytes}}, make([]bool, 8), Options{MemoryBytes: memory})
 			now := time.Unix(1000, 0)
 			p := serving(k, 100e6, true)
 			k.Set(k.NewWant(prio), []Span{{3, 8}, {0, 2}})
@@ -192,7 +193,7 @@ func TestInOrder(t *testing.T) {
 				t.Helper()
 				k.Pick(now)
 				var got []int
-				for i, p := range k.pieces {
+				for i, p := range k.pieces.open {
 					if p.begun() {
 						got = append(got, i)
 					}
@@ -200,27 +201,26 @@ func TestInOrder(t *testing.T) {
 				if slices.Sort(got); !slices.Equal(got, want) {
 					t.Errorf("pieces %v are begun, want %v", got, want)
 				}
-				if k.Begun() > 2*pieceBytes+3*weir.BlockBytes {
+				if k.Begun() > memory {
 					t.Errorf("%d bytes are begun", k.Begun())
 				}
 			}
 			finish := func(index, blocks int) {
 				for i := range blocks {
-					if now = now.Add(ms); !k.Received(now, p, Block{index, i}).Keep {
+					if now = now.Add(ms); !k.Received(now, p, Block{index, i}, nil).Kept {
 						t.Fatalf("block %d of piece %d was not asked for", i, index)
 					}
 				}
-				k.Verified(index, nil, nil)
+				k.Verified(&k.pieces.open[index].Copy, nil)
 			}
 			begun(3, 4)
 			finish(3, 8)
+			k.SetMemory(memory - pieceBytes)
 			begun(4) // the memory is in use until the piece is committed
-			k.Committed(3)
+			k.SetMemory(memory)
 			begun(4, 5)
 			finish(4, 8)
 			finish(5, 8)
-			k.Committed(4)
-			k.Committed(5)
 			begun(0, 6, 7)
 		})
 	}
@@ -285,7 +285,7 @@ func TestSilentReadAhead(t *testing.T) {
 					}
 				}
 				for other.oldest != nil { // it answers at once
-					k.Received(now.Add(at), other, Block{other.oldest.piece.index, other.oldest.index})
+					k.Received(now.Add(at), other, Block{other.oldest.copy.index, other.oldest.index}, nil)
 				}
 			}
 			for b := range before {

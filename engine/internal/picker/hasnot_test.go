@@ -55,7 +55,7 @@ func TestHasNot(t *testing.T) {
 			}
 			// A reject that crosses our knowledge, or a block that does, hurts nobody.
 			k.Rejected(a, Block{0, 0})
-			if d := k.Received(now, a, Block{0, 1}); !d.Keep {
+			if d := k.Received(now, a, Block{0, 1}, nil); !d.Kept {
 				t.Error("a block that was on its way is thrown away")
 			}
 			k.HasNot(a, 0)

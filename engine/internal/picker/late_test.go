@@ -101,11 +101,11 @@ func TestAnswersInOrder(t *testing.T) {
 					}
 					continue
 				}
-				if d := k.Received(now, p, b); d.Keep != (i == c.keep) || !d.Asked {
+				if d := k.Received(now, p, b, nil); d.Kept != (i == c.keep) || !d.Asked {
 					t.Errorf("answer %d: %+v", i+1, d)
 				}
 			}
-			if k.Received(now, p, b).Asked {
+			if k.Received(now, p, b, nil).Asked {
 				t.Error("a third answer counts as asked for")
 			}
 			if err := k.check(); err != nil {
@@ -122,7 +122,7 @@ func TestAsked(t *testing.T) {
 	a, b := serving(k, 1e6, true), serving(k, 1e6, true)
 	asked := func(p *Peer, block Block, want, keep bool) {
 		t.Helper()
-		if d := k.Received(now, p, block); d.Asked != want || d.Keep != keep {
+		if d := k.Received(now, p, block, nil); d.Asked != want || d.Kept != keep {
 			t.Errorf("%+v", d)
 		}
 	}

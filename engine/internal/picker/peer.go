@@ -72,12 +72,12 @@ func (p *Peer) SetMaxRequests(n int) {
 func (k *Picker) Leave(p *Peer) {
 	k.releaseAll(p, false)
 	k.peers = slices.DeleteFunc(k.peers, func(o *Peer) bool { return o == p })
-	for _, pc := range k.pieces {
+	for _, pc := range k.pieces.open {
 		if pc.solo == p {
 			pc.solo = nil
 		}
-		if t := pc.trial(p); t != nil {
-			k.forgetTrial(t)
+		if t := pc.trialOf(p); t != nil {
+			k.pieces.endTrial(t)
 		}
 		k.endTrials(pc)
 	}
@@ -86,23 +86,22 @@ func (k *Picker) Leave(p *Peer) {
 // releaseAll takes every live request of the peer back.
 func (k *Picker) releaseAll(p *Peer, mayCome bool) {
 	for r := p.oldest; r != nil; r = p.oldest {
-		pc := r.piece
-		k.track(pc, func() { k.free(r) })
+		k.pieces.counting(r.copy, func() { k.free(r) })
 		if mayCome {
-			p.mayStillSend(Block{pc.index, r.index})
+			p.mayStillSend(Block{r.copy.index, r.index})
 		}
-		k.forgetUnused(pc)
+		k.pieces.forgetUnused(r.copy.of)
 	}
 	k.rewind()
 }
 
 // Has says that the peer has the piece. An index out of range is ignored.
 func (k *Picker) Has(p *Peer, index int) {
-	if index < 0 || index >= len(k.held) || p.all {
+	if index < 0 || index >= len(k.pieces.held) || p.all {
 		return
 	}
 	if p.pieces == nil {
-		p.pieces = make([]bool, len(k.held))
+		p.pieces = make([]bool, len(k.pieces.held))
 	}
 	p.pieces[index] = true
 	delete(p.refused, index)
@@ -125,9 +124,9 @@ func (k *Picker) HasThese(p *Peer, have []bool) {
 	}
 	for r := p.oldest; r != nil; {
 		next := r.after
-		if !p.has(r.piece.index) {
+		if !p.has(r.copy.index) {
 			k.takeBack(r)
-			k.forgetUnused(r.piece)
+			k.pieces.forgetUnused(r.copy.of)
 		}
 		r = next
 	}
@@ -138,33 +137,33 @@ func (k *Picker) HasThese(p *Peer, have []bool) {
 // for of it is free again; the peer is not told, and a block that is on its way is
 // still of use.
 func (k *Picker) HasNot(p *Peer, index int) {
-	if index < 0 || index >= len(k.held) || !p.has(index) {
+	if index < 0 || index >= len(k.pieces.held) || !p.has(index) {
 		return
 	}
 	if p.all {
-		p.all, p.pieces = false, make([]bool, len(k.held))
+		p.all, p.pieces = false, make([]bool, len(k.pieces.held))
 		for i := range p.pieces {
 			p.pieces[i] = true
 		}
 	}
 	p.pieces[index] = false
 	delete(p.allowed, index)
-	pc := k.copyOf(index, p)
-	if pc == nil {
+	c := k.pieces.copyOf(index, p)
+	if c == nil {
 		return
 	}
-	for i := range pc.blocks {
-		if r := pc.blocks[i].at(p); r != nil {
+	for i := range c.blocks {
+		if r := c.blocks[i].at(p); r != nil {
 			k.takeBack(r)
 		}
 	}
-	k.forgetUnused(pc)
+	k.pieces.forgetUnused(c.of)
 	k.rewindTo(index)
 }
 
 // Needs returns how many verified pieces of ours the peer lacks.
 func (k *Picker) Needs(p *Peer) (n int) {
-	for i, h := range k.held {
+	for i, h := range k.pieces.held {
 		if h && !p.has(i) {
 			n++
 		}
@@ -174,7 +173,7 @@ func (k *Picker) Needs(p *Peer) (n int) {
 
 // Interesting reports whether the peer has a piece that is not held.
 func (k *Picker) Interesting(p *Peer) bool {
-	for i, h := range k.held {
+	for i, h := range k.pieces.held {
 		if !h && p.has(i) {
 			return true
 		}
@@ -215,7 +214,7 @@ func (k *Picker) Choked(p *Peer) {
 
 // Allowed says that the peer serves the piece although it chokes us (BEP 6).
 func (k *Picker) Allowed(p *Peer, index int) {
-	if index < 0 || index >= len(k.held) || len(p.allowed) >= 64 {
+	if index < 0 || index >= len(k.pieces.held) || len(p.allowed) >= 64 {
 		return
 	}
 	if p.allowed == nil {
@@ -239,7 +238,7 @@ func (k *Picker) DistributedCopies() float64 {
 		}
 	}
 	fewest, more := len(rest), 0 // over the pieces
-	for i := range k.held {
+	for i := range k.pieces.held {
 		n := 0
 		for _, p := range rest {
 			if p.pieces[i] {
@@ -253,10 +252,10 @@ func (k *Picker) DistributedCopies() float64 {
 			more++
 		}
 	}
-	if len(k.held) == 0 {
+	if len(k.pieces.held) == 0 {
 		return float64(seeds)
 	}
-	return float64(seeds+fewest) + float64(more)/float64(len(k.held))
+	return float64(seeds+fewest) + float64(more)/float64(len(k.pieces.held))
 }
 
 // HasPiece reports whether the peer has the piece.

@@ -1,7 +1,6 @@
 package picker
 
 import (
-	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -75,7 +74,7 @@ func (k *Picker) checkSilence(now time.Time) {
 		if silence >= 3*patience {
 			p.snubbed = true
 			for p.oldest != nil {
-				b := Block{p.oldest.piece.index, p.oldest.index}
+				b := Block{p.oldest.copy.index, p.oldest.index}
 				if k.giveUp(p.oldest); p.fast {
 					p.takenBack[b] = now.Add(askAgainAfter)
 				}
@@ -95,15 +94,15 @@ func (k *Picker) checkSilence(now time.Time) {
 const forgottenAfter = 10 * time.Second
 
 func (k *Picker) giveUp(r *request) {
-	pc := r.piece
+	c := r.copy
 	if !r.cancelled {
-		k.actions = append(k.actions, Action{Cancel, r.peer, Block{pc.index, r.index}})
+		k.actions = append(k.actions, Action{Cancel, r.peer, Block{c.index, r.index}})
 	}
-	if pc.of == nil && pc.solo == r.peer {
-		pc.solo = nil
+	if !c.trial && c.solo == r.peer {
+		c.solo = nil
 	}
 	k.takeBack(r)
-	k.forgetUnused(pc)
+	k.pieces.forgetUnused(c.of)
 }
 
 // silence returns for how long the peer has owed us an answer.
@@ -144,8 +143,8 @@ func (k *Picker) fetchingForReads() bool {
 	for _, w := range k.wants[weir.Blocked] {
 		for _, s := range w.spans {
 			for i := s.First; i < s.End; i++ {
-				p := k.pieces[i]
-				if p != nil && (p.inFlight > 0 || slices.ContainsFunc(p.trials, func(t *piece) bool { return t.inFlight > 0 })) {
+				p := k.pieces.open[i]
+				if p != nil && p.requested() {
 					return true
 				}
 			}
@@ -156,7 +155,7 @@ func (k *Picker) fetchingForReads() bool {
 
 // fits reports whether memory allows to begin another piece.
 func (k *Picker) fits(p *piece) bool {
-	return k.begun+k.committing+p.bytes <= k.opts.MemoryBytes
+	return k.pieces.begun+p.bytes <= k.opts.MemoryBytes
 }
 
 // windows asks for read-ahead, taking turns between the windows.
@@ -228,7 +227,7 @@ func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (
 		if n == most || p.free == 0 {
 			break
 		}
-		if p.blocks != nil && (p.blocks[i].from != nil || p.blocks[i].asked()) {
+		if !p.lacks(i) {
 			continue
 		}
 		peer, owed := k.choose(now, p, i, prio)
@@ -238,7 +237,7 @@ func (k *Picker) assign(now time.Time, p *piece, prio weir.Priority, most int) (
 		if peer == nil {
 			break
 		}
-		k.track(p, func() { k.send(now, peer, p, i) })
+		k.pieces.counting(&p.Copy, func() { k.send(now, peer, &p.Copy, i) })
 		peer.readBehind = peer.readBehind || prio == weir.Blocked
 		p.free--
 		n++
@@ -311,7 +310,7 @@ func (k *Picker) hedge(now time.Time) {
 	for _, w := range k.wants[weir.Blocked] {
 		for _, s := range w.spans {
 			for i := s.First; i < s.End; i++ {
-				p := k.pieces[i]
+				p := k.pieces.open[i]
 				if p == nil || p.inFlight == 0 {
 					continue
 				}
@@ -329,8 +328,8 @@ func (k *Picker) hedge(now time.Time) {
 			continue
 		}
 		for r := p.oldest; r != nil; r = r.after {
-			first := r.piece.blocks[r.index].only() == r && !r.cancelled && r.piece.of == nil
-			if first && r.piece.priority() == weir.Window && !k.askAgain(now, r) {
+			first := r.copy.blocks[r.index].only() == r && !r.cancelled && !r.copy.trial
+			if first && r.copy.priority() == weir.Window && !k.askAgain(now, r) {
 				return
 			}
 		}
@@ -361,8 +360,8 @@ func (k *Picker) askAgain(now time.Time, first *request) bool {
 	}
 	var second *Peer
 	for _, c := range k.peers {
-		if c == first.peer || !c.usable(first.piece.index) || k.roomFor(c, weir.Blocked) <= 0 ||
-			c.maySend(now, Block{first.piece.index, first.index}) {
+		if c == first.peer || !c.usable(first.copy.index) || k.roomFor(c, weir.Blocked) <= 0 ||
+			c.maySend(now, Block{first.copy.index, first.index}) {
 			continue
 		}
 		if second == nil || c.eta(weir.Blocked) < second.eta(weir.Blocked) {
@@ -373,7 +372,7 @@ func (k *Picker) askAgain(now time.Time, first *request) bool {
 		return false
 	}
 	k.stats.Hedged++
-	k.send(now, second, first.piece, first.index)
+	k.send(now, second, first.copy, first.index)
 	second.readBehind = true
 	return true
 }

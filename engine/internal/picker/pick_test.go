@@ -169,7 +169,7 @@ func TestUnwantedTrialIsDropped(t *testing.T) {
 	s.run(5*time.Second, func() bool { return s.k.Suspicious(0) })
 	s.k.Close(w)
 	s.run(5*time.Second, func() bool { return !s.k.Busy() })
-	if s.k.Begun() == 0 || !s.k.Drop(0) || s.k.Begun() != 0 {
+	if s.k.Begun() == 0 || !s.k.drop(0) || s.k.Begun() != 0 {
 		t.Errorf("%d bytes begun after the drop", s.k.Begun())
 	}
 	if d := s.read(0, 5*time.Second); d > 2*time.Second {
@@ -206,7 +206,7 @@ func TestUnwantedIsCancelled(t *testing.T) {
 	if s.k.Busy() {
 		t.Error("busy with nothing wanted")
 	}
-	if !s.k.Drop(0) {
+	if !s.k.drop(0) {
 		t.Error("what was received of an unwanted piece can't be dropped")
 	}
 	if s.k.Begun() != 0 {
@@ -248,7 +248,7 @@ func TestBackgroundUsesOnePeerAPiece(t *testing.T) {
 	s.k.Set(w, []Span{{0, 16}})
 	contributors := map[int]map[*Peer]bool{}
 	s.run(time.Minute, func() bool {
-		for i, p := range s.k.pieces {
+		for i, p := range s.k.pieces.open {
 			for j := range p.blocks {
 				if from := p.blocks[j].from; from != nil {
 					if contributors[i] == nil {
@@ -377,11 +377,8 @@ func FuzzPicker(f *testing.F) {
 		now := time.Unix(0, 0)
 		var peers []*Peer
 		var wants []*Want
-		type verdict struct {
-			index int
-			by    *Peer
-		}
-		verifying := map[verdict]bool{}
+		verifying := map[*Copy]bool{}
+		var buffers []*testBuffer
 		next := func() int {
 			if len(data) == 0 {
 				return 0
@@ -423,14 +420,15 @@ func FuzzPicker(f *testing.F) {
 				}
 			case 4, 5, 6, 7:
 				if p.oldest != nil {
-					b = Block{p.oldest.piece.index, p.oldest.index}
+					b = Block{p.oldest.copy.index, p.oldest.index}
 				}
-				if d := k.Received(now, p, b); d.Complete {
-					v := verdict{index: b.Piece}
-					if d.Own {
-						v.by = p
-					}
-					verifying[v] = true
+				data := &testBuffer{}
+				d := k.Received(now, p, b, data)
+				if d.Kept {
+					buffers = append(buffers, data)
+				}
+				if d.Complete != nil {
+					verifying[d.Complete] = true
 				}
 			case 8:
 				k.Rejected(p, b)
@@ -444,19 +442,20 @@ func FuzzPicker(f *testing.F) {
 			case 12:
 				k.Lost(b.Piece)
 			case 13:
-				k.Drop(b.Piece)
+				k.drop(b.Piece)
 			case 14:
-				for v := range verifying {
-					delete(verifying, v)
-					if k.Held(v.index) {
-						continue // another copy was right before
-					}
+				for c := range verifying {
+					delete(verifying, c)
+					own := c.Buffers()
 					sums := []uint64{uint64(next()), 1, 2, 3, 4}
-					if next()%2 == 0 {
-						k.Verified(v.index, v.by, sums)
-						k.Committed(v.index)
-					} else {
-						k.Failed(now, v.index, v.by, sums)
+					if next()%2 == 1 {
+						k.Failed(now, c, sums)
+						continue
+					}
+					if first, _ := k.Verified(c, sums); first {
+						for _, b := range own {
+							b.Free()
+						}
 					}
 				}
 			case 19:
@@ -489,5 +488,17 @@ func FuzzPicker(f *testing.F) {
 				t.Fatalf("after operation %d: %v", op, err)
 			}
 		}
+		k.Free()
+		for _, b := range buffers {
+			if b.freed != 1 {
+				t.Fatalf("the buffer of a block is freed %d times", b.freed)
+			}
+		}
 	})
 }
+
+// testBuffer counts how often it is freed.
+type testBuffer struct{ freed int }
+
+func (b *testBuffer) Bytes() []byte { return nil }
+func (b *testBuffer) Free()         { b.freed++ }

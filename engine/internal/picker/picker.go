@@ -75,15 +75,8 @@ func (o *Options) defaults() {
 
 // Picker holds what is known about one torrent's pieces, peers and wants.
 type Picker struct {
-	geo  Geometry
-	opts Options
-
-	held      []bool         // verified; nothing is requested
-	pieces    map[int]*piece // wanted or begun, and not held
-	heldCount int
-	begun     int64 // bytes of the pieces that hold or expect a block
-
-	committing int64 // bytes of verified pieces still in memory
+	opts   Options
+	pieces pieces
 
 	peers             []*Peer                   // in the order of their coming, so that a run can be replayed
 	wants             [weir.Blocked + 1][]*Want // by priority, in order of arrival
@@ -115,27 +108,15 @@ func (k *Picker) Stats() Stats { return k.stats }
 // It takes ownership of held, which has an entry per piece.
 func New(geo Geometry, held []bool, opts Options) *Picker {
 	opts.defaults()
-	k := &Picker{
-		geo:    geo,
-		opts:   opts,
-		held:   held,
-		pieces: map[int]*piece{},
-		queue:  opts.QueueTime,
-	}
-	for _, h := range held {
-		if h {
-			k.heldCount++
-		}
-	}
-	return k
+	return &Picker{opts: opts, pieces: newPieces(geo, held), queue: opts.QueueTime}
 }
 
 // HeldCount returns how many pieces are verified.
-func (k *Picker) HeldCount() int { return k.heldCount }
+func (k *Picker) HeldCount() int { return k.pieces.heldCount }
 
 // HeldPieces tells which pieces are verified. The slice is the picker's own: read
 // it before the next call.
-func (k *Picker) HeldPieces() []bool { return k.held }
+func (k *Picker) HeldPieces() []bool { return k.pieces.held }
 
 // SetMemory changes Options.MemoryBytes.
 func (k *Picker) SetMemory(bytes int64) { k.opts.MemoryBytes = bytes }
@@ -144,25 +125,21 @@ func (k *Picker) SetMemory(bytes int64) { k.opts.MemoryBytes = bytes }
 // download limit: no peer is late because of that.
 func (k *Picker) SetDelay(d time.Duration) { k.delay = d }
 
-// Committing returns the bytes of verified pieces that are still in memory.
-func (k *Picker) Committing() int64 { return k.committing }
-
 // Held reports whether the piece is verified.
-func (k *Picker) Held(index int) bool { return k.held[index] }
+func (k *Picker) Held(index int) bool { return k.pieces.held[index] }
 
 // Lost says that a verified piece is gone (evicted); wants for it are served
 // from the swarm again.
 func (k *Picker) Lost(index int) {
-	if !k.held[index] {
+	if !k.pieces.held[index] {
 		return
 	}
-	k.held[index] = false
-	k.heldCount--
+	k.pieces.lose(index)
 	for prio := weir.Background; prio <= weir.Blocked; prio++ {
 		for _, w := range k.wants[prio] {
 			for _, s := range w.spans {
 				if s.First <= index && index < s.End {
-					k.piece(index).wanted[prio]++
+					k.pieces.get(index).wanted[prio]++
 				}
 			}
 		}
@@ -173,18 +150,16 @@ func (k *Picker) Lost(index int) {
 // Found says that a piece is verified without having been fetched: another torrent
 // had the same. It reports false, and does nothing, if the piece is held or begun.
 func (k *Picker) Found(index int) bool {
-	if p := k.pieces[index]; k.held[index] || p != nil && (p.begun() || p.onTrial()) {
+	if p := k.pieces.open[index]; k.pieces.held[index] || p != nil && (p.begun() || p.onTrial()) {
 		return false
 	}
-	k.held[index] = true
-	k.heldCount++
-	delete(k.pieces, index)
+	k.pieces.hold(index)
 	return true
 }
 
 // Wanted reports at which priority the piece is wanted.
 func (k *Picker) Wanted(index int) weir.Priority {
-	if p := k.pieces[index]; p != nil {
+	if p := k.pieces.open[index]; p != nil {
 		return p.priority()
 	}
 	return weir.Unwanted
@@ -193,8 +168,8 @@ func (k *Picker) Wanted(index int) weir.Priority {
 // Busy reports whether anything is wanted that is not held, so that time alone
 // (a peer that falls silent) may call for a decision.
 func (k *Picker) Busy() bool {
-	for _, p := range k.pieces {
-		if p.priority() > weir.Unwanted || p.inFlight > 0 || slices.ContainsFunc(p.trials, func(t *piece) bool { return t.inFlight > 0 }) {
+	for _, p := range k.pieces.open {
+		if p.priority() > weir.Unwanted || p.requested() {
 			return true
 		}
 	}
@@ -202,69 +177,64 @@ func (k *Picker) Busy() bool {
 }
 
 // Begun returns the bytes of pieces that are begun and not verified.
-func (k *Picker) Begun() int64 { return k.begun }
+func (k *Picker) Begun() int64 { return k.pieces.begun }
 
-// Drop forgets the received blocks of a piece that nobody wants, to give their
-// memory back. It reports whether it did.
-func (k *Picker) Drop(index int) bool {
-	p := k.pieces[index]
+// DropUnwanted gives back the memory of pieces that nobody wants, and of which a copy
+// has got no block since before.
+func (k *Picker) DropUnwanted(before time.Time) {
+	for c := range k.pieces.loaded {
+		if c.touched.Before(before) {
+			k.drop(c.index)
+		}
+	}
+}
+
+// drop forgets the blocks of a piece that nobody wants. It reports false if the piece
+// is wanted, or being verified.
+func (k *Picker) drop(index int) bool {
+	p := k.pieces.open[index]
 	if p == nil || p.priority() > weir.Unwanted || p.missing == 0 {
 		return false
 	}
-	if slices.ContainsFunc(p.trials, func(t *piece) bool { return t.missing == 0 }) {
+	if slices.ContainsFunc(p.trials, func(t *Copy) bool { return t.missing == 0 }) {
 		return false
 	}
 	for _, t := range slices.Clone(p.trials) {
-		k.forgetTrial(t)
+		k.pieces.endTrial(t)
 	}
-	k.forgetBlocks(p)
-	k.forgetUnused(p)
+	k.pieces.drop(&p.Copy)
+	k.pieces.forgetUnused(p)
 	return true
 }
 
-// forgetBlocks takes back that blocks were received.
-func (k *Picker) forgetBlocks(p *piece) {
-	k.track(p, func() {
-		for i := range p.blocks {
-			if p.blocks[i].from != nil {
-				p.blocks[i].from = nil
-				p.missing++
-				if !p.blocks[i].asked() {
-					p.free++
-				}
-			}
-		}
-	})
-	if !p.begun() {
-		p.blocks = nil
+// Free gives back the memory of all blocks that are here. The picker must not be used
+// afterwards.
+func (k *Picker) Free() {
+	for c := range k.pieces.loaded {
+		k.pieces.drop(c)
 	}
 }
 
-// Delivery says what a block is good for.
+// Delivery says what became of a block.
 type Delivery struct {
-	Keep     bool // its bytes are of use
-	Complete bool // what they belong to can be verified now
-	// Own tells that they belong to a copy of the piece that this peer gives alone,
-	// because the piece is on trial.
-	Own bool
-	// Asked tells that the peer was asked for it, even if it came twice.
-	Asked bool
+	Kept     bool  // it was of use, and its buffer belongs to the picker
+	Asked    bool  // the peer was asked for it, even if it came twice
+	Complete *Copy // to be verified, if this was the last block of it
 }
 
-// Received says that peer delivered a block.
-func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
+// Received says that peer delivered a block, in data.
+func (k *Picker) Received(now time.Time, peer *Peer, b Block, data Buffer) (d Delivery) {
 	peer.snubbed, peer.slow, peer.behindHedge = false, false, false
 	_, d.Asked = peer.takenBack[b]
-	p := k.copyOf(b.Piece, peer)
-	if p == nil || b.Index >= p.count {
+	c := k.pieces.copyOf(b.Piece, peer)
+	if c == nil || b.Index >= c.count {
 		k.stats.Wasted++
 		delete(peer.takenBack, b)
 		return d
 	}
-	d.Own = p.of != nil
-	peer.meter.arrived(now, p.blockBytes(b.Index))
-	bl := p.block(b.Index)
-	k.track(p, func() {
+	peer.meter.arrived(now, c.blockBytes(b.Index))
+	bl := c.block(b.Index)
+	k.pieces.counting(c, func() {
 		r := bl.at(peer)
 		if r != nil {
 			if r.alone {
@@ -279,34 +249,41 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block) (d Delivery) {
 		if bl.from != nil || !d.Asked {
 			return // twice, or never asked for: a lie to make us hold memory
 		}
-		d.Keep = true
+		d.Kept = true
 		if r == nil && !bl.asked() {
-			p.free--
+			c.free--
 		}
-		bl.from = peer
-		p.missing--
+		k.pieces.put(c, b.Index, peer, data, now)
 		for _, o := range bl.reqs {
 			if o != nil {
-				if !o.cancelled {
-					k.actions = append(k.actions, Action{Cancel, o.peer, b})
-				}
-				o.peer.behindHedge = true
-				if !o.peer.slow { // silence says nothing about its rate
-					o.peer.meter.lostHedge(now)
-				}
-				o.peer.mayStillSend(b)
-				k.remove(o)
+				k.lostHedge(now, o)
 			}
 		}
-		d.Complete = p.missing == 0
 	})
-	if d.Keep {
+	if d.Kept {
 		k.stats.Received++
 	} else {
 		k.stats.Wasted++
 	}
-	k.forgetUnused(p)
+	if c.missing == 0 && d.Kept {
+		d.Complete = c
+	}
+	k.pieces.forgetUnused(c.of)
 	return d
+}
+
+// lostHedge takes back a request for a block that another peer has delivered.
+func (k *Picker) lostHedge(now time.Time, r *request) {
+	b := Block{r.copy.index, r.index}
+	if !r.cancelled {
+		k.actions = append(k.actions, Action{Cancel, r.peer, b})
+	}
+	r.peer.behindHedge = true
+	if !r.peer.slow { // silence says nothing about its rate
+		r.peer.meter.lostHedge(now)
+	}
+	r.peer.mayStillSend(b)
+	k.remove(r)
 }
 
 // Rejected says that the peer will not deliver the block (BEP 6).
@@ -317,11 +294,11 @@ func (k *Picker) Rejected(peer *Peer, b Block) {
 		k.backgroundRetryAt = time.Time{}
 		return
 	}
-	p := k.copyOf(b.Piece, peer)
-	if p == nil || b.Index >= len(p.blocks) {
+	c := k.pieces.copyOf(b.Piece, peer)
+	if c == nil || b.Index >= len(c.blocks) {
 		return
 	}
-	r := p.blocks[b.Index].at(peer)
+	r := c.blocks[b.Index].at(peer)
 	if r == nil {
 		return
 	}
@@ -330,9 +307,9 @@ func (k *Picker) Rejected(peer *Peer, b Block) {
 	if !r.cancelled && !peer.choking {
 		peer.refuse(b.Piece)
 	}
-	k.track(p, func() { k.free(r) })
-	k.rewindTo(p.index)
-	k.forgetUnused(p)
+	k.pieces.counting(c, func() { k.free(r) })
+	k.rewindTo(c.index)
+	k.pieces.forgetUnused(c.of)
 }
 
 // rewind makes every want look at its pieces from the first one again.

@@ -56,7 +56,7 @@ func TestReadersShareAPiece(t *testing.T) {
 			stays, goes := s.k.NewWant(prios[1]), s.k.NewWant(prios[0])
 			s.k.Set(goes, []Span{{0, 2}})
 			s.k.Set(stays, []Span{{1, 2}})
-			s.run(time.Second, func() bool { return s.k.pieces[1] != nil && s.k.pieces[1].inFlight > 0 })
+			s.run(time.Second, func() bool { return s.k.pieces.open[1] != nil && s.k.pieces.open[1].inFlight > 0 })
 			s.k.Close(goes)
 			for _, a := range s.k.Pick(s.now) {
 				if a.Kind == Cancel && a.Block.Piece == 1 {

@@ -18,7 +18,7 @@ const worthReclaiming = 20 * time.Millisecond
 // canWait reports whether the request may be taken back for the sake of a read:
 // it can still reach the peer before the block leaves there.
 func (r *request) reclaimable(now time.Time) bool {
-	return r.peer.fast && !r.cancelled && r.piece.priority() < weir.Blocked && r.due.Sub(now) > r.peer.meter.rtt
+	return r.peer.fast && !r.cancelled && r.copy.priority() < weir.Blocked && r.due.Sub(now) > r.peer.meter.rtt
 }
 
 // sumReclaimable finds out what a read would have to wait for at each peer.

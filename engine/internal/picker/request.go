@@ -5,7 +5,7 @@ import "time"
 // request is one block asked of one peer and not answered.
 type request struct {
 	peer      *Peer
-	piece     *piece
+	copy      *Copy
 	index     int
 	sent      time.Time
 	due       time.Time // by the peer's own measure
@@ -15,7 +15,7 @@ type request struct {
 	before, after *request // at the same peer, in the order of sending
 }
 
-func (r *request) bytes() int64 { return r.piece.blockBytes(r.index) }
+func (r *request) bytes() int64 { return r.copy.blockBytes(r.index) }
 
 func (b *block) at(peer *Peer) *request {
 	for _, r := range b.reqs {
@@ -27,9 +27,9 @@ func (b *block) at(peer *Peer) *request {
 }
 
 // link makes a request live.
-func (k *Picker) send(now time.Time, peer *Peer, p *piece, index int) {
-	bl := p.block(index)
-	r := &request{peer: peer, piece: p, index: index, sent: now, alone: peer.inFlight == 0}
+func (k *Picker) send(now time.Time, peer *Peer, c *Copy, index int) {
+	bl := c.block(index)
+	r := &request{peer: peer, copy: c, index: index, sent: now, alone: peer.inFlight == 0}
 	if r.alone && !peer.behindHedge {
 		peer.meter.begin(now)
 	}
@@ -39,21 +39,21 @@ func (k *Picker) send(now time.Time, peer *Peer, p *piece, index int) {
 	} else {
 		bl.reqs[1] = r
 	}
-	p.inFlight++
+	c.inFlight++
 	peer.append(r)
-	k.actions = append(k.actions, Action{Request, peer, Block{p.index, index}})
+	k.actions = append(k.actions, Action{Request, peer, Block{c.index, index}})
 }
 
 // unlink takes a request out of its block and its peer. The block is not made
 // free: the caller knows what became of it.
 func (k *Picker) remove(r *request) {
-	bl := &r.piece.blocks[r.index]
+	bl := &r.copy.blocks[r.index]
 	for i := range bl.reqs {
 		if bl.reqs[i] == r {
 			bl.reqs[i] = nil
 		}
 	}
-	r.piece.inFlight--
+	r.copy.inFlight--
 	r.peer.remove(r)
 }
 
@@ -61,8 +61,8 @@ func (k *Picker) remove(r *request) {
 // block is free again.
 func (k *Picker) free(r *request) {
 	k.remove(r)
-	bl := &r.piece.blocks[r.index]
+	bl := &r.copy.blocks[r.index]
 	if bl.from == nil && !bl.asked() {
-		r.piece.free++
+		r.copy.free++
 	}
 }

@@ -170,37 +170,31 @@ func (p *simPeer) servePulse() {
 }
 
 func (s *sim) blockBytes(b Block) int64 {
-	return min(weir.BlockBytes, s.k.geo.PieceRange(b.Piece).Len()-int64(b.Index)*weir.BlockBytes)
+	return min(weir.BlockBytes, s.k.pieces.geo.PieceRange(b.Piece).Len()-int64(b.Index)*weir.BlockBytes)
 }
 
 func (s *sim) arrive(p *simPeer, b Block) {
 	if p.gone {
 		return
 	}
-	d := s.k.Received(s.now, p.p, b)
-	if !d.Complete {
+	d := s.k.Received(s.now, p.p, b, nil)
+	if d.Complete == nil {
 		return
 	}
-	var by *Peer
-	if d.Own {
-		by = p.p
-	}
-	pc := s.k.copyOf(b.Piece, p.p)
-	sums, right := make([]uint64, len(pc.blocks)), true
-	for i := range pc.blocks {
-		if pc.blocks[i].from.Ref.(*simPeer).corrupt {
+	sums, right := make([]uint64, len(d.Complete.blocks)), true
+	for i := range d.Complete.blocks {
+		if d.Complete.blocks[i].from.Ref.(*simPeer).corrupt {
 			right, sums[i] = false, uint64(s.seq)+1
 		}
 	}
 	var guilty []*Peer
 	if right {
-		guilty = s.k.Verified(b.Piece, by, sums)
-		s.k.Committed(b.Piece)
+		_, guilty = s.k.Verified(d.Complete, sums)
 		if s.onPiece != nil {
 			s.onPiece(b.Piece)
 		}
 	} else {
-		guilty, _ = s.k.Failed(s.now, b.Piece, by, sums)
+		guilty = s.k.Failed(s.now, d.Complete, sums)
 	}
 	for _, g := range guilty {
 		g.Ref.(*simPeer).gone = true

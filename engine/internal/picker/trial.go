@@ -19,8 +19,8 @@ const trialEvery = 2 * time.Second
 // onTrial reports whether blocks for the piece are taken for trials only.
 func (p *piece) onTrial() bool { return p.failed != nil }
 
-// trial returns the copy that the peer gives, nil if there is none.
-func (p *piece) trial(peer *Peer) *piece {
+// trialOf returns the copy that the peer gives, nil if there is none.
+func (p *piece) trialOf(peer *Peer) *Copy {
 	for _, t := range p.trials {
 		if t.solo == peer {
 			return t
@@ -29,19 +29,9 @@ func (p *piece) trial(peer *Peer) *piece {
 	return nil
 }
 
-// copyOf returns what a block from the peer belongs to: the piece, or on trial
-// the peer's copy; nil if there is none.
-func (k *Picker) copyOf(index int, peer *Peer) *piece {
-	p := k.pieces[index]
-	if p != nil && p.onTrial() {
-		return p.trial(peer)
-	}
-	return p
-}
-
 // newTrial begins a copy.
-func (p *piece) newTrial(peer *Peer) *piece {
-	t := &piece{index: p.index, bytes: p.bytes, count: p.count, missing: p.count, free: p.count, of: p, solo: peer}
+func (p *piece) newTrial(peer *Peer) *Copy {
+	t := &Copy{index: p.index, bytes: p.bytes, count: p.count, missing: p.count, free: p.count, of: p, solo: peer, trial: true}
 	p.trials = append(p.trials, t)
 	return t
 }
@@ -70,10 +60,10 @@ func (k *Picker) assignTrials(now time.Time, p *piece, prio weir.Priority) (n in
 			continue
 		}
 		for i := 0; i < t.count && t.free > 0 && k.roomFor(t.solo, prio) > 0; i++ {
-			if t.blocks != nil && (t.blocks[i].from != nil || t.blocks[i].asked()) || t.solo.maySend(now, Block{t.index, i}) {
+			if !t.lacks(i) || t.solo.maySend(now, Block{t.index, i}) {
 				continue
 			}
-			k.track(t, func() { k.send(now, t.solo, t, i) })
+			k.pieces.counting(t, func() { k.send(now, t.solo, t, i) })
 			t.solo.readBehind = t.solo.readBehind || prio == weir.Blocked
 			t.free--
 			n++
@@ -84,7 +74,7 @@ func (k *Picker) assignTrials(now time.Time, p *piece, prio weir.Priority) (n in
 
 // nextTrial returns the trial to run next: of a peer with a good name if there is
 // one, and among such that which is done first. It is nil if nobody is left.
-func (k *Picker) nextTrial(p *piece, prio weir.Priority) *piece {
+func (k *Picker) nextTrial(p *piece, prio weir.Priority) *Copy {
 	var best *Peer
 	var bestTime time.Duration
 	for _, c := range k.peers {
@@ -92,7 +82,7 @@ func (k *Picker) nextTrial(p *piece, prio weir.Priority) *piece {
 			continue
 		}
 		lacks := p.count
-		if t := p.trial(c); t != nil {
+		if t := p.trialOf(c); t != nil {
 			if t.chosen {
 				continue
 			}
@@ -106,19 +96,10 @@ func (k *Picker) nextTrial(p *piece, prio weir.Priority) *piece {
 	if best == nil {
 		return nil
 	}
-	if t := p.trial(best); t != nil {
+	if t := p.trialOf(best); t != nil {
 		return t
 	}
 	return p.newTrial(best)
-}
-
-// forgetTrial drops what the trial has received, and the trial unless answers to
-// requests of it are to come.
-func (k *Picker) forgetTrial(t *piece) {
-	k.forgetBlocks(t)
-	if t.inFlight == 0 {
-		t.of.trials = slices.DeleteFunc(t.of.trials, func(o *piece) bool { return o == t })
-	}
 }
 
 // endTrials ends the trial of a piece when none of those who gave the blocks that failed
@@ -130,25 +111,27 @@ func (k *Picker) endTrials(p *piece) {
 	}
 	p.failed = nil
 	k.rewindTo(p.index)
-	k.forgetUnused(p)
+	k.pieces.forgetUnused(p)
 }
 
-// endRequests takes back what is asked for a piece that is right now, and for trials
-// of it.
+// endRequests takes back what is asked for a piece that is right now, and forgets its
+// copies but for those that are being verified.
 func (k *Picker) endRequests(p *piece) {
-	for _, t := range append([]*piece{p}, p.trials...) {
-		for i := range t.blocks {
-			for _, r := range t.blocks[i].reqs {
+	for _, c := range append([]*Copy{&p.Copy}, p.trials...) {
+		for i := range c.blocks {
+			for _, r := range c.blocks[i].reqs {
 				if r == nil {
 					continue
 				}
 				if !r.cancelled {
-					k.actions = append(k.actions, Action{Cancel, r.peer, Block{t.index, r.index}})
+					k.actions = append(k.actions, Action{Cancel, r.peer, Block{c.index, r.index}})
 				}
 				k.takeBack(r)
 			}
 		}
-		k.forgetBlocks(t)
+		if c.missing > 0 {
+			k.pieces.drop(c)
+		}
 	}
 	p.trials = nil
 }

@@ -24,16 +24,16 @@ func newTrialPicker(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, 
 	sums := make([]uint64, n)
 	for b, p := range requests(k.Pick(now)) {
 		sums[b.Index] = uint64(slices.Index(peers, p[0]))
-		if d := k.Received(now, p[0], b); !d.Keep || d.Own {
+		if d := k.Received(now, p[0], b, nil); !d.Kept || d.Complete != nil && d.Complete.trial {
 			t.Fatalf("%+v", d)
 		}
 	}
 	for _, p := range peers {
 		p.maxRequests = 100
 	}
-	guilty, from := k.Failed(now, 0, nil, sums)
-	if len(guilty) > 0 || len(from) != n || !k.Suspicious(0) {
-		t.Fatalf("%d guilty of %d, suspicious %v", len(guilty), len(from), k.Suspicious(0))
+	guilty := k.Failed(now, &k.pieces.open[0].Copy, sums)
+	if len(guilty) > 0 || len(k.pieces.open[0].trials) != n || !k.Suspicious(0) {
+		t.Fatalf("%d guilty, %d trials, suspicious %v", len(guilty), len(k.pieces.open[0].trials), k.Suspicious(0))
 	}
 	if prio != weir.Blocked {
 		k.Close(k.wants[weir.Blocked][0])
@@ -53,7 +53,7 @@ func trying(t *testing.T, k *Picker, now time.Time) (asked []*Peer) {
 	}
 	for p, n := range counts {
 		asked = append(asked, p)
-		if lacks := k.pieces[0].trial(p).missing; n != lacks {
+		if lacks := k.pieces.open[0].trialOf(p).missing; n != lacks {
 			t.Errorf("a peer is asked for %d blocks, its copy lacks %d", n, lacks)
 		}
 	}
@@ -132,7 +132,7 @@ func TestGuilty(t *testing.T) {
 	for name, wrong := range map[string][]int{"Nobody": nil, "One": {2}, "Two": {0, 3}, "All": {0, 1, 2, 3}} {
 		t.Run(name, func(t *testing.T) {
 			k, peers, now := newTrialPicker(t, weir.Blocked, 4)
-			a := k.pieces[0].failed
+			a := k.pieces.open[0].failed
 			a.from, a.digests = append(a.from, a.from...), append(a.digests, a.digests...) // two blocks of each
 			for _, p := range peers {
 				p.proven = true
@@ -149,10 +149,11 @@ func TestGuilty(t *testing.T) {
 			}
 			by := trying(t, k, now)[0]
 			cancelled := 0
-			for b := range k.pieces[0].trial(by).blocks {
-				k.Received(now, by, Block{0, b})
+			own := k.pieces.open[0].trialOf(by)
+			for b := range own.blocks {
+				k.Received(now, by, Block{0, b}, nil)
 			}
-			guilty := k.Verified(0, by, sums)
+			_, guilty := k.Verified(own, sums)
 			for _, act := range k.Pick(now) {
 				if act.Kind == Cancel && act.Peer != by {
 					cancelled++
@@ -177,7 +178,7 @@ func TestGuilty(t *testing.T) {
 	k, peers, now := newTrialPicker(t, weir.Blocked, 4)
 	by := trying(t, k, now)[0]
 	by.proven = true
-	if guilty, _ := k.Failed(now, 0, by, nil); len(guilty) != 1 || guilty[0] != by || by.proven {
+	if guilty := k.Failed(now, k.pieces.open[0].trialOf(by), nil); len(guilty) != 1 || guilty[0] != by || by.proven {
 		t.Error("who gave a wrong copy alone is not told")
 	}
 	k.Leave(by)
@@ -241,7 +242,7 @@ func TestNobodyIsLeft(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if k.Suspicious(0) || k.Begun() != 0 || len(k.pieces) > 0 {
-		t.Errorf("suspicious %v, %d bytes begun, %d pieces remembered", k.Suspicious(0), k.Begun(), len(k.pieces))
+	if k.Suspicious(0) || k.Begun() != 0 || len(k.pieces.open) > 0 {
+		t.Errorf("suspicious %v, %d bytes begun, %d pieces remembered", k.Suspicious(0), k.Begun(), len(k.pieces.open))
 	}
 }

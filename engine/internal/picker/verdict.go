@@ -12,99 +12,88 @@ type attempt struct {
 	digests []uint64
 }
 
-// Verified says that a complete piece is right; by is the peer that gave the copy
-// alone, nil if it was no trial. It returns the peers which are proven to have
-// sent something else for it before. sums are the digests of its blocks; they may
-// be nil if Suspicious is false.
-//
-// The piece's memory counts as in use until Committed.
-func (k *Picker) Verified(index int, by *Peer, sums []uint64) (guilty []*Peer) {
-	p := k.pieces[index]
-	if p == nil {
-		return nil
+// Verified says that a complete copy is right. Its buffers are the caller's from now
+// on; but if another copy was right before, they are freed, and first is false. The
+// guilty are peers which are proven to have sent something else for the piece before.
+// digests are those of its blocks; they may be nil if Suspicious is false.
+func (k *Picker) Verified(c *Copy, digests []uint64) (first bool, guilty []*Peer) {
+	if k.pieces.held[c.index] {
+		k.pieces.drop(c)
+		return false, nil
 	}
-	if by != nil {
-		by.proven = true
+	for i := range c.blocks {
+		c.blocks[i].from.proven = true
 	}
-	for i := range p.blocks {
-		if from := p.blocks[i].from; from != nil {
-			from.proven = true
-		}
-	}
+	p := k.pieces.get(c.index)
 	if a := p.failed; a != nil {
 		for i, from := range a.from {
-			if from != nil && a.digests[i] != sums[i] && !slices.Contains(guilty, from) {
+			if from != nil && a.digests[i] != digests[i] && !slices.Contains(guilty, from) {
 				from.proven = false
 				guilty = append(guilty, from)
 			}
 		}
 	}
+	k.pieces.take(c)
 	k.endRequests(p)
-	k.committing += p.bytes
-	k.held[index] = true
-	k.heldCount++
-	delete(k.pieces, index)
-	return guilty
-}
-
-// Committed says that the piece's memory was given back.
-func (k *Picker) Committed(index int) {
-	k.committing -= k.geo.PieceRange(index).Len()
+	k.pieces.hold(c.index)
+	return true, guilty
 }
 
 // Suspicious reports whether the piece failed before, so that Verified needs
 // the digests.
 func (k *Picker) Suspicious(index int) bool {
-	p := k.pieces[index]
+	p := k.pieces.open[index]
 	return p != nil && p.failed != nil
 }
 
-// Failed says that a complete piece is wrong; by as in Verified. The guilty are
-// returned when only one peer contributed. Otherwise the piece is on trial, and
-// from tells who gave which block: what each gave is kept as the beginning of its
-// own copy.
-func (k *Picker) Failed(now time.Time, index int, by *Peer, sums []uint64) (guilty, from []*Peer) {
-	p := k.pieces[index]
-	if p == nil {
-		return nil, nil
+// Failed says that a complete copy is wrong. The guilty are returned when only one
+// peer contributed. Otherwise the piece is on trial: what each gave is kept as the
+// beginning of its own copy. Nothing happens if another copy was right before.
+func (k *Picker) Failed(now time.Time, c *Copy, digests []uint64) (guilty []*Peer) {
+	if k.pieces.held[c.index] {
+		k.pieces.drop(c)
+		return nil
 	}
-	k.rewindTo(index)
-	if by != nil {
-		if t := p.trial(by); t != nil {
-			k.forgetTrial(t)
-		}
-		by.proven = false
-		return []*Peer{by}, nil
+	k.rewindTo(c.index)
+	if c.trial {
+		k.pieces.drop(c)
+		k.pieces.endTrial(c)
+		c.solo.proven = false
+		return []*Peer{c.solo}
 	}
-	from = make([]*Peer, p.count)
-	only := p.blocks[0].from
-	for i := range p.blocks {
-		if from[i] = p.blocks[i].from; from[i] != only {
+	from := make([]*Peer, c.count)
+	only := c.blocks[0].from
+	for i := range c.blocks {
+		if from[i] = c.blocks[i].from; from[i] != only {
 			only = nil
 		}
-		if from[i] != nil {
-			from[i].proven = false
-		}
+		from[i].proven = false
 	}
-	k.forgetBlocks(p)
-	p.solo = nil
-	if only != nil {
-		return []*Peer{only}, nil
+	c.solo = nil
+	p := c.of
+	switch {
+	case only != nil:
+		k.pieces.drop(c)
+		return []*Peer{only}
+	case k.pieces.open[c.index] != p: // it was held and lost meanwhile
+		k.pieces.drop(c)
+		return nil
 	}
-	p.failed, p.failedAt = &attempt{from, sums}, now
-	for i, c := range from {
-		if !slices.Contains(k.peers, c) {
+	p.failed, p.failedAt = &attempt{from, digests}, now
+	for i, peer := range from {
+		if !slices.Contains(k.peers, peer) {
 			continue // it has left
 		}
-		t := p.trial(c)
+		t := p.trialOf(peer)
 		if t == nil {
-			t = p.newTrial(c)
+			t = p.newTrial(peer)
 		}
-		k.track(t, func() {
-			t.block(i).from = c
-			t.missing--
+		k.pieces.counting(t, func() {
 			t.free--
+			k.pieces.put(t, i, peer, c.blocks[i].data, now)
 		})
+		c.blocks[i].data = nil
 	}
-	return nil, from
+	k.pieces.drop(c)
+	return nil
 }

@@ -35,8 +35,8 @@ func (k *Picker) Set(w *Want, spans []Span) {
 	}
 	for _, s := range Subtract(spans, w.spans) {
 		for i := s.First; i < s.End; i++ {
-			if !k.held[i] {
-				k.piece(i).wanted[w.prio]++
+			if !k.pieces.held[i] {
+				k.pieces.get(i).wanted[w.prio]++
 			}
 		}
 	}
@@ -52,7 +52,7 @@ func (k *Picker) Close(w *Want) {
 }
 
 func (k *Picker) unwant(index int, prio weir.Priority) {
-	p := k.pieces[index]
+	p := k.pieces.open[index]
 	if p == nil || p.wanted[prio] == 0 {
 		return
 	}
@@ -60,7 +60,7 @@ func (k *Picker) unwant(index int, prio weir.Priority) {
 	if p.priority() > weir.Unwanted {
 		return
 	}
-	for _, c := range append([]*piece{p}, p.trials...) {
+	for _, c := range append([]*Copy{&p.Copy}, p.trials...) {
 		for i := range c.blocks {
 			for _, r := range c.blocks[i].reqs {
 				if r != nil {
@@ -69,7 +69,7 @@ func (k *Picker) unwant(index int, prio weir.Priority) {
 			}
 		}
 	}
-	k.forgetUnused(p)
+	k.pieces.forgetUnused(p)
 }
 
 // cancel tells the peer that the block is not needed. A peer with BEP 6 answers
@@ -79,7 +79,7 @@ func (k *Picker) cancel(r *request) {
 	if r.cancelled {
 		return
 	}
-	k.actions = append(k.actions, Action{Cancel, r.peer, Block{r.piece.index, r.index}})
+	k.actions = append(k.actions, Action{Cancel, r.peer, Block{r.copy.index, r.index}})
 	if r.peer.fast {
 		r.cancelled = true
 		r.peer.queued -= r.bytes()
@@ -90,8 +90,8 @@ func (k *Picker) cancel(r *request) {
 
 // retire takes a request back whose block may still come.
 func (k *Picker) takeBack(r *request) {
-	r.peer.mayStillSend(Block{r.piece.index, r.index})
-	k.track(r.piece, func() { k.free(r) })
+	r.peer.mayStillSend(Block{r.copy.index, r.index})
+	k.pieces.counting(r.copy, func() { k.free(r) })
 }
 
 // Subtract returns the pieces of a that are not in b. Each list holds few spans.
@@ -123,7 +123,7 @@ func (k *Picker) open(w *Want, fn func(*piece) bool) {
 			continue
 		}
 		for i := s.First + max(0, w.cursor-n); i < s.End; i++ {
-			p := k.pieces[i]
+			p := k.pieces.open[i]
 			if p != nil && p.free > 0 {
 				if !fn(p) {
 					return

@@ -57,6 +57,7 @@ var layers = []layer{
 	{dir: "fs/mountpoint", forbid: []string{bazil, anacrolix, badger, network}},
 	// Decisions about reading ahead. It never talks to anybody itself.
 	{dir: "reader", forbid: []string{bazil, anacrolix, badger, network}},
+	{dir: "reader/internal/policy", std: true, pure: true},
 	// Verified pieces on disk. It knows no swarm and no mount, and badger through one
 	// package only.
 	{dir: "cache", forbid: []string{bazil, anacrolix, badger, network}},

@@ -91,14 +91,69 @@ func TestSharedPiecesStayPaid(t *testing.T) {
 			t.Errorf("%s: %d bytes are used, want %d pieces", what, got, pieces)
 		}
 	}
-	x.show(p.window(0, 4))
+	x.publish(p.window(0, 4))
 	used("one", 4)
-	y.show(p.window(0, 4))
+	y.publish(p.window(0, 4))
 	used("both", 4)
 	x.close()
 	used("the other alone", 4)
-	y.show(p.window(2, 7))
+	y.publish(p.window(2, 7))
 	used("moved on", 5)
 	y.close()
 	used("closed", 0)
+}
+
+// TestBudgetOfAByte: the least claim counts and is given back.
+func TestBudgetOfAByte(t *testing.T) {
+	b := NewBudget(10)
+	s := share{b: b}
+	for range 2 {
+		if s.claim(0) != 0 || b.Used() != 0 || b.claimants != 0 {
+			t.Errorf("nothing is wanted: %d used by %d", b.Used(), b.claimants)
+		}
+		if s.claim(1) != 1 || b.Used() != 1 || b.claimants != 1 {
+			t.Errorf("a byte is wanted: %d used by %d", b.Used(), b.claimants)
+		}
+	}
+	if s.claim(0); b.Used() != 0 || b.claimants != 0 {
+		t.Errorf("in the end: %d used by %d", b.Used(), b.claimants)
+	}
+}
+
+// TestBudgetEnds: what is given back is there for others, at the borders too.
+func TestBudgetEnds(t *testing.T) {
+	b := NewBudget(1000)
+	one, two := share{b: b}, share{b: b}
+	if got := one.claim(1); got != 1 || b.Used() != 1 || b.claimants != 1 {
+		t.Errorf("a byte: %d, %d used by %d", got, b.Used(), b.claimants)
+	}
+	one.claim(800)
+	if got := two.claim(300); got != 200 || b.hungry != 1 {
+		t.Errorf("the rest: %d, %d hungry", got, b.hungry)
+	}
+	one.claim(800) // falls back to its half, because somebody lacks something
+	if one.held != 500 {
+		t.Errorf("has %d beside a hungry one", one.held)
+	}
+	two.claim(300)
+	if two.held != 300 || b.hungry != 0 {
+		t.Errorf("has %d, and %d are hungry", two.held, b.hungry)
+	}
+	one.shrink(499)
+	if one.held != 499 || b.Used() != 799 {
+		t.Errorf("shrunk to %d, %d used", one.held, b.Used())
+	}
+	one.refund(1, 0) // others want what it has paid for
+	if one.held != 498 || b.Used() != 799 {
+		t.Errorf("%d held, %d used", one.held, b.Used())
+	}
+	two.refund(0, 1) // what somebody else has paid for is gone
+	if two.held != 300 || b.Used() != 798 {
+		t.Errorf("%d held, %d used", two.held, b.Used())
+	}
+	for bytes, want := range map[int64]int64{0: DefaultBudgetBytes, -1: DefaultBudgetBytes, 1: 1} {
+		if got := NewBudget(bytes).total; got != want {
+			t.Errorf("a budget of %d is one of %d", bytes, got)
+		}
+	}
 }

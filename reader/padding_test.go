@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/reader/internal/policy"
 )
 
 // heldSome is a cache that holds some pieces.
@@ -17,7 +18,7 @@ func (heldSome) View(weir.PieceID, int64, int, func([]byte)) (bool, error) { ret
 // aligned makes a torrent of n files of 1600 bytes, each with a piece of its own.
 func aligned(n int) *weir.TorrentInfo {
 	const file = 1600
-	info := &weir.TorrentInfo{PieceLength: 32 * kib, Padded: true}
+	info := &weir.TorrentInfo{PieceLength: 32 << 10, Padded: true}
 	add := func(f weir.FileInfo) {
 		f.Offset = info.Length
 		info.Files, info.Length = append(info.Files, f), info.Length+f.Length
@@ -34,12 +35,16 @@ func aligned(n int) *weir.TorrentInfo {
 // on how many files it spans. What is held, and pieces that are all padding, are left out.
 func TestWindowAcrossPadding(t *testing.T) {
 	info := aligned(1000)
-	w := begin(torrentOrder(info), 1600)
-	for i := 1; i < 200; i++ {
-		w.step(time.Unix(1, 0).Add(time.Duration(i)*2*time.Millisecond), 2*i, 1600)
+	files := policy.NewSequence(policy.TorrentOrder(info), 0, nil)
+	for i := range 200 {
+		if i > 0 && !files.Enter(2*i) {
+			t.Fatalf("file %d does not continue the sequence", i)
+		}
+		files.Read(time.Unix(1, 0).Add(time.Duration(i)*2*time.Millisecond), 2*i, 1600, 1600)
+		files.Leave(1600, 1600)
 	}
-	ranges := w.windows(nil)
-	s := &stream{info: info, cache: heldSome{}, share: share{b: NewBudget(0)}}
+	ranges := files.Windows(nil)
+	s := &window{info: info, cache: heldSome{}, share: share{b: NewBudget(0)}}
 	got := s.missing(nil, ranges)
 	if len(got) != 1 {
 		t.Fatalf("%d ranges, want one: %v", len(got), got)

@@ -19,7 +19,7 @@ const protectTime = time.Hour
 // windows that move and evictions take its lock, behind which nothing is waited for.
 type protection struct {
 	mu      sync.Mutex
-	windows map[*stream]*coverage // that are not empty
+	windows map[*window]*coverage // that are not empty
 }
 
 // coverage is the pieces that one window covers.
@@ -40,25 +40,25 @@ func (c *coverage) bytes() (sum int64) {
 	return sum
 }
 
-// set replaces what the window of a stream covers.
-func (p *protection) set(s *stream, ranges []weir.Range) {
+// set replaces what a window covers.
+func (p *protection) set(w *window, ranges []weir.Range) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := p.windows[s]
+	c := p.windows[w]
 	if len(ranges) == 0 {
-		delete(p.windows, s)
+		delete(p.windows, w)
 		return
 	}
 	if c == nil {
-		c = &coverage{torrent: s.info.InfoHash, pieceBytes: s.info.PieceLength}
+		c = &coverage{torrent: w.info.InfoHash, pieceBytes: w.info.PieceLength}
 		if p.windows == nil {
-			p.windows = map[*stream]*coverage{}
+			p.windows = map[*window]*coverage{}
 		}
-		p.windows[s] = c
+		p.windows[w] = c
 	}
 	c.spans, c.moved = c.spans[:0], time.Now()
 	for _, r := range ranges {
-		if first, end := s.info.Pieces(r); first < end {
+		if first, end := w.info.Pieces(r); first < end {
 			c.spans = append(c.spans, pieceSpan{first, end})
 		}
 	}

@@ -15,32 +15,32 @@ func TestProtect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProtectTest(t)
 		x, y := p.open(), p.open()
-		x.show(p.window(100, 108))
+		x.publish(p.window(100, 108))
 		p.covers("before", 90, 100, false)
 		p.covers("inside", 100, 108, true)
 		p.covers("behind", 108, 120, false)
 		if p.b.Protect(1 << 40)(weir.PieceID{Torrent: weir.InfoHash{'b'}, Index: 103}) {
 			t.Error("another torrent's piece is protected")
 		}
-		x.hide()
+		x.withdraw()
 		p.covers("paused", 100, 108, true)
-		x.show(append(p.window(104, 112), p.window(300, 302)...))
+		x.publish(append(p.window(104, 112), p.window(300, 302)...))
 		p.covers("left", 100, 104, false)
 		p.covers("moved", 104, 112, true)
 		p.covers("in two places", 300, 302, true)
-		y.show(p.window(500, 512))
-		x.hide()
+		y.publish(p.window(500, 512))
+		x.withdraw()
 		time.Sleep(protectTime - time.Second)
 		p.covers("in a long pause", 104, 112, true)
-		y.show(p.window(501, 513))
+		y.publish(p.window(501, 513))
 		time.Sleep(time.Second)
 		p.covers("after a very long pause", 104, 112, false)
 		p.covers("who reads on", 501, 513, true)
-		x.show(p.window(104, 112))
+		x.publish(p.window(104, 112))
 		p.covers("at last", 104, 112, true)
-		x.show(nil)
+		x.publish(nil)
 		p.covers("who reads at random", 104, 112, false)
-		x.show(p.window(104, 112))
+		x.publish(p.window(104, 112))
 		x.close()
 		y.close()
 		p.covers("closed", 0, 1000, false)
@@ -56,7 +56,7 @@ func TestProtectAtMost(t *testing.T) {
 	p := newProtectTest(t)
 	for i, n := range []int64{20, 2, 30} {
 		first := int64(100 * i)
-		p.open().show(p.window(first, first+n))
+		p.open().publish(p.window(first, first+n))
 	}
 	for _, test := range []struct {
 		most int64
@@ -82,7 +82,7 @@ func TestProtectAtMost(t *testing.T) {
 	// What windows have in several places is protected in the order in which it is
 	// wanted.
 	z := p.open()
-	z.show(append(p.window(800, 803), p.window(700, 710)...))
+	z.publish(append(p.window(800, 803), p.window(700, 710)...))
 	protects := p.b.Protect((9 + 2 + 9 + 9) * protectPiece)
 	for i, want := range map[int]bool{800: true, 802: true, 803: false, 700: true, 705: true, 706: false} {
 		if got := protects(p.piece(i)); got != want {
@@ -111,8 +111,8 @@ func newProtectTest(t *testing.T) *protectTest {
 	return p
 }
 
-func (p *protectTest) open() *stream {
-	return &stream{info: p.info, cache: p.held, swarm: noSwarm{}, wanted: &wanted{pieces: map[int]charge{}}, share: share{b: p.b}}
+func (p *protectTest) open() *window {
+	return &window{info: p.info, cache: p.held, swarm: noSwarm{}, wanted: &wanted{pieces: map[int]charge{}}, share: share{b: p.b}}
 }
 
 func (p *protectTest) window(first, end int64) []weir.Range {

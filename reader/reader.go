@@ -2,11 +2,16 @@
 // in which order, decides how far ahead to want (windows, published to the swarm),
 // and answers each read from the cache, or else from the swarm.
 //
-// The decisions are pure functions of past reads: policy for one file, walk over
-// the borders of files. A window that moves draws on the Budget that all share; a
-// read that is held touches nothing but its own handle. Nothing here knows of FUSE,
-// of badger or of peers: the cache and the swarm are interfaces, and offsets are
-// file offsets on one side and torrent coordinates on the other.
+// The decisions are pure functions of past reads, in internal/policy: within a file,
+// and across files. A window that moves draws on the Budget that all share; a read
+// that is held touches nothing but its own handle. Nothing here knows of FUSE, of
+// badger or of peers: the cache and the swarm are interfaces, and offsets are file
+// offsets on one side and torrent coordinates on the other.
+//
+// Lock order: Handle.mu, Torrent.mu, fileReaders.mu, wanted.mu, Budget.mu. A read tries
+// fileReaders.mu and never waits for it, takes Torrent.mu with the first read of a file
+// and about once a MiB, and those behind it when a window moves. protection.mu is taken
+// with nothing behind it.
 package reader
 
 import (
@@ -19,6 +24,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/reader/internal/policy"
 )
 
 // Cache serves verified pieces that are held locally.
@@ -55,15 +61,15 @@ type Handle struct {
 	index  int
 	file   *weir.FileInfo
 	access Access
-	crowd  *crowd // of all handles of the file
+	shared *fileReaders // of all handles of the file
 
 	waiting atomic.Int32 // reads that wait for the swarm
 
 	mu sync.Mutex
 	follower
-	walk *walking // set with the first read, if that is at the head
-	read int64    // bytes
-	told int64    // of these, the ones that the walk knows of
+	sequence *fileSequence // set with the first read, if that is at the head
+	read     int64         // bytes
+	reported int64         // of these, the ones that the sequence knows of
 }
 
 // gathering puts views that span pieces together. Its func is made once, for one
@@ -74,7 +80,7 @@ type gathering struct {
 }
 
 var gatherings = sync.Pool{New: func() any {
-	g := &gathering{bytes: make([]byte, 0, requestBytes)}
+	g := &gathering{bytes: make([]byte, 0, policy.RequestBytes)}
 	g.add = func(b []byte) { g.bytes = append(g.bytes, b...) }
 	return g
 }}
@@ -89,7 +95,7 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.note(off, n)
+	h.follow(off, n)
 	first, end := h.info.Pieces(r)
 	if end-first == 1 {
 		pr := h.info.PieceRange(first)
@@ -133,8 +139,8 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 // error is ctx's when it ends, or what the swarm says; p means nothing then.
 func (h *Handle) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
 	copy(p, miss.Held)
-	walk := h.wait()
-	defer h.done(walk)
+	sequence := h.wait()
+	defer h.done(sequence)
 	return h.t.swarm.Fetch(ctx, miss, p)
 }
 
@@ -143,18 +149,18 @@ func (h *Handle) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
 func (h *Handle) Ahead() (bytes int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, r := range h.stream.shown {
+	for _, r := range h.window.published {
 		bytes += r.Len()
 	}
 	return bytes
 }
 
-// wait says that a read waits. It returns the walk that it told, for done.
-func (h *Handle) wait() *walking {
+// wait says that a read waits. It returns the sequence that the handle is in, for done.
+func (h *Handle) wait() *fileSequence {
 	h.waiting.Add(1)
-	h.crowd.waiting.Add(1)
+	h.shared.waiting.Add(1)
 	h.mu.Lock()
-	w := h.walk
+	w := h.sequence
 	h.mu.Unlock()
 	if w != nil {
 		w.waiting.Add(1)
@@ -162,16 +168,16 @@ func (h *Handle) wait() *walking {
 	return w
 }
 
-func (h *Handle) done(w *walking) {
+func (h *Handle) done(w *fileSequence) {
 	now := time.Now()
 	if w != nil {
 		w.waiting.Add(-1)
 		w.last.Store(now.UnixNano())
 	}
 	h.mu.Lock()
-	h.policy.meter.answered(now)
+	h.pattern.Answered(now)
 	h.mu.Unlock()
-	h.crowd.waiting.Add(-1)
+	h.shared.waiting.Add(-1)
 	h.waiting.Add(-1)
 }
 
@@ -179,48 +185,47 @@ func (h *Handle) torrentRange(off int64, n int) (weir.Range, error) {
 	if off < 0 || n < 0 || off > h.file.Length || int64(n) > h.file.Length-off {
 		return weir.Range{}, weir.Errorf(weir.ErrInvalid, "read %d bytes at %d of a file of %d", n, off, h.file.Length)
 	}
-	if h.access == HeadAndTail && off >= QuietBytes && off+int64(n) <= h.file.Length-QuietBytes {
-		return weir.Range{}, fmt.Errorf("read at %d, neither head nor tail, for a quiet reader: %w", off, weir.ErrRefused)
+	if h.access == HeadAndTail && off >= HeadTailBytes && off+int64(n) <= h.file.Length-HeadTailBytes {
+		return weir.Range{}, fmt.Errorf("read at %d, neither head nor tail, for a restricted program: %w", off, weir.ErrRefused)
 	}
 	return weir.Range{Off: h.file.Offset + off, End: h.file.Offset + off + int64(n)}, nil
 }
 
-// note tells the policy of a read, and publishes the window if it has moved. In
-// between, which is mostly, it waits for no lock but the handle's own.
-func (h *Handle) note(off int64, n int) {
+// follow takes a read, and publishes the window if it has moved. In between, which is
+// mostly, it waits for no lock but the handle's own.
+func (h *Handle) follow(off int64, n int) {
 	if h.access != Full {
 		return // no read-ahead
 	}
 	now := time.Now()
-	h.crowd.note(now, off, int64(n))
+	h.shared.follow(now, off, int64(n))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return
 	}
-	if h.read == 0 && off < requestBytes {
+	if h.read == 0 && off < policy.RequestBytes {
 		var bytes int64
 		var rate float64
-		h.walk, bytes, rate = h.t.enter(h.index)
-		h.policy.inherit(bytes, rate)
+		h.sequence, bytes, rate = h.t.enter(h.index)
+		h.pattern.Inherit(bytes, rate)
 	}
 	h.read += int64(n)
-	h.follow(now, off, int64(n), h.waiting.Load() > 0)
-	if w := h.walk; w != nil {
+	h.follower.follow(now, off, int64(n), h.waiting.Load() > 0)
+	if w := h.sequence; w != nil {
 		w.touch(now)
-		if h.read-h.told >= reportBytes || h.told == 0 || off+int64(n) == h.file.Length {
-			n := h.read - h.told
-			h.told = h.read
+		if h.read-h.reported >= reportBytes || h.reported == 0 || off+int64(n) == h.file.Length {
+			n := h.read - h.reported
+			h.reported = h.read
 			w.progress(now, h.index, min(h.read, h.file.Length), n)
 		}
 	}
 }
 
-// idle takes the window back when nothing was read for a while.
 func (h *Handle) idle() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.rest(time.Now(), h.waiting.Load() > 0)
+	h.withdrawIfIdle(time.Now(), h.waiting.Load() > 0)
 }
 
 // Close takes the window back. Reads in flight are not touched: whoever started
@@ -232,8 +237,8 @@ func (h *Handle) Close() error {
 		return nil
 	}
 	h.end()
-	walk, read := h.walk, min(h.read, h.file.Length)
+	sequence, read := h.sequence, min(h.read, h.file.Length)
 	h.mu.Unlock()
-	h.t.leave(h, walk, read)
+	h.t.leave(h, sequence, read)
 	return nil
 }

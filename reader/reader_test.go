@@ -304,14 +304,14 @@ func TestAccess(t *testing.T) {
 	for _, c := range []struct {
 		off int64
 		ok  bool
-	}{{0, true}, {reader.QuietBytes - 1, true}, {reader.QuietBytes, false}, {20 << 20, false}, {32<<20 - 4096, false}, {32<<20 - 4095, true}, {40<<20 - 4096, true}} {
+	}{{0, true}, {reader.HeadTailBytes - 1, true}, {reader.HeadTailBytes, false}, {20 << 20, false}, {32<<20 - 4096, false}, {32<<20 - 4095, true}, {40<<20 - 4096, true}} {
 		_, err := h.View(c.off, 4096, func([]byte) {})
 		if c.ok && err != nil || !c.ok && !errors.Is(err, weir.ErrRefused) {
 			t.Errorf("view at %d: %v", c.off, err)
 		}
 	}
 	if tor.opened != 0 {
-		t.Error("read-ahead for a quiet reader")
+		t.Error("read-ahead for a restricted program")
 	}
 }
 

@@ -2,11 +2,12 @@ package reader
 
 import (
 	"fmt"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/reader/internal/policy"
 )
 
 // Torrent is what the open files of one torrent have in common: the swarm they
@@ -19,69 +20,33 @@ type Torrent struct {
 	budget *Budget
 	wanted wanted
 
-	mu      sync.Mutex
-	info    *weir.TorrentInfo // nil while nothing is open, nor was shortly before
-	open    int               // handles
-	crowds  map[int]*crowd    // of files that are open
-	walks   []*walking        // the one that went on last first
-	listed  *order            // of info, once somebody needed it
-	sorting bool              // listed is being made
-	forget  *time.Timer       // runs while nothing is open
-	closed  bool
+	mu        sync.Mutex
+	info      *weir.TorrentInfo    // nil while nothing is open, nor was shortly before
+	open      int                  // handles
+	readers   map[int]*fileReaders // by file, of those that are open
+	sequences []*fileSequence      // the one that went on last first
+	listed    *policy.Order        // of info, once somebody needed it
+	sorting   bool                 // listed is being made
+	forget    *time.Timer          // runs while nothing is open
+	closed    bool
 
 	background sync.WaitGroup // the sorting of files
 }
 
-// walking is a walk with its window and its clock.
-type walking struct {
-	pace // of the handles in it
-	t    *Torrent
-
-	// Guarded by t.mu.
-	walk   walk
-	stream stream
-	hidden bool // the window was taken back because the reader has stopped
-	timer  *time.Timer
-}
-
-// pace tells when something was read last. It is shared by the handles of a walk
-// without a lock: a value that is lost does no harm.
-type pace struct {
-	last    atomic.Int64 // nanoseconds of Unix time
-	gap     atomic.Int64 // nanoseconds; see nextGap
-	waiting atomic.Int32 // reads that wait for the swarm
-}
-
-func (p *pace) touch(now time.Time) {
-	at := now.UnixNano()
-	if last := p.last.Swap(at); last != 0 && p.waiting.Load() == 0 {
-		p.gap.Store(int64(nextGap(time.Duration(p.gap.Load()), time.Duration(at-last))))
-	}
-}
-
-// left returns for how long the reader may still be silent.
-func (p *pace) left(now time.Time) time.Duration {
-	most := grace(time.Duration(p.gap.Load()))
-	if p.waiting.Load() > 0 {
-		return most
-	}
-	return most - now.Sub(time.Unix(0, p.last.Load()))
-}
-
 const (
-	// mostWalks is how many walks through a torrent are followed at once.
-	mostWalks = 4
-	// forgetTime is for how long it is remembered how files were read one after
-	// another. Nothing is wanted meanwhile.
+	// maxSequences is how many sequences of files are followed at once in a torrent.
+	maxSequences = 4
+	// forgetTime is for how long it is remembered in which order files were read.
+	// Nothing is wanted meanwhile.
 	forgetTime = 30 * time.Second
-	// reportBytes is how often a handle tells its walk.
+	// reportBytes is after how many bytes a handle reports to its sequence.
 	reportBytes = 1 << 20
 )
 
 // NewTorrent returns a Torrent that reads through cache from swarm, with windows
 // out of budget, which all torrents share.
 func NewTorrent(cache Cache, swarm Swarm, budget *Budget) *Torrent {
-	return &Torrent{cache: cache, swarm: swarm, budget: budget, wanted: wanted{pieces: map[int]charge{}}, crowds: map[int]*crowd{}}
+	return &Torrent{cache: cache, swarm: swarm, budget: budget, wanted: wanted{pieces: map[int]charge{}}, readers: map[int]*fileReaders{}}
 }
 
 // Open opens the file at index file of info.Files. It does no I/O and wants
@@ -92,7 +57,7 @@ func (t *Torrent) Open(info *weir.TorrentInfo, file int, access Access) (*Handle
 		return nil, weir.Errorf(weir.ErrInvalid, "open file %d: the torrent has %d", file, len(info.Files))
 	}
 	if access == Refused {
-		return nil, fmt.Errorf("open file %d for a quiet reader: %w", file, weir.ErrRefused)
+		return nil, fmt.Errorf("open file %d for a restricted program: %w", file, weir.ErrRefused)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -108,28 +73,28 @@ func (t *Torrent) Open(info *weir.TorrentInfo, file int, access Access) (*Handle
 		t.forget = nil
 	}
 	h := &Handle{t: t, info: t.info, index: file, file: &t.info.Files[file], access: access}
-	h.follower = t.follow(h.file, h.idle)
-	c := t.crowds[file]
-	if c == nil {
-		c = &crowd{}
-		c.follower = t.follow(h.file, c.idle)
-		t.crowds[file] = c
+	h.follower = t.newFollower(h.file, h.idle)
+	r := t.readers[file]
+	if r == nil {
+		r = &fileReaders{}
+		r.follower = t.newFollower(h.file, r.idle)
+		t.readers[file] = r
 	}
-	c.handles++
-	c.several.Store(c.handles > 1)
-	h.crowd = c
+	r.handles++
+	r.several.Store(r.handles > 1)
+	h.shared = r
 	return h, nil
 }
 
-func (t *Torrent) follow(f *weir.FileInfo, onIdle func()) follower {
-	p := newPolicy(f.Length, t.info.PieceLength, t.budget.total)
-	head, _ := t.info.Pieces(weir.Range{Off: f.Offset, End: f.Offset + f.Length})
-	p.looked = f.Length > 0 && t.cache.Has(weir.PieceID{Torrent: t.info.InfoHash, Index: head})
-	return follower{policy: p, stream: t.newStream(), base: f.Offset, onIdle: onIdle}
+func (t *Torrent) newFollower(f *weir.FileInfo, onIdle func()) follower {
+	head, _ := t.info.Pieces(f.Range())
+	headHeld := f.Length > 0 && t.cache.Has(weir.PieceID{Torrent: t.info.InfoHash, Index: head})
+	p := policy.NewPattern(f.Length, t.info.PieceLength, t.budget.total, headHeld)
+	return follower{pattern: p, window: t.newWindow(), base: f.Offset, onIdle: onIdle}
 }
 
-func (t *Torrent) newStream() stream {
-	return stream{info: t.info, cache: t.cache, swarm: t.swarm, wanted: &t.wanted, share: share{b: t.budget}}
+func (t *Torrent) newWindow() window {
+	return window{info: t.info, cache: t.cache, swarm: t.swarm, wanted: &t.wanted, share: share{b: t.budget}}
 }
 
 // Close takes back what was wanted over the borders of files. Handles stay
@@ -144,10 +109,10 @@ func (t *Torrent) Close() {
 
 // drop forgets everything but the open handles.
 func (t *Torrent) drop() {
-	for _, w := range t.walks {
-		w.close()
+	for _, s := range t.sequences {
+		s.close()
 	}
-	t.walks, t.listed = nil, nil
+	t.sequences, t.listed = nil, nil
 	if t.forget != nil {
 		t.forget.Stop()
 		t.forget = nil
@@ -157,55 +122,50 @@ func (t *Torrent) drop() {
 	}
 }
 
-// enter is called with the first read of a file. It returns the walk that the
-// file belongs to, and if that is well under way how much was read in it so far and
-// how fast.
-func (t *Torrent) enter(file int) (w *walking, bytes int64, rate float64) {
+// enter is called with the first read of a file. It returns the sequence that the
+// file belongs to, and what the reader has proven in it (see policy.Sequence.Proven).
+func (t *Torrent) enter(file int) (s *fileSequence, bytes int64, rate float64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return nil, 0, 0
 	}
-	for i, w := range t.walks {
-		if !w.walk.enter(file) {
-			continue
+	for i, s := range t.sequences {
+		if s.policy.Enter(file) {
+			copy(t.sequences[1:i+1], t.sequences[:i])
+			t.sequences[0] = s
+			bytes, rate = s.policy.Proven()
+			return s, bytes, rate
 		}
-		copy(t.walks[1:i+1], t.walks[:i])
-		t.walks[0] = w
-		if _, all := w.walk.depth(); all && w.walk.open() {
-			return w, w.walk.bytes, w.walk.meter.rate
-		}
-		return w, 0, 0
 	}
-	o := torrentOrder(t.info)
+	o := policy.TorrentOrder(t.info)
 	if t.rises(file) {
 		o = t.listed
 	}
-	w = &walking{t: t, walk: *newWalk(o, file), stream: t.newStream()}
-	if len(t.walks) > 0 {
-		w.walk.rise = t.walks[0].walk.rise
+	var before *policy.Sequence
+	if len(t.sequences) > 0 {
+		before = t.sequences[0].policy
 	}
-	if len(t.walks) == mostWalks {
-		t.walks[mostWalks-1].close()
-		t.walks = t.walks[:mostWalks-1]
+	if len(t.sequences) == maxSequences {
+		t.sequences[maxSequences-1].close()
+		t.sequences = t.sequences[:maxSequences-1]
 	}
-	t.walks = append(t.walks, nil)
-	copy(t.walks[1:], t.walks)
-	t.walks[0] = w
-	return w, 0, 0
+	s = &fileSequence{t: t, policy: policy.NewSequence(o, file, before), window: t.newWindow()}
+	t.sequences = slices.Insert(t.sequences, 0, s)
+	return s, 0, 0
 }
 
-// rises reports whether a file that continues no walk had better be looked at in
-// the order of the listing, and has that made if need be, on a goroutine.
+// rises reports whether a file that continues no sequence should be looked at in the
+// order of a listing, and has that order made if need be, on a goroutine.
 func (t *Torrent) rises(file int) bool {
-	if len(t.walks) == 0 || !t.walks[0].walk.rises(t.info, file) {
+	if len(t.sequences) == 0 || !t.sequences[0].policy.Rises(file) {
 		return false
 	}
 	if t.listed == nil && !t.sorting {
 		t.sorting = true
 		info := t.info
 		t.background.Go(func() {
-			o := listedOrder(info)
+			o := policy.ListedOrder(info)
 			t.mu.Lock()
 			defer t.mu.Unlock()
 			t.sorting = false
@@ -217,69 +177,19 @@ func (t *Torrent) rises(file int) bool {
 	return t.listed != nil
 }
 
-// progress says that n more bytes of a file of the walk were read, so many of it
-// in all.
-func (w *walking) progress(now time.Time, file int, read, n int64) {
-	w.t.mu.Lock()
-	defer w.t.mu.Unlock()
-	w.walk.read(now, file, read, n)
-	if w.t.closed || !w.walk.open() {
-		return
-	}
-	if w.hidden || w.walk.due() || w.stream.short() {
-		w.show(now)
-	}
-}
-
-func (w *walking) show(now time.Time) {
-	var room [mostRanges]weir.Range
-	w.stream.show(w.walk.windows(room[:0]))
-	w.hidden = false
-	if len(w.stream.shown) == 0 {
-		return
-	}
-	if w.timer == nil {
-		w.timer = time.AfterFunc(w.left(now), w.idle)
-	} else {
-		w.timer.Reset(w.left(now))
-	}
-}
-
-// idle takes the window back when nothing was read for a while.
-func (w *walking) idle() {
-	w.t.mu.Lock()
-	defer w.t.mu.Unlock()
-	if len(w.stream.shown) == 0 {
-		return
-	}
-	if left := w.left(time.Now()); left > 0 {
-		w.timer.Reset(left)
-		return
-	}
-	w.stream.hide()
-	w.hidden = true
-}
-
-func (w *walking) close() {
-	w.stream.close()
-	if w.timer != nil {
-		w.timer.Stop()
-	}
-}
-
-// leave is called when a handle is closed. The window of its walk stays while
-// somebody reads on.
-func (t *Torrent) leave(h *Handle, w *walking, read int64) {
+// leave is called when a handle is closed. The window of its sequence stays while
+// other files of it are read.
+func (t *Torrent) leave(h *Handle, s *fileSequence, read int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w != nil {
-		w.walk.leave(read, h.file.Length)
+	if s != nil {
+		s.policy.Leave(read, h.file.Length)
 	}
-	if h.crowd.handles--; h.crowd.handles == 0 {
-		delete(t.crowds, h.index)
-		h.crowd.mu.Lock()
-		h.crowd.end()
-		h.crowd.mu.Unlock()
+	if h.shared.handles--; h.shared.handles == 0 {
+		delete(t.readers, h.index)
+		h.shared.mu.Lock()
+		h.shared.end()
+		h.shared.mu.Unlock()
 	}
 	if t.open--; t.open > 0 {
 		return

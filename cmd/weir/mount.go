@@ -94,7 +94,7 @@ func newMount() *cobra.Command {
 			if o.CacheDir, err = cacheDir(o.CacheDir); err != nil {
 				return err
 			}
-			if o.Quiet, err = reader.ParseQuiet(quiet); err != nil {
+			if o.Restricted, err = reader.ParseRestricted(quiet); err != nil {
 				return usageError{err, cmd.CommandPath()}
 			}
 			if life.detach && life.readyFD == 0 {

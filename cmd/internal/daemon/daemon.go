@@ -40,32 +40,32 @@ type Options struct {
 	Sources       []string // as a source.Loader takes them, and files that name several
 	ListedAs      string   // the mount's source in lists of mounts; "": weir
 	CacheDir      string
-	CacheBytes    int64             // bound of the cache; 0: the cache's default
-	MinFree       MinFree           // of the cache's disk
-	Ephemeral     bool              // neither show what was added before, nor keep what is added
-	Control       string            // path of the control socket; "": none
-	ByHash        bool              // by-hash/<info hash> in the mount opens any torrent
-	Watch         []string          // folders whose .torrent and .magnet files are added
-	WatchEvery    time.Duration     // how often they are listed, besides what inotify tells; 0: 20 s
-	Metrics       string            // address of HTTP for Prometheus; "": none
-	Pprof         bool              // serve profiles there too
-	Peers         []string          // host:port, asked about every torrent
-	Listen        string            // address for incoming peers; "": any free port, "off": none
-	DHT           bool              // find peers of public torrents there too, from the public routers on
-	LSD           bool              // the same in the local network, by multicast
-	AllowPrivate  bool              // what torrents and servers name may lead to this machine and its network
-	Encryption    engine.Encryption // of connections to peers
-	MaxMetadata   int64             // of a magnet, bytes; 0: 64 MiB
-	UploadLimit   int64             // of blocks, over all torrents, bytes per second; 0: none
-	DownloadLimit int64             // the same
-	Quiet         *reader.Quiet     // programs that may not read all; nil: none
-	ReadTimeout   time.Duration     // of one read; 0: fs.DefaultReadTimeout
-	UID, GID      uint32            // who owns what is shown
-	AllowOther    bool              // users other than ours may look in
-	AllowNonEmpty bool              // hide what the mountpoint holds
-	Unmounter     fs.Unmounter      // takes the mount away in our place; nil: we do
-	Version       string            // of weir, for those who ask the mount
-	Log           *slog.Logger      // nil: no log
+	CacheBytes    int64              // bound of the cache; 0: the cache's default
+	MinFree       MinFree            // of the cache's disk
+	Ephemeral     bool               // neither show what was added before, nor keep what is added
+	Control       string             // path of the control socket; "": none
+	ByHash        bool               // by-hash/<info hash> in the mount opens any torrent
+	Watch         []string           // folders whose .torrent and .magnet files are added
+	WatchEvery    time.Duration      // how often they are listed, besides what inotify tells; 0: 20 s
+	Metrics       string             // address of HTTP for Prometheus; "": none
+	Pprof         bool               // serve profiles there too
+	Peers         []string           // host:port, asked about every torrent
+	Listen        string             // address for incoming peers; "": any free port, "off": none
+	DHT           bool               // find peers of public torrents there too, from the public routers on
+	LSD           bool               // the same in the local network, by multicast
+	AllowPrivate  bool               // what torrents and servers name may lead to this machine and its network
+	Encryption    engine.Encryption  // of connections to peers
+	MaxMetadata   int64              // of a magnet, bytes; 0: 64 MiB
+	UploadLimit   int64              // of blocks, over all torrents, bytes per second; 0: none
+	DownloadLimit int64              // the same
+	Restricted    *reader.Restricted // programs that may not read all; nil: none
+	ReadTimeout   time.Duration      // of one read; 0: fs.DefaultReadTimeout
+	UID, GID      uint32             // who owns what is shown
+	AllowOther    bool               // users other than ours may look in
+	AllowNonEmpty bool               // hide what the mountpoint holds
+	Unmounter     fs.Unmounter       // takes the mount away in our place; nil: we do
+	Version       string             // of weir, for those who ask the mount
+	Log           *slog.Logger       // nil: no log
 }
 
 // MinFree is how much of a disk stays free: what cache.Options say of it.
@@ -122,7 +122,7 @@ func New(o Options) *Daemon {
 	}
 	d := &Daemon{
 		opt: o, log: o.Log, started: time.Now(), load: sources.Loaders{AllowPrivate: o.AllowPrivate},
-		readers: newReaders(o.CacheBytes, o.Quiet), background: newBackground(o.Log),
+		readers: newReaders(o.CacheBytes, o.Restricted), background: newBackground(o.Log),
 	}
 	d.events = &events{}
 	d.torrents = &torrents{

@@ -16,26 +16,26 @@ import (
 // readers is what the open files of all torrents share: the budget of their
 // read-ahead, and who may not read all.
 type readers struct {
-	budget   *reader.Budget
-	quiet    *reader.Quiet // nil: everybody may
-	programs programs
+	budget     *reader.Budget
+	restricted *reader.Restricted // nil: everybody may
+	programs   programs
 }
 
 // newReaders divides at most a quarter of the cache: what is read ahead must not
 // push out what it was read ahead of.
-func newReaders(cacheBytes int64, quiet *reader.Quiet) *readers {
+func newReaders(cacheBytes int64, restricted *reader.Restricted) *readers {
 	var bytes int64 = reader.DefaultBudgetBytes
 	if cacheBytes > 0 {
 		bytes = min(bytes, max(cacheBytes/4, 1<<20))
 	}
-	return &readers{budget: reader.NewBudget(bytes), quiet: quiet, programs: programs{proc: "/proc"}}
+	return &readers{budget: reader.NewBudget(bytes), restricted: restricted, programs: programs{proc: "/proc"}}
 }
 
 // open opens a file for the program that asked.
 func (r *readers) open(t *reader.Torrent, info *weir.TorrentInfo, index int, by fs.Opener) (fs.File, error) {
 	access := reader.Full
-	if !r.quiet.Empty() {
-		access = r.quiet.For(r.programs.names(by.PID, time.Now())...)
+	if !r.restricted.Empty() {
+		access = r.restricted.For(r.programs.names(by.PID, time.Now())...)
 	}
 	h, err := t.Open(info, index, access)
 	if err != nil {

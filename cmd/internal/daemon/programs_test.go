@@ -81,12 +81,12 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-func TestQuietReaders(t *testing.T) {
+func TestRestrictedPrograms(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	quiet, err := reader.ParseQuiet(filepath.Base(exe))
+	quiet, err := reader.ParseRestricted(filepath.Base(exe))
 	if err != nil {
 		t.Fatal(err)
 	}

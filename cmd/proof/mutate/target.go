@@ -20,7 +20,7 @@ var pure = []string{
 	"engine/internal/choker", "engine/internal/throttle", "engine/internal/verify", "engine/internal/picker",
 	"engine/internal/connlimit", "engine/internal/netrule:netrule.go", "engine/internal/bencode",
 	"engine/internal/peerbook", "engine/internal/metadata",
-	"cmd/internal/config", "reader:policy.go,meter.go,stride.go,order.go,budget.go,quiet.go",
+	"cmd/internal/config", "reader:budget.go,restricted.go", "reader/internal/policy",
 	"cache/internal/policy",
 	"engine/internal/wire:wire.go,read.go,extension.go,handshake.go",
 	"engine/internal/discover/peeraddr", "engine/internal/discover/pex",

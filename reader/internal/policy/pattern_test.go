@@ -1,4 +1,4 @@
-package reader
+package policy
 
 import (
 	"math/rand/v2"
@@ -14,23 +14,23 @@ const (
 	mib = int64(1) << 20
 )
 
-// subject is a policy with a clock.
+// subject is a pattern with a clock.
 type subject struct {
-	policy
+	Pattern
 	now time.Time
 }
 
 func newSubject(size, piece int64) *subject {
-	return &subject{newPolicy(size, piece, 128*mib), time.Unix(1, 0)}
+	return &subject{NewPattern(size, piece, 128*mib, false), time.Unix(1, 0)}
 }
 
 // reads feeds reads of n bytes, one each gap, and returns the windows after.
 func (s *subject) reads(gap time.Duration, n int64, offs ...int64) []weir.Range {
 	for _, off := range offs {
 		s.now = s.now.Add(gap)
-		s.read(s.now, off, n)
+		s.Read(s.now, off, n)
 	}
-	return s.windows(nil)
+	return s.Windows(nil)
 }
 
 func sequence(from, to, step int64) (offs []int64) {
@@ -40,7 +40,7 @@ func sequence(from, to, step int64) (offs []int64) {
 	return offs
 }
 
-func TestPolicy(t *testing.T) {
+func TestPattern(t *testing.T) {
 	const size = 1000 * mib
 	one := func(t *testing.T, w []weir.Range) weir.Range {
 		t.Helper()
@@ -63,7 +63,7 @@ func TestPolicy(t *testing.T) {
 		const at = 800*mib + 600*kib
 		for looked, want := range map[bool][]weir.Range{true: {{Off: at + 128*kib, End: at + 128*kib + mib}}, false: nil} {
 			s := newSubject(size, mib)
-			s.looked = looked
+			s.headHeld = looked
 			s.reads(time.Millisecond, 128*kib, size-300*kib)
 			if w := s.reads(time.Millisecond, 128*kib, at); !slices.Equal(w, want) {
 				t.Errorf("looked at before %v: windows %v, want %v", looked, w, want)
@@ -183,8 +183,8 @@ func TestPolicy(t *testing.T) {
 	})
 }
 
-// TestPolicyStaysInside gives a policy every kind of nonsense.
-func TestPolicyStaysInside(t *testing.T) {
+// TestPatternStaysInside gives a pattern every kind of nonsense.
+func TestPatternStaysInside(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for range 200 {
 		size := 1 + rng.Int64N(int64(1)<<(10+rng.IntN(30)))

@@ -1,4 +1,4 @@
-package reader
+package policy
 
 import (
 	"fmt"
@@ -26,72 +26,72 @@ func numbered(n int) *weir.TorrentInfo {
 	return files(names...)
 }
 
-// step reads n bytes of a file of the walk, and closes it.
-func (w *walk) step(now time.Time, file int, n int64) bool {
-	if !w.enter(file) {
+// step reads n bytes of a file of the sequence, and closes it.
+func (w *Sequence) step(now time.Time, file int, n int64) bool {
+	if !w.Enter(file) {
 		return false
 	}
-	w.read(now, file, n, n)
-	w.leave(n, w.order.info.Files[file].Length)
+	w.Read(now, file, n, n)
+	w.Leave(n, w.order.info.Files[file].Length)
 	return true
 }
 
-func begin(o *order, n int64) *walk {
-	w := newWalk(o, 0)
-	w.read(time.Unix(1, 0), 0, n, n)
-	w.leave(n, o.info.Files[0].Length)
+func begin(o *Order, n int64) *Sequence {
+	w := NewSequence(o, 0, nil)
+	w.Read(time.Unix(1, 0), 0, n, n)
+	w.Leave(n, o.info.Files[0].Length)
 	return w
 }
 
-func TestWalk(t *testing.T) {
+func TestSequence(t *testing.T) {
 	now := time.Unix(1, 0)
 	info := numbered(1000)
 	t.Run("ThirdFileOpens", func(t *testing.T) {
-		w := begin(torrentOrder(info), 64*kib)
-		if !w.step(now, 1, 64*kib) || len(w.windows(nil)) != 0 {
+		w := begin(TorrentOrder(info), 64*kib)
+		if !w.step(now, 1, 64*kib) || len(w.Windows(nil)) != 0 {
 			t.Error("the second file opened a window, or did not continue")
 		}
 		if !w.step(now, 2, 64*kib) {
 			t.Fatal("the third file did not continue")
 		}
-		if got := w.windows(nil); len(got) != 1 || got[0] != (weir.Range{Off: 192 * kib, End: 192*kib + info.PieceLength}) {
+		if got := w.Windows(nil); len(got) != 1 || got[0] != (weir.Range{Off: 192 * kib, End: 192*kib + info.PieceLength}) {
 			t.Errorf("windows %v, want a piece behind the third file", got)
 		}
 	})
 	t.Run("GrowsAndEnds", func(t *testing.T) {
-		w := begin(torrentOrder(info), 64*kib)
+		w := begin(TorrentOrder(info), 64*kib)
 		for i := 1; i < 200; i++ {
 			w.step(now.Add(time.Duration(i)*2*time.Millisecond), i, 64*kib)
 		}
-		if got := w.windows(nil); len(got) != 1 || got[0].Len() < 8*mib {
+		if got := w.Windows(nil); len(got) != 1 || got[0].Len() < 8*mib {
 			t.Errorf("windows %v", got)
 		}
 		for i := 200; i < 1000; i++ {
 			w.step(now.Add(time.Duration(i)*2*time.Millisecond), i, 64*kib)
 		}
-		if got := w.windows(nil); len(got) > 0 && !got[0].Empty() {
+		if got := w.Windows(nil); len(got) > 0 && !got[0].Empty() {
 			t.Errorf("windows %v behind the last file", got)
 		}
 	})
 	t.Run("OutOfOrderAndSkips", func(t *testing.T) {
-		w := begin(torrentOrder(info), 64*kib)
+		w := begin(TorrentOrder(info), 64*kib)
 		for _, i := range []int{2, 1, 4, 8, 6, 20} {
 			if !w.step(now, i, 64*kib) {
 				t.Errorf("file %d did not continue", i)
 			}
 		}
 		for _, i := range []int{100, 20, 1} {
-			if w.enter(i) {
+			if w.Enter(i) {
 				t.Errorf("file %d continues behind file 20", i)
 			}
 		}
 	})
 	t.Run("OnlyHeads", func(t *testing.T) {
-		w := begin(torrentOrder(info), 4*kib)
+		w := begin(TorrentOrder(info), 4*kib)
 		for i := 1; i < 100; i++ {
 			w.step(now, i, 4*kib)
 		}
-		got := w.windows(nil)
+		got := w.Windows(nil)
 		for _, r := range got {
 			if r.Len() > 4*kib || r.Off%(64*kib) != 0 {
 				t.Errorf("window %v, want heads of 4 KiB", r)
@@ -102,11 +102,11 @@ func TestWalk(t *testing.T) {
 		}
 	})
 	t.Run("Unread", func(t *testing.T) {
-		w := begin(torrentOrder(info), 0)
+		w := begin(TorrentOrder(info), 0)
 		for i := 1; i < 100; i++ {
 			w.step(now, i, 0)
 		}
-		if got := w.windows(nil); len(got) != 0 {
+		if got := w.Windows(nil); len(got) != 0 {
 			t.Errorf("windows %v for files of which nothing is read", got)
 		}
 	})
@@ -117,7 +117,7 @@ func TestListedOrder(t *testing.T) {
 	info.Files[2].Path = []string{"b", "z"} // b/z, then b0, as a listing has them
 	info.Files[3].Path = []string{"b0"}
 	info.Files[4].Padding = true
-	o := listedOrder(info)
+	o := ListedOrder(info)
 	var got []int
 	for at := int(o.file[0]); at >= 0; at = o.next(at) {
 		got = append(got, at)
@@ -128,10 +128,10 @@ func TestListedOrder(t *testing.T) {
 	if !o.continues(1, 2) || o.continues(1, 1) {
 		t.Error("continues")
 	}
-	w := newWalk(torrentOrder(info), 0)
+	w := NewSequence(TorrentOrder(info), 0, nil)
 	rising := 0
 	for _, i := range []int{1, 2, 3, 0} {
-		if w.rises(info, i); w.rise > rising {
+		if w.Rises(i); w.rise > rising {
 			rising = w.rise
 		}
 	}

@@ -1,4 +1,4 @@
-package reader
+package policy
 
 import "github.com/weirfs/weir"
 
@@ -16,15 +16,15 @@ type strides struct {
 const (
 	// strideSteps is how many equal steps make a stride.
 	strideSteps = 3
-	// mostStrides bounds how many accesses are predicted.
-	mostStrides = 32
+	// maxStrides bounds how many accesses are predicted.
+	maxStrides = 32
 )
 
 // read takes a read and reports whether it began an access, and so changed
 // what is predicted.
 func (s *strides) read(off, n, pieceBytes int64) bool {
 	near := 2 * n
-	if n >= requestBytes {
+	if n >= RequestBytes {
 		near = 1 << 20 // a part of a larger read, of which the parts overtake each other
 	}
 	if !s.access.Empty() && off <= s.access.End+near && off+n >= s.access.Off-near {
@@ -61,8 +61,7 @@ func (s *strides) ended(pieceBytes int64) {
 	s.step = step
 }
 
-// tolerance is by how much steps may differ: what lies in the same piece
-// mostly.
+// tolerance is by how much steps may differ: mostly within the same piece.
 func tolerance(step, pieceBytes int64) int64 { return min(pieceBytes/4, abs(step)/8) }
 
 func abs(n int64) int64 { return max(n, -n) }
@@ -73,7 +72,7 @@ func (s *strides) windows(dst []weir.Range, size int64) []weir.Range {
 	if s.count < strideSteps {
 		return dst
 	}
-	n := min(mostStrides, s.count-strideSteps+1)
+	n := min(maxStrides, s.count-strideSteps+1)
 	at := s.access.Off
 	for range n {
 		at += s.step

@@ -1,4 +1,4 @@
-package reader
+package policy
 
 import (
 	"math/rand/v2"
@@ -32,10 +32,10 @@ func TestChangesAreTold(t *testing.T) {
 				off = 0
 			}
 			s.now = s.now.Add(time.Millisecond)
-			changed := s.read(s.now, off, n)
+			changed := s.Read(s.now, off, n)
 			off += n
-			ahead := s.policy // as it would be asked
-			next := ahead.windows(nil)
+			ahead := s.Pattern // as it would be asked
+			next := ahead.Windows(nil)
 			if !changed {
 				if len(next) != len(last) {
 					t.Fatalf("seed %d, read %d: %v became %v, and nobody is told", seed, step, last, next)
@@ -47,13 +47,13 @@ func TestChangesAreTold(t *testing.T) {
 				}
 				continue
 			}
-			last = s.windows(nil)
+			last = s.Windows(nil)
 		}
 	}
 	s := newSubject(2000*mib, mib)
 	rng := rand.New(rand.NewPCG(1, 6))
 	for range 500 {
-		if s.now = s.now.Add(time.Millisecond); s.read(s.now, rng.Int64N(1900)*mib, 4*kib) && len(s.windows(nil)) == 0 {
+		if s.now = s.now.Add(time.Millisecond); s.Read(s.now, rng.Int64N(1900)*mib, 4*kib) && len(s.Windows(nil)) == 0 {
 			t.Fatal("a read at random changes what is wanted, which is nothing")
 		}
 	}
@@ -130,7 +130,7 @@ func TestLandingLimits(t *testing.T) {
 		{size - mib, size - 12*mib, true, true}, {0, 500 * mib, true, false},
 	} {
 		s := newSubject(size, mib)
-		s.looked = c.looked
+		s.headHeld = c.looked
 		s.reads(time.Millisecond, 4*kib, c.index)
 		w := s.reads(time.Millisecond, 4*kib, c.at)
 		if got := len(w) == 1 && w[0] == (weir.Range{Off: c.at + 4*kib, End: c.at + 4*kib + mib}); got != c.want || !c.want && len(w) > 0 {
@@ -195,36 +195,19 @@ func TestStrideLimits(t *testing.T) {
 // TestPausesAreForgotten: the longest pause counts, two seconds at most, and goes by an
 // eighth with each shorter one.
 func TestPausesAreForgotten(t *testing.T) {
-	gap := nextGap(0, 800*time.Millisecond)
+	gap := NextGap(0, 800*time.Millisecond)
 	for i, want := range []time.Duration{800, 700} {
 		if gap != want*time.Millisecond {
 			t.Errorf("after %d short pauses %v", i, gap)
 		}
-		gap = nextGap(gap, time.Millisecond)
+		gap = NextGap(gap, time.Millisecond)
 	}
-	if gap != 612500*time.Microsecond || nextGap(gap, gap) != gap-gap/8 || nextGap(gap, gap+1) != gap+1 || nextGap(gap, time.Hour) != 2*time.Second {
+	if gap != 612500*time.Microsecond || NextGap(gap, gap) != gap-gap/8 || NextGap(gap, gap+1) != gap+1 || NextGap(gap, time.Hour) != 2*time.Second {
 		t.Errorf("a pause of %v", gap)
 	}
 	for gap, want := range map[time.Duration]time.Duration{0: 30 * time.Millisecond, time.Second / 2: 1030 * time.Millisecond, 985 * time.Millisecond: 2 * time.Second, time.Hour: 2 * time.Second} {
-		if got := grace(gap); got != want {
+		if got := Grace(gap); got != want {
 			t.Errorf("after a pause of %v one of %v is usual, want %v", gap, got, want)
 		}
-	}
-}
-
-// TestBudgetOfAByte: the least claim counts and is given back.
-func TestBudgetOfAByte(t *testing.T) {
-	b := NewBudget(10)
-	s := share{b: b}
-	for range 2 {
-		if s.claim(0) != 0 || b.Used() != 0 || b.claimants != 0 {
-			t.Errorf("nothing is wanted: %d used by %d", b.Used(), b.claimants)
-		}
-		if s.claim(1) != 1 || b.Used() != 1 || b.claimants != 1 {
-			t.Errorf("a byte is wanted: %d used by %d", b.Used(), b.claimants)
-		}
-	}
-	if s.claim(0); b.Used() != 0 || b.claimants != 0 {
-		t.Errorf("in the end: %d used by %d", b.Used(), b.claimants)
 	}
 }

@@ -1,4 +1,4 @@
-package reader
+package policy
 
 import "time"
 
@@ -27,7 +27,7 @@ func (m *meter) read(now time.Time, n int64) {
 		m.mark, m.taken = now, 0
 	}
 	if !m.last.IsZero() {
-		m.gap = nextGap(m.gap, pause)
+		m.gap = NextGap(m.gap, pause)
 	}
 	m.last = now
 	m.taken += n
@@ -35,7 +35,7 @@ func (m *meter) read(now time.Time, n int64) {
 	if d < sampleTime {
 		return
 	}
-	// Up at once, so that the window grows with the swarm, down by and by.
+	// Up at once, so that the window grows with the swarm, down gradually.
 	if sample := float64(m.taken) / d.Seconds(); sample > m.rate {
 		m.rate = sample
 	} else {
@@ -49,29 +49,28 @@ const (
 	graceMost  = 2 * time.Second
 )
 
-// nextGap returns the longest recent pause after one more; long ones are forgotten
-// by and by.
-func nextGap(gap, pause time.Duration) time.Duration {
+// NextGap returns the longest recent pause after one more; long ones fade.
+func NextGap(gap, pause time.Duration) time.Duration {
 	if pause > gap {
 		return min(pause, graceMost)
 	}
 	return gap - gap/8
 }
 
-// grace is for how long a reader with this longest pause may be silent before it
-// counts as stopped: a little longer than it was lately, so that cat has stopped
-// after 30 ms and somebody who reads every half second has not.
-func grace(gap time.Duration) time.Duration { return min(graceMost, graceLeast+2*gap) }
+// Grace is how long a reader with this longest pause may be silent before it counts
+// as stopped: a little longer than it was lately, so that cat has stopped after 30 ms
+// and a program that reads every half second has not.
+func Grace(gap time.Duration) time.Duration { return min(graceMost, graceLeast+2*gap) }
 
 // answered says that a read which had to wait has its bytes: from now on a pause
 // is the reader's own.
 func (m *meter) answered(now time.Time) { m.last = now }
 
-// ahead is how much of the reader's time a window covers.
-const ahead = 2 * time.Second
+// aheadTime is how much of the reader's time a window covers.
+const aheadTime = 2 * time.Second
 
 // latest returns the rate, and before the first sample is complete what it shows so
-// far: of a walk over small files most may be over by then.
+// far: a sequence of small files may be over by then.
 func (m *meter) latest() float64 {
 	const least = 50 * time.Millisecond // less is chance
 	if m.rate > 0 {
@@ -83,8 +82,8 @@ func (m *meter) latest() float64 {
 // reach returns how far ahead of a reader with this rate to want, after it has read so
 // many bytes in order. It begins with a piece and grows with what was read, so that a
 // reader that stops early has cost little. The bound is what the reader takes in
-// two seconds, and a piece more, because of a piece nothing can be read before
-// all of it is there.
+// two seconds, and a piece more, because nothing of a piece can be read before all of
+// it is there.
 func reach(rate float64, read, pieceBytes int64) int64 {
-	return min(int64(rate*ahead.Seconds())+pieceBytes, max(pieceBytes, read))
+	return min(int64(rate*aheadTime.Seconds())+pieceBytes, max(pieceBytes, read))
 }

@@ -1,4 +1,4 @@
-package reader
+package policy
 
 import (
 	"math"
@@ -82,9 +82,6 @@ func TestReachGrows(t *testing.T) {
 			t.Errorf("at %v after %d: %d, want %d", c.rate, c.read, got, c.want)
 		}
 	}
-	if QuietBytes != 8*mib {
-		t.Errorf("%d bytes of each end are open to who is restricted", QuietBytes)
-	}
 }
 
 // TestStrideAccesses: requests with a gap of twice their length at most are one access;
@@ -131,10 +128,10 @@ func TestWhereOneReadsComesFirst(t *testing.T) {
 		here := &at[turn%2]
 		for i := range 24 {
 			s.now = s.now.Add(time.Millisecond)
-			changed := s.read(s.now, *here, 128*kib)
+			changed := s.Read(s.now, *here, 128*kib)
 			*here += 128 * kib
 			if changed {
-				shown = s.windows(nil)
+				shown = s.Windows(nil)
 			}
 			if i == 0 && turn > 6 && (!changed || len(shown) != 2 || shown[0].Off != *here) {
 				t.Fatalf("turn %d at %d: windows %v, told %v", turn, *here, shown, changed)

@@ -1,4 +1,4 @@
-package reader
+package policy
 
 import (
 	"time"
@@ -6,9 +6,9 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// policy decides what of a file to want ahead of its reader, from the reader's
-// past reads alone: facts in (the time, a range), a decision out (ranges). It is
-// one handle's, does no I/O and reads no clock. Offsets are in the file.
+// Pattern decides what of a file to want ahead of its reader, from the reader's
+// past reads alone: facts in (the time, a range), a decision out (ranges). Offsets are
+// in the file.
 //
 // What it sees is not what the program does. The kernel's own read-ahead splits
 // reads into requests of 128 KiB, sends several at a time, lets them overtake each
@@ -16,25 +16,28 @@ import (
 // that is touched pulls in half a MiB on each side. So a read near the head of a run
 // continues the run, and a run opens a window only when it is longer than what one
 // touch can cause. Random reads of small size, though, come as they are.
-type policy struct {
+type Pattern struct {
 	size       int64 // of the file
 	pieceBytes int64
-	mostBytes  int64 // of all windows together
+	maxBytes   int64 // of all windows together
 
-	meter  meter
-	runs   [maxRuns]run // the one that was read last first
-	nRuns  int
-	begun  int  // runs ever begun
-	looked bool // somebody has looked at the head of the file before: it is held
-	stride strides
+	meter    meter
+	runs     [maxRuns]run // the one that was read last first
+	nRuns    int
+	begun    int  // runs ever begun
+	headHeld bool // somebody has looked at the file before: its head is held
+	stride   strides
 
 	// openBytes is how long a run must be before it opens a window. What windows
 	// brought and what they cost moves it: a reader of chunks pays once.
 	openBytes int64
 	credit    int64 // read by the same reader in the files before
 
-	shown bool // windows were asked for since they last changed
+	published bool // the last Windows wanted something
 }
+
+// MaxWindows bounds the ranges of one file's windows.
+const MaxWindows = maxRuns + maxStrides
 
 // maxRuns is how many places of a file are followed at once: a film whose sound
 // lies apart from its pictures has two.
@@ -44,12 +47,12 @@ const (
 	// nearBytes is how far from the head of a run a read may be and still continue
 	// it.
 	nearBytes = 4 << 20
-	// requestBytes is the largest read that the kernel asks for at once.
-	requestBytes = 128 << 10
+	// RequestBytes is the largest read that the kernel asks for at once.
+	RequestBytes = 128 << 10
 	// openBytes: more than a touch of a mapped page pulls in (1 MiB), and than the
 	// kernel asks for when a program looks at the first 400 KiB.
-	openBytes     = 2 << 20
-	mostOpenBytes = 16 << 20
+	openBytes    = 2 << 20
+	maxOpenBytes = 16 << 20
 	// backReads is how many reads in a row, each just below the last, make a
 	// backward run. They are the program's own: the kernel never reads ahead
 	// that way.
@@ -96,25 +99,37 @@ const (
 	landing // a little, where the index at the tail has sent the reader
 )
 
-func newPolicy(size, pieceBytes, mostBytes int64) policy {
-	p := policy{size: size, pieceBytes: pieceBytes, mostBytes: mostBytes}
+// NewPattern returns the pattern of a file of which nothing was read yet. All its windows
+// together have at most maxBytes; headHeld says that the file's first piece is held.
+func NewPattern(size, pieceBytes, maxBytes int64, headHeld bool) Pattern {
+	p := Pattern{size: size, pieceBytes: pieceBytes, maxBytes: maxBytes, headHeld: headHeld}
 	p.openBytes = p.firstOpen()
 	return p
 }
 
-// inherit says that the reader has read so many bytes in order in the files
+// Inherit says that the reader has read so many bytes in order in the files
 // before this one, and how fast: it need not prove itself again.
-func (p *policy) inherit(bytes int64, rate float64) {
+func (p *Pattern) Inherit(bytes int64, rate float64) {
 	p.credit, p.meter.rate = bytes, rate
 }
 
-// firstOpen is openBytes before anything was learned: of long pieces a part, for
-// a mistake costs a piece.
-func (p *policy) firstOpen() int64 { return max(openBytes, min(p.pieceBytes/4, mostOpenBytes/2)) }
+// Answered says that a read which had to wait has its bytes: from now on a pause is
+// the reader's own.
+func (p *Pattern) Answered(now time.Time) { p.meter.answered(now) }
 
-// read takes a read of n bytes at off and reports whether windows would now
+// Grace is how long the reader may be silent before it counts as stopped.
+func (p *Pattern) Grace() time.Duration { return Grace(p.meter.gap) }
+
+// LastRead is when the reader read last.
+func (p *Pattern) LastRead() time.Time { return p.meter.last }
+
+// firstOpen is openBytes before anything was learned: a part of a long piece, since a
+// mistake costs a piece.
+func (p *Pattern) firstOpen() int64 { return max(openBytes, min(p.pieceBytes/4, maxOpenBytes/2)) }
+
+// Read takes a read of n bytes at off and reports whether Windows would now
 // return something else than last time.
-func (p *policy) read(now time.Time, off, n int64) bool {
+func (p *Pattern) Read(now time.Time, off, n int64) bool {
 	p.meter.read(now, n)
 	i := p.match(off, n)
 	moved := i != 0 // elsewhere than the last read
@@ -136,14 +151,14 @@ func (p *policy) read(now time.Time, off, n int64) bool {
 	if moved {
 		p.leave(now)
 	}
-	return changed || moved && p.anyShown() || p.moved(r)
+	return changed || moved && p.anyWanted() || p.moved(r)
 }
 
 // match returns the run that a read continues, -1 for none.
-func (p *policy) match(off, n int64) int {
+func (p *Pattern) match(off, n int64) int {
 	for i := range p.nRuns {
 		r := &p.runs[i]
-		if off <= r.hi+nearBytes && off+n >= min(r.hi-nearBytes, r.lo-requestBytes) {
+		if off <= r.hi+nearBytes && off+n >= min(r.hi-nearBytes, r.lo-RequestBytes) {
 			return i
 		}
 	}
@@ -151,7 +166,7 @@ func (p *policy) match(off, n int64) int {
 }
 
 // begin starts a run, in place of the oldest if need be.
-func (p *policy) begin(off, n int64) {
+func (p *Pattern) begin(off, n int64) {
 	if p.nRuns == maxRuns {
 		p.learn(&p.runs[maxRuns-1])
 	} else {
@@ -159,13 +174,13 @@ func (p *policy) begin(off, n int64) {
 	}
 	// Only the head and then the end: an index lies there (moov, cues), and goes
 	// on to the end of the file.
-	atTail := p.begun == 1 && p.runs[0].bottom < requestBytes && p.runs[0].mode == closed &&
-		off > requestBytes && off >= p.size-tailBytes
+	atTail := p.begun == 1 && p.runs[0].bottom < RequestBytes && p.runs[0].mode == closed &&
+		off > RequestBytes && off >= p.size-tailBytes
 	// The end of a file that was looked at before, and then the middle: sent there
-	// by the index. Who goes to the end first (archives, Parquet) has an index
-	// of many places.
-	lands := p.begun == 1 && p.looked && p.runs[0].bottom >= p.size-tailBytes &&
-		off > requestBytes && off+n < p.size-tailBytes
+	// by the index. A program that goes to the end first (archives, Parquet) has an
+	// index of many places.
+	lands := p.begun == 1 && p.headHeld && p.runs[0].bottom >= p.size-tailBytes &&
+		off > RequestBytes && off+n < p.size-tailBytes
 	copy(p.runs[1:], p.runs[:p.nRuns-1])
 	p.begun++
 	p.runs[0] = run{lo: off, hi: off + n, bottom: off, covered: n, bytes: n}
@@ -182,7 +197,7 @@ func (p *policy) begin(off, n int64) {
 
 func (r *run) extend(off, n int64) {
 	end := off + n
-	if end <= r.lo+n/2 && end >= r.lo-requestBytes {
+	if end <= r.lo+n/2 && end >= r.lo-RequestBytes {
 		r.down++
 		r.below += n
 	} else if end > r.hi {
@@ -204,7 +219,7 @@ func (r *run) extend(off, n int64) {
 }
 
 // judge opens or closes a run.
-func (p *policy) judge(r *run) {
+func (p *Pattern) judge(r *run) {
 	dense := 2*r.covered >= r.hi-r.lo
 	switch {
 	case !dense:
@@ -212,7 +227,7 @@ func (p *policy) judge(r *run) {
 			p.learn(r)
 			r.mode = closed
 		}
-	case r.down >= backReads && (r.below/int64(r.down) < requestBytes || r.below >= p.openBytes):
+	case r.down >= backReads && (r.below/int64(r.down) < RequestBytes || r.below >= p.openBytes):
 		if r.mode != backward {
 			r.mode, r.opened, r.bytes, r.window = backward, 0, r.below, weir.Range{}
 		}
@@ -224,10 +239,10 @@ func (p *policy) judge(r *run) {
 }
 
 // leave closes the runs that the reader has left for good.
-func (p *policy) leave(now time.Time) {
+func (p *Pattern) leave(now time.Time) {
 	for i := 1; i < p.nRuns; i++ {
 		r := &p.runs[i]
-		if r.mode == closed || r.returns >= returnsKeep && now.Sub(r.last) < ahead {
+		if r.mode == closed || r.returns >= returnsKeep && now.Sub(r.last) < aheadTime {
 			continue
 		}
 		p.learn(r)
@@ -237,33 +252,33 @@ func (p *policy) leave(now time.Time) {
 
 // learn compares what the window of a run brought with what it cost, when it
 // comes to its end.
-func (p *policy) learn(r *run) {
+func (p *Pattern) learn(r *run) {
 	if r.mode != forward || r.window.Empty() {
 		return
 	}
 	used, wasted := r.bytes-r.opened, r.window.End-r.hi
 	switch {
 	case 2*wasted > used:
-		p.openBytes = min(2*p.openBytes, mostOpenBytes)
+		p.openBytes = min(2*p.openBytes, maxOpenBytes)
 	case used > 4*wasted:
 		p.openBytes = max(p.openBytes/2, p.firstOpen()/4)
 	}
 	r.window = weir.Range{}
 }
 
-// anyShown reports whether something is or was wanted.
-func (p *policy) anyShown() bool {
+// anyWanted reports whether something is or was wanted.
+func (p *Pattern) anyWanted() bool {
 	for i := range p.nRuns {
 		if p.runs[i].mode != closed {
 			return true
 		}
 	}
-	return p.shown
+	return p.published
 }
 
 // next returns the window that a run should have.
-func (p *policy) next(r *run) weir.Range {
-	reach := min(p.mostBytes, reach(p.meter.rate, r.bytes, p.pieceBytes))
+func (p *Pattern) next(r *run) weir.Range {
+	reach := min(p.maxBytes, reach(p.meter.rate, r.bytes, p.pieceBytes))
 	switch r.mode {
 	case forward:
 		return weir.Range{Off: r.hi, End: min(p.size, r.hi+reach)}
@@ -279,7 +294,7 @@ func (p *policy) next(r *run) weir.Range {
 
 // moved reports whether the window of a run has moved by a piece, and by an
 // eighth of itself.
-func (p *policy) moved(r *run) bool {
+func (p *Pattern) moved(r *run) bool {
 	next := p.next(r)
 	if next.Empty() != r.window.Empty() {
 		return true
@@ -294,8 +309,8 @@ func (p *policy) moved(r *run) bool {
 	return next.End-r.window.End >= step || next.End == p.size && r.window.End < p.size
 }
 
-// windows appends what is wanted ahead of the reader now, the most wanted first.
-func (p *policy) windows(dst []weir.Range) []weir.Range {
+// Windows appends what is wanted ahead of the reader now, the most wanted first.
+func (p *Pattern) Windows(dst []weir.Range) []weir.Range {
 	begin := len(dst)
 	for i := range p.nRuns {
 		r := &p.runs[i]
@@ -306,6 +321,6 @@ func (p *policy) windows(dst []weir.Range) []weir.Range {
 	if len(dst) == begin {
 		dst = p.stride.windows(dst, p.size)
 	}
-	p.shown = len(dst) > begin
+	p.published = len(dst) > begin
 	return dst
 }

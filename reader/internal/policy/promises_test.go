@@ -1,4 +1,4 @@
-package reader
+package policy
 
 import (
 	"slices"
@@ -8,9 +8,9 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// TestPolicyLearns: a window that was thrown away makes the next one open later, one
+// TestPatternLearns: a window that was thrown away makes the next one open later, one
 // that was used sooner, and neither without end.
-func TestPolicyLearns(t *testing.T) {
+func TestPatternLearns(t *testing.T) {
 	const size = 4000 * mib
 	s := newSubject(size, mib)
 	if s.openBytes != openBytes {
@@ -22,12 +22,12 @@ func TestPolicyLearns(t *testing.T) {
 		at := (i*37%100 + 1) * 32 * mib
 		s.reads(time.Millisecond, 128*kib, sequence(at, at+s.openBytes+mib, 128*kib)...)
 		s.reads(time.Millisecond, 4*kib, at+16*mib+i)
-		if s.openBytes < was || s.openBytes > mostOpenBytes {
+		if s.openBytes < was || s.openBytes > maxOpenBytes {
 			t.Fatalf("after %d windows in vain it opens after %d, before after %d", i+1, s.openBytes, was)
 		}
 		was = s.openBytes
 	}
-	if s.openBytes != mostOpenBytes {
+	if s.openBytes != maxOpenBytes {
 		t.Errorf("it never learns: opens after %d", s.openBytes)
 	}
 	// Long runs: each window but the last was read.
@@ -53,7 +53,7 @@ func TestLearnFromOneWindow(t *testing.T) {
 	}{
 		{9, 5, 4, 8}, {10, 5, 4, 4}, {11, 5, 4, 4}, {20, 5, 4, 4}, {21, 5, 4, 2}, {0, 1, 16, 16}, {100, 0, 1, 0},
 	} {
-		p := newPolicy(1000*mib, mib, 128*mib)
+		p := NewPattern(1000*mib, mib, 128*mib, false)
 		p.openBytes = c.from * mib
 		r := run{mode: forward, opened: mib, bytes: (1 + c.used) * mib, hi: 50 * mib, window: weir.Range{Off: 50 * mib, End: (50 + c.wasted) * mib}}
 		if c.wasted == 0 {
@@ -71,7 +71,7 @@ func TestLearnFromOneWindow(t *testing.T) {
 			t.Errorf("%d MiB used, %d wasted: opens after %d KiB instead of %d, want %d; window %v", c.used, c.wasted, p.openBytes/kib, c.from*1024, want/kib, r.window)
 		}
 		for _, mode := range []mode{closed, backward, tail, landing} {
-			q := newPolicy(1000*mib, mib, 128*mib)
+			q := NewPattern(1000*mib, mib, 128*mib, false)
 			r := run{mode: mode, bytes: 9 * mib, window: weir.Range{Off: 0, End: mib}}
 			if q.learn(&r); q.openBytes != q.firstOpen() {
 				t.Errorf("mode %d teaches", mode)
@@ -116,9 +116,9 @@ func TestNear(t *testing.T) {
 		want   int
 	}{
 		{hi, 1, 0}, {hi + nearBytes, 1, 0}, {hi + nearBytes + 1, 1, -1},
-		{hi - nearBytes - 4*kib, 4 * kib, 0}, {lo - requestBytes - 4*kib, 4 * kib, 0}, {lo - requestBytes - 4*kib - 1, 4 * kib, -1}, {lo, 1, 0},
+		{hi - nearBytes - 4*kib, 4 * kib, 0}, {lo - RequestBytes - 4*kib, 4 * kib, 0}, {lo - RequestBytes - 4*kib - 1, 4 * kib, -1}, {lo, 1, 0},
 	} {
-		p := newPolicy(1000*mib, mib, 128*mib)
+		p := NewPattern(1000*mib, mib, 128*mib, false)
 		p.nRuns, p.runs[0] = 1, run{lo: lo, hi: hi}
 		if got := p.match(c.off, c.n); got != c.want {
 			t.Errorf("a read of %d at %d from the head: run %d, want %d", c.n, c.off-hi, got, c.want)
@@ -167,7 +167,7 @@ func TestMovesByAPiece(t *testing.T) {
 		published, missed := 0, 0
 		for off := int64(0); off < size; off += 64 * kib {
 			s.now = s.now.Add(2 * time.Millisecond)
-			changed := s.read(s.now, at(off, 64*kib), 64*kib)
+			changed := s.Read(s.now, at(off, 64*kib), 64*kib)
 			next := s.next(&s.runs[0])
 			if !changed {
 				lag := next.End - last.End // of the far end
@@ -181,16 +181,16 @@ func TestMovesByAPiece(t *testing.T) {
 				continue
 			}
 			published++
-			w := s.windows(nil)
+			w := s.Windows(nil)
 			if len(w) > 0 {
 				last = w[0]
 			} else {
 				last = weir.Range{}
 			}
-			if s.shown != (len(w) > 0) {
-				t.Fatalf("%d windows are shown: %v", len(w), s.shown)
+			if s.published != (len(w) > 0) {
+				t.Fatalf("%d windows are shown: %v", len(w), s.published)
 			}
-			if again := s.windows(nil); !slices.Equal(again, w) {
+			if again := s.Windows(nil); !slices.Equal(again, w) {
 				t.Fatalf("windows %v and then %v without a read", w, again)
 			}
 		}
@@ -208,12 +208,12 @@ func TestMovesByAPiece(t *testing.T) {
 // next, at its first place only.
 func TestInherited(t *testing.T) {
 	s := newSubject(1000*mib, mib)
-	s.inherit(100*mib, 50e6)
+	s.Inherit(100*mib, 50e6)
 	if w := s.reads(time.Millisecond, 128*kib, 0); len(w) != 1 || w[0].Off != 128*kib || w[0].Len() < 90*mib {
 		t.Errorf("windows %v", w)
 	}
 	s = newSubject(1000*mib, mib)
-	s.inherit(100*mib, 50e6)
+	s.Inherit(100*mib, 50e6)
 	s.reads(time.Millisecond, 128*kib, 0)
 	if w := s.reads(time.Millisecond, 128*kib, 500*mib); len(w) != 0 {
 		t.Errorf("elsewhere: windows %v", w)
@@ -251,7 +251,7 @@ func TestStrides(t *testing.T) {
 	}
 	s, _ := predicted(sequence(0, 60*step, step)...)
 	w := s.windows(nil, size)
-	if len(w) != mostStrides {
+	if len(w) != maxStrides {
 		t.Errorf("%d accesses are predicted after 60", len(w))
 	}
 	for i, r := range w {
@@ -273,72 +273,11 @@ func TestStrides(t *testing.T) {
 	s = strides{}
 	for i := range int64(8) {
 		for _, part := range []int64{2, 0, 3, 1} {
-			s.read(i*step+part*requestBytes, requestBytes, mib)
+			s.read(i*step+part*RequestBytes, RequestBytes, mib)
 		}
 	}
-	if w := s.windows(nil, size); len(w) == 0 || w[0].Off < 8*step || w[0].Off > 8*step+2*requestBytes || w[0].Len() < 2*requestBytes || s.access.Len() != 4*requestBytes {
+	if w := s.windows(nil, size); len(w) == 0 || w[0].Off < 8*step || w[0].Off > 8*step+2*RequestBytes || w[0].Len() < 2*RequestBytes || s.access.Len() != 4*RequestBytes {
 		t.Errorf("of accesses of four requests: %v, the running one %v", w, s.access)
-	}
-}
-
-// TestBudgetEnds: what is given back is there for others, at the borders too.
-func TestBudgetEnds(t *testing.T) {
-	b := NewBudget(1000)
-	one, two := share{b: b}, share{b: b}
-	if got := one.claim(1); got != 1 || b.Used() != 1 || b.claimants != 1 {
-		t.Errorf("a byte: %d, %d used by %d", got, b.Used(), b.claimants)
-	}
-	one.claim(800)
-	if got := two.claim(300); got != 200 || b.hungry != 1 {
-		t.Errorf("the rest: %d, %d hungry", got, b.hungry)
-	}
-	one.claim(800) // falls back to its half, because somebody lacks something
-	if one.held != 500 {
-		t.Errorf("has %d beside a hungry one", one.held)
-	}
-	two.claim(300)
-	if two.held != 300 || b.hungry != 0 {
-		t.Errorf("has %d, and %d are hungry", two.held, b.hungry)
-	}
-	one.shrink(499)
-	if one.held != 499 || b.Used() != 799 {
-		t.Errorf("shrunk to %d, %d used", one.held, b.Used())
-	}
-	one.refund(1, 0) // others want what it has paid for
-	if one.held != 498 || b.Used() != 799 {
-		t.Errorf("%d held, %d used", one.held, b.Used())
-	}
-	two.refund(0, 1) // what somebody else has paid for is gone
-	if two.held != 300 || b.Used() != 798 {
-		t.Errorf("%d held, %d used", two.held, b.Used())
-	}
-	for bytes, want := range map[int64]int64{0: DefaultBudgetBytes, -1: DefaultBudgetBytes, 1: 1} {
-		if got := NewBudget(bytes).total; got != want {
-			t.Errorf("a budget of %d is one of %d", bytes, got)
-		}
-	}
-}
-
-// TestQuietNames: names that Linux has cut fit all that begin with them, others
-// only themselves.
-func TestQuietNames(t *testing.T) {
-	q, err := ParseQuiet("tracker-miner-fs-3:head, tracker-extract-3 ,find,,find:head")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]Access{
-		"tracker-miner-fs-3": HeadAndTail, "tracker-miner-f": HeadAndTail, "tracker-extract": Refused, "tracker-extract-3": Refused,
-		"tracker-miner-": Full, "tracker-minor-f": Full, "find": Refused, "fin": Full, "xxxxxxxxxxxxxxx": Full, "": Full,
-	} {
-		if got := q.For(name); got != want {
-			t.Errorf("%q may read %d, want %d", name, got, want)
-		}
-		if got := q.For("sh", name); got != want {
-			t.Errorf("sh as %q may read %d, want %d", name, got, want)
-		}
-	}
-	if q.Empty() || !(*Quiet)(nil).Empty() || (*Quiet)(nil).For("find") != Full {
-		t.Error("who is quiet is empty, or nobody is and isn't")
 	}
 }
 
@@ -348,7 +287,7 @@ func TestOrders(t *testing.T) {
 	for _, p := range [][]string{{"b", "1"}, {"a", "2"}, {"pad"}, {"a", "10"}, {"c"}, {"a"}} {
 		info.Files = append(info.Files, weir.FileInfo{Path: p, Padding: p[0] == "pad"})
 	}
-	listed := listedOrder(info)
+	listed := ListedOrder(info)
 	var names []int
 	for i := 5; i >= 0; i = listed.next(i) { // "a" comes first
 		names = append(names, i)
@@ -357,14 +296,14 @@ func TestOrders(t *testing.T) {
 		t.Errorf("listed as %v, want %v", names, want)
 	}
 	for i := range info.Files {
-		if got, want := torrentOrder(info).next(i), i+1; got != want && (got != -1 || want != len(info.Files)) {
+		if got, want := TorrentOrder(info).next(i), i+1; got != want && (got != -1 || want != len(info.Files)) {
 			t.Errorf("%d follows %d", got, i)
 		}
 	}
 	if !follows(info, 3, 1) || follows(info, 1, 3) || follows(info, 1, 1) {
 		t.Error("a/10 is not before a/2")
 	}
-	many := torrentOrder(&weir.TorrentInfo{Files: make([]weir.FileInfo, 100)})
+	many := TorrentOrder(&weir.TorrentInfo{Files: make([]weir.FileInfo, 100)})
 	for d, want := range map[int]bool{0: false, 1: true, -1: true, apart: true, -apart: true, apart + 1: false, -apart - 1: false} {
 		if got := many.continues(50, 50+d); got != want {
 			t.Errorf("from a file to the one %d behind it goes on: %v", d, got)

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // alignedFiles copies a folder of files that are much smaller than a piece, each of
@@ -28,7 +28,7 @@ func alignedFiles(wire string) Case {
 		Run: func(r *Run) (Values, error) {
 			spec := many("aligned", 5000, 1600, 32*kib)
 			spec.Hybrid = true
-			s := ground.Seeding{Spec: spec, Hosts: 4, Delay: halfTrip, BytesPerSec: rate5}
+			s := testbed.Seeding{Spec: spec, Hosts: 4, Delay: halfTrip, BytesPerSec: rate5}
 			sw, err := r.seed(r.wire(wire), s)
 			if err != nil {
 				return nil, err
@@ -37,7 +37,7 @@ func alignedFiles(wire string) Case {
 			took := map[string]time.Duration{}
 			v := Values{}
 			for i, how := range turns(r.repeat) {
-				before, err := sw.Wire.Site().Uploaded(r.ctx)
+				before, err := sw.Wire.Hosts().Uploaded(r.ctx)
 				if err != nil {
 					return nil, err
 				}
@@ -95,7 +95,7 @@ func turns(repeat int) []string {
 // copyFolder lets cp copy a folder of so many files, into memory where the contents
 // are kept there, and removes the copy.
 func (r *Run) copyFolder(from, to string, files int) error {
-	to = filepath.Join(r.ground.Data, filepath.Base(r.dir)+"-"+filepath.Base(to))
+	to = filepath.Join(r.testbed.Data, filepath.Base(r.dir)+"-"+filepath.Base(to))
 	if _, err := r.output("cp", "-r", from, to); err != nil {
 		return err
 	}

@@ -7,17 +7,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // big is a file of 4 GiB where the memory for it is there, else a smaller one.
-func (b *Bench) big() site.Spec {
+func (b *Bench) big() remotehosts.Spec {
 	switch free := availableMemory(); {
 	case b.o.Quick:
 		return b.gigabyte()
 	case free > 9*gib:
-		return site.One("big.bin", 4*mib, 4*gib, 2)
+		return remotehosts.One("big.bin", 4*mib, 4*gib, 2)
 	}
 	return b.gigabyte()
 }
@@ -52,7 +52,7 @@ func amplification() Case {
 			{Name: "p50", Unit: Seconds},
 		},
 		Run: func(r *Run) (Values, error) {
-			sw, err := r.seed(r.wire("lan"), ground.Seeding{Spec: r.big(), Hosts: 4})
+			sw, err := r.seed(r.wire("lan"), testbed.Seeding{Spec: r.big(), Hosts: 4})
 			if err != nil {
 				return nil, err
 			}

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
 	"github.com/weirfs/weir/cmd/proof/bench/program"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
@@ -34,11 +34,11 @@ type Options struct {
 
 // Bench is one run of the program.
 type Bench struct {
-	o      Options
-	ground *ground.Ground
-	work   string
-	paths  map[string]string // programs by system
-	knows  map[string]bool   // flags of this weir's mount
+	o       Options
+	testbed *testbed.Testbed
+	work    string
+	paths   map[string]string // programs by system
+	knows   map[string]bool   // flags of this weir's mount
 	// libtorrent's seeders are used.
 	libtorrent bool
 	contents   map[string]*swarmtest.Content
@@ -47,8 +47,8 @@ type Bench struct {
 }
 
 // newBench looks at what there is to measure.
-func newBench(o Options, work string, g *ground.Ground, libtorrent bool, stderr io.Writer) (*Bench, error) {
-	b := &Bench{o: o, ground: g, work: work, paths: map[string]string{}, knows: map[string]bool{}, contents: map[string]*swarmtest.Content{}, libtorrent: libtorrent, stderr: stderr}
+func newBench(o Options, work string, g *testbed.Testbed, libtorrent bool, stderr io.Writer) (*Bench, error) {
+	b := &Bench{o: o, testbed: g, work: work, paths: map[string]string{}, knows: map[string]bool{}, contents: map[string]*swarmtest.Content{}, libtorrent: libtorrent, stderr: stderr}
 	path, err := filepath.Abs(o.Weir)
 	if err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ type Run struct {
 	system  string
 	repeat  int
 	dir     string // for this run alone
-	wires   []*ground.Wire
+	wires   []*testbed.Wire
 	process []*program.Process
 	// profiler is there with --profile, for the program started last.
 	profiler *profiler
@@ -191,7 +191,7 @@ func (r *Run) close() (err error) {
 	}
 	err = errors.Join(err, r.stopAll())
 	for _, w := range r.wires {
-		err = errors.Join(err, w.Site().Stop(ctx))
+		err = errors.Join(err, w.Hosts().Stop(ctx))
 	}
 	return errors.Join(err, os.RemoveAll(r.dir))
 }
@@ -208,8 +208,8 @@ func (r *Run) stopAll() (err error) {
 // Swarm is who seeds a torrent in a run.
 type Swarm struct {
 	*swarmtest.Content
-	Spec    site.Spec
-	Wire    *ground.Wire
+	Spec    remotehosts.Spec
+	Wire    *testbed.Wire
 	Torrent string // path of the .torrent
 	Magnet  string
 	Peers   []string // addresses of the seeders
@@ -217,13 +217,13 @@ type Swarm struct {
 }
 
 // content makes a content once.
-func (b *Bench) content(spec site.Spec) (*swarmtest.Content, error) {
+func (b *Bench) content(spec remotehosts.Spec) (*swarmtest.Content, error) {
 	if c := b.contents[spec.Name]; c != nil {
 		return c, nil
 	}
 	begin := time.Now()
 	if !spec.Virtual {
-		if err := spec.Write(b.ground.Data); err != nil {
+		if err := spec.Write(b.testbed.Data); err != nil {
 			return nil, err
 		}
 	}
@@ -237,7 +237,7 @@ func (b *Bench) content(spec site.Spec) (*swarmtest.Content, error) {
 }
 
 // seed starts a swarm on a wire, with a tracker that knows just its seeders.
-func (r *Run) seed(w *ground.Wire, s ground.Seeding) (*Swarm, error) {
+func (r *Run) seed(w *testbed.Wire, s testbed.Seeding) (*Swarm, error) {
 	c, err := r.content(s.Spec)
 	if err != nil {
 		return nil, err
@@ -299,13 +299,13 @@ func (r *Run) startWith(sw *Swarm, source string, more []string, args ...string)
 // fetched returns what the seeders of a swarm have sent, once they are quiet.
 func (r *Run) fetched(sw *Swarm) (float64, error) {
 	if r.system != weirSystem { // btfs never stops by itself
-		n, err := sw.Wire.Site().Uploaded(r.ctx)
+		n, err := sw.Wire.Hosts().Uploaded(r.ctx)
 		return float64(n), err
 	}
 	quiet := 1300 * time.Millisecond // libtorrent renews its count once a second
 	if sw.own {
 		quiet = 300 * time.Millisecond
 	}
-	n, err := sw.Wire.Site().Settled(r.ctx, quiet)
+	n, err := sw.Wire.Hosts().Settled(r.ctx, quiet)
 	return float64(n), err
 }

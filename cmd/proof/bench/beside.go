@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -24,7 +24,7 @@ func besideStream() Case {
 			{Name: "stream", Unit: BytesPerSec},
 		},
 		Run: func(r *Run) (Values, error) {
-			sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: r.gigabyte(), Hosts: 4, Delay: halfTrip, BytesPerSec: rate12})
+			sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: r.gigabyte(), Hosts: 4, Delay: halfTrip, BytesPerSec: rate12})
 			if err != nil {
 				return nil, err
 			}

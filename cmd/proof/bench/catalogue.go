@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
@@ -25,7 +25,7 @@ func addTorrent() Case {
 			if exec.Command(r.paths[weirSystem], "add", "--help").Run() != nil {
 				return nil, errAbsent("this weir has no add")
 			}
-			other, err := site.One("other.bin", 256*kib, mib, 7).Content()
+			other, err := remotehosts.One("other.bin", 256*kib, mib, 7).Content()
 			if err != nil {
 				return nil, err
 			}
@@ -33,7 +33,7 @@ func addTorrent() Case {
 			if err := os.WriteFile(first, other.Torrent(swarmtest.Hints{}), 0o644); err != nil {
 				return nil, err
 			}
-			sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: r.gigabyte(), Hosts: 1})
+			sw, err := r.seed(r.wire("loopback"), testbed.Seeding{Spec: r.gigabyte(), Hosts: 1})
 			if err != nil {
 				return nil, err
 			}
@@ -85,7 +85,7 @@ func catalogue() Case {
 			var sources []string
 			var last *swarmtest.Content
 			for i := range count {
-				c, err := site.One(fmt.Sprintf("torrent-%05d.bin", i), 16*kib, 16*kib, uint64(i)).Content()
+				c, err := remotehosts.One(fmt.Sprintf("torrent-%05d.bin", i), 16*kib, 16*kib, uint64(i)).Content()
 				if err != nil {
 					return nil, err
 				}

@@ -6,8 +6,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // corrupt reads a file of which three of four hosts send each block with a
@@ -22,11 +22,11 @@ func corrupt() Case {
 			{Name: "rate", Unit: BytesPerSec},
 		},
 		Run: func(r *Run) (Values, error) {
-			spec := site.One("corrupt.bin", 4*mib, 64*mib, 3)
+			spec := remotehosts.One("corrupt.bin", 4*mib, 64*mib, 3)
 			if r.o.Quick {
-				spec = site.One("quick-corrupt.bin", 256*kib, 4*mib, 3)
+				spec = remotehosts.One("quick-corrupt.bin", 256*kib, 4*mib, 3)
 			}
-			sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: spec, Hosts: 4, Own: true, Corrupt: 3, Delay: halfTrip, BytesPerSec: rate12})
+			sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: spec, Hosts: 4, Own: true, Corrupt: 3, Delay: halfTrip, BytesPerSec: rate12})
 			if err != nil {
 				return nil, err
 			}

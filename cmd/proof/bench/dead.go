@@ -5,7 +5,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // deadMagnets mounts a magnet that lives, alone and among fifty that nobody has
@@ -23,7 +23,7 @@ func deadMagnets() Case {
 		Run: func(r *Run) (Values, error) {
 			var took [2]float64
 			for i := range took {
-				sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: r.gigabyte(), Hosts: 1, Delay: halfTrip, BytesPerSec: rate12})
+				sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: r.gigabyte(), Hosts: 1, Delay: halfTrip, BytesPerSec: rate12})
 				if err != nil {
 					return nil, err
 				}

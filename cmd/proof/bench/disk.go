@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -30,7 +30,7 @@ func disk() Case {
 			if r.o.Quick {
 				limit = 16 * mib
 			}
-			sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: r.gigabyte(), Hosts: 2})
+			sw, err := r.seed(r.wire("loopback"), testbed.Seeding{Spec: r.gigabyte(), Hosts: 2})
 			if err != nil {
 				return nil, err
 			}

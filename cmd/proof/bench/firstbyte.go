@@ -3,9 +3,9 @@ package main
 import (
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
 	"github.com/weirfs/weir/cmd/proof/bench/raw"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // The lines that cases are measured on.
@@ -23,22 +23,22 @@ const (
 )
 
 // gigabyte is what most cases read, as one file in pieces of 4 MiB.
-func (b *Bench) gigabyte() site.Spec {
+func (b *Bench) gigabyte() remotehosts.Spec {
 	if b.o.Quick {
-		return site.One("quick.bin", 256*kib, 16*mib, 1)
+		return remotehosts.One("quick.bin", 256*kib, 16*mib, 1)
 	}
-	return site.One("gigabyte.bin", 4*mib, gib, 1)
+	return remotehosts.One("gigabyte.bin", 4*mib, gib, 1)
 }
 
 // wire returns a wire by its name.
-func (r *Run) wire(name string) *ground.Wire {
+func (r *Run) wire(name string) *testbed.Wire {
 	switch name {
 	case "lan":
-		return r.ground.LAN
+		return r.testbed.LAN
 	case "rtt50":
-		return r.ground.Far
+		return r.testbed.Far
 	}
-	return r.ground.Loopback
+	return r.testbed.Loopback
 }
 
 // firstByte is the time from the start of the process to the first 4 KiB of a
@@ -53,7 +53,7 @@ func firstByte(name, wire string, magnet bool, bar float64, beside ...string) Ca
 			{Name: "visible", Unit: Seconds},
 		},
 		Run: func(r *Run) (Values, error) {
-			sw, err := r.seed(r.wire(wire), ground.Seeding{Spec: r.gigabyte(), Hosts: 1, Delay: halfTrip, BytesPerSec: rate12})
+			sw, err := r.seed(r.wire(wire), testbed.Seeding{Spec: r.gigabyte(), Hosts: 1, Delay: halfTrip, BytesPerSec: rate12})
 			if err != nil {
 				return nil, err
 			}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // freeze streams from four hosts, of which one stops for good after three
@@ -24,7 +24,7 @@ func freeze() Case {
 			if r.system == httpSystem {
 				hosts = 3
 			}
-			sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: r.gigabyte(), Hosts: hosts, Delay: halfTrip, BytesPerSec: rate12})
+			sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: r.gigabyte(), Hosts: hosts, Delay: halfTrip, BytesPerSec: rate12})
 			if err != nil {
 				return nil, err
 			}
@@ -50,7 +50,7 @@ func freeze() Case {
 						return errEnough
 					}
 				case now.Sub(begin) > before:
-					if err := sw.Wire.Site().Freeze(r.ctx, sw.Wire.Host(0)); err != nil {
+					if err := sw.Wire.Hosts().Freeze(r.ctx, sw.Wire.Host(0)); err != nil {
 						return err
 					}
 					frozen = now

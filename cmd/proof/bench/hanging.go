@@ -6,8 +6,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,9 +23,9 @@ func hanging() Case {
 			{Name: "longest", Unit: Seconds},
 		},
 		Run: func(r *Run) (Values, error) {
-			spec := site.One("hanging.bin", 256*kib, 128*mib, 6)
+			spec := remotehosts.One("hanging.bin", 256*kib, 128*mib, 6)
 			spec.Virtual = true
-			sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: spec, Own: true})
+			sw, err := r.seed(r.wire("loopback"), testbed.Seeding{Spec: spec, Own: true})
 			if err != nil {
 				return nil, err
 			}

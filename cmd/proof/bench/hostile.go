@@ -12,9 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
 	"github.com/weirfs/weir/cmd/proof/bench/program"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"github.com/weirfs/weir/engine/swarmtest/attack"
 )
 
@@ -131,9 +131,9 @@ func (h *hostile) fail(err error) {
 }
 
 func (c hostileCase) run(r *Run) (Values, error) {
-	spec := site.One("hostile.bin", 256*kib, 3*hostileArea, 12)
+	spec := remotehosts.One("hostile.bin", 256*kib, 3*hostileArea, 12)
 	spec.Virtual, spec.V2 = true, true
-	sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: spec, Own: true, Hosts: 1, Delay: halfTrip, BytesPerSec: hostileRate})
+	sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: spec, Own: true, Hosts: 1, Delay: halfTrip, BytesPerSec: hostileRate})
 	if err != nil {
 		return nil, err
 	}

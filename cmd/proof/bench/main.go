@@ -13,12 +13,12 @@
 // Seeders are libtorrent's (python3-libtorrent), each a process of its own with an
 // address of its own, or this program's own where that is not installed or a case
 // needs misbehaviour. As root on Linux the run is enclosed in namespaces; seeders
-// are in another network, reached over a line of this program's (package line)
+// are in another network, reached over a line of this program's (package link)
 // with real TCP on both ends, or over a plain one ("lan"). Without root there are
 // loopback and a relay. Every run of a program begins with an empty cache and ends
 // with its process; programs take turns within each repeat.
 //
-// Packages: line carries packets, site is the far end, ground makes networks and
+// Packages: link carries packets, remotehosts is the far end, testbed makes networks and
 // folders, program starts what is measured, raw fetches without it, zeros is a
 // mount with nothing behind it. What lives here are the cases, a file each, and
 // the report. Nothing here is imported by weir.
@@ -31,8 +31,8 @@ import (
 	"io"
 	"os"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"github.com/weirfs/weir/cmd/proof/command"
 )
 
@@ -41,7 +41,7 @@ func main() { command.Main("bench", run) }
 // run returns the exit code: 0, 1 for a bar that was missed or a run that failed,
 // 2 for a command line that makes no sense.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
-	if was, err := ground.RunRole(os.Stdin, stdout); was {
+	if was, err := testbed.RunRole(os.Stdin, stdout); was {
 		return 0, err
 	}
 	if how := os.Getenv(zerosEnv); how != "" {
@@ -78,27 +78,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	if f.NArg() > 0 || len(some) == 0 || o.Repeat < 0 {
 		return 2, fmt.Errorf("nothing to run: see --list and --help")
 	}
-	if ground.CanEnclose() && !ground.Inside() && !o.Relay {
-		work, err := ground.Work(os.TempDir())
+	if testbed.CanEnclose() && !testbed.Inside() && !o.Relay {
+		work, err := testbed.Work(os.TempDir())
 		if err != nil {
 			return 1, err
 		}
 		defer work.Close()
-		return ground.Enclose(ctx, work, stdout, stderr)
+		return testbed.Enclose(ctx, work, stdout, stderr)
 	}
 	return measure(ctx, o, some, stdout, stderr)
 }
 
 // measure runs the cases here.
 func measure(ctx context.Context, o Options, some []Case, stdout, stderr io.Writer) (int, error) {
-	work, err := ground.Work(os.TempDir())
+	work, err := testbed.Work(os.TempDir())
 	if err != nil {
 		return 1, err
 	}
 	defer work.Close()
-	version, libtorrent := site.LibtorrentVersion()
+	version, libtorrent := remotehosts.LibtorrentVersion()
 	libtorrent = libtorrent && !o.Own
-	g, err := ground.Open(ground.Options{Data: o.Dir, Work: work.Dir, Libtorrent: libtorrent, Stderr: stderr})
+	g, err := testbed.Open(testbed.Options{Data: o.Dir, Work: work.Dir, Libtorrent: libtorrent, Stderr: stderr})
 	if err != nil {
 		return 1, err
 	}

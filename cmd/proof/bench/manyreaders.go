@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -21,7 +21,7 @@ func manyReaders() Case {
 			{Name: "longest by median read", Unit: Ratio, Bar: Bar{Most: 4}},
 		},
 		Run: func(r *Run) (Values, error) {
-			sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: r.gigabyte(), Hosts: 4, Delay: halfTrip, BytesPerSec: rate12})
+			sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: r.gigabyte(), Hosts: 4, Delay: halfTrip, BytesPerSec: rate12})
 			if err != nil {
 				return nil, err
 			}

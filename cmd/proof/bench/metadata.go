@@ -6,7 +6,7 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // metadata lists a torrent of many files, with nobody to ask for content.
@@ -27,7 +27,7 @@ func metadata() Case {
 				spec = many("quick-many", 2000, 1*kib, mib)
 			}
 			spec.Virtual = true
-			sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: spec, Own: true})
+			sw, err := r.seed(r.wire("loopback"), testbed.Seeding{Spec: spec, Own: true})
 			if err != nil {
 				return nil, err
 			}

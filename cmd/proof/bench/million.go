@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // million mounts a torrent of a million files and 250,000 pieces.
@@ -22,7 +22,7 @@ func million() Case {
 		Run: func(r *Run) (Values, error) {
 			spec := many("million", 1_000_000, 4*kib, 16*kib)
 			spec.Virtual = true
-			sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: spec, Own: true, Hosts: 1})
+			sw, err := r.seed(r.wire("loopback"), testbed.Seeding{Spec: spec, Own: true, Hosts: 1})
 			if err != nil {
 				return nil, err
 			}

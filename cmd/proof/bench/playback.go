@@ -4,7 +4,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // playback reads as a player does that shows 25 Mbit/s, while every ten seconds
@@ -26,7 +26,7 @@ func playback() Case {
 			{Name: "reads that came late", Unit: Count},
 		},
 		Run: func(r *Run) (Values, error) {
-			sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: r.gigabyte(), Hosts: 4, Delay: halfTrip, BytesPerSec: rate5})
+			sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: r.gigabyte(), Hosts: 4, Delay: halfTrip, BytesPerSec: rate5})
 			if err != nil {
 				return nil, err
 			}
@@ -54,10 +54,10 @@ func playback() Case {
 					break
 				}
 				if changes < len(churn) && start.Sub(begin) > churn[changes] {
-					if err := sw.Wire.Site().Leave(r.ctx, sw.Wire.Host(changes)); err != nil {
+					if err := sw.Wire.Hosts().Leave(r.ctx, sw.Wire.Host(changes)); err != nil {
 						return nil, err
 					}
-					if err := sw.Wire.Site().Join(r.ctx, sw.Wire.Host(4+changes)); err != nil {
+					if err := sw.Wire.Hosts().Join(r.ctx, sw.Wire.Host(4+changes)); err != nil {
 						return nil, err
 					}
 					changes++

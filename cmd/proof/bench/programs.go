@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
@@ -129,11 +129,11 @@ func realProgram(u use) Case {
 			if err != nil {
 				return nil, err
 			}
-			spec := site.Spec{Name: name, PieceBytes: 256 * kib, Virtual: true}
+			spec := remotehosts.Spec{Name: name, PieceBytes: 256 * kib, Virtual: true}
 			for _, f := range files {
-				spec.Files = append(spec.Files, site.File{Path: f.Path, Disk: f.Disk})
+				spec.Files = append(spec.Files, remotehosts.File{Path: f.Path, Disk: f.Disk})
 			}
-			sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: spec, Own: true, Hosts: 4, Delay: halfTrip, BytesPerSec: rate12})
+			sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: spec, Own: true, Hosts: 4, Delay: halfTrip, BytesPerSec: rate12})
 			if err != nil {
 				return nil, err
 			}

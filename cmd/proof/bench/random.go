@@ -6,8 +6,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
 	"github.com/weirfs/weir/cmd/proof/bench/raw"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // errEnough ends a run early that has seen enough.
@@ -45,7 +45,7 @@ func randomReads(name string, readBytes int64, p50, p95 float64, beside ...strin
 }
 
 func (r *Run) randomReads(readBytes int64) (Values, error) {
-	sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: r.gigabyte(), Hosts: 4, Delay: halfTrip, BytesPerSec: rate12})
+	sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: r.gigabyte(), Hosts: 4, Delay: halfTrip, BytesPerSec: rate12})
 	if err != nil {
 		return nil, err
 	}

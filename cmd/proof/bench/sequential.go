@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
 	"github.com/weirfs/weir/cmd/proof/bench/raw"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // sequentialCase is a cold file read from its beginning, first byte included and
@@ -42,7 +42,7 @@ func (q sequentialCase) Case() Case {
 }
 
 func (q sequentialCase) run(r *Run) (Values, error) {
-	sw, err := r.seed(r.wire(q.wire), ground.Seeding{Spec: r.gigabyte(), Hosts: q.hosts, Delay: halfTrip, BytesPerSec: q.bytesPerSec})
+	sw, err := r.seed(r.wire(q.wire), testbed.Seeding{Spec: r.gigabyte(), Hosts: q.hosts, Delay: halfTrip, BytesPerSec: q.bytesPerSec})
 	if err != nil {
 		return nil, err
 	}

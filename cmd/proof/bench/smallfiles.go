@@ -8,15 +8,15 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // many returns a torrent of many small files, a hundred in each folder.
-func many(name string, files int, fileBytes, pieceBytes int64) site.Spec {
-	s := site.Spec{Name: name, PieceBytes: pieceBytes}
+func many(name string, files int, fileBytes, pieceBytes int64) remotehosts.Spec {
+	s := remotehosts.Spec{Name: name, PieceBytes: pieceBytes}
 	for i := range files {
-		s.Files = append(s.Files, site.File{
+		s.Files = append(s.Files, remotehosts.File{
 			Path: []string{fmt.Sprintf("folder-%04d", i/100), fmt.Sprintf("file-%06d.bin", i)}, Length: fileBytes, Seed: uint64(1000 + i),
 		})
 	}
@@ -35,7 +35,7 @@ func smallFiles() Case {
 			if r.o.Quick {
 				spec = many("quick-small", 200, 8*kib, 128*kib)
 			}
-			s := ground.Seeding{Spec: spec, Hosts: 4, Delay: halfTrip, BytesPerSec: rate5}
+			s := testbed.Seeding{Spec: spec, Hosts: 4, Delay: halfTrip, BytesPerSec: rate5}
 			if r.system == httpSystem {
 				s.Spec = r.gigabyte()
 			}

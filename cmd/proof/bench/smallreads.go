@@ -3,9 +3,9 @@ package main
 import (
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
 	"github.com/weirfs/weir/cmd/proof/bench/raw"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // smallReads reads 4 KiB at a time from one host without delay: what a read costs
@@ -14,10 +14,10 @@ import (
 func smallReads(encryption string) Case {
 	sizes := []struct {
 		name string
-		spec site.Spec
+		spec remotehosts.Spec
 	}{
-		{"pieces of 16 KiB", site.One("blocks.bin", 16*kib, 64*mib, 3)},
-		{"pieces of 1 MiB", site.One("pieces.bin", mib, 256*mib, 4)},
+		{"pieces of 16 KiB", remotehosts.One("blocks.bin", 16*kib, 64*mib, 3)},
+		{"pieces of 1 MiB", remotehosts.One("pieces.bin", mib, 256*mib, 4)},
 	}
 	systems, reference := []string{weirSystem}, ""
 	if encryption == "off" { // bare requests are in the clear
@@ -50,8 +50,8 @@ func smallReads(encryption string) Case {
 	}
 }
 
-func (r *Run) smallReads(spec site.Spec, encryption string) (Values, error) {
-	sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: spec, Hosts: 1})
+func (r *Run) smallReads(spec remotehosts.Spec, encryption string) (Values, error) {
+	sw, err := r.seed(r.wire("loopback"), testbed.Seeding{Spec: spec, Hosts: 1})
 	if err != nil {
 		return nil, err
 	}

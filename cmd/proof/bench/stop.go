@@ -5,8 +5,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // stopReading streams for a while and then stops, once with the file left open
@@ -21,11 +21,11 @@ func stopReading(name string, closing bool) Case {
 			{Name: "requested after the stop", Unit: Bytes},
 		},
 		Run: func(r *Run) (Values, error) {
-			spec := site.One("stop.bin", mib, 256*mib, 4)
+			spec := remotehosts.One("stop.bin", mib, 256*mib, 4)
 			if r.o.Quick {
-				spec = site.One("quick-stop.bin", 256*kib, 64*mib, 4)
+				spec = remotehosts.One("quick-stop.bin", 256*kib, 64*mib, 4)
 			}
-			sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: spec, Hosts: 4, Own: true, Delay: halfTrip, BytesPerSec: rate12})
+			sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: spec, Hosts: 4, Own: true, Delay: halfTrip, BytesPerSec: rate12})
 			if err != nil {
 				return nil, err
 			}
@@ -56,7 +56,7 @@ func (r *Run) afterStop(sw *Swarm, f *os.File, closing bool, settle time.Duratio
 		}
 	}
 	stopped := time.Now()
-	before, err := sw.Wire.Site().Requests(r.ctx)
+	before, err := sw.Wire.Hosts().Requests(r.ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (r *Run) afterStop(sw *Swarm, f *os.File, closing bool, settle time.Duratio
 	case <-r.ctx.Done():
 		return nil, r.ctx.Err()
 	}
-	after, err := sw.Wire.Site().Requests(r.ctx)
+	after, err := sw.Wire.Hosts().Requests(r.ctx)
 	if err != nil {
 		return nil, err
 	}

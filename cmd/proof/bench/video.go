@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // filmBytes is the size of the film, about; filmPiece its piece length.
@@ -50,7 +50,7 @@ func video(form filmForm, probe, fetched float64, beside ...string) Case {
 			if err != nil {
 				return nil, err
 			}
-			sw, err := r.seed(r.wire("rtt50"), ground.Seeding{Spec: film.spec, Hosts: 4, Delay: halfTrip, BytesPerSec: rate5})
+			sw, err := r.seed(r.wire("rtt50"), testbed.Seeding{Spec: film.spec, Hosts: 4, Delay: halfTrip, BytesPerSec: rate5})
 			if err != nil {
 				return nil, err
 			}
@@ -74,7 +74,7 @@ func video(form filmForm, probe, fetched float64, beside ...string) Case {
 
 // film is something to watch.
 type film struct {
-	spec    site.Spec
+	spec    remotehosts.Spec
 	real    bool // made by ffmpeg, for ffmpeg
 	form    filmForm
 	seconds float64
@@ -83,9 +83,9 @@ type film struct {
 // film makes the film once.
 func (b *Bench) film(form filmForm) (film, error) {
 	if _, err := exec.LookPath("ffprobe"); err != nil || b.o.Quick {
-		return film{form: form, spec: site.One("film-"+form.name, filmPiece, min(filmBytes, b.gigabyte().Files[0].Length), 5)}, nil
+		return film{form: form, spec: remotehosts.One("film-"+form.name, filmPiece, min(filmBytes, b.gigabyte().Files[0].Length), 5)}, nil
 	}
-	dir := filepath.Join(b.ground.Data, "films")
+	dir := filepath.Join(b.testbed.Data, "films")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return film{}, err
 	}
@@ -103,7 +103,7 @@ func (b *Bench) film(form filmForm) (film, error) {
 	if _, err := fmt.Sscan(string(out), &f.seconds); err != nil {
 		return film{}, err
 	}
-	f.spec = site.Spec{Name: "film-" + form.name + form.extension, PieceBytes: filmPiece, Files: []site.File{{Disk: name}}}
+	f.spec = remotehosts.Spec{Name: "film-" + form.name + form.extension, PieceBytes: filmPiece, Files: []remotehosts.File{{Disk: name}}}
 	return f, nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"github.com/weirfs/weir/cmd/proof/bench/zeros"
 	"github.com/weirfs/weir/engine/swarmtest"
 	"golang.org/x/sync/errgroup"
@@ -51,7 +51,7 @@ func warm() Case {
 			case diskSystem:
 				return r.readPlain()
 			}
-			sw, err := r.seed(r.wire("loopback"), ground.Seeding{Spec: r.gigabyte(), Hosts: 2})
+			sw, err := r.seed(r.wire("loopback"), testbed.Seeding{Spec: r.gigabyte(), Hosts: 2})
 			if err != nil {
 				return nil, err
 			}
@@ -71,7 +71,7 @@ func warm() Case {
 			if err := r.stopAll(); err != nil {
 				return nil, err
 			}
-			if err := sw.Wire.Site().Stop(r.ctx); err != nil {
+			if err := sw.Wire.Hosts().Stop(r.ctx); err != nil {
 				return nil, err
 			}
 			if err := dropPages(filepath.Join(r.dir, "cache")); err != nil {

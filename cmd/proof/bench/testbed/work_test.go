@@ -1,4 +1,4 @@
-package ground_test
+package testbed_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/weirfs/weir/cmd/proof/bench/ground"
+	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
 
 // TestWork looks at what the next run removes: what killed runs have left, and
@@ -18,14 +18,14 @@ func TestWork(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w, err := ground.Work(dir)
+	w, err := testbed.Work(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if w.Dir != filepath.Join(dir, fmt.Sprint("weir-bench-", os.Getpid())) {
 		t.Errorf("folder %s", w.Dir)
 	}
-	if _, err := ground.Work(dir); err == nil {
+	if _, err := testbed.Work(dir); err == nil {
 		t.Error("a second run of the same process, whose folder is locked, removed the first one's")
 	}
 	for name, want := range map[string]bool{"weir-bench-1": false, "weir-bench-2": false, "weir-other": true, filepath.Base(w.Dir): true} {

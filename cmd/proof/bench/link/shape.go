@@ -1,4 +1,4 @@
-// Package line is a network line with delay and rates, made of two TUN devices
+// Package link is a network line with delay and rates, made of two TUN devices
 // in two network namespaces and a process that carries packets between them. The
 // kernel's own way, netem, is missing from many kernels, and a relay of TCP
 // connections hides what makes a far peer slow: handshakes, slow start, full
@@ -6,7 +6,7 @@
 //
 // What lives here knows of packets and of hosts' addresses. It knows nothing of
 // torrents. Only benchmarks use it, on Linux, as root.
-package line
+package link
 
 import (
 	"net/netip"

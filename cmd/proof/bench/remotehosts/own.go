@@ -1,4 +1,4 @@
-package site
+package remotehosts
 
 import (
 	"net"
@@ -15,7 +15,7 @@ func (o *own) uploaded() (int64, error) { return o.Counters().PayloadBytes, nil 
 func (o *own) unload() error            { return o.Close() }
 
 // openOwn starts a seeder of this process for what is seeded; mu is held.
-func (s *Site) openOwn(ip string, corrupt bool) (*own, error) {
+func (s *Hosts) openOwn(ip string, corrupt bool) (*own, error) {
 	c, err := s.content()
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (s *Site) openOwn(ip string, corrupt bool) (*own, error) {
 }
 
 // content returns what is seeded; mu is held.
-func (s *Site) content() (*swarmtest.Content, error) {
+func (s *Hosts) content() (*swarmtest.Content, error) {
 	name := s.seeding.Spec.Name
 	if c := s.contents[name]; c != nil {
 		return c, nil
@@ -76,7 +76,7 @@ func (r *requests) note(e swarmtest.Event) {
 }
 
 // Requests returns what own seeders were asked for since Start.
-func (s *Site) Requests(_ bool, n *Requests) error {
+func (s *Hosts) Requests(_ bool, n *Requests) error {
 	s.mu.Lock()
 	r := s.requests
 	s.mu.Unlock()

@@ -1,4 +1,4 @@
-package site_test
+package remotehosts_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weirfs/weir/cmd/proof/bench/raw"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
@@ -19,16 +19,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var hosts = []netip.Addr{netip.MustParseAddr("127.0.71.10"), netip.MustParseAddr("127.0.71.11"), netip.MustParseAddr("127.0.71.12")}
 
-// open opens a site on loopback with a content on disk.
-func open(t *testing.T, o site.Options) (*site.Client, site.Seeding, *swarmtest.Content) {
+// open opens remote hosts on loopback with a content on disk.
+func open(t *testing.T, o remotehosts.Options) (*remotehosts.Client, remotehosts.Seeding, *swarmtest.Content) {
 	t.Helper()
 	o.Data, o.Hosts, o.Tracker = t.TempDir(), hosts, netip.MustParseAddr("127.0.71.9")
-	c, stop, err := site.Local(o)
+	c, stop, err := remotehosts.Local(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	spec := site.One("content.bin", 64<<10, 1<<20, 5)
+	spec := remotehosts.One("content.bin", 64<<10, 1<<20, 5)
 	if err := spec.Write(o.Data); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func open(t *testing.T, o site.Options) (*site.Client, site.Seeding, *swarmtest.
 	if err := os.WriteFile(torrent, content.Torrent(swarmtest.Hints{}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return c, site.Seeding{Spec: spec, Torrent: torrent, Hosts: []int{0, 1}}, content
+	return c, remotehosts.Seeding{Spec: spec, Torrent: torrent, Hosts: []int{0, 1}}, content
 }
 
 // TestSeeding lets each kind of seeder serve the whole content, and looks at what
@@ -48,16 +48,16 @@ func open(t *testing.T, o site.Options) (*site.Client, site.Seeding, *swarmtest.
 func TestSeeding(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		options site.Options
+		options remotehosts.Options
 		delay   time.Duration
 	}{
 		{name: "own"},
-		{name: "own behind relays", options: site.Options{Relayed: true}, delay: 20 * time.Millisecond},
-		{name: "libtorrent", options: site.Options{Libtorrent: true}},
-		{name: "libtorrent behind relays", options: site.Options{Libtorrent: true, Relayed: true}, delay: 20 * time.Millisecond},
+		{name: "own behind relays", options: remotehosts.Options{Relayed: true}, delay: 20 * time.Millisecond},
+		{name: "libtorrent", options: remotehosts.Options{Libtorrent: true}},
+		{name: "libtorrent behind relays", options: remotehosts.Options{Libtorrent: true, Relayed: true}, delay: 20 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, ok := site.LibtorrentVersion(); c.options.Libtorrent && !ok {
+			if _, ok := remotehosts.LibtorrentVersion(); c.options.Libtorrent && !ok {
 				t.Fatal("python3-libtorrent is missing: make test installs it")
 			}
 			ctx := t.Context()
@@ -90,7 +90,7 @@ func TestSeeding(t *testing.T) {
 				s.Close()
 				t.Error("a host that left answers")
 			}
-			fetch(t, ctx, []string{hosts[2].String() + ":" + site.SeederPort}, content, c.delay)
+			fetch(t, ctx, []string{hosts[2].String() + ":" + remotehosts.SeederPort}, content, c.delay)
 
 			// A frozen one accepts, because the system does, and says nothing.
 			if err := client.Freeze(ctx, 1); err != nil {
@@ -140,7 +140,7 @@ func fetch(t *testing.T, ctx context.Context, peers []string, content *swarmtest
 // TestRequests looks at what own seeders tell of requests, and at liars.
 func TestRequests(t *testing.T) {
 	ctx := t.Context()
-	client, seeding, content := open(t, site.Options{Libtorrent: true})
+	client, seeding, content := open(t, remotehosts.Options{Libtorrent: true})
 	seeding.Own, seeding.Corrupt = true, []int{0}
 	peers, err := client.Start(ctx, seeding)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package site is the far end of a benchmark: seeders, a tracker and a plain HTTP
+// Package remotehosts is the far end of a benchmark: seeders, a tracker and a plain HTTP
 // server, at addresses of their own. It runs in a network namespace of its own, in
-// a process of its own behind a line (package line), or in the benchmark's process
+// a process of its own behind a line (package link), or in the benchmark's process
 // on loopback; both are driven through the same Client.
 //
 // What lives here knows nothing of what reads from it: neither weir nor mounts.
-package site
+package remotehosts
 
 import (
 	"errors"
@@ -19,14 +19,14 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// Ports at each address of a site.
+// Ports at each address of a host.
 const (
 	SeederPort  = "6881"
 	trackerPort = 7000
 	httpPort    = 8080
 )
 
-// Options say where a site is and what it does to what it sends.
+// Options say where hosts are and what is done to what they send.
 type Options struct {
 	Data       string       // folder of the contents on disk
 	Hosts      []netip.Addr // an address for each seeder
@@ -56,8 +56,8 @@ type seeder interface {
 	unload() error
 }
 
-// Site is the service. Its methods have the form that net/rpc wants.
-type Site struct {
+// Hosts is the service. Its methods have the form that net/rpc wants.
+type Hosts struct {
 	o       Options
 	tracker *swarmtest.Tracker
 	http    *http.Server
@@ -71,9 +71,9 @@ type Site struct {
 	contents  map[string]*swarmtest.Content // by name
 }
 
-// Open starts a site without seeders. Close ends it.
-func Open(o Options) (*Site, error) {
-	s := &Site{o: o, processes: map[int]*process{}, seeders: map[int]seeder{}, contents: map[string]*swarmtest.Content{}}
+// Open starts hosts without seeders. Close ends it.
+func Open(o Options) (*Hosts, error) {
+	s := &Hosts{o: o, processes: map[int]*process{}, seeders: map[int]seeder{}, contents: map[string]*swarmtest.Content{}}
 	var err error
 	s.tracker, err = swarmtest.OpenTracker(swarmtest.TrackerOptions{Addr: netip.AddrPortFrom(o.Tracker, trackerPort).String()})
 	if err != nil {
@@ -94,7 +94,7 @@ func Open(o Options) (*Site, error) {
 }
 
 // Close ends everything.
-func (s *Site) Close() {
+func (s *Hosts) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stop()
@@ -110,7 +110,7 @@ func (s *Site) Close() {
 const hiddenOctet = 100
 
 // behind returns the address at which a host's programs listen.
-func (s *Site) behind(h netip.Addr) netip.Addr {
+func (s *Hosts) behind(h netip.Addr) netip.Addr {
 	if !s.o.Relayed {
 		return h
 	}
@@ -120,7 +120,7 @@ func (s *Site) behind(h netip.Addr) netip.Addr {
 }
 
 // Start replaces what is seeded, and tells the tracker.
-func (s *Site) Start(req Seeding, peers *[]string) error {
+func (s *Hosts) Start(req Seeding, peers *[]string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stop()
@@ -138,7 +138,7 @@ func (s *Site) Start(req Seeding, peers *[]string) error {
 }
 
 // announce tells the tracker who seeds; mu is held.
-func (s *Site) announce() (peers []string) {
+func (s *Hosts) announce() (peers []string) {
 	for _, h := range s.seeding.Hosts {
 		if s.seeders[h] != nil {
 			peers = append(peers, net.JoinHostPort(s.o.Hosts[h].String(), SeederPort))
@@ -148,8 +148,8 @@ func (s *Site) announce() (peers []string) {
 	return peers
 }
 
-// relay puts a host's programs on the site's own kind of line; mu is held.
-func (s *Site) relay(h int) error {
+// relay puts a host's programs on the hosts' own kind of line; mu is held.
+func (s *Hosts) relay(h int) error {
 	if !s.o.Relayed {
 		return nil
 	}
@@ -166,7 +166,7 @@ func (s *Site) relay(h int) error {
 }
 
 // join starts one host's seeder; mu is held.
-func (s *Site) join(h int) (err error) {
+func (s *Hosts) join(h int) (err error) {
 	addr := s.behind(s.o.Hosts[h]).String()
 	if !s.o.Libtorrent || s.seeding.Own {
 		if p := s.processes[h]; p != nil { // it has the port
@@ -188,7 +188,7 @@ func (s *Site) join(h int) (err error) {
 }
 
 // Stop ends all seeding.
-func (s *Site) Stop(_ bool, _ *bool) error {
+func (s *Hosts) Stop(_ bool, _ *bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stop()
@@ -196,7 +196,7 @@ func (s *Site) Stop(_ bool, _ *bool) error {
 }
 
 // stop ends all seeding; mu is held.
-func (s *Site) stop() {
+func (s *Hosts) stop() {
 	for h, p := range s.processes {
 		if p.isFrozen() {
 			p.close()
@@ -219,7 +219,7 @@ func (s *Site) stop() {
 }
 
 // Uploaded returns how many bytes of content each host has sent since Start.
-func (s *Site) Uploaded(_ bool, bytes *map[int]int64) error {
+func (s *Hosts) Uploaded(_ bool, bytes *map[int]int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	*bytes = map[int]int64{}
@@ -234,7 +234,7 @@ func (s *Site) Uploaded(_ bool, bytes *map[int]int64) error {
 }
 
 // Freeze stops a host's seeder, a process of its own, for good.
-func (s *Site) Freeze(host int, _ *bool) error {
+func (s *Hosts) Freeze(host int, _ *bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch d := s.seeders[host].(type) {
@@ -248,7 +248,7 @@ func (s *Site) Freeze(host int, _ *bool) error {
 }
 
 // Leave takes a host out of the swarm: its connections end, and nobody answers.
-func (s *Site) Leave(host int, _ *bool) error {
+func (s *Hosts) Leave(host int, _ *bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.processes[host]; p != nil {
@@ -265,7 +265,7 @@ func (s *Site) Leave(host int, _ *bool) error {
 }
 
 // Join brings a host into the swarm.
-func (s *Site) Join(host int, _ *bool) error {
+func (s *Hosts) Join(host int, _ *bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.Contains(s.seeding.Hosts, host) {

@@ -1,4 +1,4 @@
-package ground
+package testbed
 
 import (
 	"bufio"
@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/weirfs/weir/cmd/proof/bench/line"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/link"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
 )
 
 // RunRole does this process's work if it is one that a run has started from
@@ -17,14 +17,14 @@ func RunRole(stdin io.Reader, stdout io.Writer) (bool, error) {
 	conn := pipe{stdin, nopCloser{stdout}}
 	switch os.Getenv(roleEnv) {
 	case roleLine:
-		return true, line.Serve(conn, 3, 4)
+		return true, link.Serve(conn, 3, 4)
 	case roleFar:
 		return true, serveFar(conn)
 	}
 	return false, nil
 }
 
-// serveFar is a site at the far end. It ends with its connection.
+// serveFar is the remote hosts at the far end. It ends with its connection.
 func serveFar(conn pipe) error {
 	r := bufio.NewReader(conn.Reader)
 	first, err := r.ReadString('\n')
@@ -35,7 +35,7 @@ func serveFar(conn pipe) error {
 	if !ok {
 		return fmt.Errorf("the far end was told %q", first)
 	}
-	s, err := site.Open(farSite(data, own == "true"))
+	s, err := remotehosts.Open(farSite(data, own == "true"))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Package ground is where benchmarks take place: processes, networks and folders
+// Package testbed is where benchmarks take place: processes, networks and folders
 // that are there for one run and leave nothing behind.
 //
 // As root a run is enclosed: it gets namespaces of its own for processes, mounts
@@ -8,7 +8,7 @@
 // loopback, and a relay in place of the line.
 //
 // What lives here knows nothing of what is measured.
-package ground
+package testbed
 
 import (
 	"context"
@@ -29,7 +29,7 @@ const roleEnv = "WEIR_BENCH_ROLE"
 // The roles.
 const (
 	roleInside = "inside" // the benchmark proper, enclosed
-	roleFar    = "far"    // a site at the far end
+	roleFar    = "far"    // the remote hosts
 	roleLine   = "line"   // carries packets to and fro
 )
 

@@ -1,4 +1,4 @@
-package line
+package link
 
 import (
 	"encoding/binary"

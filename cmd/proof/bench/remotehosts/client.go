@@ -1,4 +1,4 @@
-package site
+package remotehosts
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Client drives a site. Its methods are safe for concurrent use.
+// Client drives remote hosts. Its methods are safe for concurrent use.
 type Client struct {
 	rpc *rpc.Client
 
@@ -18,7 +18,7 @@ type Client struct {
 }
 
 // Serve answers a client on conn until it goes away.
-func (s *Site) Serve(conn io.ReadWriteCloser) error {
+func (s *Hosts) Serve(conn io.ReadWriteCloser) error {
 	server, err := s.server()
 	if err != nil {
 		return err
@@ -27,17 +27,17 @@ func (s *Site) Serve(conn io.ReadWriteCloser) error {
 	return nil
 }
 
-func (s *Site) server() (*rpc.Server, error) {
+func (s *Hosts) server() (*rpc.Server, error) {
 	server := rpc.NewServer()
-	return server, server.RegisterName("Site", s)
+	return server, server.RegisterName("Hosts", s)
 }
 
-// NewClient returns the client of a site that is served at the other end of conn.
+// NewClient returns the client of hosts that are served at the other end of conn.
 func NewClient(conn io.ReadWriteCloser, o Options) *Client {
 	return &Client{rpc: rpc.NewClient(conn), hosts: o.Hosts}
 }
 
-// Local opens a site in this process and returns its client, and what ends both.
+// Local opens remote hosts in this process and returns its client, and what ends both.
 func Local(o Options) (c *Client, end func(), err error) {
 	s, err := Open(o)
 	if err != nil {
@@ -62,7 +62,7 @@ func Local(o Options) (c *Client, end func(), err error) {
 	}, nil
 }
 
-// AnnounceURL returns the address of a site's tracker that is reached at a.
+// AnnounceURL returns the address of the hosts' tracker that is reached at a.
 func AnnounceURL(a netip.Addr) string {
 	return fmt.Sprintf("http://%s/announce", netip.AddrPortFrom(a, trackerPort))
 }
@@ -72,9 +72,9 @@ func (c *Client) FileURL(host int, path string) string {
 	return fmt.Sprintf("http://%s/%s", netip.AddrPortFrom(c.hosts[host], httpPort), path)
 }
 
-// call calls a method of the site, for as long as ctx lasts.
+// call calls a method of the hosts, for as long as ctx lasts.
 func (c *Client) call(ctx context.Context, method string, arg, reply any) error {
-	done := c.rpc.Go("Site."+method, arg, reply, make(chan *rpc.Call, 1)).Done
+	done := c.rpc.Go("Hosts."+method, arg, reply, make(chan *rpc.Call, 1)).Done
 	select {
 	case call := <-done:
 		return call.Error

@@ -1,4 +1,4 @@
-package ground
+package testbed
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/weirfs/weir/cmd/proof/bench/line"
-	"github.com/weirfs/weir/cmd/proof/bench/site"
+	"github.com/weirfs/weir/cmd/proof/bench/link"
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,18 +54,18 @@ func farAddrs(p netip.Prefix) (all []netip.Prefix) {
 	return all
 }
 
-// Wire is a way to some hosts of a site.
+// Wire is a way to some hosts.
 type Wire struct {
 	Name   string
-	site   *site.Client
+	hosts  *remotehosts.Client
 	net    netip.Prefix
-	first  int          // number of its first host at the site
-	line   *line.Client // nil where there is none
+	first  int          // number of its first host at the far end
+	line   *link.Client // nil where there is none
 	relays bool
 }
 
-// Ground is a place for one run.
-type Ground struct {
+// Testbed is a place for one run.
+type Testbed struct {
 	Loopback *Wire // seeders in the same network
 	LAN      *Wire // another network without delay; where there is none, Loopback
 	Far      *Wire // another network at the end of a line with delay and rates
@@ -73,7 +73,7 @@ type Ground struct {
 	close    []func()
 }
 
-// Options say what a Ground has.
+// Options say what a Testbed has.
 type Options struct {
 	Data       string // folder for contents; empty for memory that is given back at the end
 	Work       string // folder for everything else
@@ -81,9 +81,9 @@ type Options struct {
 	Stderr     io.Writer
 }
 
-// Open prepares the ground. Close clears it.
-func Open(o Options) (_ *Ground, err error) {
-	g := &Ground{Data: o.Data}
+// Open makes a testbed. Close clears it.
+func Open(o Options) (_ *Testbed, err error) {
+	g := &Testbed{Data: o.Data}
 	defer func() {
 		if err != nil {
 			g.Close()
@@ -126,37 +126,37 @@ func scratch(work string) (string, error) {
 }
 
 // Close ends every process of the ground.
-func (g *Ground) Close() {
+func (g *Testbed) Close() {
 	for i := len(g.close) - 1; i >= 0; i-- {
 		g.close[i]()
 	}
 	g.close = nil
 }
 
-// local opens a site in this process.
-func (g *Ground) local(name string, p netip.Prefix, o Options, relayed bool) (*Wire, error) {
-	c, stop, err := site.Local(site.Options{Data: g.Data, Hosts: hosts(p), Tracker: at(p, 9), Libtorrent: o.Libtorrent, Relayed: relayed})
+// local opens remote hosts in this process.
+func (g *Testbed) local(name string, p netip.Prefix, o Options, relayed bool) (*Wire, error) {
+	c, stop, err := remotehosts.Local(remotehosts.Options{Data: g.Data, Hosts: hosts(p), Tracker: at(p, 9), Libtorrent: o.Libtorrent, Relayed: relayed})
 	if err != nil {
 		return nil, err
 	}
 	g.close = append(g.close, stop)
-	return &Wire{Name: name, site: c, net: p, relays: relayed}, nil
+	return &Wire{Name: name, hosts: c, net: p, relays: relayed}, nil
 }
 
 // farSite is what the process at the far end serves.
-func farSite(data string, libtorrent bool) site.Options {
-	return site.Options{Data: data, Hosts: append(hosts(lineNet), hosts(lanNet)...), Tracker: netip.IPv4Unspecified(), Libtorrent: libtorrent}
+func farSite(data string, libtorrent bool) remotehosts.Options {
+	return remotehosts.Options{Data: data, Hosts: append(hosts(lineNet), hosts(lanNet)...), Tracker: netip.IPv4Unspecified(), Libtorrent: libtorrent}
 }
 
 // openEnclosed makes the networks of an enclosed run.
-func (g *Ground) openEnclosed(o Options) (err error) {
-	if err := line.Quiet(); err != nil {
+func (g *Testbed) openEnclosed(o Options) (err error) {
+	if err := link.Quiet(); err != nil {
 		return err
 	}
 	if g.Loopback, err = g.local("loopback", loopbackNet, o, false); err != nil {
 		return err
 	}
-	near, err := line.OpenTUN("line", []netip.Prefix{netip.PrefixFrom(at(lineNet, 1), 24)})
+	near, err := link.OpenTUN("line", []netip.Prefix{netip.PrefixFrom(at(lineNet, 1), 24)})
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (g *Ground) openEnclosed(o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := line.Configure(lan, []netip.Prefix{netip.PrefixFrom(at(lanNet, 1), 24)}); err != nil {
+	if err := link.Configure(lan, []netip.Prefix{netip.PrefixFrom(at(lanNet, 1), 24)}); err != nil {
 		return err
 	}
 	cmd, control, err := child(roleLine, o.Stderr, near, far)
@@ -178,14 +178,14 @@ func (g *Ground) openEnclosed(o Options) (err error) {
 		return err
 	}
 	g.closeChild(cmd, control)
-	client := site.NewClient(conn, farSite(g.Data, o.Libtorrent))
-	g.Far = &Wire{Name: "line", site: client, net: lineNet, line: line.NewClient(control)}
-	g.LAN = &Wire{Name: "lan", site: client, net: lanNet, first: HostsPerWire}
+	client := remotehosts.NewClient(conn, farSite(g.Data, o.Libtorrent))
+	g.Far = &Wire{Name: "line", hosts: client, net: lineNet, line: link.NewClient(control)}
+	g.LAN = &Wire{Name: "lan", hosts: client, net: lanNet, first: HostsPerWire}
 	return nil
 }
 
 // closeChild ends a process with Close.
-func (g *Ground) closeChild(cmd *exec.Cmd, control io.Closer) {
+func (g *Testbed) closeChild(cmd *exec.Cmd, control io.Closer) {
 	g.close = append(g.close, func() {
 		control.Close()
 		kill := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
@@ -195,9 +195,9 @@ func (g *Ground) closeChild(cmd *exec.Cmd, control io.Closer) {
 }
 
 // startFar makes the network of the far end, its end of the line and of the lan,
-// and starts a site there. Network namespaces belong to threads: one that has
+// and starts remote hosts there. Network namespaces belong to threads: one that has
 // gone to the far end starts the process and is thrown away.
-func (g *Ground) startFar(o Options) (tun *os.File, conn io.ReadWriteCloser, err error) {
+func (g *Testbed) startFar(o Options) (tun *os.File, conn io.ReadWriteCloser, err error) {
 	onThread(func() {
 		if tun, err = openFar(); err != nil {
 			return
@@ -242,7 +242,7 @@ func openFar() (*os.File, error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return nil, err
 	}
-	if err := line.Quiet(); err != nil {
+	if err := link.Quiet(); err != nil {
 		return nil, err
 	}
 	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "lan"}, PeerName: "lan", PeerNamespace: netlink.NsPid(os.Getpid())}
@@ -253,15 +253,15 @@ func openFar() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := line.Configure(lan, farAddrs(lanNet)); err != nil {
+	if err := link.Configure(lan, farAddrs(lanNet)); err != nil {
 		return nil, err
 	}
-	return line.OpenTUN("line", farAddrs(lineNet))
+	return link.OpenTUN("line", farAddrs(lineNet))
 }
 
 // Seeding is a swarm on a wire.
 type Seeding struct {
-	Spec        site.Spec
+	Spec        remotehosts.Spec
 	Torrent     string // path of the .torrent, for seeders that want one
 	Hosts       int    // how many seed
 	Own         bool   // by seeders of our own
@@ -274,7 +274,7 @@ type Seeding struct {
 // returns the addresses of the seeders.
 func (w *Wire) Start(ctx context.Context, s Seeding) ([]string, error) {
 	if w.line != nil {
-		r := line.Rates{Delay: s.Delay, Hosts: map[netip.Addr]int64{}}
+		r := link.Rates{Delay: s.Delay, Hosts: map[netip.Addr]int64{}}
 		for _, h := range hosts(w.net) {
 			r.Hosts[h] = s.BytesPerSec
 		}
@@ -282,24 +282,24 @@ func (w *Wire) Start(ctx context.Context, s Seeding) ([]string, error) {
 			return nil, err
 		}
 	}
-	req := site.Seeding{Spec: s.Spec, Torrent: s.Torrent, Own: s.Own, Delay: s.Delay, BytesPerSec: s.BytesPerSec}
+	req := remotehosts.Seeding{Spec: s.Spec, Torrent: s.Torrent, Own: s.Own, Delay: s.Delay, BytesPerSec: s.BytesPerSec}
 	for i := range s.Hosts {
 		req.Hosts = append(req.Hosts, w.first+i)
 		if i < s.Corrupt {
 			req.Corrupt = append(req.Corrupt, w.first+i)
 		}
 	}
-	return w.site.Start(ctx, req)
+	return w.hosts.Start(ctx, req)
 }
 
-// Site returns the site at the other end. Its hosts are numbered as Host says.
-func (w *Wire) Site() *site.Client { return w.site }
+// Hosts returns the hosts at the other end. They are numbered as Host says.
+func (w *Wire) Hosts() *remotehosts.Client { return w.hosts }
 
-// Host returns the site's number of a host of the wire.
+// Host returns the hosts' number of a host of the wire.
 func (w *Wire) Host(i int) int { return w.first + i }
 
 // AnnounceURL returns the tracker's address on the wire.
-func (w *Wire) AnnounceURL() string { return site.AnnounceURL(at(w.net, 9)) }
+func (w *Wire) AnnounceURL() string { return remotehosts.AnnounceURL(at(w.net, 9)) }
 
 // FileURL returns where host i serves a file of the data folder.
-func (w *Wire) FileURL(i int, path string) string { return w.site.FileURL(w.first+i, path) }
+func (w *Wire) FileURL(i int, path string) string { return w.hosts.FileURL(w.first+i, path) }

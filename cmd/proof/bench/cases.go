@@ -3,63 +3,70 @@ package main
 import (
 	"slices"
 	"strings"
+
+	"github.com/weirfs/weir/cmd/proof/bench/applications"
+	"github.com/weirfs/weir/cmd/proof/bench/collections"
+	"github.com/weirfs/weir/cmd/proof/bench/hostile"
+	"github.com/weirfs/weir/cmd/proof/bench/reading"
+	"github.com/weirfs/weir/cmd/proof/bench/storage"
+	"github.com/weirfs/weir/cmd/proof/bench/suite"
 )
 
 // cases are all workloads, in the order in which they run.
-func cases() []Case {
-	all := []Case{
-		firstByte("first-byte/lan/torrent", "lan", false, 0, rawSystem, btfsSystem),
-		firstByte("first-byte/lan/magnet", "lan", true, 0, rawSystem),
-		firstByte("first-byte/rtt50/torrent", "rtt50", false, 0.85, rawSystem, btfsSystem),
-		firstByte("first-byte/rtt50/magnet", "rtt50", true, 1.0, rawSystem),
-		sequentialCase{
-			name: "sequential/loopback/1", wire: "loopback", hosts: 1, bytes: gib, systems: []string{httpSystem},
+func cases() []suite.Case {
+	all := []suite.Case{
+		reading.FirstByte("first-byte/lan/torrent", "lan", false, 0, suite.Raw, suite.BTFS),
+		reading.FirstByte("first-byte/lan/magnet", "lan", true, 0, suite.Raw),
+		reading.FirstByte("first-byte/rtt50/torrent", "rtt50", false, 0.85, suite.Raw, suite.BTFS),
+		reading.FirstByte("first-byte/rtt50/magnet", "rtt50", true, 1.0, suite.Raw),
+		reading.Sequential{
+			Name: "sequential/loopback/1", Wire: "loopback", Hosts: 1, Bytes: suite.GiB, Systems: []string{suite.HTTP},
 		}.Case(),
-		sequentialCase{
-			name: "sequential/loopback/4", wire: "loopback", hosts: 4, bytes: gib, bar: Bar{Least: 300e6},
-			systems: []string{httpSystem, rawSystem, btfsSystem},
+		reading.Sequential{
+			Name: "sequential/loopback/4", Wire: "loopback", Hosts: 4, Bytes: suite.GiB, Bar: suite.Bar{Least: 300e6},
+			Systems: []string{suite.HTTP, suite.Raw, suite.BTFS},
 		}.Case(),
-		sequentialCase{
-			name: "sequential/rtt50/4x5", wire: "rtt50", hosts: 4, bytesPerSec: rate5, bytes: 160 * mib, bar: Bar{LeastOf: 0.97},
-			systems: []string{httpSystem, rawSystem, btfsSystem},
+		reading.Sequential{
+			Name: "sequential/rtt50/4x5", Wire: "rtt50", Hosts: 4, BytesPerSec: suite.Rate5, Bytes: 160 * suite.MiB, Bar: suite.Bar{LeastOf: 0.97},
+			Systems: []string{suite.HTTP, suite.Raw, suite.BTFS},
 		}.Case(),
-		sequentialCase{
-			name: "sequential/rtt50/4x20", wire: "rtt50", hosts: 4, bytesPerSec: rate20, bytes: 640 * mib, bar: Bar{Least: 72e6},
-			systems: []string{httpSystem, rawSystem},
+		reading.Sequential{
+			Name: "sequential/rtt50/4x20", Wire: "rtt50", Hosts: 4, BytesPerSec: suite.Rate20, Bytes: 640 * suite.MiB, Bar: suite.Bar{Least: 72e6},
+			Systems: []string{suite.HTTP, suite.Raw},
 		}.Case(),
-		randomReads("random/64k", 64*kib, 0.180, 0.250, rawSystem, btfsSystem),
-		randomReads("random/4k", 4*kib, 0, 0, rawSystem),
-		smallReads("off"),
-		smallReads("required"),
-		besideStream(),
-		freeze(),
-		corrupt(),
-		playback(),
-		manyReaders(),
-		stopReading("stop/open", false),
-		stopReading("stop/closed", true),
-		smallFiles(),
-		alignedFiles("loopback"),
-		alignedFiles("rtt50"),
-		amplification(),
-		warm(),
-		disk(),
-		metadata(),
-		million(),
-		catalogue(),
-		addTorrent(),
-		hanging(),
-		deadMagnets(),
-		hits(),
-		puts(),
-		video(moovLast, 0.9, 4e6, httpSystem, btfsSystem),
-		video(faststart, 0.7, 0, httpSystem),
-		video(matroska, 0.7, 0, httpSystem),
+		reading.RandomReads("random/64k", 64*suite.KiB, 0.180, 0.250, suite.Raw, suite.BTFS),
+		reading.RandomReads("random/4k", 4*suite.KiB, 0, 0, suite.Raw),
+		reading.SmallReads("off"),
+		reading.SmallReads("required"),
+		reading.BesideStream(),
+		reading.Freeze(),
+		hostile.Corrupt(),
+		reading.Playback(),
+		reading.ManyReaders(),
+		reading.StopReading("stop/open", false),
+		reading.StopReading("stop/closed", true),
+		collections.SmallFiles(),
+		collections.AlignedFiles("loopback"),
+		collections.AlignedFiles("rtt50"),
+		reading.Amplification(),
+		storage.Warm(),
+		storage.Disk(),
+		collections.Metadata(),
+		collections.Million(),
+		collections.Catalogue(),
+		collections.AddTorrent(),
+		hostile.Hanging(),
+		hostile.DeadMagnets(),
+		storage.Hits(),
+		storage.Puts(),
+		applications.Video(applications.MoovLast, 0.9, 4e6, suite.HTTP, suite.BTFS),
+		applications.Video(applications.Faststart, 0.7, 0, suite.HTTP),
+		applications.Video(applications.Matroska, 0.7, 0, suite.HTTP),
 	}
-	for _, u := range uses() {
-		all = append(all, realProgram(u))
+	for _, u := range applications.Uses() {
+		all = append(all, applications.Program(u))
 	}
-	return append(all, hostileCases()...)
+	return append(all, hostile.Cases()...)
 }
 
 // quick are the cases that --quick runs, small: one of each kind of swarm.
@@ -69,14 +76,14 @@ var quick = []string{
 
 // quickly returns the cases for --quick. They are held to no bar: a machine that
 // runs tests is in no state to be measured.
-func quickly(all []Case) (some []Case) {
+func quickly(all []suite.Case) (some []suite.Case) {
 	for _, c := range all {
 		if !slices.Contains(quick, c.Name) {
 			continue
 		}
 		c.Figures = slices.Clone(c.Figures)
 		for i := range c.Figures {
-			c.Figures[i].Bar = Bar{}
+			c.Figures[i].Bar = suite.Bar{}
 		}
 		some = append(some, c)
 	}
@@ -85,7 +92,7 @@ func quickly(all []Case) (some []Case) {
 
 // chosen returns the cases whose names contain one of the parts, which have
 // commas between; for none all but those that run only when named.
-func chosen(all []Case, parts string) (some []Case) {
+func chosen(all []suite.Case, parts string) (some []suite.Case) {
 	for _, c := range all {
 		if parts == "" && c.Aside {
 			continue

@@ -18,10 +18,11 @@
 // loopback and a relay. Every run of a program begins with an empty cache and ends
 // with its process; programs take turns within each repeat.
 //
-// Packages: link carries packets, remotehosts is the far end, testbed makes networks and
-// folders, program starts what is measured, raw fetches without it, zeros is a
-// mount with nothing behind it. What lives here are the cases, a file each, and
-// the report. Nothing here is imported by weir.
+// Packages: suite is what cases are made of; reading, collections, applications,
+// storage and hostile have the cases, a file each. link carries packets, remotehosts is
+// the far end, testbed makes networks and folders, program starts what is measured, raw
+// fetches without it, zeros is a mount with nothing behind it. Here is the list of the
+// cases. Nothing here is imported by weir.
 package main
 
 import (
@@ -32,6 +33,8 @@ import (
 	"os"
 
 	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
+	"github.com/weirfs/weir/cmd/proof/bench/storage"
+	"github.com/weirfs/weir/cmd/proof/bench/suite"
 	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 	"github.com/weirfs/weir/cmd/proof/command"
 )
@@ -44,10 +47,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	if was, err := testbed.RunRole(os.Stdin, stdout); was {
 		return 0, err
 	}
-	if how := os.Getenv(zerosEnv); how != "" {
-		return 0, serveZeros(how, os.Stdin, stdout)
+	if how := os.Getenv(storage.ZerosEnv); how != "" {
+		return 0, storage.ServeZeros(how, os.Stdin, stdout)
 	}
-	var o Options
+	var o suite.Options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.Only, "only", "", "run the cases whose names contain `PATTERN`; several with commas between")
@@ -90,7 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 }
 
 // measure runs the cases here.
-func measure(ctx context.Context, o Options, some []Case, stdout, stderr io.Writer) (int, error) {
+func measure(ctx context.Context, o suite.Options, some []suite.Case, stdout, stderr io.Writer) (int, error) {
 	work, err := testbed.Work(os.TempDir())
 	if err != nil {
 		return 1, err
@@ -103,7 +106,7 @@ func measure(ctx context.Context, o Options, some []Case, stdout, stderr io.Writ
 		return 1, err
 	}
 	defer g.Close()
-	b, err := newBench(o, work.Dir, g, libtorrent, stderr)
+	b, err := suite.New(o, work.Dir, g, libtorrent, stderr)
 	if err != nil {
 		return 1, err
 	}
@@ -112,12 +115,12 @@ func measure(ctx context.Context, o Options, some []Case, stdout, stderr io.Writ
 	} else {
 		fmt.Fprintln(stderr, "seeders: our own")
 	}
-	rep := b.run(ctx, some)
-	if err := rep.print(stdout); err != nil {
+	rep := b.Run(ctx, some)
+	if err := rep.Print(stdout); err != nil {
 		return 1, err
 	}
 	if o.JSON != "" {
-		if err := rep.writeJSON(o.JSON); err != nil {
+		if err := rep.WriteJSON(o.JSON); err != nil {
 			return 1, err
 		}
 	}

@@ -79,6 +79,9 @@ var layers = []layer{
 	{dir: "engine/internal/bencode", std: true, forbid: []string{network, "os", "syscall"}},
 	{dir: "engine/internal/throttle", std: true, forbid: []string{network, "os", "syscall"}},
 	{dir: "engine/internal/wire", forbid: []string{bazil, badger}, own: []string{"engine/internal/bencode"}},
+	// One connection. Messages out, messages in; what they mean is not its concern.
+	{dir: "engine/internal/link", forbid: []string{bazil, badger},
+		own: []string{"engine/internal/discover/pex", "engine/internal/metadata", "engine/internal/throttle", "engine/internal/wire"}},
 	// Where peers are found.
 	{dir: "engine/internal/discover", forbid: []string{bazil, badger}, own: []string{"engine/internal/bencode", "engine/internal/netrule"}},
 	// Decisions about addresses, and the dialing that asks for them.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/subnet"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -57,14 +58,14 @@ func grantedNet(ip netip.Addr) netip.Prefix { return subnet.Of(ip, 24, 64) }
 
 // grant tells a choked peer that has little which pieces it may ask for all the same.
 func (s *swarm) grant(p *peer) {
-	if s.pick == nil || p.pk == nil || !p.choking || !p.wantsUs || !p.fast() || p.granted {
+	if s.pick == nil || p.pk == nil || !p.choking || !p.wantsUs || !p.link.Fast() || p.granted {
 		return
 	}
 	p.granted = true // or looked at: it has more from now on
 	if p.pk.HasAtLeast(grantPieces) {
 		return
 	}
-	info, ip := s.t.Info(), p.remote().Addr()
+	info, ip := s.t.Info(), p.link.Remote().Addr()
 	if !ip.IsValid() || info.NumPieces() == 0 || info.NumPieces() > 1<<31 {
 		return
 	}
@@ -89,17 +90,17 @@ func (s *swarm) grant(p *peer) {
 	p.grant = g
 	for _, i := range g.pieces {
 		if s.pick.Held(i) && !p.pk.HasPiece(i) {
-			p.out.control(func(b []byte) []byte { return wire.AppendAllowedFast(b, i) })
+			p.link.Send(func(b []byte) []byte { return wire.AppendAllowedFast(b, i) })
 		}
 	}
 }
 
 // spendGrant reports whether a choked peer may have a block, which it has then used up.
-func spendGrant(p *peer, u upload) bool {
+func spendGrant(p *peer, b link.Block) bool {
 	g := p.grant
-	if g == nil || !slices.Contains(g.pieces, u.index) || g.left < int64(u.length) {
+	if g == nil || !slices.Contains(g.pieces, b.Index) || g.left < int64(b.Length) {
 		return false
 	}
-	g.left -= int64(u.length)
+	g.left -= int64(b.Length)
 	return true
 }

@@ -1,8 +1,6 @@
 package engine
 
-import (
-	"github.com/weirfs/weir"
-)
+import "github.com/weirfs/weir"
 
 // What a peer says to have before the metadata is known can't be judged, and is kept
 // as it came. A bitfield that a torrent of usual size has is kept of each peer; the

@@ -134,7 +134,7 @@ func (s *swarm) starved(now time.Time) bool {
 		}
 	}
 	givers := 0
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if !p.trade.gave.IsZero() && now.Sub(p.trade.gave) < givingFor {
 			givers++
 		}
@@ -148,7 +148,7 @@ func (s *swarm) replaceable(now time.Time) int {
 		return 0
 	}
 	n := 0
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if s.worth(p, now).GivesWay(connlimit.Newcomer{Awaited: true}) {
 			n++
 		}
@@ -210,10 +210,10 @@ func (s *swarm) worth(p *peer, now time.Time) connlimit.Peer {
 		Idle:   now.Sub(p.trade.moved),
 		Gave:   -1,
 		Served: !p.trade.took.IsZero() && now.Sub(p.trade.took) < servedFor,
-		Crowd:  s.eng.conns.Neighbours(p.remote().Addr()),
+		Crowd:  s.eng.conns.Neighbours(p.link.Remote().Addr()),
 		// Where it does not say where it listens, the port that it came from: ports
 		// count only among peers of one address.
-		Priority: s.eng.priority(p.remote()),
+		Priority: s.eng.priority(p.link.Remote()),
 	}
 	if !p.trade.gave.IsZero() {
 		w.Gave = now.Sub(p.trade.gave)
@@ -229,7 +229,7 @@ const servedFor = 30 * time.Second
 func (s *swarm) leastWorth(now time.Time, match func(connlimit.Peer) bool) *peer {
 	var worst *peer
 	var least connlimit.Peer
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if w := s.worth(p, now); (match == nil || match(w)) && (worst == nil || w.Less(least)) {
 			worst, least = p, w
 		}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
@@ -23,53 +23,6 @@ const (
 	dialTimeout  = 8 * time.Second
 	hastyTimeout = 3 * time.Second
 )
-
-// errHungUp says that the peer closed the connection instead of a handshake.
-var errHungUp = errors.New("peer hung up in the handshake")
-
-// handshakeMode is a way of speaking to a peer first. Peers that hang up on one are
-// tried with the next at once.
-type handshakeMode uint8
-
-const (
-	plainEarly     handshakeMode = iota // plaintext; what we have and our interest go with the handshake
-	encryptedEarly                      // the same, obfuscated
-	plainLate                           // plaintext, nothing before the answer
-	handshakeModes
-)
-
-// underOther is added to a handshakeMode for a handshake under the other hash of a
-// hybrid torrent: a peer that has no metadata may know only that.
-const underOther = handshakeModes
-
-// split returns the mode without underOther.
-func (m handshakeMode) split() (mode handshakeMode, other bool) {
-	return m % handshakeModes, m >= underOther
-}
-
-// next returns the handshakeMode to try after m failed, false when all were tried.
-func (m handshakeMode) next(e Encryption, hybrid bool) (handshakeMode, bool) {
-	m, other := m.split()
-	for m++; m < handshakeModes; m++ {
-		if (m == encryptedEarly) == (e == EncryptionRequired) || e == EncryptionAllowed {
-			if other {
-				m += underOther
-			}
-			return m, true
-		}
-	}
-	if hybrid && !other {
-		return firstMode(e) + underOther, true
-	}
-	return firstMode(e), false
-}
-
-func firstMode(e Encryption) handshakeMode {
-	if e == EncryptionRequired {
-		return encryptedEarly
-	}
-	return plainEarly
-}
 
 // dial connects to as many candidates as the bounds allow.
 func (s *swarm) dial(now time.Time) {
@@ -93,7 +46,7 @@ func (s *swarm) dial(now time.Time) {
 			timeout = hastyTimeout
 		}
 		s.book.Dial(c.Addr)
-		s.spawn(func() { s.connect(c.Addr, slot, handshakeMode(c.Mode), timeout) })
+		s.spawn(func() { s.connect(c.Addr, slot, link.Mode(c.Mode), timeout) })
 	}
 }
 
@@ -134,7 +87,7 @@ func (s *swarm) speakEarly() *opening {
 }
 
 // connect dials and shakes hands, beside the owner.
-func (s *swarm) connect(addr string, slot *connlimit.Slot, m handshakeMode, timeout time.Duration) {
+func (s *swarm) connect(addr string, slot *connlimit.Slot, m link.Mode, timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	begin := time.Now()
@@ -142,14 +95,14 @@ func (s *swarm) connect(addr string, slot *connlimit.Slot, m handshakeMode, time
 	rtt := time.Since(begin)
 	var hello wire.Hello
 	var early *opening
-	mode, _ := m.split()
-	if err == nil && mode != plainLate && !s.hand(func() { early = s.speakEarly() }) {
+	mode, _ := m.Split()
+	if err == nil && mode != link.PlainLate && !s.hand(func() { early = s.speakEarly() }) {
 		err = errCooled
 		_ = conn.Close()
 	}
 	if err == nil {
 		plain := conn
-		if conn, hello, err = s.shake(ctx, conn, m, early); err != nil {
+		if conn, hello, err = s.handshake(m, early).Dialed(ctx, conn); err != nil {
 			_ = plain.Close()
 		}
 	}
@@ -184,7 +137,7 @@ func (s *swarm) connect(addr string, slot *connlimit.Slot, m handshakeMode, time
 
 // notJoined tells the book why a candidate that was dialed is no peer. Who hung up
 // is tried in another mode at once.
-func (s *swarm) notJoined(addr string, m handshakeMode, why error) {
+func (s *swarm) notJoined(addr string, m link.Mode, why error) {
 	now := time.Now()
 	switch {
 	case errors.Is(why, errSelf):
@@ -193,8 +146,8 @@ func (s *swarm) notJoined(addr string, m handshakeMode, why error) {
 		s.book.Duplicate(addr, now)
 	case errors.Is(why, errFull):
 		s.book.Postpone(addr, now)
-	case errors.Is(why, errHungUp):
-		next, more := m.next(s.eng.opts.Encryption, s.t.names.Load().hybrid())
+	case errors.Is(why, link.ErrHungUp):
+		next, more := m.Next(s.eng.opts.Encryption, s.t.names.Load().hybrid())
 		if more {
 			s.book.Retry(addr, uint8(next))
 			return
@@ -207,51 +160,26 @@ func (s *swarm) notJoined(addr string, m handshakeMode, why error) {
 
 // awaited reports whether somebody waits for the metadata or for pieces.
 func (s *swarm) awaited() bool {
-	return len(s.waiters) > 0 || s.pick == nil && s.box.uses() > 0
+	return len(s.waiters) > 0 || s.pick == nil && s.inbox.Uses() > 0
 }
 
-func (s *swarm) shake(ctx context.Context, conn net.Conn, m handshakeMode, early *opening) (net.Conn, wire.Hello, error) {
-	raw := conn // conn changes below, while this may run
-	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+// handshake is what is said to a peer first.
+func (s *swarm) handshake(m link.Mode, early *opening) *link.Handshake {
 	names, ih := s.t.names.Load(), s.t.ih
-	m, other := m.split()
-	if other {
+	if _, other := m.Split(); other {
 		ih = names.other(ih)
 	}
-	out := s.eng.hello(ih, names).Append(nil)
+	h := &link.Handshake{Mode: m, Encryption: s.eng.opts.Encryption, Hello: s.eng.hello(ih, names), Accepts: names.has}
 	if early != nil {
 		// A bitfield is right whether or not the peer turns out to speak BEP 6.
-		out = wire.AppendBitfield(out, early.have)
-		out = wire.AppendBare(out, pp.Interested)
+		h.Early = wire.AppendBitfield(nil, early.have)
+		h.Early = wire.AppendBare(h.Early, pp.Interested)
 		layout := layout{s.t.Info()}
 		for _, b := range early.blocks {
-			out = layout.appendRequest(out, pp.Request, b)
+			h.Early = layout.appendRequest(h.Early, pp.Request, b)
 		}
 	}
-	var err error
-	if m == encryptedEarly {
-		// The handshake alone goes with the encrypted one: libtorrent loses its
-		// place when there is more.
-		conn, err = wire.Encrypt(ctx, conn, ih, out[:wire.HandshakeBytes], s.eng.opts.Encryption)
-		out = out[wire.HandshakeBytes:]
-	}
-	if err == nil && len(out) > 0 {
-		_, err = conn.Write(out)
-	}
-	var in wire.Hello
-	if err == nil {
-		in, err = wire.ReadHello(conn)
-	}
-	switch {
-	case err != nil && ctx.Err() == nil:
-		return nil, in, fmt.Errorf("%w: %w", errHungUp, err)
-	case err != nil:
-		return nil, in, err
-	case in.InfoHash != ih && !names.has(in.InfoHash):
-		return nil, in, weir.Errorf(weir.ErrInvalid, "peer has another torrent")
-	}
-	return conn, in, nil
+	return h
 }
 
 func (e *Engine) hello(ih weir.InfoHash, n *names) wire.Hello {
@@ -278,12 +206,8 @@ func (e *Engine) infoHashes(yield func(weir.InfoHash) bool) {
 	}
 }
 
-// maxPending bounds the incoming connections in the handshake, and incomingTimeout
-// the time that they have for it: a few round trips.
-const (
-	maxPending      = 64
-	incomingTimeout = 5 * time.Second
-)
+// maxPending bounds the incoming connections in the handshake.
+const maxPending = 64
 
 // accept serves the listener until it is closed.
 func (e *Engine) accept(l net.Listener) {
@@ -302,7 +226,7 @@ func (e *Engine) accept(l net.Listener) {
 				return
 			}
 		}
-		entered, ends := pending.Enter(addrOf(conn), conn)
+		entered, ends := pending.Enter(link.Remote(conn).Addr().Unmap(), conn)
 		if ends != nil {
 			_ = ends.Ref.(net.Conn).Close()
 		}
@@ -318,47 +242,31 @@ func (e *Engine) accept(l net.Listener) {
 	}
 }
 
-// addrOf returns the address of a connection's other side.
-func addrOf(conn net.Conn) netip.Addr {
-	a, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
-	return a.Addr().Unmap()
-}
-
 // welcome shakes hands with an incoming peer and takes it to its torrent.
 func (e *Engine) welcome(raw net.Conn) error {
-	_ = raw.SetDeadline(time.Now().Add(incomingTimeout))
-	stop := context.AfterFunc(e.ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	conn, err := wire.Accept(e.ctx, raw, e.opts.Encryption, e.infoHashes)
+	var t *Torrent
+	in := link.Incoming{Encryption: e.opts.Encryption, Hashes: e.infoHashes, Answer: func(theirs wire.Hello) (wire.Hello, error) {
+		var known bool
+		if t, known = e.named(theirs.InfoHash); !known {
+			return wire.Hello{}, weir.Errorf(weir.ErrNotFound, "a peer asks for torrent %s, which is not here", theirs.InfoHash)
+		}
+		names := t.names.Load()
+		return e.hello(names.answer(theirs), names), nil
+	}}
+	conn, hello, err := in.Accepted(e.ctx, raw)
 	if err != nil {
 		return err
 	}
-	hello, err := wire.ReadHello(conn)
-	if err != nil {
-		return err
-	}
-	t, ok := e.named(hello.InfoHash)
-	if !ok {
-		return weir.Errorf(weir.ErrNotFound, "a peer asks for torrent %s, which is not here", hello.InfoHash)
-	}
-	names := t.names.Load()
-	hello.InfoHash = names.answer(hello)
-	if _, err := conn.Write(e.hello(hello.InfoHash, names).Append(nil)); err != nil {
-		return err
-	}
-	if !stop() {
-		return weir.ErrClosed
-	}
-	_ = conn.SetDeadline(time.Time{})
 	sw, err := t.warmUnasked()
 	if err != nil {
 		return err
 	}
-	slot, err := e.incomingSlot(sw, addrOf(raw))
+	from := link.Remote(raw)
+	slot, err := e.incomingSlot(sw, from.Addr().Unmap())
 	if err != nil {
 		return err
 	}
-	ok = sw.hand(func() { err = sw.join(conn, slot, conn.RemoteAddr().String(), hello, 0, false, nil) })
+	ok := sw.hand(func() { err = sw.join(conn, slot, from.String(), hello, 0, false, nil) })
 	if !ok {
 		err = errCooled
 	}

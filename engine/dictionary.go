@@ -78,13 +78,13 @@ func (d *dictionary) read(from func() ([]byte, error)) []byte {
 }
 
 // readDictionary reads the dictionary from the Store and verifies it.
-func (s *swarm) readDictionary() ([]byte, error) {
-	b, err := readDictionary(s.eng.opts.Store, s.t.ih)
-	if err == nil && weir.InfoHash(sha1.Sum(b)) != s.t.ih && source.Truncate(sha256.Sum256(b)) != s.t.ih {
+func (c *content) readDictionary() ([]byte, error) {
+	b, err := readDictionary(c.t.eng.opts.Store, c.t.ih)
+	if err == nil && weir.InfoHash(sha1.Sum(b)) != c.t.ih && source.Truncate(sha256.Sum256(b)) != c.t.ih {
 		err = weir.ErrCorrupt
 	}
 	if err != nil {
-		s.log.Warn("metadata for peers not read from the cache", "err", err)
+		c.log.Warn("metadata for peers not read from the cache", "err", err)
 	}
 	return b, err
 }

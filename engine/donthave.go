@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -45,11 +46,11 @@ func (s *swarm) evicted(index int) {
 	if s.pick == nil || index < 0 || index >= s.t.Info().NumPieces() || !s.pick.Held(index) {
 		return
 	}
-	if s.mem.has(index) || s.eng.opts.Store.Has(weir.PieceID{Torrent: s.t.ih, Index: index}) {
+	if s.content.mem.has(index) || s.eng.opts.Store.Has(weir.PieceID{Torrent: s.t.ih, Index: index}) {
 		return // it is back already
 	}
 	s.pick.Lost(index)
-	for p := range s.peers {
+	for _, p := range s.peers {
 		p.lost(index)
 	}
 }
@@ -59,8 +60,8 @@ func (p *peer) lost(index int) {
 	switch {
 	case p.dontHave.id != 0:
 		payload := binary.BigEndian.AppendUint32(nil, uint32(index))
-		p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.dontHave.id, payload) })
-	case p.extended() && !p.dontHave.known && len(p.dontHave.ours) < mostHaves:
+		p.link.Send(func(b []byte) []byte { return wire.AppendExtended(b, p.dontHave.id, payload) })
+	case p.link.Extended() && !p.dontHave.known && len(p.dontHave.ours) < link.UnknownPieces:
 		p.dontHave.ours = append(p.dontHave.ours, index)
 	}
 }
@@ -79,7 +80,7 @@ func (s *swarm) heardOfDontHave(p *peer, id int) {
 // theirLoss takes a message of lt_donthave.
 func (s *swarm) theirLoss(p *peer, payload []byte) error {
 	if len(payload) != 4 {
-		return errNonsense
+		return link.ErrProtocol
 	}
 	index := int(binary.BigEndian.Uint32(payload))
 	switch {
@@ -89,7 +90,7 @@ func (s *swarm) theirLoss(p *peer, payload []byte) error {
 		}
 		p.dontHave.theirs[index] = struct{}{}
 	case p.pk != nil && index >= s.t.Info().NumPieces():
-		return errNonsense
+		return link.ErrProtocol
 	case p.pk != nil:
 		s.pick.HasNot(p.pk, index)
 	}

@@ -14,8 +14,8 @@ func (t *Torrent) onSockets(fn func(fd int)) (ok bool) {
 	}
 	sw.hand(func() {
 		ok = len(sw.peers) > 0
-		for p := range sw.peers {
-			conn, is := p.conn.(syscall.Conn)
+		for _, p := range sw.peers {
+			conn, is := p.link.Conn.(syscall.Conn)
 			if !is {
 				ok = false
 				continue

@@ -14,7 +14,7 @@ func (t *Torrent) Age(d time.Duration) {
 		return
 	}
 	sw.hand(func() {
-		for p := range sw.peers {
+		for _, p := range sw.peers {
 			p.trade.moved = p.trade.moved.Add(-d)
 			p.trade.gave = p.trade.gave.Add(-d)
 			p.trade.took = p.trade.took.Add(-d)
@@ -47,9 +47,9 @@ func (t *Torrent) InMemory() (bytes int64) {
 		return 0
 	}
 	sw.hand(func() {
-		sw.mem.mu.RLock()
-		defer sw.mem.mu.RUnlock()
-		for _, a := range sw.mem.pieces {
+		sw.content.mem.mu.RLock()
+		defer sw.content.mem.mu.RUnlock()
+		for _, a := range sw.content.mem.pieces {
 			bytes += a.bytes
 		}
 	})

@@ -144,7 +144,7 @@ func (s *swarm) keepPrivate() {
 		return
 	}
 	s.book.KeepPrivate()
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if p.dialed && s.book.Banned(p.addr, time.Now()) {
 			s.drop(p, errPrivate)
 		}
@@ -153,11 +153,11 @@ func (s *swarm) keepPrivate() {
 
 // tellNode tells a peer that has a node in the DHT of ours (BEP 5).
 func (s *swarm) tellNode(p *peer) {
-	if s.eng.disc == nil || !s.public() || !p.hello.Bits.SupportsDHT() {
+	if s.eng.disc == nil || !s.public() || !p.link.Hello.Bits.SupportsDHT() {
 		return
 	}
 	if port := s.eng.disc.DHTPort(); port > 0 {
-		p.out.control(func(b []byte) []byte { return wire.AppendPort(b, port) })
+		p.link.Send(func(b []byte) []byte { return wire.AppendPort(b, port) })
 	}
 }
 
@@ -167,7 +167,7 @@ func (s *swarm) theirNode(p *peer, port int) {
 		return
 	}
 	p.nodeKnown = true
-	s.eng.disc.AddNode(netip.AddrPortFrom(p.remote().Addr(), uint16(port)))
+	s.eng.disc.AddNode(netip.AddrPortFrom(p.link.Remote().Addr(), uint16(port)))
 	if s.search != nil {
 		s.search.Poke()
 	}
@@ -178,7 +178,7 @@ func (s *swarm) heardOfPeers(p *peer, m pex.Message) error {
 	if !s.public() {
 		return nil // we never offered it: the peer has it from before the metadata
 	}
-	peers, err := p.pexIn.Accept(time.Now(), p.remote(), m)
+	peers, err := p.pexIn.Accept(time.Now(), p.link.Remote(), m)
 	o := peerbook.Origin{Source: peerbook.Exchange, Teller: p.tellerName()}
 	for _, other := range peers {
 		s.book.Add(time.Now(), o, other.Addr.String())
@@ -193,7 +193,7 @@ func (s *swarm) tellOfPeers(now time.Time) {
 	}
 	s.lastPex = now
 	var connected []pex.Peer
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if addr, ok := p.listens(); ok {
 			o := pex.Peer{Addr: addr}
 			if p.dialed {
@@ -202,17 +202,17 @@ func (s *swarm) tellOfPeers(now time.Time) {
 			connected = append(connected, o)
 		}
 	}
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if p.pexID == 0 {
 			continue
 		}
-		self := p.remote()
+		self := p.link.Remote()
 		if addr, ok := p.listens(); ok {
 			self = addr
 		}
 		if m, due := p.pexOut.Next(now, self, connected); due {
 			payload := m.Append(nil)
-			p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.pexID, payload) })
+			p.link.Send(func(b []byte) []byte { return wire.AppendExtended(b, p.pexID, payload) })
 		}
 	}
 }
@@ -223,19 +223,13 @@ func (p *peer) tellerName() string {
 	if p.dialed {
 		return p.addr
 	}
-	return p.remote().Addr().Unmap().String()
-}
-
-// remote returns the other side of the connection.
-func (p *peer) remote() netip.AddrPort {
-	a, _ := netip.ParseAddrPort(p.conn.RemoteAddr().String())
-	return a
+	return p.link.Remote().Addr().Unmap().String()
 }
 
 // listens returns where the peer can be dialed, if that is known: where we did,
 // or the port that it told (BEP 10).
 func (p *peer) listens() (netip.AddrPort, bool) {
-	remote := p.remote()
+	remote := p.link.Remote()
 	switch {
 	case !remote.IsValid():
 		return remote, false

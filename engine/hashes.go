@@ -9,6 +9,7 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/verify"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -48,13 +49,13 @@ func (s *swarm) askHashes(now time.Time) {
 		if len(ask.tried) >= len(s.peers) {
 			clear(ask.tried) // everybody had a turn: begin anew
 		}
-		for p := range s.peers {
+		for _, p := range s.peers {
 			if !ask.tried[p] && !p.v2() {
 				ask.tried[p] = true // not to be asked
 			}
 			if !ask.tried[p] {
 				ask.tried[p], ask.at = true, now
-				p.out.control(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(req), nil) })
+				p.link.Send(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(req), nil) })
 				break
 			}
 		}
@@ -65,7 +66,7 @@ func (s *swarm) askHashes(now time.Time) {
 func (s *swarm) hashMessage(p *peer, m *wire.Message, at time.Time) error {
 	meta := s.t.meta.Load()
 	if meta == nil || !p.v2() {
-		return p.annoys(m, at)
+		return p.link.Useless(m, at)
 	}
 	if !meta.info.V2 {
 		return s.hashesOfHybrid(p, m, at)
@@ -73,24 +74,24 @@ func (s *swarm) hashMessage(p *peer, m *wire.Message, at time.Time) error {
 	req := verify.HashRequest(*m.Hash)
 	switch m.Type {
 	case pp.HashRequest:
-		if (meta.hashes.Answers(req) || meta.hashes.AnswersBelow(req)) && p.out.push(answer{hashes: m.Hash}) {
+		if (meta.hashes.Answers(req) || meta.hashes.AnswersBelow(req)) && p.link.Queue(link.Request{Hashes: m.Hash}) {
 			return nil
 		}
-		p.out.refuse(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashReject, *m.Hash, nil) })
-		return p.annoys(m, at)
+		p.link.Refuse(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashReject, *m.Hash, nil) })
+		return p.link.Useless(m, at)
 	case pp.HashReject:
 		if ask := s.hashAsks[req]; ask == nil || !ask.tried[p] {
-			return p.annoys(m, at)
+			return p.link.Useless(m, at)
 		}
 		s.hashesRefused(p, req)
 	case pp.Hashes:
 		ask := s.hashAsks[req]
 		if ask == nil || !ask.tried[p] {
-			return p.annoys(m, at) // an answer that came too late
+			return p.link.Useless(m, at) // an answer that came too late
 		}
 		if err := meta.hashes.Accept(req, m.Hashes); err != nil {
 			if errors.Is(err, weir.ErrCorrupt) {
-				s.book.Ban(p.remote().String(), time.Now())
+				s.book.Ban(p.link.Remote().String(), time.Now())
 				return errBanned
 			}
 			return err
@@ -105,10 +106,10 @@ func (s *swarm) hashMessage(p *peer, m *wire.Message, at time.Time) error {
 // and ask for none.
 func (s *swarm) hashesOfHybrid(p *peer, m *wire.Message, at time.Time) error {
 	if m.Type != pp.HashRequest {
-		return p.annoys(m, at)
+		return p.link.Useless(m, at)
 	}
-	if !p.out.push(answer{hashes: m.Hash}) {
-		p.out.refuse(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashReject, *m.Hash, nil) })
+	if !p.link.Queue(link.Request{Hashes: m.Hash}) {
+		p.link.Refuse(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashReject, *m.Hash, nil) })
 	}
 	return nil
 }
@@ -128,7 +129,7 @@ func (s *swarm) hashesRefused(p *peer, req verify.HashRequest) {
 		return
 	}
 	s.hashAsks[bare] = &hashAsk{piece: ask.piece, tried: map[*peer]bool{p: true}, at: time.Now()}
-	p.out.control(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(bare), nil) })
+	p.link.Send(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(bare), nil) })
 }
 
 // gotHashes verifies the complete pieces that waited, and keeps the layer of the

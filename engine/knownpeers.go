@@ -52,7 +52,7 @@ func (s *swarm) keepPeers(now time.Time) {
 		return
 	}
 	s.recorded = now
-	for p := range s.peers {
+	for _, p := range s.peers {
 		s.met(p, now)
 	}
 	if !s.book.KnownPeersChanged() {

@@ -10,6 +10,7 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/subnet"
 	"github.com/weirfs/weir/engine/internal/wire"
@@ -28,7 +29,7 @@ func (s *swarm) extensionHandshake(p *peer) []byte {
 	h := ourHandshake{ExtendedHandshakeMessage: pp.ExtendedHandshakeMessage{
 		M:    map[pp.ExtensionName]pp.ExtensionNumber{metadataName: ourMetadataID, dontHaveName: ourDontHaveID},
 		V:    s.eng.opts.UserAgent,
-		Reqq: mostUploads,
+		Reqq: link.MostBlocks,
 		Port: s.eng.Port(),
 	}}
 	if s.holdsAll() {
@@ -37,7 +38,7 @@ func (s *swarm) extensionHandshake(p *peer) []byte {
 	if s.public() {
 		h.M[pexName] = ourPexID
 	}
-	if ip := p.remote().Addr().Unmap(); ip.IsValid() {
+	if ip := p.link.Remote().Addr().Unmap(); ip.IsValid() {
 		h.YourIp = pp.CompactIp(ip.AsSlice())
 	}
 	if m := s.t.meta.Load(); m != nil {
@@ -62,19 +63,19 @@ func (s *swarm) holdsAll() bool {
 func (s *swarm) tellExtensions(p *peer) {
 	p.toldUploadOnly = s.holdsAll()
 	payload := s.extensionHandshake(p)
-	p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, pp.HandshakeExtendedID, payload) })
+	p.link.Send(func(b []byte) []byte { return wire.AppendExtended(b, pp.HandshakeExtendedID, payload) })
 }
 
 // extension handles an extension message.
-func (s *swarm) extension(p *peer, e *event) error {
-	m := &e.msg
+func (s *swarm) extension(p *peer, e *link.Event) error {
+	m := &e.Message
 	switch m.ExtendedID {
 	case pp.HandshakeExtendedID:
 		s.extensions(p, m.Handshake)
 	case ourMetadataID:
-		return s.metadataMessage(p, m, e.at)
+		return s.metadataMessage(p, m, e.At)
 	case ourPexID:
-		return s.heardOfPeers(p, *e.pex)
+		return s.heardOfPeers(p, *e.Pex)
 	case ourDontHaveID:
 		return s.theirLoss(p, m.Payload)
 	}
@@ -85,14 +86,14 @@ func (s *swarm) extension(p *peer, e *event) error {
 func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
 	p.metadataID, p.pexID = h.MetadataID, h.PexID
 	if s.fetch != nil && h.MetadataID != 0 {
-		s.fetch.Claim(p, subnet.Customer(p.remote().Addr()).String(), h.MetadataSize)
+		s.fetch.Claim(p, subnet.Customer(p.link.Remote().Addr()).String(), h.MetadataSize)
 	}
 	s.heardOfDontHave(p, h.DontHaveID)
 	if h.Port > 0 {
 		p.port = h.Port
 	}
 	if ip, ok := netip.AddrFromSlice(h.YourIP); ok {
-		s.eng.own.vote(p.remote().Addr(), ip)
+		s.eng.own.vote(p.link.Remote().Addr(), ip)
 	}
 	p.uploadOnly = h.UploadOnly
 	s.wishes(p, time.Now())
@@ -115,16 +116,16 @@ func (s *swarm) metadataMessage(p *peer, m *wire.Message, at time.Time) error {
 	case msg.Type == int(pp.RequestMetadataExtensionMsgType):
 		return s.serveMetadata(p, m, at)
 	case s.fetch == nil:
-		return p.annoys(m, at)
+		return p.link.Useless(m, at)
 	case msg.Type == int(pp.DataMetadataExtensionMsgType):
 		if !s.fetch.Received(p, msg.Piece, msg.Data, at) {
-			return p.annoys(m, at)
+			return p.link.Useless(m, at)
 		}
 		p.trade.gave = at
 		s.finishMetadata()
 	case msg.Type == int(pp.RejectMetadataExtensionMsgType):
 		s.fetch.Refused(p, at)
-		return p.annoys(m, at)
+		return p.link.Useless(m, at)
 	}
 	return nil
 }
@@ -134,14 +135,14 @@ func (s *swarm) metadataMessage(p *peer, m *wire.Message, at time.Time) error {
 func (s *swarm) serveMetadata(p *peer, m *wire.Message, at time.Time) error {
 	piece, meta := m.Metadata.Piece, s.t.meta.Load()
 	if p.metadataID == 0 {
-		return p.annoys(m, at)
+		return p.link.Useless(m, at)
 	}
 	if meta == nil || piece >= metadata.Pieces(meta.dict.size) {
-		p.out.refuse(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, metadataRefusal(piece)) })
-		return p.annoys(m, at)
+		p.link.Refuse(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, metadataRefusal(piece)) })
+		return p.link.Useless(m, at)
 	}
-	if !p.out.push(answer{upload: upload{index: piece}, metadata: true, id: p.metadataID}) {
-		return p.annoys(m, at) // it is in the queue already
+	if !p.link.Queue(link.Request{Block: link.Block{Index: piece}, Metadata: true, ID: p.metadataID}) {
+		return p.link.Useless(m, at) // it is in the queue already
 	}
 	return nil
 }
@@ -163,13 +164,13 @@ func (s *swarm) askMetadata(now time.Time) {
 	s.chargeMetadata(s.fetch.Bytes())
 	s.fetch.SetRoom(2*s.eng.opts.MaxMetadata - s.eng.metadataBytes.Load())
 	s.fetch.Round(now)
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if p.metadataID == 0 {
 			continue
 		}
 		for _, piece := range s.fetch.Ask(p, now) {
 			payload := bencode.MustMarshal(metadataMessage{Type: int64(pp.RequestMetadataExtensionMsgType), Piece: int64(piece)})
-			p.out.control(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, payload) })
+			p.link.Send(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, payload) })
 		}
 	}
 }

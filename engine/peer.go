@@ -3,58 +3,33 @@ package engine
 import (
 	"errors"
 	"net"
-	"sync/atomic"
 	"time"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
-	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/discover/pex"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
 var (
-	errNonsense = weir.Errorf(weir.ErrInvalid, "peer breaks the protocol")
-	errBanned   = errors.New("peer sent wrong data")
-	errTwice    = errors.New("already connected to this peer")
-	errSelf     = errors.New("connected to ourselves")
-	errDeaf     = errors.New("peer takes nothing of what waits for it")
-	errSilent   = errors.New("peer said nothing for too long")
+	errBanned = errors.New("peer sent wrong data")
+	errTwice  = errors.New("already connected to this peer")
+	errSelf   = errors.New("connected to ourselves")
 )
 
-// Time-outs of a connection.
-const (
-	writeTimeout = time.Minute
-	silentAfter  = 3 * time.Minute // peers send a keep-alive every two minutes (BEP 3)
-	keepAlive    = 90 * time.Second
-)
-
-// fewAwaited is how many blocks, 1 MiB, may be awaited from a peer while what it
-// sends is acknowledged at once.
-const fewAwaited = 64
-
-// peer is one connection. Two goroutines serve it: one reads messages and posts
-// them to the owner, one writes what the owner put into out. The rest belongs to
-// the owner.
+// peer is what the owner of a swarm knows of one connection.
 type peer struct {
 	sw         *swarm
-	conn       net.Conn
-	addr       string // host:port of the other side
-	dialed     bool   // we connected, so addr is where it listens
-	hello      wire.Hello
+	link       *link.Link
+	addr       string        // host:port of the other side
+	dialed     bool          // we connected, so addr is where it listens
 	rtt        time.Duration // of the TCP handshake; 0 for incoming
 	early      bool          // our handshake said more than a handshake
 	answered   bool          // it has sent a message
-	out        *outbox
-	served     atomic.Bool  // blocks went out since the owner last looked
-	awaited    atomic.Int32 // blocks that it was asked for
-	quickAck   *wire.QuickAck
-	posted     posted
-	patience   tolerance // with what brings nothing
-	news       tolerance // with haves and losses
-	asked      int       // requests that it has neither answered nor refused
+	sentSeen   int64         // payload, when the owner looked last
 	pk         *picker.Peer
 	bits       []byte // as they came, before the metadata
 	all        bool
@@ -91,11 +66,8 @@ type peer struct {
 // v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for
 // (BEP 52): in another one libtorrent ends a connection that asks.
 func (p *peer) v2() bool {
-	return p.hello.InfoHash == p.sw.t.names.Load().v2 || p.sw.t.Info() != nil && p.sw.t.Info().V2 && p.hello.InfoHash == p.sw.t.ih
+	return p.link.Hello.InfoHash == p.sw.t.names.Load().v2 || p.sw.t.Info() != nil && p.sw.t.Info().V2 && p.link.Hello.InfoHash == p.sw.t.ih
 }
-
-func (p *peer) fast() bool     { return p.hello.Bits.SupportsFast() }
-func (p *peer) extended() bool { return p.hello.Bits.SupportsExtended() }
 
 // join makes a connection whose handshakes are done part of the swarm.
 // early is what went out with the handshake already, nil if nothing.
@@ -103,30 +75,32 @@ func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wir
 	if hello.PeerID == s.eng.peerID {
 		return errSelf
 	}
-	for o := range s.peers {
+	from := link.Remote(conn)
+	for _, o := range s.peers {
 		switch {
-		case o.hello.PeerID != hello.PeerID:
-		case o.dialed || !dialed || o.received > 0 || o.remote().Addr().Unmap() == addrOf(conn):
+		case o.link.Hello.PeerID != hello.PeerID:
+		case o.dialed || !dialed || o.received > 0 || o.link.Remote().Addr().Unmap() == from.Addr().Unmap():
 			return errTwice
 		default:
 			s.drop(o, errTwice) // it came to us with the name of the peer that we have now reached
 		}
 	}
-	for _, a := range []string{addr, conn.RemoteAddr().String()} { // a host name is banned by where it led
+	for _, a := range []string{addr, from.String()} { // a host name is banned by where it led
 		if s.book.Banned(a, time.Now()) {
 			return errBanned
 		}
 	}
-	if !s.room(slot, addrOf(conn), dialed) {
+	if !s.room(slot, from.Addr().Unmap(), dialed) {
 		return errFull
 	}
 	p := &peer{
-		sw: s, conn: conn, addr: addr, dialed: dialed, hello: hello, rtt: rtt,
-		out: newOutbox(), choking: true, early: early != nil, interested: early != nil, slot: slot, joined: time.Now(),
+		sw: s, addr: addr, dialed: dialed, rtt: rtt, choking: true, early: early != nil, interested: early != nil, slot: slot, joined: time.Now(),
 	}
-	p.quickAck = wire.NewQuickAck(conn, func() bool { return p.awaited.Load() <= fewAwaited })
+	p.link = link.New(link.Options{
+		Conn: conn, Hello: hello, Inbox: s.inbox, Answerer: &s.content, Pieces: s.numPieces, Up: s.eng.up, Down: s.eng.down,
+	})
 	p.trade.moved = p.joined
-	s.peers[p] = struct{}{}
+	s.peers[p.link] = p
 	s.connected.Store(int32(len(s.peers)))
 	s.log.Debug("peer joined", "peer", addr, "rtt", rtt, "dialed", dialed)
 	s.greet(p, early)
@@ -135,10 +109,9 @@ func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wir
 	}
 	if early != nil {
 		s.pick.SentEarly(p.pk, early.blocks, early.sent)
-		p.asked += len(early.blocks)
+		p.link.Requested(len(early.blocks))
 	}
-	s.spawn(func() { p.read() })
-	s.spawn(func() { p.write() })
+	p.link.Run(s.ctx, s.spawn)
 	return nil
 }
 
@@ -150,19 +123,19 @@ func (s *swarm) greet(p *peer, early *opening) {
 		for i, have := range s.pick.HeldPieces() {
 			switch {
 			case have && !early.have[i]:
-				p.out.control(func(b []byte) []byte { return wire.AppendHave(b, i) })
+				p.link.Send(func(b []byte) []byte { return wire.AppendHave(b, i) })
 			case !have && early.have[i]:
 				p.lost(i)
 			}
 		}
-	case s.holdsAll() && p.fast():
-		p.out.bare(pp.HaveAll)
+	case s.holdsAll() && p.link.Fast():
+		p.link.SendBare(pp.HaveAll)
 	case s.pick != nil && s.pick.HeldCount() > 0:
-		p.out.control(func(b []byte) []byte { return wire.AppendBitfield(b, s.pick.HeldPieces()) })
-	case p.fast():
-		p.out.bare(pp.HaveNone)
+		p.link.Send(func(b []byte) []byte { return wire.AppendBitfield(b, s.pick.HeldPieces()) })
+	case p.link.Fast():
+		p.link.SendBare(pp.HaveNone)
 	}
-	if p.extended() {
+	if p.link.Extended() {
 		s.tellExtensions(p)
 	}
 	s.tellNode(p)
@@ -173,14 +146,14 @@ func (s *swarm) introduce(p *peer) {
 	if p.pk != nil {
 		return
 	}
-	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, RTT: p.rtt, MaxRequests: p.reqq, Fast: p.fast()})
+	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, RTT: p.rtt, MaxRequests: p.reqq, Fast: p.link.Fast()})
 	n := s.t.Info().NumPieces()
 	switch {
 	case p.all:
 		s.pick.HasAll(p.pk)
 	case p.bits != nil:
 		if !fits(p.bits, n) {
-			s.drop(p, errNonsense)
+			s.drop(p, link.ErrProtocol)
 			return
 		}
 		s.pick.HasThese(p.pk, unpackBits(p.bits, n))
@@ -226,15 +199,15 @@ func (s *swarm) interest(p *peer) {
 		return
 	}
 	p.interested = true
-	p.out.bare(pp.Interested)
+	p.link.SendBare(pp.Interested)
 }
 
 // drop ends a connection.
 func (s *swarm) drop(p *peer, why error) {
-	if _, ok := s.peers[p]; !ok {
+	if s.peers[p.link] != p {
 		return
 	}
-	delete(s.peers, p)
+	delete(s.peers, p.link)
 	s.connected.Store(int32(len(s.peers)))
 	if p.pk != nil {
 		s.pick.Leave(p.pk)
@@ -246,13 +219,12 @@ func (s *swarm) drop(p *peer, why error) {
 	s.met(p, time.Now())
 	switch {
 	case p.dialed && p.early && !p.answered:
-		s.book.Retry(p.addr, uint8(plainLate)) // aria2 leaves when it hears more than a handshake
+		s.book.Retry(p.addr, uint8(link.PlainLate)) // aria2 leaves when it hears more than a handshake
 	case p.dialed:
 		s.book.Ended(p.addr, p.received > 0 || p.unchoked, time.Now())
 	}
 	s.log.Debug("peer left", "peer", p.addr, "err", why)
-	p.out.close()
-	_ = p.conn.Close()
+	p.link.Close()
 	p.slot.Release()
 	s.slots.left(s, p)
 }
@@ -260,65 +232,8 @@ func (s *swarm) drop(p *peer, why error) {
 // ban ends the connection with a peer that sent wrong data, and forbids others
 // with its address.
 func (s *swarm) ban(p *peer) {
-	s.book.Ban(p.remote().String(), time.Now())
+	s.book.Ban(p.link.Remote().String(), time.Now())
 	s.drop(p, errBanned)
-}
-
-// read posts what the peer says until the connection ends.
-func (p *peer) read() {
-	r := wire.NewReader(p.quickAck.Reader(p.conn), p.sw.numPieces)
-	var extended time.Time
-	for {
-		// Seldom, and best when nothing is at hand; under a download limit always
-		// something is.
-		if now := time.Now(); now.Sub(extended) > 10*time.Second && !r.Buffered() || now.Sub(extended) > silentAfter/2 {
-			extended = now
-			_ = p.conn.SetReadDeadline(now.Add(silentAfter))
-		}
-		e, err := p.next(r)
-		if err != nil {
-			var timeout net.Error
-			if errors.As(err, &timeout) && timeout.Timeout() {
-				err = errSilent
-			}
-			p.sw.do(func() { p.sw.drop(p, err) })
-			return
-		}
-		m := &e.msg
-		if m.Ignored {
-			continue // a sign of life, and no more
-		}
-		if !p.sw.box.post(e) {
-			if m.Data != nil {
-				m.Data.Free()
-			}
-			return
-		}
-		p.out.waitRoom()
-		if m.Type == pp.Piece {
-			p.sw.eng.down.Wait(p.sw.ctx, p.out.done, m.Length)
-		}
-	}
-}
-
-// next reads a message and parses it, so that the owner need not.
-func (p *peer) next(r *wire.Reader) (event, error) {
-	m, err := r.Next()
-	if err != nil {
-		return event{}, err
-	}
-	e := event{peer: p, msg: m, at: time.Now()}
-	if err := p.tolerate(&m, e.at, p.sw.numPieces()); err != nil {
-		return event{}, err
-	}
-	if m.Type == pp.Extended && m.ExtendedID == ourPexID {
-		exchanged, err := pex.Parse(m.Payload)
-		if err != nil {
-			return event{}, err
-		}
-		e.pex = &exchanged
-	}
-	return e, nil
 }
 
 // numPieces returns how many the torrent has, 0 while that is not known.
@@ -331,8 +246,8 @@ func (s *swarm) numPieces() int {
 
 // message is what the owner does with a message from a peer. An error ends the
 // connection.
-func (s *swarm) message(p *peer, e *event) error {
-	m, at := &e.msg, e.at
+func (s *swarm) message(p *peer, e *link.Event) error {
+	m, at := &e.Message, e.At
 	p.answered = true
 	switch m.Type {
 	case pp.Piece:
@@ -352,7 +267,7 @@ func (s *swarm) message(p *peer, e *event) error {
 			s.pick.Unchoked(at, p.pk)
 		}
 	case pp.Reject:
-		if err := p.answers(); err != nil {
+		if err := p.link.Answered(); err != nil {
 			return err
 		}
 		if p.pk == nil {
@@ -377,7 +292,7 @@ func (s *swarm) message(p *peer, e *event) error {
 	case pp.Request:
 		return s.request(p, m, at)
 	case pp.Cancel:
-		p.out.cancel(upload{m.Index, m.Begin, m.Length}, p.fast())
+		p.link.Cancel(link.Block{Index: m.Index, Begin: m.Begin, Length: m.Length})
 	case pp.Port:
 		s.theirNode(p, m.Port)
 	case pp.Extended:
@@ -401,16 +316,13 @@ func (s *swarm) theirPieces(p *peer, m *wire.Message) error {
 	case m.Bits != nil:
 		n := s.t.Info().NumPieces()
 		if !fits(m.Bits, n) {
-			return errNonsense
+			return link.ErrProtocol
 		}
 		s.pick.HasThese(p.pk, unpackBits(m.Bits, n))
 	}
 	s.interest(p)
 	return nil
 }
-
-// mostHaves is how many pieces a torrent is taken to have while that is not known.
-const mostHaves = 1 << 16
 
 func (s *swarm) theirPiece(p *peer, index int) error {
 	if p.pk == nil {
@@ -419,7 +331,7 @@ func (s *swarm) theirPiece(p *peer, index int) error {
 		return nil
 	}
 	if index >= s.t.Info().NumPieces() {
-		return errNonsense
+		return link.ErrProtocol
 	}
 	s.pick.Has(p.pk, index)
 	if !p.interested && !s.pick.Held(index) {
@@ -435,14 +347,14 @@ func (s *swarm) act(a picker.Action) {
 	if a.Kind == picker.Cancel {
 		t = pp.Cancel
 	} else {
-		p.asked++
+		p.link.Requested(1)
 	}
-	p.out.control(func(b []byte) []byte { return s.layout.appendRequest(b, t, a.Block) })
+	p.link.Send(func(b []byte) []byte { return s.layout.appendRequest(b, t, a.Block) })
 }
 
 // spread tells the peers that we have a piece.
 func (s *swarm) spread(index int) {
-	for p := range s.peers {
-		p.out.control(func(b []byte) []byte { return wire.AppendHave(b, index) })
+	for _, p := range s.peers {
+		p.link.Send(func(b []byte) []byte { return wire.AppendHave(b, index) })
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -83,6 +84,10 @@ type memory struct {
 	uncached map[int]struct{} // of them, those that the Store did not take
 }
 
+func newMemory() memory {
+	return memory{pieces: map[int]*pieceData{}, uncached: map[int]struct{}{}}
+}
+
 func (m *memory) has(index int) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -147,28 +152,20 @@ func (m *memory) clear() {
 	m.bytes = 0
 }
 
-// readHeld fills p from a piece at off if it is in memory or in the Store.
-func (s *swarm) readHeld(index int, p []byte, off int64) (bool, error) {
-	if s.mem.readAt(index, p, off) {
-		return true, nil
-	}
-	return s.eng.opts.Store.ReadAt(weir.PieceID{Torrent: s.t.ih, Index: index}, p, off)
-}
-
 // block takes a block that a peer delivered.
 func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 	if s.pick == nil {
 		m.Data.Free()
-		return errNonsense
+		return link.ErrProtocol
 	}
 	b, bytes, ok := s.layout.blockAt(m.Index, m.Begin)
 	if !ok || m.Length != bytes {
 		m.Data.Free()
-		return errNonsense
+		return link.ErrProtocol
 	}
 	s.t.counts.downloaded.Add(int64(m.Length))
 	p.received += int64(m.Length)
-	if err := p.answers(); err != nil {
+	if err := p.link.Answered(); err != nil {
 		m.Data.Free()
 		return err
 	}
@@ -229,7 +226,7 @@ func (s *swarm) judged(c *picker.Copy, d *pieceData, right bool, digests []uint6
 		var first bool
 		if first, guilty = s.pick.Verified(c, digests); first {
 			s.t.counts.verified.Add(1)
-			s.mem.put(d)
+			s.content.mem.put(d)
 			s.release(d.index)
 			s.spread(d.index)
 			s.commit(d)
@@ -256,7 +253,7 @@ func (s *swarm) commit(d *pieceData) {
 		err := s.put(d)
 		s.eng.committing.Release(weight)
 		if err == nil {
-			s.mem.remove(d.index)
+			s.content.mem.remove(d.index)
 			s.do(func() { s.evicted(d.index) }) // if it was, as soon as it was put
 			return
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/weirfs/weir/engine/internal/link"
 )
 
 // progress is what there is to know about why reads wait. What follows from it is
@@ -92,7 +94,7 @@ func dialTrouble(err error) string {
 		return "refused the connection"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "can't be reached (no route)"
-	case errors.Is(err, errHungUp):
+	case errors.Is(err, link.ErrHungUp):
 		return "hung up in the handshake"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "did not answer"

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/weirfs/weir/engine/internal/link"
 )
 
 func TestProgress(t *testing.T) {
@@ -31,7 +33,7 @@ func TestProgress(t *testing.T) {
 		}), StateStuck, "1 peer known, none connected: the last one refused the connection"},
 		{"Timeout", with(func(f *progress) { f.known, f.lastDial = 1, context.DeadlineExceeded }), StateStuck,
 			"1 peer known, none connected: the last one did not answer"},
-		{"HungUp", with(func(f *progress) { f.known, f.lastDial = 1, fmt.Errorf("%w: EOF", errHungUp) }), StateStuck,
+		{"HungUp", with(func(f *progress) { f.known, f.lastDial = 1, fmt.Errorf("%w: EOF", link.ErrHungUp) }), StateStuck,
 			"1 peer known, none connected: the last one hung up in the handshake"},
 		{"Other", with(func(f *progress) { f.known, f.lastDial = 1, errors.New("odd") }), StateStuck,
 			"1 peer known, none connected: the last one failed: odd"},

@@ -139,7 +139,7 @@ func (s *swarm) tellStats(now time.Time) {
 
 	r.Peers, r.Known = len(s.peers), s.book.Len()
 	r.Seeds, r.Serving = 0, 0
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if p.all || p.pk != nil && p.pk.HasEverything() {
 			r.Seeds++
 		}
@@ -196,7 +196,7 @@ func (s *swarm) facts(now time.Time, arrived bool) progress {
 		dialing: s.book.Dialing(), lastDial: s.lastDial, piece: -1,
 	}
 	if s.pick == nil {
-		f.waiting = s.box.uses()
+		f.waiting = s.inbox.Uses()
 		f.waited = now.Sub(s.born)
 	} else {
 		f.wanted = s.pick.Busy()
@@ -214,7 +214,7 @@ func (s *swarm) facts(now time.Time, arrived bool) progress {
 			}
 		}
 	}
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if s.fetch != nil && s.fetch.Claimed(p) {
 			f.withMetadata++
 		}

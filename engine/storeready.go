@@ -64,7 +64,7 @@ func (s *swarm) tellHeld(p *peer) {
 	for n := 0; n < mostHavesAtOnce && p.toldHeld < len(held); p.toldHeld++ {
 		if held[p.toldHeld] {
 			n++
-			p.out.control(func(b []byte) []byte { return wire.AppendHave(b, p.toldHeld) })
+			p.link.Send(func(b []byte) []byte { return wire.AppendHave(b, p.toldHeld) })
 		}
 	}
 	p.tellingHeld = p.toldHeld < len(held)

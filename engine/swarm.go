@@ -13,6 +13,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/choker"
 	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
@@ -27,20 +28,20 @@ var errCooled = errors.New("swarm has just cooled")
 var errUnlearned = errors.New("the metadata is lost")
 
 // swarm is the running half of a warm torrent. One goroutine, the owner, has all
-// its state: everybody else posts to its mailbox. Only mem and the atomics are
+// its state: everybody else posts to its inbox. Only content and the atomics are
 // shared.
 type swarm struct {
-	t   *Torrent
-	eng *Engine
-	log *slog.Logger
-	box *mailbox
+	t     *Torrent
+	eng   *Engine
+	log   *slog.Logger
+	inbox *link.Inbox
 
 	ctx    context.Context // ends with the swarm
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // peers, dials, announcers, hashing, commits
 	ended  chan struct{}  // closed when the owner has returned
 
-	mem       memory       // verified and not yet committed
+	content   content
 	connected atomic.Int32 // peers
 	report    atomic.Pointer[Stats]
 	asked     atomic.Bool // for the report, since the last one
@@ -52,7 +53,7 @@ type swarm struct {
 	book        *peerbook.Book
 	pick        *picker.Picker // nil while the metadata is unknown
 	layout      layout         // set with pick
-	peers       map[*peer]struct{}
+	peers       map[*link.Link]*peer
 	unhashed    []*picker.Copy // complete, and the hash of the piece is not known yet
 	waiters     map[int][]*waiter
 	hashAsks    map[verify.HashRequest]*hashAsk
@@ -82,11 +83,11 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		t:        t,
 		eng:      t.eng,
 		log:      t.eng.log.With("torrent", t.ih),
-		box:      newMailbox(),
+		inbox:    link.NewInbox(),
 		ended:    make(chan struct{}),
 		trackers: trackers,
-		book:     peerbook.New(t.eng.priority, uint8(firstMode(t.eng.opts.Encryption))),
-		peers:    map[*peer]struct{}{},
+		book:     peerbook.New(t.eng.priority, uint8(link.FirstMode(t.eng.opts.Encryption))),
+		peers:    map[*link.Link]*peer{},
 		waiters:  map[int][]*waiter{},
 		hashAsks: map[verify.HashRequest]*hashAsk{},
 		guessed:  map[picker.Block]bool{},
@@ -95,8 +96,8 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		recorded: time.Now().Add(recordFirst - recordEvery),
 		slots:    slots{choker: choker.New(), measured: time.Now(), uploads: t.eng.up.Total()},
 	}
-	s.mem.pieces, s.mem.uncached = map[int]*pieceData{}, map[int]struct{}{}
 	s.ctx, s.cancel = context.WithCancel(t.done)
+	s.content = content{t: t, ctx: s.ctx, log: s.log, mem: newMemory()}
 	s.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, peers...)
 	return s
 }
@@ -116,9 +117,9 @@ func (s *swarm) stop() {
 }
 
 // do runs fn on the owner's goroutine. It reports false if the owner is gone.
-func (s *swarm) do(fn func()) bool { return s.box.post(event{fn: fn}) }
+func (s *swarm) do(fn func()) bool { return s.inbox.Do(fn) }
 
-func (s *swarm) use(n int) bool { return s.box.use(n) }
+func (s *swarm) use(n int) bool { return s.inbox.Use(n) }
 
 // spawn runs fn in a goroutine that the swarm waits for when it ends.
 func (s *swarm) spawn(fn func()) {
@@ -152,7 +153,7 @@ func (s *swarm) own() {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var spare []event
+	var spare []link.Event
 	var lastTick time.Time
 	for {
 		select {
@@ -161,13 +162,13 @@ func (s *swarm) own() {
 		case <-opening:
 			opening = nil
 			s.storeOpened(time.Now())
-		case <-s.box.wake:
+		case <-s.inbox.Wake():
 		case <-timer.C:
 		}
-		events := s.box.take(spare)
+		events := s.inbox.Take(spare)
 		for i := range events {
 			s.handle(&events[i])
-			events[i] = event{}
+			events[i] = link.Event{}
 		}
 		spare = events
 		now := time.Now()
@@ -196,19 +197,22 @@ func (s *swarm) tick() time.Duration {
 	return idleTick
 }
 
-func (s *swarm) handle(e *event) {
-	if e.fn != nil {
-		e.fn()
+func (s *swarm) handle(e *link.Event) {
+	if e.Do != nil {
+		e.Do()
 		return
 	}
-	if _, ok := s.peers[e.peer]; !ok {
-		if e.msg.Data != nil {
-			e.msg.Data.Free()
-		}
+	p := s.peers[e.Link]
+	if p == nil {
+		e.Free()
 		return
 	}
-	if err := s.message(e.peer, e); err != nil {
-		s.drop(e.peer, err)
+	err := e.Err
+	if err == nil {
+		err = s.message(p, e)
+	}
+	if err != nil {
+		s.drop(p, err)
 	}
 }
 
@@ -224,12 +228,12 @@ func (s *swarm) decide(now time.Time) {
 		}
 		s.askHashes(now)
 	}
-	for p := range s.peers {
+	for _, p := range s.peers {
 		if p.pk != nil {
-			p.awaited.Store(int32(p.pk.InFlight()))
+			p.link.SetInFlight(p.pk.InFlight())
 		}
-		if !p.out.flush() {
-			s.drop(p, errDeaf)
+		if !p.link.Flush() {
+			s.drop(p, link.ErrNotReading)
 		}
 	}
 }
@@ -238,7 +242,7 @@ func (s *swarm) decide(now time.Time) {
 // picker how much those may that are not verified.
 func (s *swarm) chargeMemory() {
 	begun := s.pick.Begun()
-	s.charge(begun + s.mem.size())
+	s.charge(begun + s.content.mem.size())
 	s.pick.SetMemory(begun + s.eng.opts.MemoryBytes - s.eng.inMemory.Load())
 }
 
@@ -258,17 +262,17 @@ func (s *swarm) housekeep(now time.Time) bool {
 	s.book.Expire(now)
 	s.dropUnwanted(now)
 	s.tellStats(now)
-	busy := len(s.waiters) > 0 || s.mem.committing() > 0 || s.pick != nil && s.pick.Busy()
-	for p := range s.peers {
-		if p.served.Swap(false) {
-			busy = true
+	busy := len(s.waiters) > 0 || s.content.mem.committing() > 0 || s.pick != nil && s.pick.Busy()
+	for _, p := range s.peers {
+		if n := p.link.Sent(); n != p.sentSeen {
+			p.sentSeen, busy = n, true
 		}
-		if p.tellingHeld && p.out.emptied() {
+		if p.tellingHeld && p.link.Drained() {
 			s.tellHeld(p)
 		}
 		// It held for those who joined while the Store opened, before the last piece, or
 		// before one was evicted.
-		if p.extended() && p.toldUploadOnly != s.holdsAll() && p.out.emptied() {
+		if p.link.Extended() && p.toldUploadOnly != s.holdsAll() && p.link.Drained() {
 			s.tellExtensions(p)
 		}
 	}
@@ -289,13 +293,11 @@ func (s *swarm) housekeep(now time.Time) bool {
 // end lets go of everything. Verified pieces are committed before it returns.
 func (s *swarm) end() {
 	s.cancel()
-	for p := range s.peers {
+	for _, p := range s.peers {
 		s.drop(p, context.Cause(s.t.done))
 	}
-	for _, e := range s.box.close() {
-		if e.msg.Data != nil {
-			e.msg.Data.Free()
-		}
+	for _, e := range s.inbox.Close() {
+		e.Free()
 	}
 	s.tellCounts()
 	s.wg.Wait() // a piece may be hashed, read or committed until here
@@ -306,7 +308,7 @@ func (s *swarm) end() {
 		s.pick.Free()
 	}
 	s.eng.uncached.leave(s)
-	s.mem.clear()
+	s.content.mem.clear()
 	s.charge(0)
 	s.chargeMetadata(0)
 	s.t.leaveMeta()
@@ -343,7 +345,7 @@ func (s *swarm) gotMeta() {
 	}
 	s.layout = layout{m.info}
 	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
-	for p := range s.peers {
+	for _, p := range s.peers {
 		s.introduce(p)
 		s.tellHeld(p)
 	}

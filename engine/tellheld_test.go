@@ -2,10 +2,14 @@ package engine
 
 import (
 	"bytes"
+	"net"
 	"testing"
+	"testing/synctest"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -22,20 +26,37 @@ func TestTellHeldInTurns(t *testing.T) {
 	}
 	info := &weir.TorrentInfo{PieceLength: weir.BlockBytes, Length: pieces * weir.BlockBytes}
 	s := &swarm{pick: picker.New(layout{info}, held, picker.Options{})}
-	p := &peer{out: newOutbox(), tellingHeld: true}
-	var got []byte
-	for p.tellingHeld {
-		if !p.out.emptied() {
-			t.Fatal("something waits")
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		p := &peer{tellingHeld: true, link: link.New(link.Options{
+			Conn: ours, Inbox: link.NewInbox(), Pieces: func() int { return pieces }, Up: throttle.New(0), Down: throttle.New(0),
+		})}
+		p.link.Run(t.Context(), func(fn func()) { go fn() })
+		var got []byte
+		go func() {
+			b := make([]byte, 64<<10)
+			for {
+				n, err := theirs.Read(b)
+				if got = append(got, b[:n]...); err != nil {
+					return
+				}
+			}
+		}()
+		for p.tellingHeld {
+			if !p.link.Drained() {
+				t.Fatal("something waits")
+			}
+			before := len(got)
+			s.tellHeld(p)
+			p.link.Flush()
+			synctest.Wait()
+			if n := len(got) - before; n > mostHavesAtOnce*9 {
+				t.Fatalf("%d bytes at once", n)
+			}
 		}
-		s.tellHeld(p)
-		b, _, ok := p.out.next(nil)
-		if !ok || len(b) > mostHavesAtOnce*9 {
-			t.Fatalf("%d bytes at once", len(b))
+		p.link.Close()
+		if !bytes.Equal(got, want) {
+			t.Errorf("%d bytes of haves, want %d", len(got), len(want))
 		}
-		got = append(got, b...)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%d bytes of haves, want %d", len(got), len(want))
-	}
+	})
 }

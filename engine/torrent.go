@@ -229,7 +229,7 @@ func (t *Torrent) warm() (*swarm, error) {
 func (t *Torrent) cool(sw *swarm) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.sw != sw || !sw.box.closeIfEmpty() {
+	if t.sw != sw || !sw.inbox.CloseIfEmpty() {
 		return false
 	}
 	t.sw = nil
@@ -301,7 +301,7 @@ func (s *swarm) read(ctx context.Context, info *weir.TorrentInfo, miss *weir.Mis
 	defer s.use(-1)
 	left := make([]int, 0, len(miss.Pieces))
 	for _, i := range miss.Pieces {
-		if part, off := partOf(info, i, miss.Range, p); !s.mem.readAt(i, part, off) {
+		if part, off := partOf(info, i, miss.Range, p); !s.content.mem.readAt(i, part, off) {
 			left = append(left, i)
 		}
 	}
@@ -312,7 +312,7 @@ func (s *swarm) read(ctx context.Context, info *weir.TorrentInfo, miss *weir.Mis
 		still := left[:0]
 		for _, i := range left {
 			part, off := partOf(info, i, miss.Range, p)
-			ok, err := s.readHeld(i, part, off)
+			ok, err := s.content.readHeld(i, part, off)
 			if err != nil {
 				return err
 			}

@@ -77,24 +77,24 @@ type otherHalf struct {
 
 // v2Hashes returns the hash trees of a torrent that has some. It may read the Store,
 // and is not for the owner.
-func (s *swarm) v2Hashes() *verify.Hashes {
-	m := s.t.meta.Load()
+func (c *content) v2Hashes() *verify.Hashes {
+	m := c.t.meta.Load()
 	switch {
 	case m == nil:
 		return nil
 	case m.info.V2:
 		return m.hashes
-	case !s.eng.storeReady():
+	case !c.t.eng.storeReady():
 		return nil
 	}
 	m.half.once.Do(func() {
-		n := s.t.names.Load()
+		n := c.t.names.Load()
 		if !n.hybrid() {
 			return
 		}
-		spec, err := (&source.Spec{InfoHash: n.v2}).WithInfo(m.dict.read(s.readDictionary))
+		spec, err := (&source.Spec{InfoHash: n.v2}).WithInfo(m.dict.read(c.readDictionary))
 		if err != nil {
-			s.log.Warn("the v2 half of a hybrid torrent can't be used", "err", err)
+			c.log.Warn("the v2 half of a hybrid torrent can't be used", "err", err)
 			return
 		}
 		if spec.PieceHashes == nil {
@@ -102,10 +102,10 @@ func (s *swarm) v2Hashes() *verify.Hashes {
 		}
 		v2, err := newMetainfo(spec)
 		if err == nil && spec.PieceHashes == nil {
-			err = recallLayers(s.eng.opts.Store, s.t.ih, v2)
+			err = recallLayers(c.t.eng.opts.Store, c.t.ih, v2)
 		}
 		if err != nil {
-			s.log.Warn("hashes of a hybrid torrent can't be told", "err", err)
+			c.log.Warn("hashes of a hybrid torrent can't be told", "err", err)
 		}
 		if v2 != nil {
 			m.half.hashes = v2.hashes
@@ -137,22 +137,4 @@ func (t *Torrent) keepLayers(m *metainfo, dict []byte) error {
 		}
 	}
 	return nil
-}
-
-// heldBlock fills p from a piece that we have.
-func (s *swarm) heldBlock(index int, p []byte, off int64) bool {
-	info := s.t.Info()
-	if info == nil || index < 0 || index >= info.NumPieces() || !s.eng.storeReady() {
-		return false
-	}
-	begin := info.PieceRange(index).Off + off
-	part, off := partOf(info, index, weir.Range{Off: begin, End: begin + int64(len(p))}, p)
-	if len(part) < len(p) {
-		clear(p) // padding is in no piece
-	}
-	if len(part) == 0 {
-		return true
-	}
-	ok, err := s.readHeld(index, part, off)
-	return ok && err == nil
 }

@@ -63,15 +63,15 @@ func (s *swarm) keepUncached(index int, err error) {
 	} else {
 		s.log.Warn("piece not cached", "piece", index, "err", err)
 	}
-	s.mem.mu.Lock()
-	s.mem.uncached[index] = struct{}{}
-	s.mem.mu.Unlock()
+	s.content.mem.mu.Lock()
+	s.content.mem.uncached[index] = struct{}{}
+	s.content.mem.mu.Unlock()
 	for _, g := range s.eng.uncached.add(uncachedPiece{s, index, s.t.Info().PieceRange(index).Len()}) {
 		g.sw.do(func() { g.sw.forgetUncached(g.index) }) // what has ended has nothing left
 	}
 }
 
 func (s *swarm) forgetUncached(index int) {
-	s.mem.remove(index)
+	s.content.mem.remove(index)
 	s.pick.Lost(index)
 }

@@ -2,13 +2,13 @@ package engine
 
 import (
 	"math"
-	"sync/atomic"
 	"time"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/choker"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -24,8 +24,7 @@ type slots struct {
 // trade is the give and take with one peer.
 type trade struct {
 	ck       choker.Peer
-	sent     atomic.Int64 // payload
-	sentThen int64        // when the rates were measured
+	sentThen int64 // when the rates were measured
 	gaveThen int64
 	moved    time.Time // a block went either way, or it joined
 	gave     time.Time // its last block or piece of the metadata came; zero if none did
@@ -68,7 +67,7 @@ func (s *swarm) wishes(p *peer, now time.Time) {
 // left says that the peer wants nothing, or is gone.
 func (u *slots) left(s *swarm, p *peer) {
 	p.trade.ck.Interested = false
-	if _, here := s.peers[p]; !here {
+	if s.peers[p.link] != p {
 		u.choker.Leave(&p.trade.ck)
 	}
 	u.decide(s, time.Now())
@@ -90,8 +89,8 @@ func (u *slots) turn(s *swarm, now time.Time) {
 	if s.pick != nil && s.pick.Busy() {
 		u.fetched = now
 	}
-	for p := range s.peers {
-		t, sent := &p.trade, p.trade.sent.Load()
+	for _, p := range s.peers {
+		t, sent := &p.trade, p.link.Sent()
 		if sent != t.sentThen || p.received != t.gaveThen {
 			t.moved = now
 		}
@@ -122,9 +121,9 @@ func (u *slots) decide(s *swarm, now time.Time) {
 		p := c.Peer.Ref.(*peer)
 		p.choking = !c.Unchoke
 		if c.Unchoke {
-			p.out.bare(pp.Unchoke)
+			p.link.SendBare(pp.Unchoke)
 		} else {
-			p.out.choke(p.fast())
+			p.link.Choke()
 			s.grant(p)
 		}
 	}
@@ -142,31 +141,31 @@ func askable(info *weir.TorrentInfo, index int) int64 {
 
 // request is a peer's wish for a block.
 func (s *swarm) request(p *peer, m *wire.Message, at time.Time) error {
-	u := upload{m.Index, m.Begin, m.Length}
+	b := link.Block{Index: m.Index, Begin: m.Begin, Length: m.Length}
 	if s.pick == nil {
 		return s.refuseBlock(p, m, at)
 	}
 	info := s.t.Info()
-	if u.index >= info.NumPieces() || u.length <= 0 || u.length > 8*weir.BlockBytes ||
-		int64(u.begin)+int64(u.length) > askable(info, u.index) {
-		return errNonsense
+	if b.Index >= info.NumPieces() || b.Length <= 0 || b.Length > 8*weir.BlockBytes ||
+		int64(b.Begin)+int64(b.Length) > askable(info, b.Index) {
+		return link.ErrProtocol
 	}
-	if !s.pick.Held(u.index) || p.choking && !spendGrant(p, u) {
+	if !s.pick.Held(b.Index) || p.choking && !spendGrant(p, b) {
 		return s.refuseBlock(p, m, at)
 	}
-	if p.out.push(answer{upload: u}) {
+	if p.link.Queue(link.Request{Block: b}) {
 		return nil
 	}
-	if !p.fast() {
-		return errNonsense // it knows how many we queue, and would wait for ever
+	if !p.link.Fast() {
+		return link.ErrProtocol // it knows how many we queue, and would wait for ever
 	}
 	return s.refuseBlock(p, m, at)
 }
 
 // refuseBlock answers a request that is not to be fulfilled.
 func (s *swarm) refuseBlock(p *peer, m *wire.Message, at time.Time) error {
-	if p.fast() {
-		p.out.reject(upload{m.Index, m.Begin, m.Length})
+	if p.link.Fast() {
+		p.link.Reject(link.Block{Index: m.Index, Begin: m.Begin, Length: m.Length})
 	}
-	return p.annoys(m, at)
+	return p.link.Useless(m, at)
 }

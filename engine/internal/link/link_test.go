@@ -1,9 +1,9 @@
-package engine
+package link
 
 import (
+	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -12,53 +12,42 @@ import (
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
-	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/wire"
-	"github.com/weirfs/weir/engine/source"
 )
 
-// noStore is a Store that has nothing and takes nothing.
-type noStore struct{}
-
-func (noStore) Put(weir.PieceID, [][]byte) error                 { return weir.ErrNoSpace }
-func (noStore) ReadAt(weir.PieceID, []byte, int64) (bool, error) { return false, nil }
-func (noStore) Has(weir.PieceID) bool                            { return false }
-func (noStore) Held(_ weir.InfoHash, n int) []bool               { return make([]bool, n) }
-func (noStore) PutRecord(string, []byte, []byte) error           { return nil }
-func (noStore) Record(string, []byte) ([]byte, error)            { return nil, weir.ErrNotFound }
-
 func TestOutboxBounds(t *testing.T) {
-	o := newOutbox()
-	for i := range mostUploads {
-		if !o.push(answer{upload: upload{i, 0, 1}}) {
+	o := newOutbox(true)
+	for i := range MostBlocks {
+		if !o.Queue(Request{Block: Block{i, 0, 1}}) {
 			t.Fatalf("block %d is refused", i)
 		}
 	}
-	if o.push(answer{upload: upload{mostUploads, 0, 1}}) {
+	if o.Queue(Request{Block: Block{MostBlocks, 0, 1}}) {
 		t.Error("a block more than the bound is queued")
 	}
-	metadata := answer{upload: upload{index: 3}, metadata: true, id: 1}
-	if !o.push(metadata) || o.push(metadata) {
+	metadata := Request{Block: Block{Index: 3}, Metadata: true, ID: 1}
+	if !o.Queue(metadata) || o.Queue(metadata) {
 		t.Error("a piece of metadata is queued twice, or not at all")
 	}
-	for i := range mostHashAsks {
-		if !o.push(answer{hashes: &wire.HashMessage{Index: i}}) {
+	for i := range mostHashRequests {
+		if !o.Queue(Request{Hashes: &wire.HashMessage{Index: i}}) {
 			t.Fatalf("request %d for hashes is refused", i)
 		}
 	}
-	if o.push(answer{hashes: &wire.HashMessage{Index: mostHashAsks}}) {
+	if o.Queue(Request{Hashes: &wire.HashMessage{Index: mostHashRequests}}) {
 		t.Error("a request for hashes more than the bound is queued")
 	}
-	o.cancel(upload{5, 0, 1}, true)
-	if !o.push(answer{upload: upload{mostUploads, 0, 1}}) {
+	o.Cancel(Block{5, 0, 1})
+	if !o.Queue(Request{Block: Block{MostBlocks, 0, 1}}) {
 		t.Error("a cancelled block leaves no room")
 	}
 	// A choke takes the blocks, and the blocks alone.
-	o.choke(true)
-	if len(o.answers) != 1+mostHashAsks || o.blocks != 0 || !o.answers[0].same(metadata) {
-		t.Errorf("%d answers, %d blocks are left after a choke", len(o.answers), o.blocks)
+	o.Choke()
+	if len(o.requests) != 1+mostHashRequests || o.blocks != 0 || !o.requests[0].same(metadata) {
+		t.Errorf("%d answers, %d blocks are left after a choke", len(o.requests), o.blocks)
 	}
-	if !o.take(metadata) || !o.push(metadata) {
+	if !o.take(metadata) || !o.Queue(metadata) {
 		t.Error("what was taken cannot be asked for again")
 	}
 }
@@ -72,10 +61,10 @@ func TestOutboxRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := newOutbox()
-				for o.refusals <= mostRefusals {
+				o := newOutbox(true)
+				for o.refusals <= mostRefusalBytes {
 					o.waitRoom() // there is some
-					o.reject(upload{1, 2, 3})
+					o.Reject(Block{1, 2, 3})
 				}
 				passed := false
 				go func() {
@@ -98,30 +87,30 @@ func TestOutboxRoom(t *testing.T) {
 
 // TestOutboxOverflow: haves and the like that nobody takes end the connection.
 func TestOutboxOverflow(t *testing.T) {
-	o := newOutbox()
-	for len(o.buf) <= mostControl {
-		if !o.flush() {
+	o := newOutbox(true)
+	for len(o.buf) <= mostControlBytes {
+		if !o.Flush() {
 			t.Fatalf("%d bytes are too many", len(o.buf))
 		}
-		o.control(func(b []byte) []byte { return append(b, make([]byte, 64<<10)...) })
+		o.Send(func(b []byte) []byte { return append(b, make([]byte, 64<<10)...) })
 	}
-	if o.flush() {
+	if o.Flush() {
 		t.Errorf("%d bytes wait and the peer stays", len(o.buf))
 	}
 }
 
-// TestMailboxBytes: each peer has its share of the mailbox by bytes, all of them have
+// TestInboxBytes: each peer has its share of the inbox by bytes, all of them have
 // theirs, and taking makes room.
-func TestMailboxBytes(t *testing.T) {
+func TestInboxBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMailbox()
-		post := func(p *peer, bytes int) *bool {
+		m := NewInbox()
+		post := func(l *Link, bytes int) *bool {
 			done := new(bool)
-			go func() { *done = m.post(event{peer: p, msg: wire.Message{Bytes: bytes}}) }()
+			go func() { *done = m.post(Event{Link: l, Message: wire.Message{Bytes: bytes}}) }()
 			synctest.Wait()
 			return done
 		}
-		p := &peer{}
+		p := &Link{}
 		n := 0
 		var last *bool
 		for last = post(p, 16<<10); *last; last = post(p, 16<<10) {
@@ -130,55 +119,54 @@ func TestMailboxBytes(t *testing.T) {
 		if bytes := n * (16 << 10); bytes > postedBytes || bytes < postedBytes*9/10 {
 			t.Errorf("%d bytes of one peer are let in, want %d", bytes, postedBytes)
 		}
-		if !*post(&peer{}, 16<<10) {
+		if !*post(&Link{}, 16<<10) {
 			t.Error("another peer has to wait for the first")
 		}
-		if !*post(&peer{}, 2*postedBytes) {
+		if !*post(&Link{}, 2*postedBytes) {
 			t.Error("a message of more than a peer's share is never let in")
 		}
-		if !m.post(event{fn: func() {}}) {
+		if !m.post(Event{Do: func() {}}) {
 			t.Error("what is no message waits")
 		}
 		total := 0
-		for *post(&peer{}, postedBytes/2) {
-			if total += postedBytes / 2; total > mailboxBytes {
+		for *post(&Link{}, postedBytes/2) {
+			if total += postedBytes / 2; total > inboxBytes {
 				t.Fatalf("%d bytes are let in", total)
 			}
 		}
-		if taken := m.take(nil); len(taken) < n {
+		if taken := m.Take(nil); len(taken) < n {
 			t.Errorf("%d events are taken of more than %d", len(taken), n)
 		}
 		synctest.Wait()
 		if !*last {
 			t.Error("the peer waits although there is room")
 		}
-		m.close()
+		m.Close()
 		synctest.Wait()
 	})
 }
 
+// answers answers a request for a block with so many zeros.
+type answers struct{}
+
+func (answers) Answer(_ *Link, r Request, buf []byte) ([]byte, int, bool) {
+	buf = wire.AppendPieceHeader(buf, r.Index, r.Begin, r.Length)
+	return append(buf, make([]byte, r.Length)...), r.Length, true
+}
+
+func newLink(conn net.Conn) *Link {
+	return New(Options{
+		Conn: conn, Inbox: NewInbox(), Answerer: answers{}, Pieces: func() int { return 100 }, Up: throttle.New(0), Down: throttle.New(0),
+	})
+}
+
 // TestIdlePeerStays: a peer that sends nothing but keep-alives stays, gets ours, and
-// is of no more use for them; one that is silent goes.
+// the owner hears nothing of it; of one that is silent it hears.
 func TestIdlePeerStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := New(Options{Store: noStore{}, Idle: 100 * time.Hour})
-		tor, err := e.Add(&source.Spec{InfoHash: weir.InfoHash{1}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		sw, err := tor.warm()
-		if err != nil {
-			t.Fatal(err)
-		}
 		ours, theirs := net.Pipe()
-		slot, err := e.incomingSlot(sw, netip.MustParseAddr("127.0.0.1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		joined := sw.hand(func() { err = sw.join(ours, slot, "127.0.0.1:1", wire.Hello{PeerID: [20]byte{1}}, 0, false, nil) })
-		if !joined || err != nil {
-			t.Fatal(joined, err)
-		}
+		l := newLink(ours)
+		l.Run(t.Context(), func(fn func()) { go fn() })
 		var keepAlives atomic.Int32
 		ended := make(chan struct{})
 		go func() {
@@ -194,63 +182,85 @@ func TestIdlePeerStays(t *testing.T) {
 				}
 			}
 		}()
-		here := func() (n int, moved time.Time) {
-			sw.hand(func() {
-				n = len(sw.peers)
-				for p := range sw.peers {
-					moved = p.trade.moved
-				}
-			})
-			return n, moved
-		}
-		_, moved := here()
 		for range 30 {
 			time.Sleep(2 * time.Minute)
 			if _, err := theirs.Write(wire.AppendKeepAlive(nil)); err != nil {
 				t.Fatal("an idle peer is lost: ", err)
 			}
 		}
-		if n, now := here(); n != 1 || !now.Equal(moved) {
-			t.Errorf("%d peers; a block moved at %v, want %v", n, now, moved)
+		if e := l.Inbox.Take(nil); len(e) != 0 {
+			t.Errorf("the owner hears of an idle peer: %v", e)
 		}
 		if n := keepAlives.Load(); n < 30 {
 			t.Errorf("%d keep-alives came in an hour", n)
 		}
 		time.Sleep(silentAfter + time.Minute)
+		if e := l.Inbox.Take(nil); len(e) != 1 || e[0].Link != l || !errors.Is(e[0].Err, ErrSilent) {
+			t.Errorf("of a silent peer the owner hears %v", e)
+		}
+		l.Close()
 		<-ended
-		if n, _ := here(); n != 0 {
-			t.Error("a silent peer stays")
-		}
 		_ = theirs.Close()
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 }
 
-// TestDeafPeerGoes: who takes nothing of what waits for it is dropped, and not read
-// from before.
-func TestDeafPeerGoes(t *testing.T) {
+// TestLink: messages come out and go in, and what was asked for is answered and
+// counted.
+func TestLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		l := newLink(ours)
+		l.Run(t.Context(), func(fn func()) { go fn() })
+		r := wire.NewReader(theirs, func() int { return 100 })
+		if _, err := theirs.Write(wire.AppendRequest(wire.AppendHave(nil, 7), pp.Request, 3, 0, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		<-l.Inbox.Wake()
+		events := l.Inbox.Take(nil)
+		if len(events) != 2 || events[0].Message.Type != pp.Have || events[0].Message.Index != 7 || events[1].Message.Type != pp.Request {
+			t.Fatalf("events %v", events)
+		}
+		if m := events[1].Message; !l.Queue(Request{Block: Block{m.Index, m.Begin, m.Length}}) {
+			t.Fatal("a request is refused")
+		}
+		l.SendBare(pp.Unchoke)
+		l.Flush()
+		if m, err := r.Next(); err != nil || m.Type != pp.Unchoke {
+			t.Errorf("first comes %v, %v, want an unchoke", m.Type, err)
+		}
+		if m, err := r.Next(); err != nil || m.Type != pp.Piece || m.Index != 3 || m.Length != 1000 {
+			t.Errorf("then comes %v, %v, want the block", m.Type, err)
+		}
+		synctest.Wait()
+		if l.Sent() != 1000 || l.Up.Total() != 1000 {
+			t.Errorf("%d bytes are counted, and %d under the limit, want 1000", l.Sent(), l.Up.Total())
+		}
+		_ = theirs.Close()
+		synctest.Wait()
+		if events := l.Inbox.Take(nil); len(events) == 0 || events[0].Err == nil {
+			t.Errorf("of the end of the connection the owner hears %v", events)
+		}
+		l.Close()
+	})
+}
+
+// TestSlowPeerStays: who takes nothing of what waits for it fails, who takes a little
+// in time does not.
+func TestSlowPeerStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		defer func() { _ = theirs.Close() }()
-		e := New(Options{Store: noStore{}})
-		tor, err := e.Add(&source.Spec{InfoHash: weir.InfoHash{1}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := &peer{sw: newSwarm(tor, nil, nil), conn: ours, out: newOutbox()}
-		p.quickAck = wire.NewQuickAck(ours, func() bool { return false })
-		p.out.bare(pp.Unchoke)
+		l := newLink(ours)
+		l.SendBare(pp.Unchoke)
 		begin := time.Now()
-		w := writer{p: p}
+		w := writer{l: l}
 		if _, _, _, err := w.drain(); err == nil || time.Since(begin) != writeTimeout {
 			t.Errorf("%v after %v, want a failure after %v", err, time.Since(begin), writeTimeout)
 		}
-		// One that takes a little in that time stays.
 		ours, theirs = net.Pipe()
-		p.conn = ours
-		p.out.control(func(b []byte) []byte { return append(b, make([]byte, 4*writeStep)...) })
+		l.Conn = ours
+		l.Send(func(b []byte) []byte { return append(b, make([]byte, 4*writeStep)...) })
 		go func() {
 			for range 4 {
 				time.Sleep(writeTimeout - time.Second)
@@ -262,14 +272,11 @@ func TestDeafPeerGoes(t *testing.T) {
 		if _, _, wrote, err := w.drain(); err != nil || !wrote {
 			t.Errorf("a slow peer: %v", err)
 		}
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 }
 
-// TestTolerance: a flood is noticed, what honest peers send is not.
-func TestTolerance(t *testing.T) {
+// TestAllowance: a flood is noticed, what honest peers send is not.
+func TestAllowance(t *testing.T) {
 	now := time.Now()
 	for _, c := range []struct {
 		name   string
@@ -290,10 +297,10 @@ func TestTolerance(t *testing.T) {
 		{"blocks", wire.Message{Type: pp.Piece, Bytes: 16 << 10}, 100, 0, 100_000, true},
 		{"requests", wire.Message{Type: pp.Request}, 100, 0, 100_000, true},
 	} {
-		p, at := &peer{}, now
+		l, at := &Link{Options: Options{Pieces: func() int { return c.pieces }}}, now
 		failed := slices.ContainsFunc(make([]struct{}, c.n), func(struct{}) bool {
 			at = at.Add(c.every)
-			return p.tolerate(&c.m, at, c.pieces) != nil
+			return l.charge(&c.m, at) != nil
 		})
 		if failed == c.ok {
 			t.Errorf("%s: ended: %v", c.name, failed)

@@ -50,7 +50,13 @@ var layers = []layer{
 	// The vocabulary: whoever imports it must get nothing else with it.
 	{dir: ".", std: true, forbid: []string{network, "os", "syscall"}},
 	// Names and errnos. It asks through interfaces for all that it shows.
-	{dir: "fs", forbid: []string{anacrolix, badger}},
+	{dir: "fs", forbid: []string{bazil, anacrolix, badger, network}},
+	// What the kernel and the file system say to each other, in plain types; only one
+	// of the two knows the wire.
+	{dir: "fs/internal/node", std: true, forbid: []string{network, "syscall"}},
+	{dir: "fs/internal/kernel", forbid: []string{anacrolix, badger, network}, own: []string{"fs/internal/node", "fs/internal/process"}},
+	{dir: "fs/internal/process", std: true, forbid: []string{network}},
+	{dir: "fs/internal/incoming", std: true, forbid: []string{network}, own: []string{"fs/internal/node"}},
 	// Arithmetic of names.
 	{dir: "fs/internal/tree", std: true, pure: true},
 	// Mountpoints, for whoever has no file system.
@@ -301,7 +307,12 @@ func TestLayersDetect(t *testing.T) {
 		{"weir.go", own("fs"), false},
 		{"weir_test.go", own("fs"), false},
 		{"fs/fs.go", modulePath, true},
-		{"fs/fs.go", bazil, true},
+		{"fs/fs.go", bazil, false},
+		{"fs/lookup.go", own("fs/internal/kernel"), true},
+		{"fs/internal/kernel/loop.go", bazil, true},
+		{"fs/internal/kernel/loop.go", own("fs"), false},
+		{"fs/internal/kernel/loop.go", own("fs/internal/tree"), false},
+		{"fs/internal/node/id.go", bazil, false},
 		{"fs/fs.go", own("fs/internal/x"), true},
 		{"fs/fs.go", own("fs/mountpoint"), true},
 		{"fs/mountpoint/mount.go", own("fs"), false},

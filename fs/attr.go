@@ -5,7 +5,7 @@ import (
 	"os"
 	"time"
 
-	"bazil.org/fuse"
+	"github.com/weirfs/weir/fs/internal/node"
 )
 
 const (
@@ -25,10 +25,10 @@ const (
 // be: clocks and time zones differ.
 const clockSlack = 48 * time.Hour
 
-// timeOf returns the time of everything in a torrent: its creation date, or when it
+// time returns the time of everything in a torrent: its creation date, or when it
 // was added. Programs that keep copies read everything again when a time changes, so
 // it is settled once the metadata is known.
-func (f *FS) timeOf(t *torrent) time.Time {
+func (t *torrent) time() time.Time {
 	if at := t.dated.Load(); at != nil {
 		return *at
 	}
@@ -50,65 +50,96 @@ func credible(created, added time.Time) time.Time {
 	return created
 }
 
+// attrs describes nodes.
+type attrs struct {
+	root     *root
+	uid, gid uint32
+	writable bool
+}
+
 // dirMode is the mode of folders. Where a host takes changes, their owner may
 // write: the kernel asks for that before it asks weir to make or remove a name.
-func (f *FS) dirMode() os.FileMode {
-	if f.opt.Host == nil {
-		return dirMode
+func (as *attrs) dirMode() os.FileMode {
+	if as.writable {
+		return writableDir
 	}
-	return writableDir
+	return dirMode
 }
 
-// fill completes an attribute with what all nodes share.
-func (f *FS) fill(a *fuse.Attr, id fuse.NodeID, at time.Time) {
-	a.Valid = validFor
-	a.Inode = uint64(id)
-	a.Atime, a.Mtime, a.Ctime = at, at, at
-	a.Uid, a.Gid = f.opt.UID, f.opt.GID
-	a.BlockSize = blockSize
+// shared returns what all nodes have.
+func (as *attrs) shared(id node.ID, at time.Time) node.Attr {
+	return node.Attr{ID: id, Time: at, ValidFor: validFor, UID: as.uid, GID: as.gid, BlockSize: blockSize}
 }
 
-// sortingAttr describes a sorting folder, or the root.
-func (f *FS) sortingAttr(a *fuse.Attr, d *folder) {
-	subdirs, changed := f.root.describe(d)
-	f.fill(a, d.id, changed)
-	a.Mode = f.dirMode()
-	a.Nlink = dirLinks(subdirs)
+// sorting describes a sorting folder, or the root.
+func (as *attrs) sorting(d *folder) node.Attr {
+	subdirs, changed := as.root.describe(d)
+	a := as.shared(d.id, changed)
+	a.Mode = as.dirMode()
+	a.Links = dirLinks(subdirs)
+	return a
 }
 
-// torrentAttr describes a torrent's folder. It needs no metadata and never waits.
-func (f *FS) torrentAttr(a *fuse.Attr, t *torrent) {
+// torrent describes a torrent's folder. It needs no metadata and never waits.
+func (as *attrs) torrent(t *torrent) node.Attr {
 	t.seen.Store(true) // before anything is looked at, or a change could be missed
-	f.fill(a, makeNode(t.prefix, 0), f.timeOf(t))
-	a.Mode = f.dirMode()
-	a.Nlink = linksUnknown
+	a := as.shared(node.Make(t.prefix, 0), t.time())
+	a.Mode = as.dirMode()
+	a.Links = linksUnknown
 	if t.entries.Load() > 0 {
-		a.Nlink = dirLinks(int(t.subdirs.Load()))
+		a.Links = dirLinks(int(t.subdirs.Load()))
 	}
+	return a
 }
 
-// entryAttr describes entry e of a torrent.
-func (f *FS) entryAttr(a *fuse.Attr, t *torrent, g *torrentTree, e uint32) {
-	g.markSeen(e)
-	f.fill(a, makeNode(t.prefix, e), f.timeOf(t))
-	if g.IsDir(e) {
-		a.Mode = f.dirMode()
-		a.Nlink = dirLinks(int(g.Children(e).Subdirs))
-		return
+// entry describes an entry of a torrent.
+func (as *attrs) entry(at entry) node.Attr {
+	at.tree.markSeen(at.n)
+	a := as.shared(node.Make(at.t.prefix, at.n), at.t.time())
+	if at.tree.IsDir(at.n) {
+		a.Mode = as.dirMode()
+		a.Links = dirLinks(int(at.tree.Children(at.n).Subdirs))
+		return a
 	}
-	file := g.File(e)
-	a.Nlink = 1
+	file := at.tree.File(at.n)
+	a.Links = 1
 	if file.Link != "" {
 		a.Mode = os.ModeSymlink | 0o777
-		a.Size = uint64(len(g.LinkTarget(e)))
-		return
+		a.Size = uint64(len(at.tree.LinkTarget(at.n)))
+		return a
 	}
 	a.Mode = fileMode
 	if file.Executable {
 		a.Mode = executableMode
 	}
 	a.Size = uint64(file.Length)
-	a.Blocks = blocks(file.Length, t.src.HeldBytes(file.Range()))
+	a.Blocks = blocks(file.Length, at.t.src.HeldBytes(file.Range()))
+	return a
+}
+
+// byHash describes the folder by-hash.
+func (as *attrs) byHash() node.Attr {
+	a := as.shared(node.ByHash, as.root.lastChange())
+	a.Mode = dirMode
+	a.Links = dirLinks(0)
+	return a
+}
+
+// link describes the link in by-hash that leads to a torrent.
+func (as *attrs) link(t *torrent) node.Attr {
+	a := as.shared(node.Make(t.prefix, node.LinkEntry), t.time())
+	a.ValidFor = 0
+	a.Mode = os.ModeSymlink | 0o777
+	a.Links = 1
+	a.Size = uint64(len(as.root.linkTarget(t)))
+	return a
+}
+
+// incoming describes a file that is being copied in.
+func (as *attrs) incoming(f *incomingFile) node.Attr {
+	a := as.shared(f.id, time.Time{})
+	f.Attr(&a)
+	return a
 }
 
 // blocks returns the 512-byte blocks of a file of which so much is held. A file that

@@ -2,265 +2,287 @@ package fs
 
 import (
 	"context"
-	"errors"
 	"syscall"
 	"time"
 
-	"bazil.org/fuse"
-
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/incoming"
+	"github.com/weirfs/weir/fs/internal/kernel"
+	"github.com/weirfs/weir/fs/internal/node"
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
-// The operations that change the tree. They are few, and all but copying a file in
-// are the host's to do. Whatever else a program tries is EROFS.
+// changes are the operations that change the tree. They are few, and all but copying a
+// file in are the host's to do. Whatever else a program tries is EROFS.
+type changes struct {
+	attrs
+	trees    *trees
+	files    *files
+	incoming *incomingFiles
+	removals *removals
+	notifier *kernel.Notifier
+	host     Host // may be nil
+}
 
-// openNoFlush says that closing a file needs not be told of (FOPEN_NOFLUSH, since
-// Linux 5.16).
-const openNoFlush fuse.OpenResponseFlags = 1 << 5
+// Writable reports whether anything can be changed.
+func (c *changes) Writable() bool { return c.host != nil }
 
-// sorting returns the sorting folder in which something is to be changed.
-func (f *FS) sorting(id fuse.NodeID) (*folder, error) {
-	if f.opt.Host == nil {
+// folder returns the sorting folder in which something is to be changed.
+func (c *changes) folder(id node.ID) (*folder, error) {
+	if c.host == nil {
 		return nil, syscall.EROFS
 	}
-	if d := f.root.folder(id); d != nil {
+	if d := c.root.folder(id); d != nil {
 		return d, nil
 	}
-	if t, _ := f.root.of(id); t == nil && id != byHashNode {
+	if t, _ := c.root.of(id); t == nil && id != node.ByHash {
 		return nil, syscall.ESTALE
 	}
 	return nil, syscall.EROFS
 }
 
 // pathIn returns the path of a name in a sorting folder.
-func (f *FS) pathIn(d *folder, name string) (string, error) {
-	p := name
-	if above := f.root.pathOf(d); above != "" {
-		p = above + "/" + name
-	}
+func (c *changes) pathIn(d *folder, name string) (string, error) {
+	p := tree.Join(c.root.pathOf(d), name)
 	if len(name) > tree.NameBytes || len(p) > tree.PathBytes {
 		return "", syscall.ENAMETOOLONG
 	}
 	return p, nil
 }
 
-// create makes and opens a draft.
-func (f *FS) create(parent fuse.NodeID, name string, by Opener, resp *fuse.CreateResponse) error {
-	in, err := f.sorting(parent)
-	if err != nil {
-		return err
+// Create makes and opens an incoming file.
+func (c *changes) Create(parent node.ID, name string, by node.Caller) (node.Entry, node.Opened, error) {
+	in, err := c.folder(parent)
+	if err == nil {
+		_, err = c.pathIn(in, name)
 	}
-	if _, err := f.pathIn(in, name); err != nil {
-		return err
+	if err != nil {
+		return node.Entry{}, node.Opened{}, err
 	}
 	if _, ok := weir.SourceFile(name); !ok {
-		return syscall.EROFS
+		return node.Entry{}, node.Opened{}, syscall.EROFS
 	}
-	d, err := f.root.makeDraft(in, name, time.Now())
-	if err == syscall.ENOSPC {
-		f.makeRoom()
-		d, err = f.root.makeDraft(in, name, time.Now())
-	}
+	f, err := c.incoming.create(in, name)
 	if err != nil {
-		return err
+		return node.Entry{}, node.Opened{}, err
 	}
-	resp.Node = d.id
-	f.draftAttr(&resp.Attr, d)
-	f.openDraft(d, by, &resp.OpenResponse)
-	return nil
+	return entryOf(c.attrs.incoming(f)), c.files.openIncoming(f, by), nil
 }
 
-func (f *FS) openDraft(d *draft, by Opener, resp *fuse.OpenResponse) {
-	d.mu.Lock()
-	d.open++
-	d.mu.Unlock()
-	resp.Handle = f.handles.add(&handle{draft: d, by: by, opened: time.Now()})
-	resp.Flags = fuse.OpenDirectIO // what the kernel keeps nothing of needs no care
-}
-
-// writeDraft writes to an open draft.
-func (f *FS) writeDraft(id fuse.HandleID, p []byte, off int64) error {
-	h := f.handles.get(id)
-	if h == nil || h.draft == nil {
+// Write writes to an open incoming file.
+func (c *changes) Write(id node.Handle, p []byte, off int64) error {
+	h := c.files.handles.get(id)
+	if h == nil || h.incoming == nil {
 		return syscall.EBADF
 	}
-	return f.write(h.draft, p, off)
+	return c.incoming.Store.Write(h.incoming.File, p, off)
 }
 
-// flush hands over what was written since the last time. Every close of a
-// descriptor is a flush, so one with nothing new is not worth a word: a shell
-// closes the first one before anybody writes.
-func (f *FS) flush(ctx context.Context, id fuse.HandleID) error {
-	h := f.handles.get(id)
-	if h == nil || h.draft == nil {
-		return nil
+// Flush hands over what was written since the last time. Every close of a descriptor
+// is a flush, and one with nothing new does nothing: a shell closes the first one
+// before anybody writes.
+func (c *changes) Flush(id node.Handle) (node.Wait[node.None], error) {
+	h := c.files.handles.get(id)
+	if h == nil || h.incoming == nil {
+		return nil, nil
 	}
-	dir, name, ok := f.root.placeOf(h.draft)
+	f := h.incoming
+	dir, name, ok := c.root.pathOfFile(f)
 	if !ok {
-		dir, name = h.draft.placed()
+		dir, name = f.SentFrom()
 	}
-	if complete, _ := weir.SourceFile(name); !complete || !h.draft.hasWritten() {
-		return nil
+	if complete, _ := weir.SourceFile(name); !complete || !f.Unsent() {
+		return nil, nil
 	}
-	if ctx == noWait {
-		return errMustWait{}
-	}
-	return f.handOver(ctx, h.draft, dir, name)
+	return func(ctx context.Context) (node.None, error) {
+		return node.None{}, c.incoming.handOver(ctx, f, dir, name)
+	}, nil
 }
 
-// handOver gives a draft's content to the host. The draft is put away first, so that
-// the torrent may have its name.
-func (f *FS) handOver(ctx context.Context, d *draft, dir, name string) error {
-	content := d.takeWritten(dir, name)
-	if content == nil {
-		return nil
+// Setattr sets attributes of an incoming file. Those of a torrent's folder that has the
+// name of a file which was handed over just now are taken without a word: the program
+// means that file.
+func (c *changes) Setattr(id node.ID, set node.Change) (node.Attr, error) {
+	if c.host == nil {
+		return node.Attr{}, syscall.EROFS
 	}
-	f.putAway(d)
-	if err := f.opt.Host.AddFile(ctx, dir, name, content); err != nil && !errors.Is(err, weir.ErrExists) {
-		f.log.Warn("a file that was copied into the mount is refused", "folder", dir, "file", name, "err", err)
-		d.refused()
-		f.putBack(d)
-		return hostError(err)
+	if !id.IsIncoming() {
+		t, n := c.root.of(id)
+		if t == nil || n != 0 || set.Size != nil || !c.root.coversHandedOver(t) {
+			return node.Attr{}, syscall.EROFS
+		}
+		return c.torrent(t), nil
 	}
-	return nil
+	f, err := c.root.incomingFile(id)
+	if err != nil {
+		return node.Attr{}, err
+	}
+	if set.Size != nil {
+		if *set.Size > incoming.FileBytes {
+			return node.Attr{}, syscall.EFBIG
+		}
+		if err := c.incoming.Resize(f.File, int64(*set.Size)); err != nil {
+			return node.Attr{}, err
+		}
+	}
+	f.Set(set, time.Now())
+	return c.attrs.incoming(f), nil
 }
 
-// mkdir makes a sorting folder.
-func (f *FS) mkdir(ctx context.Context, parent fuse.NodeID, name string, resp *fuse.LookupResponse) error {
-	in, err := f.sorting(parent)
-	if err != nil {
-		return err
+// Setxattr refuses. Programs that copy attributes, too, take EOPNOTSUPP for an answer.
+func (c *changes) Setxattr(id node.ID) error {
+	if id.IsIncoming() {
+		return syscall.EOPNOTSUPP
 	}
-	path, err := f.pathIn(in, name)
+	return syscall.EROFS
+}
+
+// Mkdir makes a sorting folder.
+func (c *changes) Mkdir(parent node.ID, name string) (node.Entry, node.Wait[node.Entry], error) {
+	in, err := c.folder(parent)
 	if err != nil {
-		return err
+		return node.Entry{}, nil, err
+	}
+	path, err := c.pathIn(in, name)
+	if err != nil {
+		return node.Entry{}, nil, err
 	}
 	if !tree.FolderName(name) {
-		return syscall.EROFS
+		return node.Entry{}, nil, syscall.EROFS
 	}
-	if s := f.root.named(in, name); s != nil {
-		if !f.replaceTaken(s) {
-			return syscall.EEXIST
+	if s := c.root.named(in, name); s != nil && !c.incoming.replace(s) {
+		return node.Entry{}, nil, syscall.EEXIST
+	}
+	return node.Entry{}, func(ctx context.Context) (node.Entry, error) {
+		if err := c.host.MakeFolder(ctx, path); err != nil {
+			return node.Entry{}, kernel.HostError(err)
 		}
-	}
-	if ctx == noWait {
-		return errMustWait{}
-	}
-	if err := f.opt.Host.MakeFolder(ctx, path); err != nil {
-		return hostError(err)
-	}
-	s := f.root.named(in, name)
-	if s == nil || s.dir == nil { // removed at once, or a Host that breaks its promise
-		return syscall.ENOENT
-	}
-	resp.Node, resp.EntryValid = s.dir.id, validFor
-	f.sortingAttr(&resp.Attr, s.dir)
-	return nil
+		s := c.root.named(in, name)
+		if s == nil || s.dir == nil { // removed at once, or a Host that breaks its promise
+			return node.Entry{}, syscall.ENOENT
+		}
+		return entryOf(c.sorting(s.dir)), nil
+	}, nil
 }
 
-// remove takes a name away: of a draft, or with rmdir of a torrent's folder, which
-// removes the torrent, or of a sorting folder that is empty. Inside of torrents,
-// see unlinkIn.
-func (f *FS) remove(ctx context.Context, parent fuse.NodeID, name string, rmdir bool) error {
-	if f.opt.Host == nil || parent == byHashNode {
-		return syscall.EROFS
+// Remove takes a name away: of an incoming file, or with rmdir of a torrent's folder,
+// which removes the torrent, or of a sorting folder that is empty. Inside of torrents,
+// see removals.
+func (c *changes) Remove(parent node.ID, name string, rmdir bool) (node.Wait[node.None], error) {
+	if c.host == nil || parent == node.ByHash {
+		return nil, syscall.EROFS
 	}
-	in := f.root.folder(parent)
+	in := c.root.folder(parent)
 	if in == nil {
-		return f.unlinkIn(ctx, parent, name, rmdir)
+		_, wait, err := inTree(c.trees, parent, func(dir entry) (node.None, error) {
+			return node.None{}, c.removals.remove(dir, name, rmdir)
+		})
+		return wait, err
 	}
-	s := f.root.named(in, name)
+	s := c.root.named(in, name)
 	switch {
 	case s == nil:
-		return syscall.ENOENT
+		return nil, syscall.ENOENT
 	case s.isDir() && !rmdir:
-		return syscall.EISDIR
+		return nil, syscall.EISDIR
 	case !s.isDir() && rmdir:
-		return syscall.ENOTDIR
-	case s.draft != nil:
-		f.dropDraft(s.draft)
-		return nil
+		return nil, syscall.ENOTDIR
+	case s.file != nil:
+		c.incoming.drop(s.file)
+		return nil, nil
 	case s.t == nil && s.dir == nil: // by-hash
-		return syscall.EROFS
-	case s.dir != nil && !f.root.empty(s.dir):
-		return syscall.ENOTEMPTY
-	case ctx == noWait:
-		return errMustWait{}
+		return nil, syscall.EROFS
+	case s.dir != nil && !c.root.empty(s.dir):
+		return nil, syscall.ENOTEMPTY
 	}
-	if s.t != nil {
-		return hostError(f.opt.Host.RemoveTorrent(ctx, s.t.ih))
-	}
-	return hostError(f.opt.Host.RemoveFolder(ctx, f.root.pathOf(s.dir)))
+	return func(ctx context.Context) (node.None, error) {
+		if s.t != nil {
+			return node.None{}, kernel.HostError(c.host.RemoveTorrent(ctx, s.t.ih))
+		}
+		return node.None{}, kernel.HostError(c.host.RemoveFolder(ctx, c.root.pathOf(s.dir)))
+	}, nil
 }
 
-// rename moves a torrent's folder, a sorting folder or a draft to a name that is
-// not taken.
-func (f *FS) rename(ctx context.Context, parent fuse.NodeID, name string, newParent fuse.NodeID, newName string) error {
-	from, err := f.sorting(parent)
+// Rename moves a torrent's folder, a sorting folder or an incoming file to a name that
+// is not taken.
+func (c *changes) Rename(parent node.ID, name string, newParent node.ID, newName string) (node.Wait[node.None], error) {
+	from, err := c.folder(parent)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	to, err := f.sorting(newParent)
+	to, err := c.folder(newParent)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	path, err := f.pathIn(to, newName)
+	path, err := c.pathIn(to, newName)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s, taken := f.root.named(from, name), f.root.named(to, newName)
+	s, there := c.root.named(from, name), c.root.named(to, newName)
 	switch {
 	case s == nil:
-		return syscall.ENOENT
-	case taken == s:
-		return nil
-	case taken != nil && !f.replaceTaken(taken) && (s.draft == nil || taken.draft == nil):
-		return syscall.EEXIST
-	case s.draft != nil:
-		return f.renameDraft(ctx, s.draft, to, newName)
+		return nil, syscall.ENOENT
+	case there == s:
+		return nil, nil
+	case there != nil && !c.incoming.replace(there) && (s.file == nil || there.file == nil):
+		return nil, syscall.EEXIST
+	case s.file != nil:
+		return c.renameFile(s.file, to, newName)
 	case s.t == nil && s.dir == nil: // by-hash
-		return syscall.EROFS
-	case ctx == noWait:
-		return errMustWait{}
+		return nil, syscall.EROFS
+	case s.dir != nil:
+		return c.moveFolder(s.dir, path, newName)
 	}
-	if s.dir != nil {
-		if !tree.FolderName(newName) {
-			return syscall.EINVAL
-		}
-		return hostError(f.opt.Host.MoveFolder(ctx, f.root.pathOf(s.dir), path))
+	return c.moveTorrent(s.t, to, newName)
+}
+
+func (c *changes) moveFolder(d *folder, path, newName string) (node.Wait[node.None], error) {
+	if !tree.FolderName(newName) {
+		return nil, syscall.EINVAL
 	}
+	return func(ctx context.Context) (node.None, error) {
+		return node.None{}, kernel.HostError(c.host.MoveFolder(ctx, c.root.pathOf(d), path))
+	}, nil
+}
+
+func (c *changes) moveTorrent(t *torrent, to *folder, newName string) (node.Wait[node.None], error) {
 	raw := tree.RawName(newName)
 	if tree.SafeName(raw) != newName {
-		return syscall.EINVAL // it would be shown under another name
+		return nil, syscall.EINVAL // it would be shown under another name
 	}
-	if err := f.opt.Host.MoveTorrent(ctx, s.t.ih, f.root.pathOf(to), raw); err != nil {
-		return hostError(err)
-	}
-	if now := f.root.named(to, newName); now == nil || now.t != s.t {
-		f.notifier.nameGone(newParent, newName) // the kernel believes in it from now on
-	}
-	return nil
+	return func(ctx context.Context) (node.None, error) {
+		if err := c.host.MoveTorrent(ctx, t.ih, c.root.pathOf(to), raw); err != nil {
+			return node.None{}, kernel.HostError(err)
+		}
+		if now := c.root.named(to, newName); now == nil || now.t != t {
+			c.notifier.NameGone(to.id, newName) // the kernel believes in it from now on
+		}
+		return node.None{}, nil
+	}, nil
 }
 
-// renameDraft gives a draft its name, and takes it from one that has it. If that is one that says what to add, and
-// nobody has the draft open any more, it is handed over.
-func (f *FS) renameDraft(ctx context.Context, d *draft, to *folder, name string) error {
+// renameFile gives an incoming file its name, and takes it from one that has it. If
+// that is one that says what to add, and nobody has the file open any more, it is
+// handed over first.
+func (c *changes) renameFile(f *incomingFile, to *folder, name string) (node.Wait[node.None], error) {
 	complete, ok := weir.SourceFile(name)
 	if !ok {
-		return syscall.EROFS
+		return nil, syscall.EROFS
 	}
-	if complete && d.closed() && d.hasWritten() {
-		if ctx == noWait {
-			return errMustWait{}
+	rename := func() error {
+		if old := c.root.named(to, name); old != nil && old.file != nil && old.file != f {
+			c.incoming.drop(old.file)
 		}
-		if err := f.handOver(ctx, d, f.root.pathOf(to), name); err != nil {
-			return err
+		c.incoming.housekeeping.poke()
+		return c.root.renameFile(f, to, name)
+	}
+	if !complete || f.IsOpen() || !f.Unsent() {
+		return nil, rename()
+	}
+	return func(ctx context.Context) (node.None, error) {
+		if err := c.incoming.handOver(ctx, f, c.root.pathOf(to), name); err != nil {
+			return node.None{}, err
 		}
-	}
-	if old := f.root.named(to, name); old != nil && old.draft != nil && old.draft != d {
-		f.dropDraft(old.draft)
-	}
-	f.chores.poke()
-	return f.root.renameDraft(d, to, name)
+		return node.None{}, rename()
+	}, nil
 }

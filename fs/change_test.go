@@ -259,7 +259,7 @@ func TestRemoveRecursive(t *testing.T) {
 		t.Errorf("removed twice: %s", out)
 	}
 	h.expect(t)
-	fs.ShowHidden(h.fs, time.Now().Add(time.Hour))
+	fs.RestoreRemoved(h.fs, time.Now().Add(time.Hour))
 	fs.Eventually(t, "all is back", func() bool {
 		out, _ := shell(dir, "ls two two/d")
 		return out == "two:\na\nd\n\ntwo/d:\nb\nc\n"

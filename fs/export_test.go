@@ -4,29 +4,25 @@ import (
 	"time"
 )
 
-// ShowHidden shows what was hidden and is due then.
-func ShowHidden(f *FS, now time.Time) { f.showHidden(now) }
+// RestoreRemoved shows what was removed inside of torrents and is due then.
+func RestoreRemoved(f *FS, now time.Time) { f.removals.restoreDue(now) }
 
-// ForgetDrafts drops files that were copied in and are due then.
-func ForgetDrafts(f *FS, now time.Time) { f.forgetDrafts(now) }
+// DropIncoming drops files that were copied in and are due then.
+func DropIncoming(f *FS, now time.Time) { f.incoming.dropDue(now) }
 
-// Drafts returns how many files are being copied in, or were just now.
-func Drafts(f *FS) int { return len(f.root.allDrafts()) }
+// Incoming returns how many files are being copied in, or were just now.
+func Incoming(f *FS) int { return len(f.root.allFiles()) }
 
 // LookAgain lets looks into a torrent wait again.
 func LookAgain(f *FS, t *FakeTorrent) {
-	f.root.byInfoHash(t.ih).late.note(0, time.Now().Add(-lateLookFor))
+	f.root.byInfoHash(t.ih).failed.set(0, time.Now().Add(-failedLookFor))
 }
 
 // FakeName returns the name in a fake torrent's metadata.
 func FakeName(t *FakeTorrent) string { return t.info.Name }
 
 // Waits returns how many requests wait.
-func Waits(f *FS) int {
-	f.waits.mu.Lock()
-	defer f.waits.mu.Unlock()
-	return len(f.waits.byID)
-}
+func Waits(f *FS) int { return len(f.server.Waiting()) }
 
 // Point returns where f is mounted.
 func Point(f *FS) string { return f.mounted.Point() }

@@ -7,9 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"bazil.org/fuse"
-
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/node"
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
@@ -21,13 +20,13 @@ const byHashName = "by-hash"
 // and everything in it is under one lock.
 type root struct {
 	mu       sync.RWMutex
-	next     uint64 // place of the next slot
+	next     uint64 // position of the next slot
 	top      *folder
 	torrents []*torrent // as added, by number
 	byPrefix map[uint64]owner
 	byHash   map[weir.InfoHash]*torrent
-	drafts   map[fuse.NodeID]*draft
-	draftID  fuse.NodeID // of the last one
+	files    map[node.ID]*incomingFile
+	fileID   node.ID // of the next one
 }
 
 // owner is what the nodes with one prefix belong to: one of the two.
@@ -37,51 +36,51 @@ type owner struct {
 }
 
 // folder is a sorting folder, or the root itself. It is listed in the order in
-// which things came: the place of one never changes, so a listing that is under
+// which things came: the position of one never changes, so a listing that is under
 // way neither repeats nor loses what stays.
 type folder struct {
-	id      fuse.NodeID
-	slot    *slot // nil: the root
-	changed time.Time
-	order   []*slot
-	byName  map[string]*slot
-	subdirs int
-	taken   map[string]*slot // of drafts that were handed over: see putAway
+	id         node.ID
+	slot       *slot // nil: the root
+	changed    time.Time
+	order      []*slot
+	byName     map[string]*slot
+	subdirs    int
+	handedOver map[string]*slot // of incoming files: see delist
 }
 
-// slot is a name in a folder: of a torrent's folder, a sorting folder, a draft,
+// slot is a name in a folder: of a torrent's folder, a sorting folder, an incoming file,
 // or of by-hash. A slot never changes; what is moved gets another one.
 type slot struct {
-	in    *folder
-	name  string
-	place uint64
-	t     *torrent
-	dir   *folder
-	draft *draft
+	in       *folder
+	name     string
+	position uint64
+	t        *torrent
+	dir      *folder
+	file     *incomingFile
 }
 
-func (s *slot) isDir() bool { return s.draft == nil }
+func (s *slot) isDir() bool { return s.file == nil }
 
 // node returns the id of what has the slot, which is also its inode.
-func (s *slot) node() fuse.NodeID {
+func (s *slot) node() node.ID {
 	switch {
 	case s.t != nil:
-		return makeNode(s.t.prefix, 0)
+		return node.Make(s.t.prefix, 0)
 	case s.dir != nil:
 		return s.dir.id
-	case s.draft != nil:
-		return s.draft.id
+	case s.file != nil:
+		return s.file.id
 	}
-	return byHashNode
+	return node.ByHash
 }
 
 func newRoot(now time.Time, byHash bool) *root {
 	r := &root{
-		top:      &folder{id: fuse.RootID, changed: now, byName: make(map[string]*slot)},
+		top:      &folder{id: node.Root, changed: now, byName: make(map[string]*slot)},
 		byPrefix: make(map[uint64]owner),
 		byHash:   make(map[weir.InfoHash]*torrent),
-		drafts:   make(map[fuse.NodeID]*draft),
-		draftID:  firstDraft,
+		files:    make(map[node.ID]*incomingFile),
+		fileID:   node.FirstIncoming,
 	}
 	if byHash {
 		r.put(&slot{in: r.top, name: byHashName})
@@ -91,7 +90,7 @@ func newRoot(now time.Time, byHash bool) *root {
 
 // put enters a slot at the end of its folder.
 func (r *root) put(s *slot) {
-	s.place = r.next
+	s.position = r.next
 	r.next++
 	s.in.order = append(s.in.order, s)
 	s.in.byName[s.name] = s
@@ -103,7 +102,7 @@ func (r *root) put(s *slot) {
 
 // drop takes a slot out of its folder.
 func (r *root) drop(s *slot) {
-	i, _ := slices.BinarySearchFunc(s.in.order, s.place, func(s *slot, place uint64) int { return cmp.Compare(s.place, place) })
+	i, _ := slices.BinarySearchFunc(s.in.order, s.position, func(s *slot, position uint64) int { return cmp.Compare(s.position, position) })
 	s.in.order = slices.Delete(s.in.order, i, i+1)
 	delete(s.in.byName, s.name)
 	s.touch()
@@ -115,7 +114,7 @@ func (r *root) drop(s *slot) {
 // touch notes that a slot came or went. Files that are being copied in are never in
 // the catalogue, so a time that they left would not survive a restart.
 func (s *slot) touch() {
-	if s.draft == nil {
+	if s.file == nil {
 		s.in.changed = time.Now()
 	}
 }
@@ -139,7 +138,7 @@ func (r *root) find(dir string) (*folder, error) {
 
 // need returns the sorting folder at dir. It makes it, and those above it, if
 // they are new, and returns in which folders that happened.
-func (r *root) need(dir string) (at *folder, grew []fuse.NodeID, err error) {
+func (r *root) need(dir string) (at *folder, grew []node.ID, err error) {
 	names, err := tree.SplitDir(dir)
 	if err != nil {
 		return nil, nil, err
@@ -151,7 +150,7 @@ func (r *root) need(dir string) (at *folder, grew []fuse.NodeID, err error) {
 			sub := &folder{id: r.freeNode(strings.Join(names[:i+1], "/")), byName: make(map[string]*slot), changed: time.Now()}
 			s = &slot{in: at, name: name, dir: sub}
 			sub.slot = s
-			prefix, _ := splitNode(sub.id)
+			prefix, _ := sub.id.Split()
 			r.byPrefix[prefix] = owner{dir: sub}
 			r.put(s)
 			grew = append(grew, at.id)
@@ -165,11 +164,11 @@ func (r *root) need(dir string) (at *folder, grew []fuse.NodeID, err error) {
 }
 
 // freeNode returns the node id of a new sorting folder.
-func (r *root) freeNode(dir string) fuse.NodeID {
+func (r *root) freeNode(dir string) node.ID {
 	for n := uint32(0); ; n++ {
-		prefix := folderPrefix(dir, n)
+		prefix := node.FolderPrefix(dir, n)
 		if _, taken := r.byPrefix[prefix]; !taken {
-			return makeNode(prefix, 0)
+			return node.Make(prefix, 0)
 		}
 	}
 }
@@ -186,7 +185,7 @@ func (r *root) path(d *folder) string {
 	return p
 }
 
-func (r *root) makeFolder(dir string) (grew []fuse.NodeID, err error) {
+func (r *root) makeFolder(dir string) (grew []node.ID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, err := r.find(dir); err == nil {
@@ -208,16 +207,16 @@ func (r *root) removeFolder(dir string) (*slot, error) {
 	case len(d.order) > 0:
 		return nil, weir.Errorf(weir.ErrInUse, "remove folder %q: it is not empty: it holds %q", dir, d.order[0].name)
 	}
-	for _, s := range d.taken {
-		s.draft.slot = nil
+	for _, s := range d.handedOver {
+		s.file.slot = nil
 	}
-	prefix, _ := splitNode(d.id)
+	prefix, _ := d.id.Split()
 	delete(r.byPrefix, prefix)
 	r.drop(d.slot)
 	return d.slot, nil
 }
 
-func (r *root) moveFolder(from, to string) (old *slot, grew []fuse.NodeID, err error) {
+func (r *root) moveFolder(from, to string) (old *slot, grew []node.ID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d, err := r.find(from)
@@ -249,11 +248,11 @@ func (r *root) moveFolder(from, to string) (old *slot, grew []fuse.NodeID, err e
 }
 
 // folder returns the sorting folder that a node is, nil if it is none.
-func (r *root) folder(id fuse.NodeID) *folder {
-	if id == fuse.RootID {
+func (r *root) folder(id node.ID) *folder {
+	if id == node.Root {
 		return r.top
 	}
-	prefix, e := splitNode(id)
+	prefix, e := id.Split()
 	if e != 0 {
 		return nil
 	}
@@ -269,13 +268,7 @@ func (r *root) named(in *folder, name string) *slot {
 	if s := in.byName[name]; s != nil {
 		return s
 	}
-	return in.taken[name]
-}
-
-// isThere reports whether a name is in its folder, again.
-func (f *FS) isThere(g goneName) bool {
-	d := f.root.folder(g.parent)
-	return d != nil && f.root.named(d, g.name) != nil
+	return in.handedOver[name]
 }
 
 // describe returns what attributes need of a folder.
@@ -299,7 +292,7 @@ func (r *root) lastChange() time.Time {
 }
 
 // parent returns the folder that d is in; the root is in itself.
-func (r *root) parent(d *folder) fuse.NodeID {
+func (r *root) parent(d *folder) node.ID {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if d.slot == nil {
@@ -309,7 +302,7 @@ func (r *root) parent(d *folder) fuse.NodeID {
 }
 
 // folderOf returns the folder that a torrent's folder is in.
-func (r *root) folderOf(t *torrent) fuse.NodeID {
+func (r *root) folderOf(t *torrent) node.ID {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return t.slot.in.id
@@ -350,17 +343,17 @@ func (r *root) beneath(d *folder) []*torrent {
 	return all
 }
 
-// list appends what is in folder d, from place on.
-func (r *root) list(l *listing, d *folder, place uint64) {
+// list appends what is in folder d, from position on.
+func (r *root) list(l *node.Listing, d *folder, position uint64) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	i, _ := slices.BinarySearchFunc(d.order, place, func(s *slot, place uint64) int { return cmp.Compare(s.place, place) })
+	i, _ := slices.BinarySearchFunc(d.order, position, func(s *slot, position uint64) int { return cmp.Compare(s.position, position) })
 	for _, s := range d.order[i:] {
-		typ := fuse.DT_Dir
+		typ := node.Dir
 		if !s.isDir() {
-			typ = fuse.DT_File
+			typ = node.File
 		}
-		if !l.add(s.node(), s.place+dotEntries+1, typ, s.name) {
+		if !l.Add(s.node(), s.position+dotEntries+1, typ, s.name) {
 			return
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"bazil.org/fuse"
-
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/incoming"
+	"github.com/weirfs/weir/fs/internal/node"
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
@@ -27,7 +27,7 @@ func addAtT(tb testing.TB, f *FS, dir, name string) (weir.InfoHash, string) {
 }
 
 // namesIn lists a folder, without the dots.
-func namesIn(tb testing.TB, f *FS, id fuse.NodeID) []string {
+func namesIn(tb testing.TB, f *FS, id node.ID) []string {
 	tb.Helper()
 	var names []string
 	for _, d := range listAll(tb, f, id, 200)[2:] {
@@ -59,7 +59,7 @@ func TestFolders(t *testing.T) {
 	if got := f.root.where(f.root.byInfoHash(one)); got != "tags/os/debian/a%2Fb" {
 		t.Errorf("where: %q", got)
 	}
-	if prefix, _ := splitNode(id); prefix != nodePrefix(one, 0) {
+	if prefix, _ := id.Split(); prefix != node.Prefix(one, 0) {
 		t.Errorf("node %v has another prefix", id)
 	}
 	for what, tt := range map[string]struct {
@@ -93,7 +93,7 @@ func TestFolders(t *testing.T) {
 	if got := namesIn(t, f, walkTo(t, f, "tags")); !slices.Equal(got, []string{"os"}) {
 		t.Errorf("tags holds %q", got)
 	}
-	if got := namesIn(t, f, byHashNode); len(got) != 3 || got[0] != one.String() {
+	if got := namesIn(t, f, node.ByHash); len(got) != 3 || got[0] != one.String() {
 		t.Errorf("by-hash holds %q", got)
 	}
 	if err := f.Remove(one); err != nil {
@@ -103,8 +103,7 @@ func TestFolders(t *testing.T) {
 	if err := errors.Join(f.RemoveFolder("tags/os/debian"), f.RemoveFolder("tags/os"), f.RemoveFolder("tags")); err != nil {
 		t.Error(err)
 	}
-	var a fuse.Attr
-	if err := f.getattr(noWait, old, &a); err != syscall.ESTALE {
+	if _, err := now(f.operations.Getattr(old)); err != syscall.ESTALE {
 		t.Errorf("a folder that was removed: %v", err)
 	}
 }
@@ -112,7 +111,7 @@ func TestFolders(t *testing.T) {
 func second(_ string, err error) error { return err }
 
 func TestFolderInodesAreStable(t *testing.T) {
-	var ids [2]fuse.NodeID
+	var ids [2]node.ID
 	for i := range ids {
 		f := New(Options{})
 		for n := range i {
@@ -121,7 +120,7 @@ func TestFolderInodesAreStable(t *testing.T) {
 		addAtT(t, f, "linux/debian", "one")
 		ids[i] = walkTo(t, f, "linux/debian")
 	}
-	if ids[0] != ids[1] || ids[0]>>entryBits == 0 {
+	if ids[0] != ids[1] || ids[0]>>24 == 0 {
 		t.Errorf("inodes %v and %v", ids[0], ids[1])
 	}
 }
@@ -129,33 +128,33 @@ func TestFolderInodesAreStable(t *testing.T) {
 func TestTreesAreForgotten(t *testing.T) {
 	f := New(Options{})
 	names := []string{"a", "b", "c"}
-	ids := make(map[string]fuse.NodeID)
+	ids := make(map[string]node.ID)
 	for _, name := range names {
 		addAtT(t, f, "", name)
 		ids[name] = walkTo(t, f, name+"/d/f")
 	}
 	tor := func(name string) *torrent { return f.root.named(f.root.top, name).t }
-	now := time.Now()
+	at := time.Now()
 	for i, name := range names {
-		tor(name).used.Store(now.Add(time.Duration(i) * time.Minute).Unix())
+		tor(name).used.Store(at.Add(time.Duration(i) * time.Minute).Unix())
 	}
-	if idle, next := f.trees.due(now.Add(5*time.Minute), 100); len(idle) != 0 || next != treeEvery {
+	if idle, next := f.trees.due(at.Add(5*time.Minute), 100); len(idle) != 0 || next != treeEvery {
 		t.Errorf("too early: %d, next %v", len(idle), next)
 	}
-	if idle, next := f.trees.due(now.Add(2*time.Minute), 3); len(idle) != 2 || idle[0] != tor("a") || next == 0 {
+	if idle, next := f.trees.due(at.Add(2*time.Minute), 3); len(idle) != 2 || idle[0] != tor("a") || next == 0 {
 		t.Errorf("too many: %d, next %v", len(idle), next)
 	}
 	for _, name := range names[:2] {
 		f.trees.add(tor(name), 3)
 	}
-	if next := f.forgetTrees(now.Add(treeIdle + 90*time.Second)); next != treeEvery || tor("a").grown.Load() != nil || tor("c").grown.Load() == nil {
+	if next := f.trees.dropIdle(at.Add(treeIdle + 90*time.Second)); next != treeEvery || tor("a").tree.Load() != nil || tor("c").tree.Load() == nil {
 		t.Errorf("idle: next %v", next)
 	}
-	var a fuse.Attr
-	if err := f.getattr(noWait, ids["a"], &a); err != (errMustWait{}) {
+	a, err := now(f.operations.Getattr(ids["a"]))
+	if err != errMustWait {
 		t.Errorf("inline: %v", err)
 	}
-	if err := f.getattr(context.Background(), ids["a"], &a); err != nil || a.Size != 1000 || a.Inode != uint64(ids["a"]) {
+	if a, err = await(f.operations.Getattr(ids["a"])); err != nil || a.Size != 1000 || a.ID != ids["a"] {
 		t.Errorf("looked at again: %+v, %v", a, err)
 	}
 	if again := walkTo(t, f, "a/d/f"); again != ids["a"] {
@@ -166,7 +165,7 @@ func TestTreesAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if next := f.forgetTrees(now); next != 0 {
+	if next := f.trees.dropIdle(at); next != 0 {
 		t.Errorf("all removed: next %v", next)
 	}
 }
@@ -179,16 +178,16 @@ func TestListingLoadsNothing(t *testing.T) {
 		tors[i] = NewFakeTorrent(FakeInfo(fmt.Sprint("t", i), FakeFile{Path: "f", Length: 1}))
 		addT(t, f, tors[i])
 	}
-	for _, name := range namesIn(t, f, fuse.RootID) {
-		var resp fuse.LookupResponse
-		if err := f.lookup(noWait, fuse.RootID, name, &resp); err != nil || !resp.Attr.Mtime.Equal(FakeCreated) {
+	for _, name := range namesIn(t, f, node.Root) {
+		resp, err := now(f.operations.Lookup(node.Root, name))
+		if err != nil || !resp.Attr.Time.Equal(FakeCreated) {
 			t.Fatalf("%s: %+v, %v", name, resp.Attr, err)
 		}
-		if _, err := f.listxattr(resp.Node, 0); err != nil {
+		if _, err := f.operations.Listxattr(resp.ID, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f.count()
+	f.totals.count()
 	for _, tor := range tors {
 		if n := tor.Infos.Load(); n != 0 {
 			t.Fatalf("metadata was asked for %d times", n)
@@ -196,89 +195,87 @@ func TestListingLoadsNothing(t *testing.T) {
 	}
 }
 
-func TestHidden(t *testing.T) {
-	var h hidden
+func TestPendingRemoval(t *testing.T) {
+	var h pendingRemoval
 	at := time.Unix(1000, 0)
-	h.hide(3, 1, at.Add(time.Second))
-	h.hide(4, 1, at.Add(2*time.Second))
+	h.add(3, 1, at.Add(time.Second))
+	h.add(4, 1, at.Add(2*time.Second))
 	if !h.has(3) || h.has(5) || h.hasAll(tree.Span{First: 3, Count: 3}) || !h.hasAll(tree.Span{First: 3, Count: 2}) {
 		t.Error("mixed up")
 	}
-	if shown, left := h.showDue(at.Add(time.Second)); shown != nil || left != time.Second {
+	if shown, left := h.restore(at.Add(time.Second)); shown != nil || left != time.Second {
 		t.Errorf("too early: %v, %v", shown, left)
 	}
-	if shown, left := h.showDue(at.Add(2 * time.Second)); len(shown) != 2 || left != 0 || h.has(3) {
+	if shown, left := h.restore(at.Add(2 * time.Second)); len(shown) != 2 || left != 0 || h.has(3) {
 		t.Errorf("due: %v, %v", shown, left)
 	}
 }
 
-func TestDraftsAreForgotten(t *testing.T) {
+func TestIncomingFilesAreDropped(t *testing.T) {
 	f := New(Options{Host: noHost{}})
-	var resp fuse.CreateResponse
-	if err := f.create(fuse.RootID, "a.torrent.part", Opener{}, &resp); err != nil {
+	_, opened, err := f.operations.Create(node.Root, "a.torrent.part", node.Caller{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.writeDraft(resp.Handle, make([]byte, 100), 1000); err != nil {
+	if err := f.operations.Write(opened.Handle, make([]byte, 100), 1000); err != nil {
 		t.Fatal(err)
 	}
-	later := time.Now().Add(2 * draftIdle)
-	if f.forgetDrafts(later); f.draftSum.Load() != 1100 {
-		t.Errorf("%d bytes while it is open", f.draftSum.Load())
+	later := time.Now().Add(2 * incomingIdle)
+	if f.incoming.dropDue(later); f.incoming.Bytes() != 1100 {
+		t.Errorf("%d bytes while it is open", f.incoming.Bytes())
 	}
-	f.release(resp.Handle)
-	if next := f.forgetDrafts(time.Now()); next == 0 || len(namesIn(t, f, fuse.RootID)) != 1 {
+	f.operations.Release(opened.Handle)
+	if next := f.incoming.dropDue(time.Now()); next == 0 || len(namesIn(t, f, node.Root)) != 1 {
 		t.Error("forgotten too early")
 	}
-	if next := f.forgetDrafts(later); next != 0 || len(namesIn(t, f, fuse.RootID)) != 0 || f.draftSum.Load() != 0 || len(f.root.drafts) != 0 {
-		t.Errorf("not forgotten: %d bytes", f.draftSum.Load())
+	if next := f.incoming.dropDue(later); next != 0 || len(namesIn(t, f, node.Root)) != 0 || f.incoming.Bytes() != 0 || len(f.root.files) != 0 {
+		t.Errorf("not forgotten: %d bytes", f.incoming.Bytes())
 	}
-	for i := range draftFiles {
-		if err := f.create(fuse.RootID, fmt.Sprint(i, ".txt"), Opener{}, &resp); err != nil {
+	for i := range incoming.MostFiles {
+		if _, _, err := f.operations.Create(node.Root, fmt.Sprint(i, ".txt"), node.Caller{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := f.create(fuse.RootID, "more.txt", Opener{}, &resp); err != syscall.ENOSPC {
+	if _, _, err := f.operations.Create(node.Root, "more.txt", node.Caller{}); err != syscall.ENOSPC {
 		t.Errorf("too many: %v, want ENOSPC", err)
 	}
 }
 
 // More files than may be there at once, and more bytes, can be copied in one after
 // another: what was handed over gives way.
-func TestTakenGiveWay(t *testing.T) {
+func TestHandedOverGiveWay(t *testing.T) {
 	f := New(Options{Host: takingHost{}})
 	copyIn := func(name string, size int64) error {
 		t.Helper()
-		var resp fuse.CreateResponse
-		if err := f.create(fuse.RootID, name, Opener{}, &resp); err != nil {
+		_, opened, err := f.operations.Create(node.Root, name, node.Caller{})
+		if err != nil {
 			return err
 		}
-		err := f.writeDraft(resp.Handle, []byte("x"), size-1)
+		err = f.operations.Write(opened.Handle, []byte("x"), size-1)
 		if err == nil {
-			err = f.flush(context.Background(), resp.Handle)
+			err = flush(f, opened.Handle)
 		}
-		f.release(resp.Handle)
+		f.operations.Release(opened.Handle)
 		return err
 	}
-	for i := range draftFiles + 10 {
+	for i := range incoming.MostFiles + 10 {
 		if err := copyIn(fmt.Sprint(i, ".txt"), 10); err != nil {
 			t.Fatal(i, err)
 		}
 	}
-	others := allDraftBytes - f.draftSum.Load() - 100
-	f.draftSum.Add(others)
+	f.incoming.Limit = f.incoming.Bytes() + 100
 	if err := copyIn("1.torrent", 150); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(namesIn(t, f, fuse.RootID)); n != 0 || f.draftSum.Load() != others+150 {
-		t.Errorf("%d names, %d bytes", n, f.draftSum.Load())
+	if n := len(namesIn(t, f, node.Root)); n != 0 || f.incoming.Bytes() != 150 {
+		t.Errorf("%d names, %d bytes", n, f.incoming.Bytes())
 	}
-	var resp fuse.LookupResponse
-	if err := f.lookup(noWait, fuse.RootID, "1009.txt", &resp); err != syscall.ENOENT {
+	if _, err := now(f.operations.Lookup(node.Root, "1009.txt")); err != syscall.ENOENT {
 		t.Errorf("one that gave way: %v", err)
 	}
-	f.forgetDrafts(time.Now().Add(time.Hour))
-	if n := f.draftSum.Load() - others; n != 0 || len(f.root.drafts) != 0 {
-		t.Errorf("%d bytes are left, in %d files", n, len(f.root.drafts))
+	f.incoming.dropDue(time.Now().Add(time.Hour))
+	if n := f.incoming.Bytes(); n != 0 || len(f.root.files) != 0 {
+		t.Errorf("%d bytes are left, in %d files", n, len(f.root.files))
 	}
 }
 
@@ -289,25 +286,3 @@ func (takingHost) AddFile(context.Context, string, string, []byte) error { retur
 
 // noHost refuses everything that is not an embedded nil.
 type noHost struct{ Host }
-
-func TestHostError(t *testing.T) {
-	for _, tt := range []struct {
-		err  error
-		want syscall.Errno
-	}{
-		{nil, 0},
-		{fmt.Errorf("x: %w", weir.ErrInvalid), syscall.EINVAL},
-		{weir.ErrHostile, syscall.EINVAL},
-		{weir.ErrExists, syscall.EEXIST},
-		{weir.ErrInUse, syscall.EBUSY},
-		{weir.ErrNoSpace, syscall.ENOSPC},
-		{weir.ErrNotFound, syscall.ENOENT},
-		{weir.ErrRefused, syscall.EACCES},
-		{context.Canceled, syscall.EINTR},
-		{errors.New("x"), syscall.EIO},
-	} {
-		if got := toErrno(hostError(tt.err)); got != tt.want {
-			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
-		}
-	}
-}

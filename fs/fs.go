@@ -1,15 +1,35 @@
+// Package fs shows torrents as folders through FUSE: the tree of names, their
+// inodes, attributes and extended attributes, and the mount itself. What programs
+// change in the mount, it asks a Host to do, which does it by the methods of FS.
+//
+// Torrents never change under a file, so a node id is the inode and is computed from
+// the info hash and a number in the torrent's tree: there is no node table and nothing
+// to forget, and a tree that nobody uses can be dropped and built again. An operation
+// answers at once, or returns what there is to be waited for: for the swarm, for a
+// magnet's metadata, for a tree to be built, or for the Host. The kernel is spoken to
+// in fs/internal/kernel.
+//
+// What must not live here: anything about peers, pieces, storage or prefetch.
+// The package sees torrents through the interfaces Torrent and File and imports
+// neither the engine nor the cache nor the reader.
+//
+// All locks but FS.mu are leaves: nothing is called under them, in particular no
+// Torrent, no File and nothing that tells the kernel of a change. FS.mu guards the
+// life of the mount and is held while mounting, so that Close waits for Mount; no
+// request needs it.
 package fs
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"bazil.org/fuse"
-
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/incoming"
+	"github.com/weirfs/weir/fs/internal/kernel"
+	"github.com/weirfs/weir/fs/internal/tree"
 	"github.com/weirfs/weir/fs/mountpoint"
 )
 
@@ -78,37 +98,28 @@ type Options struct {
 // FS is a tree of torrents that can be mounted once. Torrents may be added and
 // removed at any time, from any goroutine.
 type FS struct {
-	opt Options
-	log *slog.Logger
+	opt          Options
+	root         *root
+	trees        *trees
+	files        *files
+	totals       *totals
+	removals     *removals
+	incoming     *incomingFiles
+	housekeeping *housekeeping
+	server       *kernel.Server
+	operations   operations
 
-	root      *root
-	trees     trees
-	hiding    hiding
-	draftSum  atomic.Int64 // bytes in drafts
-	handles   handles
-	waits     waits
-	processes processes
-	totals    totals
-	notifier  *notifier
-	chores    chores
-
-	// base is the ancestor of every wait's context; stop ends it with a reason.
+	// base ends when everything does, with a reason.
 	base context.Context
 	stop context.CancelCauseFunc
 
-	polling atomic.Bool // see learnNoPoll
-
-	mu       sync.Mutex
-	conn     *fuse.Conn // nil until mounted
-	mounted  *mountpoint.Mount
-	deadline time.Duration // of one wait, fixed when mounting
-	gone     chan struct{} // closed when the kernel has let go of the mount
-	serving  bool
-	closed   bool
-	ended    sync.Once // see end
-	endErr   error
-	answers  [loops]error   // how each loop ended; read when gone is closed
-	behind   sync.WaitGroup // notifier, watchReaders, chores and growing trees
+	mu      sync.Mutex
+	mounted *mountpoint.Mount // nil until mounted
+	serving bool
+	closed  bool
+	ended   sync.Once // see end
+	endErr  error
+	behind  sync.WaitGroup // housekeeping
 }
 
 // New returns an empty tree. Nothing is touched until Mount.
@@ -122,18 +133,29 @@ func New(opt Options) *FS {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	base, stop := context.WithCancelCause(context.Background())
-	return &FS{
-		opt:      opt,
-		log:      opt.Log,
-		root:     newRoot(time.Now(), opt.ByHash),
-		waits:    newWaits(),
-		notifier: newNotifier(),
-		chores:   newChores(),
-		base:     base,
-		stop:     stop,
-		deadline: opt.ReadTimeout,
+	f := &FS{opt: opt, root: newRoot(time.Now(), opt.ByHash), housekeeping: newHousekeeping()}
+	f.base, f.stop = context.WithCancelCause(context.Background())
+	f.server = kernel.New(kernel.Options{
+		Source: cmp.Or(opt.Source, "weir"), ReadAheadKB: max(DefaultReadAheadKB, opt.ReadAheadKB),
+		AllowOther: opt.AllowOther, AllowNonEmpty: opt.AllowNonEmpty, Deadline: opt.ReadTimeout, Log: opt.Log,
+	})
+	notifier := f.server.Notifier
+	f.trees = &trees{root: f.root, notifier: notifier, housekeeping: f.housekeeping, deadline: f.server.Deadline}
+	f.removals = &removals{root: f.root, notifier: notifier, housekeeping: f.housekeeping, log: opt.Log}
+	f.incoming = &incomingFiles{root: f.root, notifier: notifier, housekeeping: f.housekeeping, host: opt.Host, log: opt.Log}
+	f.incoming.Limit, f.incoming.MakeRoom = incoming.AllBytes, f.incoming.dropHandedOver
+	f.housekeeping.tasks = []func(time.Time) time.Duration{f.trees.dropIdle, f.removals.restoreDue, f.incoming.dropDue}
+	f.totals = &totals{root: f.root, writable: opt.Host != nil}
+	f.files = &files{root: f.root, trees: f.trees, incoming: f.incoming, log: opt.Log}
+	as := attrs{root: f.root, uid: opt.UID, gid: opt.GID, writable: opt.Host != nil}
+	f.operations = operations{
+		&lookups{attrs: as, trees: f.trees, host: opt.Host, log: opt.Log},
+		f.files,
+		&changes{attrs: as, trees: f.trees, files: f.files, incoming: f.incoming, removals: f.removals, notifier: notifier, host: opt.Host},
+		&xattrs{root: f.root, trees: f.trees, version: opt.Version, control: opt.Control},
+		f.totals,
 	}
+	return f
 }
 
 // Add is AddAt for the root.
@@ -147,8 +169,8 @@ func (f *FS) Add(name string, t Torrent) (shown string, err error) { return f.Ad
 // this info hash is there, or if something else has a name in dir, and
 // weir.ErrInvalid if dir can't be.
 func (f *FS) AddAt(dir, name string, t Torrent) (shown string, err error) {
-	_, at, grew, err := f.root.add(dir, name, t)
-	f.notifier.foldersChanged(grew)
+	_, at, changed, err := f.root.add(dir, name, t)
+	f.server.Notifier.FoldersChanged(changed...)
 	if err != nil {
 		return "", err
 	}
@@ -161,12 +183,12 @@ func (f *FS) AddAt(dir, name string, t Torrent) (shown string, err error) {
 // is shown under then. Inodes stay, and what is open stays open. The error is
 // weir.ErrNotFound if there is no such torrent; see AddAt for others.
 func (f *FS) Move(ih weir.InfoHash, dir, name string) (shown string, err error) {
-	old, now, grew, err := f.root.move(ih, dir, name)
-	f.notifier.foldersChanged(grew)
+	old, now, changed, err := f.root.move(ih, dir, name)
+	f.server.Notifier.FoldersChanged(changed...)
 	if err != nil {
 		return "", err
 	}
-	f.notifier.nameGone(old.in.id, old.name)
+	f.server.Notifier.NameGone(old.in.id, old.name)
 	return now.name, nil
 }
 
@@ -178,18 +200,22 @@ func (f *FS) Remove(ih weir.InfoHash) error {
 	if err != nil {
 		return err
 	}
-	f.waits.cancelTorrent(t, weir.ErrRemoved)
+	f.server.Cancel(func(w kernel.Waiting) bool {
+		prefix, _ := w.Node.Split()
+		return prefix == t.prefix
+	}, weir.ErrRemoved)
 	f.totals.forget()
-	f.notifier.nameGone(old.in.id, old.name)
-	f.notifier.torrentRemoved(t, f.handles.openOf(t))
+	f.server.Notifier.NameGone(old.in.id, old.name)
+	f.server.Notifier.Forget(t)
+	f.server.Notifier.Changed(t.staleAll(f.files.handles.openOf(t)))
 	return nil
 }
 
 // MakeFolder makes a sorting folder, and those above it where they are not there.
 // The error is weir.ErrExists or weir.ErrInvalid.
 func (f *FS) MakeFolder(dir string) error {
-	grew, err := f.root.makeFolder(dir)
-	f.notifier.foldersChanged(grew)
+	changed, err := f.root.makeFolder(dir)
+	f.server.Notifier.FoldersChanged(changed...)
 	return err
 }
 
@@ -200,7 +226,7 @@ func (f *FS) RemoveFolder(dir string) error {
 	if err != nil {
 		return err
 	}
-	f.notifier.nameGone(old.in.id, old.name)
+	f.server.Notifier.NameGone(old.in.id, old.name)
 	return nil
 }
 
@@ -208,12 +234,12 @@ func (f *FS) RemoveFolder(dir string) error {
 // above that is made if it is not there. The error is weir.ErrNotFound,
 // weir.ErrExists if there is something at to, or weir.ErrInvalid.
 func (f *FS) MoveFolder(from, to string) error {
-	old, grew, err := f.root.moveFolder(from, to)
-	f.notifier.foldersChanged(grew)
+	old, changed, err := f.root.moveFolder(from, to)
+	f.server.Notifier.FoldersChanged(changed...)
 	if err != nil {
 		return err
 	}
-	f.notifier.nameGone(old.in.id, old.name)
+	f.server.Notifier.NameGone(old.in.id, old.name)
 	return nil
 }
 
@@ -246,7 +272,17 @@ func (f *FS) SetFolderChanged(dir string, at time.Time) error {
 // the kernel is told, within about half a second, to ask again how many blocks
 // the files there have. It is cheap, never waits and may be called per piece.
 func (f *FS) HeldChanged(ih weir.InfoHash, r weir.Range) {
-	if t := f.root.byInfoHash(ih); t != nil {
-		f.notifier.heldChanged(t, r)
+	t := f.root.byInfoHash(ih)
+	if t == nil || r.Empty() || t.tree.Load() == nil { // without a tree nobody was told of any file of it
+		return
 	}
+	t.held.add(r)
+	f.server.Notifier.ChangesLater(t)
 }
+
+// SafeName returns the name under which something with a raw name from a torrent is
+// shown: escaped as docs/semantics.md says, 255 bytes at most.
+func SafeName(raw string) string { return tree.SafeName(raw) }
+
+// RawName undoes SafeName for names that were not cut.
+func RawName(safe string) string { return tree.RawName(safe) }

@@ -4,20 +4,21 @@ import (
 	"sync"
 	"time"
 
-	"bazil.org/fuse"
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// handle is one open file: of a torrent, or a draft.
+// handle is one open file: of a torrent, or an incoming one.
 type handle struct {
-	by     Opener
-	opened time.Time
-	draft  *draft // nil: a torrent's, which has the rest
-	t      *torrent
-	entry  uint32
-	path   string // beneath the torrent's folder
-	file   File
-	size   int64
-	late   late
+	by       Opener
+	opened   time.Time
+	incoming *incomingFile // nil: a torrent's, which has the rest
+	t        *torrent
+	entry    uint32
+	path     string // beneath the torrent's folder
+	file     File
+	size     int64
+	timeout  repeatedTimeout
 }
 
 // handles numbers the open files. A number is a place in a slice, so that a read
@@ -28,34 +29,34 @@ type handles struct {
 	free []uint32
 }
 
-func (hs *handles) add(h *handle) fuse.HandleID {
+func (hs *handles) add(h *handle) node.Handle {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if n := len(hs.free); n > 0 {
 		i := hs.free[n-1]
 		hs.free = hs.free[:n-1]
 		hs.open[i] = h
-		return fuse.HandleID(i + 1)
+		return node.Handle(i + 1)
 	}
 	hs.open = append(hs.open, h)
-	return fuse.HandleID(len(hs.open))
+	return node.Handle(len(hs.open))
 }
 
 // get returns nil if nothing is open under id.
-func (hs *handles) get(id fuse.HandleID) *handle {
+func (hs *handles) get(id node.Handle) *handle {
 	hs.mu.RLock()
 	defer hs.mu.RUnlock()
-	if id == 0 || id > fuse.HandleID(len(hs.open)) {
+	if id == 0 || id > node.Handle(len(hs.open)) {
 		return nil
 	}
 	return hs.open[id-1]
 }
 
 // take removes and returns what is open under id, nil if nothing is.
-func (hs *handles) take(id fuse.HandleID) *handle {
+func (hs *handles) take(id node.Handle) *handle {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	if id == 0 || id > fuse.HandleID(len(hs.open)) || hs.open[id-1] == nil {
+	if id == 0 || id > node.Handle(len(hs.open)) || hs.open[id-1] == nil {
 		return nil
 	}
 	h := hs.open[id-1]
@@ -102,4 +103,38 @@ func (hs *handles) takeAll() []*handle {
 	}
 	hs.open, hs.free = nil, nil
 	return left
+}
+
+// againWithin is in which time the kernel repeats a read that failed.
+const againWithin = time.Second
+
+// repeatedTimeout remembers the last reads of a file that passed the deadline. When
+// read-ahead fails, the kernel asks for the first page of it once more on behalf
+// of the same thread: without this, that thread would wait for twice the deadline.
+type repeatedTimeout struct {
+	mu  sync.Mutex
+	tid uint32     // of the thread that asked
+	in  weir.Range // in file coordinates, what it asked for
+	at  time.Time
+}
+
+// set says that thread tid asked for r in vain.
+func (l *repeatedTimeout) set(tid uint32, r weir.Range, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tid == tid && now.Sub(l.at) < againWithin { // one of several requests of one read-ahead
+		r = weir.Range{Off: min(r.Off, l.in.Off), End: max(r.End, l.in.End)}
+	}
+	l.tid, l.in, l.at = tid, r, now
+}
+
+// again reports, once, whether r repeats a read that timed out just now.
+func (l *repeatedTimeout) again(tid uint32, r weir.Range, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tid != tid || now.Sub(l.at) >= againWithin || l.in.Empty() || r.Off < l.in.Off || r.End > l.in.End {
+		return false
+	}
+	l.in = weir.Range{}
+	return true
 }

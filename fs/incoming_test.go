@@ -52,7 +52,7 @@ func TestCopyingPrograms(t *testing.T) {
 			if got := mustShell(t, dir, "ls -A"); got != "by-hash\nx\n" {
 				t.Errorf("listed: %q", got)
 			}
-			fs.ForgetDrafts(h.fs, time.Now().Add(time.Hour))
+			fs.DropIncoming(h.fs, time.Now().Add(time.Hour))
 			if _, err := os.Lstat(filepath.Join(dir, "x.torrent")); !os.IsNotExist(err) {
 				t.Errorf("after a while: %v", err)
 			}
@@ -73,7 +73,7 @@ func TestTorrentNamedLikeItsFile(t *testing.T) {
 	if got := mustShell(t, dir, "ls; ls x.torrent"); got != "by-hash\nx.torrent\na\nd\n" {
 		t.Errorf("listed: %q", got)
 	}
-	fs.ForgetDrafts(h.fs, time.Now().Add(time.Hour))
+	fs.DropIncoming(h.fs, time.Now().Add(time.Hour))
 	if out, err := shell(dir, "chmod 600 x.torrent"); err == nil || !refused(out) {
 		t.Errorf("after a while: %q, %v", out, err)
 	}
@@ -85,8 +85,8 @@ func TestFolderOfTakenFiles(t *testing.T) {
 	mustShell(t, dir, "mkdir d; echo magnet:?x > d/m.txt; rmdir d/m d; mkdir d; ls d/m.txt 2>/dev/null || true; rmdir d")
 	h.expect(t, "mkdir d", "add d/m.txt 10", "remove", "rmdir d", "mkdir d", "rmdir d")
 	mustShell(t, dir, "echo magnet:?x > m.txt; mkdir e; mv m.txt e/; rmdir m e")
-	fs.ForgetDrafts(h.fs, time.Now().Add(time.Hour))
-	if n := fs.Drafts(h.fs); n != 0 {
+	fs.DropIncoming(h.fs, time.Now().Add(time.Hour))
+	if n := fs.Incoming(h.fs); n != 0 {
 		t.Errorf("%d files are left", n)
 	}
 }

@@ -1,26 +1,20 @@
 package fs
 
 import (
-	"cmp"
+	"context"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
-
-	"bazil.org/fuse"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/fs/mountpoint"
 )
 
-// How many requests the kernel may have under way that no program waits for by
-// name, which is what most reads are. Reads that hang must not use them up, or
-// held content of other files could not be read. Beyond the second figure the
-// kernel reads no further ahead than it must.
+// How long an unmount at the end waits for programs that use the mount, and then
+// for the kernel to let go of it.
 const (
-	maxBackground       = 2048
-	congestionThreshold = 512
+	busyTries  = 10
+	busyEvery  = 100 * time.Millisecond
+	abortGrace = 2 * time.Second
 )
 
 // Mount checks that mounting can work, mounts, and begins to answer the kernel:
@@ -33,7 +27,7 @@ func (f *FS) Mount() error {
 	if f.closed {
 		return fmt.Errorf("mount %s: %w", f.opt.Mountpoint, weir.ErrClosed)
 	}
-	if f.conn != nil {
+	if f.mounted != nil {
 		return weir.Errorf(weir.ErrExists, "mount %s: mounted before", f.opt.Mountpoint)
 	}
 	if err := mountpoint.CheckDevice(); err != nil {
@@ -46,35 +40,14 @@ func (f *FS) Mount() error {
 	if f.opt.AllowOther && !mountpoint.OthersAllowed() {
 		return fmt.Errorf("mount %s: allowing other users needs a line user_allow_other in /etc/fuse.conf", point)
 	}
-	options := []fuse.MountOption{
-		fuse.FSName(cmp.Or(f.opt.Source, "weir")), fuse.Subtype("weir"), fuse.DefaultPermissions(), fuse.AsyncRead(),
-		fuse.MaxReadahead(uint32(max(DefaultReadAheadKB, f.opt.ReadAheadKB)) << 10),
-		fuse.MaxBackground(maxBackground), fuse.CongestionThreshold(congestionThreshold),
+	if err := f.server.Mount(point, f.operations); err != nil {
+		return err
 	}
-	if export := exportSupport(); export != nil {
-		options = append(options, export)
-	}
-	if f.opt.Host == nil {
-		options = append(options, fuse.ReadOnly())
-	}
-	if f.opt.AllowOther {
-		options = append(options, fuse.AllowOther())
-	}
-	if f.opt.AllowNonEmpty {
-		options = append(options, fuse.AllowNonEmptyMount())
-	}
-	conn, err := fuse.Mount(point, options...)
-	if err != nil {
-		return fmt.Errorf("mount %s: %w", point, err)
-	}
-	f.conn = conn
+	f.behind.Go(func() { f.housekeeping.run(f.base) })
 	if f.mounted, err = mountpoint.Mounted(point); err != nil {
-		f.log.Debug("find the mount in mountinfo", "err", err)
+		f.opt.Log.Debug("find the mount in mountinfo", "err", err)
 	}
 	f.raiseReadAhead()
-	f.limitDeadline()
-	f.start(conn)
-	f.learnNoPoll(point)
 	return nil
 }
 
@@ -85,53 +58,147 @@ func (f *FS) raiseReadAhead() {
 		return
 	}
 	if err := f.mounted.SetReadAhead(f.opt.ReadAheadKB); err != nil {
-		f.log.Debug("raise the kernel's read-ahead", "err", err)
+		f.opt.Log.Debug("raise the kernel's read-ahead", "err", err)
 	}
 }
 
-// limitDeadline keeps the read deadline below the kernel's own, where an
-// administrator has set one: a request over that ends the whole mount.
-func (f *FS) limitDeadline() {
-	limit := kernelTimeout(sysctl("default_request_timeout"), sysctl("max_request_timeout"))
-	f.deadline = deadlineBelow(f.opt.ReadTimeout, limit)
-	if f.deadline != f.opt.ReadTimeout {
-		f.log.Warn("read timeout is shortened: the kernel ends mounts with longer requests",
-			"asked", f.opt.ReadTimeout, "used", f.deadline, "sysctl", "fs.fuse.default_request_timeout", "limit", limit)
+// Serve returns when the mount is gone: unmounted by anybody, or by Serve itself
+// when ctx is done or Close is called. Then reads that wait end with ENOTCONN,
+// and a mount that stays in use is taken away from its users after a second. All
+// open Files are closed when Serve returns. It may be called once.
+func (f *FS) Serve(ctx context.Context) error {
+	f.mu.Lock()
+	mounted := f.mounted != nil
+	again := f.serving
+	f.serving = true
+	f.mu.Unlock()
+	switch {
+	case !mounted:
+		return fmt.Errorf("serve %s: not mounted: %w", f.opt.Mountpoint, weir.ErrClosed)
+	case again:
+		return weir.Errorf(weir.ErrInUse, "serve %s: served before", f.opt.Mountpoint)
 	}
+	select {
+	case <-f.server.Gone():
+	case <-ctx.Done():
+	case <-f.base.Done(): // Close
+	}
+	return f.end()
 }
 
-// sysctl returns a setting of fs.fuse in seconds, 0 where there is none.
-func sysctl(name string) time.Duration {
-	b, err := os.ReadFile("/proc/sys/fs/fuse/" + name)
+// end unmounts if that is still to be done, waits for all goroutines and closes
+// all files. Only the first call does; the others wait for it.
+func (f *FS) end() error {
+	f.ended.Do(func() {
+		f.mu.Lock()
+		m := f.mounted
+		f.mu.Unlock()
+		f.server.EndWaits()
+		left := f.leave(m)
+		f.stop(weir.ErrClosed)
+		f.server.Stop()
+		f.trees.behind.Wait()
+		f.behind.Wait()
+		f.files.closeAll()
+		if left != nil {
+			f.endErr = left // the loops still read: the connection ends with the process
+			return
+		}
+		f.endErr = f.server.Close()
+	})
+	return f.endErr
+}
+
+// leave unmounts, escalating: plain, forced, lazy. It returns when the kernel has let go
+// of the mount, or with an error when it does not.
+func (f *FS) leave(m *mountpoint.Mount) error {
+	gone := f.server.Gone()
+	select {
+	case <-gone:
+		return nil
+	default:
+	}
+	var err error
+	for range busyTries {
+		if err = f.unmountOwn(m, false); err == nil {
+			break
+		}
+		select {
+		case <-gone:
+			return nil
+		case <-time.After(busyEvery):
+		}
+	}
 	if err != nil {
-		return 0
+		f.opt.Log.Warn("unmount by force", "err", err)
+		if err := f.abortOwn(m); err != nil {
+			f.opt.Log.Debug("abort the connection", "err", err)
+		}
+		if err := f.unmountOwn(m, true); err != nil {
+			f.opt.Log.Warn("unmount lazily", "err", err)
+		}
 	}
-	s, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 31)
-	if err != nil {
-		return 0
+	select {
+	case <-gone:
+		return nil
+	case <-time.After(abortGrace / 2):
+		// It may live on in a mount namespace that was made meanwhile, of a container
+		// or of "ip netns exec", where nobody will unmount it.
+		if err := f.abortOwn(m); err != nil {
+			f.opt.Log.Debug("abort the connection", "err", err)
+		}
 	}
-	return time.Duration(s) * time.Second
+	select {
+	case <-gone:
+		return nil
+	case <-time.After(abortGrace / 2):
+		return weir.Errorf(weir.ErrInUse, "unmount %s: programs keep files of it open, or another mount namespace has it; they lose it when weir ends", m.Point())
+	}
 }
 
-// kernelTimeout returns after which time the kernel gives up on a mount that
-// did not ask for a timeout; 0 means never. It is 15 s at least (fuse_init_out
-// handling in Linux 6.15).
-func kernelTimeout(def, most time.Duration) time.Duration {
-	limit := def
-	if most > 0 && (limit == 0 || limit > most) {
-		limit = most
+// unmountOwn unmounts what is at the mountpoint if it is still our mount.
+func (f *FS) unmountOwn(m *mountpoint.Mount, lazy bool) error {
+	present, err := m.Present()
+	if err != nil || !present {
+		return err
 	}
-	if limit == 0 {
-		return 0
+	if f.opt.Unmounter != nil {
+		return f.opt.Unmounter.Unmount(lazy)
 	}
-	return max(limit, 15*time.Second)
+	return m.Detach(context.Background(), lazy) // bounded; what ends weir must not end this
 }
 
-// deadlineBelow returns want, or two thirds of the kernel's limit if that is
-// less: the kernel looks every few seconds only, and answers take time too.
-func deadlineBelow(want, limit time.Duration) time.Duration {
-	if limit == 0 {
-		return want
+// abortOwn ends the connection: whatever waits for weir fails.
+func (f *FS) abortOwn(m *mountpoint.Mount) error {
+	err := m.Abort()
+	if err != nil && f.opt.Unmounter != nil {
+		return f.opt.Unmounter.Abort()
 	}
-	return min(want, limit*2/3)
+	return err
+}
+
+// Unmount takes the mount away; Serve returns then. While programs use it that
+// fails with weir.ErrInUse.
+func (f *FS) Unmount() error {
+	f.mu.Lock()
+	m := f.mounted
+	f.mu.Unlock()
+	if m == nil {
+		return weir.Errorf(weir.ErrNotFound, "unmount %s: it is not mounted", f.opt.Mountpoint)
+	}
+	return f.unmountOwn(m, false)
+}
+
+// Close unmounts, in the end by force, and returns when Serve can. It may be
+// called more than once, and before Mount.
+func (f *FS) Close() error {
+	f.mu.Lock()
+	f.closed = true
+	mounted := f.mounted != nil
+	f.mu.Unlock()
+	f.stop(weir.ErrClosed)
+	if !mounted {
+		return nil
+	}
+	return f.end()
 }

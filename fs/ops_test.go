@@ -5,17 +5,40 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"bazil.org/fuse"
-
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/kernel"
+	"github.com/weirfs/weir/fs/internal/node"
 )
+
+var errMustWait = errors.New("has to wait")
+
+// now is what an operation answers at once.
+func now[A any](a A, wait node.Wait[A], err error) (A, error) {
+	if err == nil && wait != nil {
+		err = errMustWait
+	}
+	return a, err
+}
+
+// await is what an operation answers in the end.
+func await[A any](a A, wait node.Wait[A], err error) (A, error) {
+	if err == nil && wait != nil {
+		return wait(context.Background())
+	}
+	return a, err
+}
+
+func flush(f *FS, h node.Handle) error {
+	wait, err := f.operations.Flush(h)
+	_, err = await(node.None{}, wait, err)
+	return err
+}
 
 func addT(tb testing.TB, f *FS, t *FakeTorrent) string {
 	tb.Helper()
@@ -27,15 +50,15 @@ func addT(tb testing.TB, f *FS, t *FakeTorrent) string {
 }
 
 // walkTo looks a path up, below the root.
-func walkTo(tb testing.TB, f *FS, path string) fuse.NodeID {
+func walkTo(tb testing.TB, f *FS, path string) node.ID {
 	tb.Helper()
-	id := fuse.RootID
+	id := node.Root
 	for _, name := range strings.Split(path, "/") {
-		var resp fuse.LookupResponse
-		if err := f.lookup(context.Background(), id, name, &resp); err != nil || resp.Node == 0 {
-			tb.Fatalf("look %s of %s up: node %v, %v", name, path, resp.Node, err)
+		e, err := await(f.operations.Lookup(id, name))
+		if err != nil || e.ID == 0 {
+			tb.Fatalf("look %s of %s up: node %v, %v", name, path, e.ID, err)
 		}
-		id = resp.Node
+		id = e.ID
 	}
 	return id
 }
@@ -61,11 +84,11 @@ func parseDirents(b []byte) []dirent {
 }
 
 // listAll lists a folder in requests of size bytes.
-func listAll(tb testing.TB, f *FS, id fuse.NodeID, size int) []dirent {
+func listAll(tb testing.TB, f *FS, id node.ID, size int) []dirent {
 	tb.Helper()
 	var all []dirent
 	for off := int64(0); ; {
-		b, err := f.readDir(noWait, id, off, size, nil)
+		b, err := now(f.operations.ReadDir(id, off, size, nil))
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -78,47 +101,6 @@ func listAll(tb testing.TB, f *FS, id fuse.NodeID, size int) []dirent {
 		}
 		all = append(all, got...)
 		off = int64(got[len(got)-1].next)
-	}
-}
-
-func TestErrno(t *testing.T) {
-	for _, tt := range []struct {
-		err  error
-		want syscall.Errno
-	}{
-		{nil, 0},
-		{weir.ErrRemoved, syscall.ESTALE},
-		{fmt.Errorf("x: %w", weir.ErrRemoved), syscall.ESTALE},
-		{weir.ErrNotFound, syscall.ENOENT},
-		{weir.ErrClosed, syscall.ENOTCONN},
-		{weir.ErrCorrupt, syscall.EIO},
-		{weir.ErrInvalid, syscall.EIO},
-		{weir.ErrNoSpace, syscall.EIO},
-		{context.Canceled, syscall.EINTR},
-		{fmt.Errorf("x: %w", context.DeadlineExceeded), syscall.ETIMEDOUT},
-		{os.ErrDeadlineExceeded, syscall.ETIMEDOUT},
-		{syscall.EROFS, syscall.EROFS},
-		{fmt.Errorf("cache: %w", syscall.ENOENT), syscall.EIO},
-		{&os.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, syscall.EIO},
-		{io.ErrUnexpectedEOF, syscall.EIO},
-	} {
-		if got := toErrno(tt.err); got != tt.want {
-			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
-		}
-	}
-}
-
-func TestReason(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	if err := reason(ctx, weir.ErrCorrupt); err != weir.ErrCorrupt {
-		t.Errorf("before the end: %v", err)
-	}
-	cancel(weir.ErrRemoved)
-	if err := reason(ctx, fmt.Errorf("x: %w", context.Canceled)); err != weir.ErrRemoved {
-		t.Errorf("ended: %v", err)
-	}
-	if err := reason(ctx, weir.ErrCorrupt); err != weir.ErrCorrupt {
-		t.Errorf("another error: %v", err)
 	}
 }
 
@@ -169,7 +151,7 @@ func TestAddSamePrefix(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if a, b := f.root.byInfoHash(one).prefix, f.root.byInfoHash(two).prefix; a == b || b != nodePrefix(two, 1) {
+	if a, b := f.root.byInfoHash(one).prefix, f.root.byInfoHash(two).prefix; a == b || b != node.Prefix(two, 1) {
 		t.Errorf("prefixes %#x and %#x", a, b)
 	}
 }
@@ -180,51 +162,49 @@ func TestLookup(t *testing.T) {
 	addT(t, f, NewFakeTorrent(info))
 
 	id := walkTo(t, f, "t/d/f")
-	var resp fuse.LookupResponse
 	for _, tt := range []struct {
-		parent fuse.NodeID
+		parent node.ID
 		name   string
 		err    error
 	}{
-		{fuse.RootID, "u", syscall.ENOENT},
-		{fuse.RootID, strings.Repeat("x", 256), syscall.ENAMETOOLONG},
-		{fuse.RootID, pollName, syscall.ENOENT},
+		{node.Root, "u", syscall.ENOENT},
+		{node.Root, strings.Repeat("x", 256), syscall.ENAMETOOLONG},
+		{node.Root, ".weir-poll", syscall.ENOENT},
 		{walkTo(t, f, "t/d"), "g", nil}, // node 0: kept by the kernel
 		{id, "x", syscall.ENOTDIR},
 		{id + 1, "x", syscall.ESTALE},
-		{12345 << entryBits, "x", syscall.ESTALE},
+		{node.Make(12345, 0), "x", syscall.ESTALE},
 	} {
-		resp = fuse.LookupResponse{}
-		if err := f.lookup(noWait, tt.parent, tt.name, &resp); err != tt.err || resp.Node != 0 {
-			t.Errorf("look %q up in %v: node %v, %v, want %v", tt.name, tt.parent, resp.Node, err, tt.err)
+		if e, err := now(f.operations.Lookup(tt.parent, tt.name)); err != tt.err || e.ID != 0 {
+			t.Errorf("look %q up in %v: node %v, %v, want %v", tt.name, tt.parent, e.ID, err, tt.err)
 		}
 	}
 
-	var a fuse.Attr
-	if err := f.getattr(noWait, id, &a); err != nil {
+	a, err := now(f.operations.Getattr(id))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Inode != uint64(id) || a.Size != 1000 || a.Blocks != 2 || a.Mode != 0o444 || a.Uid != 7 || a.Gid != 8 ||
-		!a.Mtime.Equal(FakeCreated) || a.Valid < time.Hour || a.BlockSize != blockSize {
+	if a.ID != id || a.Size != 1000 || a.Blocks != 2 || a.Mode != 0o444 || a.UID != 7 || a.GID != 8 ||
+		!a.Time.Equal(FakeCreated) || a.ValidFor < time.Hour || a.BlockSize != blockSize {
 		t.Errorf("attributes: %+v", a)
 	}
-	if err := f.getattr(noWait, fuse.RootID, &a); err != nil || a.Nlink != 3 || a.Mode != os.ModeDir|0o555 {
+	if a, err = now(f.operations.Getattr(node.Root)); err != nil || a.Links != 3 || a.Mode != os.ModeDir|0o555 {
 		t.Errorf("attributes of the root: %+v, %v", a, err)
 	}
-	if err := f.getattr(noWait, id+1, &a); err != syscall.ESTALE {
+	if a, err = now(f.operations.Getattr(id + 1)); err != syscall.ESTALE {
 		t.Errorf("a node that is not: %v", err)
 	}
 	if err := f.Remove(info.InfoHash); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.getattr(noWait, id, &a); err != syscall.ESTALE {
+	if a, err = now(f.operations.Getattr(id)); err != syscall.ESTALE {
 		t.Errorf("a node of a removed torrent: %v", err)
 	}
 }
 
 func TestInodesAreStable(t *testing.T) {
 	info := FakeInfo("t", FakeFile{Path: "b", Length: 1}, FakeFile{Path: "a/x", Length: 1})
-	var ids [2]fuse.NodeID
+	var ids [2]node.ID
 	for i := range ids {
 		f := New(Options{})
 		for n := range i { // others before it change nothing
@@ -248,15 +228,15 @@ func TestReadDirResumes(t *testing.T) {
 			t.Fatalf("%d entries in requests of %d, the first %v", len(all), size, all[0])
 		}
 		for i, d := range all[2:] {
-			if d.name != fmt.Sprintf("file-%06d.bin", i) || d.typ != uint32(fuse.DT_File) {
+			if d.name != fmt.Sprintf("file-%06d.bin", i) || d.typ != uint32(node.File) {
 				t.Fatalf("entry %d: %v", i, d)
 			}
 		}
 	}
-	if b, err := f.readDir(noWait, dir, 1<<40, 4096, nil); len(b) != 0 || err != nil {
+	if b, err := now(f.operations.ReadDir(dir, 1<<40, 4096, nil)); len(b) != 0 || err != nil {
 		t.Errorf("far beyond the end: %d bytes, %v", len(b), err)
 	}
-	if _, err := f.readDir(noWait, dir, -1, 4096, nil); err != syscall.EINVAL {
+	if _, err := now(f.operations.ReadDir(dir, -1, 4096, nil)); err != syscall.EINVAL {
 		t.Errorf("negative: %v", err)
 	}
 }
@@ -268,7 +248,7 @@ func TestReadDirOfChangingRoot(t *testing.T) {
 	for i := range 20 {
 		addT(t, f, NewFakeTorrent(info(i)))
 	}
-	b, err := f.readDir(noWait, fuse.RootID, 0, 400, nil)
+	b, err := now(f.operations.ReadDir(node.Root, 0, 400, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +265,7 @@ func TestReadDirOfChangingRoot(t *testing.T) {
 	}
 	addT(t, f, NewFakeTorrent(info(20)))
 	for off := first[len(first)-1].next; ; {
-		b, err := f.readDir(noWait, fuse.RootID, int64(off), 100, nil)
+		b, err := now(f.operations.ReadDir(node.Root, int64(off), 100, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,48 +293,84 @@ func TestMagnetDoesNotWaitInline(t *testing.T) {
 	tor := NewFakeMagnet(FakeInfo("m", FakeFile{Path: "f", Length: 1}))
 	addT(t, f, tor)
 	folder := walkTo(t, f, "m")
-	var a fuse.Attr
-	if err := f.getattr(noWait, folder, &a); err != nil || a.Mode != dirMode {
+	if a, err := now(f.operations.Getattr(folder)); err != nil || a.Mode != dirMode {
 		t.Errorf("attributes: %+v, %v", a, err)
 	}
-	var look fuse.LookupResponse
-	var open fuse.OpenResponse
-	if err := f.lookup(noWait, folder, "f", &look); err != (errMustWait{}) {
+	if _, err := now(f.operations.Lookup(folder, "f")); err != errMustWait {
 		t.Errorf("lookup: %v", err)
 	}
-	if err := f.openDir(noWait, folder, &open); err != (errMustWait{}) {
+	if _, err := now(f.operations.OpenDir(folder)); err != errMustWait {
 		t.Errorf("open: %v", err)
 	}
-	if _, err := f.readDir(noWait, folder, 0, 4096, nil); err != (errMustWait{}) {
+	if _, err := now(f.operations.ReadDir(folder, 0, 4096, nil)); err != errMustWait {
 		t.Errorf("list: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	if err := f.openDir(ctx, folder, &open); toErrno(err) != syscall.ETIMEDOUT {
+	_, wait, err := f.operations.OpenDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wait(ctx); kernel.Errno(err) != syscall.ETIMEDOUT {
 		t.Errorf("open with a deadline: %v", err)
 	}
 	tor.Learn()
-	if err := f.lookup(context.Background(), folder, "f", &look); err != nil || look.Node == 0 {
+	if e, err := await(f.operations.Lookup(folder, "f")); err != nil || e.ID == 0 {
 		t.Errorf("lookup when known: %v", err)
 	}
-	if err := f.lookup(noWait, folder, "f", &look); err != nil || look.Node == 0 {
-		t.Errorf("lookup, inline, when it has grown: %v", err)
+	if e, err := now(f.operations.Lookup(folder, "f")); err != nil || e.ID == 0 {
+		t.Errorf("lookup, inline, when the tree is there: %v", err)
 	}
 }
 
-func TestTreeGrowsBehind(t *testing.T) {
+func TestTreeIsBuiltBehind(t *testing.T) {
 	f := New(Options{})
 	addT(t, f, NewFakeTorrent(FakeMany("t", 10, 400, 1)))
 	folder := walkTo(t, f, "t")
-	var open fuse.OpenResponse
-	if err := f.openDir(noWait, folder, &open); err != (errMustWait{}) {
+	if _, err := now(f.operations.OpenDir(folder)); err != errMustWait {
 		t.Errorf("inline: %v", err)
 	}
-	if err := f.openDir(context.Background(), folder, &open); err != nil || open.Flags&fuse.OpenCacheDir == 0 {
-		t.Errorf("waiting: %v, %v", open.Flags, err)
+	if open, err := await(f.operations.OpenDir(folder)); err != nil || !open.KeepListing {
+		t.Errorf("waiting: %+v, %v", open, err)
 	}
-	if err := f.openDir(noWait, folder, &open); err != nil {
+	if _, err := now(f.operations.OpenDir(folder)); err != nil {
 		t.Errorf("inline once it is there: %v", err)
+	}
+}
+
+// A wait that begins when its torrent is being removed ends at once, whatever is said
+// to it.
+func TestWaitOfRemovedTorrent(t *testing.T) {
+	f := New(Options{})
+	tor := NewFakeTorrent(FakeInfo("t", FakeFile{Path: "f", Length: 10}))
+	addT(t, f, tor)
+	open, err := await(f.operations.OpenFile(walkTo(t, f, "t/f"), true, node.Caller{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.operations.Release(open.Handle)
+	tor.HoldAll(false)
+	read, err := f.operations.Read(node.Read{Handle: open.Handle, N: 10}, nil)
+	if err != nil || read == nil || read.N != 10 {
+		t.Fatalf("what is not held: %+v, %v", read, err)
+	}
+	if err := f.Remove(tor.ih); err != nil {
+		t.Fatal(err)
+	}
+	if err := read.Fill(context.Background(), make([]byte, 10)); err != weir.ErrRemoved {
+		t.Errorf("read: %v", err)
+	}
+	magnet := NewFakeMagnet(FakeInfo("m", FakeFile{Path: "f", Length: 1}))
+	addT(t, f, magnet)
+	_, wait, err := f.operations.OpenDir(walkTo(t, f, "m"))
+	if err != nil || wait == nil {
+		t.Fatalf("open: %v", err)
+	}
+	if err := f.Remove(magnet.ih); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wait(context.Background()); kernel.Errno(err) != syscall.ESTALE {
+		t.Errorf("open: %v", err)
 	}
 }
 
@@ -363,62 +379,64 @@ func TestOpenFile(t *testing.T) {
 	tor := NewFakeTorrent(FakeInfo("t", FakeFile{Path: "d/f", Length: 10}))
 	addT(t, f, tor)
 	id := walkTo(t, f, "t/d/f")
-	var resp fuse.OpenResponse
 	for _, tt := range []struct {
-		id    fuse.NodeID
-		flags fuse.OpenFlags
-		err   error
+		id       node.ID
+		readOnly bool
+		err      error
 	}{
-		{id, fuse.OpenReadWrite, syscall.EROFS},
-		{id, fuse.OpenWriteOnly, syscall.EROFS},
-		{fuse.RootID, fuse.OpenReadOnly, syscall.EISDIR},
-		{walkTo(t, f, "t/d"), fuse.OpenReadOnly, syscall.EISDIR},
-		{id + 9, fuse.OpenReadOnly, syscall.ESTALE},
+		{id, false, syscall.EROFS},
+		{node.Root, true, syscall.EISDIR},
+		{node.ByHash, true, syscall.EISDIR},
+		{walkTo(t, f, "t/d"), true, syscall.EISDIR},
+		{id + 9, true, syscall.ESTALE},
 	} {
-		if err := f.openFile(noWait, tt.id, tt.flags, Opener{}, &resp); err != tt.err {
-			t.Errorf("open %v with %v: %v, want %v", tt.id, tt.flags, err, tt.err)
+		if _, err := now(f.operations.OpenFile(tt.id, tt.readOnly, node.Caller{})); err != tt.err {
+			t.Errorf("open %v, read-only %v: %v, want %v", tt.id, tt.readOnly, err, tt.err)
 		}
 	}
-	if err := f.openFile(noWait, id, fuse.OpenReadOnly|fuse.OpenNonblock, Opener{}, &resp); err != nil || resp.Flags != fuse.OpenKeepCache|openNoFlush {
-		t.Fatalf("open: %v, %v", resp.Flags, err)
+	open, err := now(f.operations.OpenFile(id, true, node.Caller{}))
+	if want := (node.Opened{Handle: open.Handle, KeepCache: true, NoFlush: true}); err != nil || open != want {
+		t.Fatalf("open: %+v, %v", open, err)
 	}
 	for _, tt := range []struct {
 		off  int64
 		n    int
 		want int
 	}{{0, 4, 4}, {0, 4096, 10}, {9, 4096, 1}, {10, 4096, 0}, {1 << 62, 4096, 0}} {
-		if _, n, err := f.readable(resp.Handle, tt.off, tt.n); n != tt.want || err != nil {
-			t.Errorf("%d at %d: %d, %v, want %d", tt.n, tt.off, n, err, tt.want)
+		got := -1
+		pending, err := f.operations.Read(node.Read{Handle: open.Handle, Off: tt.off, N: tt.n}, func(b []byte) { got = len(b) })
+		if got != tt.want || pending != nil || err != nil {
+			t.Errorf("%d at %d: %d, %v, want %d", tt.n, tt.off, got, err, tt.want)
 		}
 	}
-	if _, _, err := f.readable(resp.Handle, -1, 1); err != syscall.EINVAL {
-		t.Errorf("negative offset: %v", err)
+	fails := func(what string, h node.Handle, off int64, want error) {
+		t.Helper()
+		if _, err := f.operations.Read(node.Read{Handle: h, Off: off, N: 1}, nil); err != want {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
 	}
-	if _, _, err := f.readable(resp.Handle+1, 0, 1); err != syscall.EBADF {
-		t.Errorf("a handle that is not: %v", err)
-	}
+	fails("negative offset", open.Handle, -1, syscall.EINVAL)
+	fails("a handle that is not", open.Handle+1, 0, syscall.EBADF)
 	if err := f.Remove(tor.ih); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := f.readable(resp.Handle, 0, 1); err != weir.ErrRemoved {
-		t.Errorf("removed: %v", err)
-	}
-	f.release(resp.Handle)
-	f.release(resp.Handle)
+	fails("removed", open.Handle, 0, weir.ErrRemoved)
+	f.operations.Release(open.Handle)
+	f.operations.Release(open.Handle)
 	if n := tor.Opened.Load(); n != 0 {
 		t.Errorf("%d open", n)
 	}
 }
 
-func TestLate(t *testing.T) {
-	var l late
+func TestRepeatedTimeout(t *testing.T) {
+	var l repeatedTimeout
 	at := time.Unix(1000, 0)
 	r := func(off, end int64) weir.Range { return weir.Range{Off: off, End: end} }
 	if l.again(7, r(0, 1), at) {
 		t.Error("nothing was late")
 	}
-	l.note(7, r(100, 200), at)
-	l.note(7, r(0, 100), at.Add(time.Millisecond))
+	l.set(7, r(100, 200), at)
+	l.set(7, r(0, 100), at.Add(time.Millisecond))
 	for _, tt := range []struct {
 		what string
 		pid  uint32
@@ -462,8 +480,8 @@ func TestStatfs(t *testing.T) {
 	addT(t, f, tor)
 	addT(t, f, NewFakeMagnet(FakeInfo("m", FakeFile{Path: "f", Length: 10})))
 	tor.Hold(weir.Range{Off: FakePiece, End: FakePiece + 1}, false)
-	s := f.count().statfs()
-	if s.Blocks != FakePiece/4096+1 || s.Bfree != 1 || s.Bavail != 1 || s.Files != 4 || s.Namelen != 255 || s.Bsize != s.Frsize {
+	s := f.totals.count().usage()
+	if s.Blocks != FakePiece/4096+1 || s.FreeBlocks != 1 || s.Files != 4 || s.NameBytes != 255 || s.BlockSize != statfsBlock {
 		t.Errorf("%+v", s)
 	}
 	now := time.Now()
@@ -484,8 +502,8 @@ func TestXattrs(t *testing.T) {
 	magnet := NewFakeMagnet(FakeInfo("m"))
 	addT(t, f, magnet)
 	tor.Hold(weir.Range{End: 1}, false)
-	get := func(id fuse.NodeID, name string) (string, error) {
-		v, err := f.getxattr(context.Background(), id, name, 0)
+	get := func(id node.ID, name string) (string, error) {
+		v, err := await(f.operations.Getxattr(id, name, 0))
 		return string(v), err
 	}
 	for _, tt := range []struct{ path, name, want string }{
@@ -514,45 +532,38 @@ func TestXattrs(t *testing.T) {
 			t.Errorf("%s of %s: %q, %v, want %q", tt.name, tt.path, got, err, tt.want)
 		}
 	}
-	if got, err := get(fuse.RootID, "user.weir.version"); got != "v" || err != nil {
+	if got, err := get(node.Root, "user.weir.version"); got != "v" || err != nil {
 		t.Errorf("version: %q, %v", got, err)
 	}
 	for _, tt := range []struct {
-		id   fuse.NodeID
+		id   node.ID
 		name string
 	}{
-		{fuse.RootID, "user.weir.infohash"}, {walkTo(t, f, "raw%2Fname"), "user.weir.version"}, {walkTo(t, f, "m"), "user.weir.size"},
+		{node.Root, "user.weir.infohash"}, {walkTo(t, f, "raw%2Fname"), "user.weir.version"}, {walkTo(t, f, "m"), "user.weir.size"},
 		{walkTo(t, f, "raw%2Fname"), "user.weir.torrents"}, {walkTo(t, f, "m"), "user.weir.nothing"}, {walkTo(t, f, "m"), "user.mime_type"},
 	} {
 		if _, err := get(tt.id, tt.name); err != syscall.ENODATA {
 			t.Errorf("%s of %v: %v, want ENODATA", tt.name, tt.id, err)
 		}
 	}
-	if got, err := get(fuse.RootID, "user.weir.torrents"); got != "2" || err != nil {
+	if got, err := get(node.Root, "user.weir.torrents"); got != "2" || err != nil {
 		t.Errorf("torrents: %q, %v", got, err)
 	}
 	for _, name := range []string{"system.posix_acl_access", "security.selinux", "trusted.x", "user"} {
-		if _, err := f.getxattr(noWait, walkTo(t, f, "m"), name, 0); err != syscall.EOPNOTSUPP {
+		if _, err := now(f.operations.Getxattr(walkTo(t, f, "m"), name, 0)); err != syscall.EOPNOTSUPP {
 			t.Errorf("%s, inline: %v", name, err)
 		}
 	}
-	if got, err := f.listxattr(walkTo(t, f, "m"), 0); string(got) != "user.weir.infohash\x00" || err != nil {
+	if got, err := f.operations.Listxattr(walkTo(t, f, "m"), 0); string(got) != "user.weir.infohash\x00" || err != nil {
 		t.Errorf("list of a magnet: %q, %v", got, err)
 	}
-	if got, err := f.listxattr(fuse.RootID, 0); len(got) != 0 || err != nil {
+	if got, err := f.operations.Listxattr(node.Root, 0); len(got) != 0 || err != nil {
 		t.Errorf("list of the root: %q, %v", got, err)
 	}
-	if _, err := f.listxattr(walkTo(t, f, "m"), 3); err != syscall.ERANGE {
+	if _, err := f.operations.Listxattr(walkTo(t, f, "m"), 3); err != syscall.ERANGE {
 		t.Errorf("list into 3 bytes: %v", err)
 	}
 	if err := fits(longestXattr+1, 0); err != syscall.E2BIG {
 		t.Errorf("too long: %v", err)
-	}
-}
-
-func TestAccess(t *testing.T) {
-	f := New(Options{})
-	if f.access(4|1) != nil || f.access(2) != syscall.EROFS {
-		t.Error("reading is allowed, writing is not")
 	}
 }

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"testing"
 
-	"bazil.org/fuse"
+	"github.com/weirfs/weir/fs/internal/node"
 )
 
-func benchFS(b *testing.B) (*FS, fuse.NodeID) {
+func benchFS(b *testing.B) (*FS, node.ID) {
 	f := New(Options{})
 	for i := range 1000 {
 		addT(b, f, NewFakeZeros(FakeInfo(fmt.Sprint("other", i), FakeFile{Path: "f", Length: 1})))
@@ -19,9 +19,8 @@ func benchFS(b *testing.B) (*FS, fuse.NodeID) {
 func BenchmarkLookup(b *testing.B) {
 	f, dir := benchFS(b)
 	b.ReportAllocs()
-	var resp fuse.LookupResponse
 	for b.Loop() {
-		if err := f.lookup(noWait, dir, "file-002345.bin", &resp); err != nil || resp.Node == 0 {
+		if e, wait, err := f.operations.Lookup(dir, "file-002345.bin"); err != nil || wait != nil || e.ID == 0 {
 			b.Fatal(err)
 		}
 	}
@@ -30,9 +29,8 @@ func BenchmarkLookup(b *testing.B) {
 func BenchmarkGetattr(b *testing.B) {
 	f, dir := benchFS(b)
 	b.ReportAllocs()
-	var a fuse.Attr
 	for b.Loop() {
-		if err := f.getattr(noWait, dir+7, &a); err != nil {
+		if _, wait, err := f.operations.Getattr(dir + 7); err != nil || wait != nil {
 			b.Fatal(err)
 		}
 	}
@@ -43,7 +41,7 @@ func BenchmarkReadDir(b *testing.B) {
 	b.ReportAllocs()
 	buf := make([]byte, 0, 4096)
 	for b.Loop() {
-		if _, err := f.readDir(noWait, dir, 2000, 4096, buf); err != nil {
+		if _, wait, err := f.operations.ReadDir(dir, 2000, 4096, buf); err != nil || wait != nil {
 			b.Fatal(err)
 		}
 	}
@@ -52,19 +50,15 @@ func BenchmarkReadDir(b *testing.B) {
 // BenchmarkReadHit is what weir adds to a read of held bytes.
 func BenchmarkReadHit(b *testing.B) {
 	f, dir := benchFS(b)
-	var open fuse.OpenResponse
-	if err := f.openFile(noWait, dir+7, fuse.OpenReadOnly, Opener{}, &open); err != nil {
+	open, err := await(f.operations.OpenFile(dir+7, true, node.Caller{}))
+	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	total := 0
 	use := func(p []byte) { total += len(p) }
 	for b.Loop() {
-		h, n, err := f.readable(open.Handle, 0, 4096)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if miss, err := h.file.View(0, n, use); miss != nil || err != nil {
+		if pending, err := f.operations.Read(node.Read{Handle: open.Handle, N: 4096}, use); pending != nil || err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,10 +1,12 @@
 package fs
 
 import (
+	"context"
 	"sync"
 	"time"
 
-	"bazil.org/fuse"
+	"github.com/weirfs/weir/fs/internal/incoming"
+	"github.com/weirfs/weir/fs/internal/node"
 
 	"github.com/weirfs/weir/fs/internal/tree"
 )
@@ -17,6 +19,9 @@ const (
 // totals keeps the sums over all torrents for a moment, since adding them up
 // looks at every torrent.
 type totals struct {
+	root     *root
+	writable bool
+
 	mu    sync.Mutex
 	until time.Time
 	sum   sums
@@ -47,11 +52,23 @@ func (t *totals) forget() {
 	t.until = time.Time{}
 }
 
+// Statfs waits for the sums, unless they are recent.
+func (t *totals) Statfs() (node.Usage, node.Wait[node.Usage], error) {
+	if s, ok := t.recent(time.Now()); ok {
+		return s.usage(), nil, nil
+	}
+	return node.Usage{}, func(context.Context) (node.Usage, error) {
+		s := t.count()
+		t.keep(s, time.Now())
+		return s.usage(), nil
+	}, nil
+}
+
 // count adds up all torrents whose metadata is known. It loads nothing, but it may
 // take milliseconds where there are thousands.
-func (f *FS) count() sums {
+func (t *totals) count() sums {
 	s := sums{files: 1}
-	for _, t := range f.root.all() {
+	for _, t := range t.root.all() {
 		s.files++
 		o, known := t.src.Outline()
 		if !known {
@@ -65,27 +82,23 @@ func (f *FS) count() sums {
 			s.files += uint64(o.Files)
 		}
 	}
-	if f.opt.Host != nil {
-		s.room = draftBytes
+	if t.writable {
+		s.room = incoming.FileBytes
 	}
 	return s
 }
 
-// statfs shows all content as the size, and what is not held locally as free:
-// df's "Use%" is how much is here. Where files can be copied in, some programs look
-// first whether there is room, so there always is.
-func (s sums) statfs() *fuse.StatfsResponse {
+// usage shows all content as the size, and what is not held locally as free: df's
+// "Use%" is how much is here. Where files can be copied in, some programs look first
+// whether there is room, so there always is.
+func (s sums) usage() node.Usage {
 	s.content = max(s.content, s.held+s.room)
 	blocks := (s.content + statfsBlock - 1) / statfsBlock
 	used := min(blocks, (s.held+statfsBlock-1)/statfsBlock)
-	return &fuse.StatfsResponse{
-		Blocks:  blocks,
-		Bfree:   blocks - used,
-		Bavail:  blocks - used,
-		Files:   s.files + s.room/draftBytes*draftFiles,
-		Ffree:   s.room / draftBytes * draftFiles,
-		Bsize:   statfsBlock,
-		Frsize:  statfsBlock,
-		Namelen: tree.NameBytes,
+	free := s.room / incoming.FileBytes * incoming.MostFiles
+	return node.Usage{
+		Blocks: blocks, FreeBlocks: blocks - used,
+		Files: s.files + free, FreeFiles: free,
+		BlockSize: statfsBlock, NameBytes: tree.NameBytes,
 	}
 }

@@ -1,14 +1,12 @@
 package fs
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
 
-	"bazil.org/fuse"
-
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/node"
 )
 
 func TestCredible(t *testing.T) {
@@ -54,11 +52,11 @@ func TestTimesStay(t *testing.T) {
 	addT(t, f, magnet)
 	mtime := func(path string) time.Time {
 		t.Helper()
-		var a fuse.Attr
-		if err := f.getattr(context.Background(), walkTo(t, f, path), &a); err != nil || !a.Ctime.Equal(a.Mtime) || !a.Atime.Equal(a.Mtime) {
+		a, err := await(f.operations.Getattr(walkTo(t, f, path)))
+		if err != nil {
 			t.Fatalf("%s: %+v, %v", path, a, err)
 		}
-		return a.Mtime
+		return a.Time
 	}
 	if got := mtime("bare"); !got.Equal(FakeAdded) {
 		t.Errorf("a magnet: %v", got)
@@ -76,7 +74,7 @@ func TestTimesStay(t *testing.T) {
 			}
 		}
 		for _, tor := range f.root.all() {
-			tor.forget()
+			tor.dropTree()
 		}
 	}
 }
@@ -98,15 +96,15 @@ func TestFolderTimes(t *testing.T) {
 	if err := f.SetFolderChanged("c", then); !errors.Is(err, weir.ErrNotFound) {
 		t.Errorf("no such folder: %v", err)
 	}
-	mtime := func(id fuse.NodeID) time.Time {
+	mtime := func(id node.ID) time.Time {
 		t.Helper()
-		var a fuse.Attr
-		if err := f.getattr(noWait, id, &a); err != nil {
+		a, err := now(f.operations.Getattr(id))
+		if err != nil {
 			t.Fatal(err)
 		}
-		return a.Mtime
+		return a.Time
 	}
-	for _, id := range []fuse.NodeID{fuse.RootID, walkTo(t, f, "a"), walkTo(t, f, "a/b"), byHashNode} {
+	for _, id := range []node.ID{node.Root, walkTo(t, f, "a"), walkTo(t, f, "a/b"), node.ByHash} {
 		if got := mtime(id); !got.Equal(then) {
 			t.Errorf("node %v: %v", id, got)
 		}
@@ -115,10 +113,10 @@ func TestFolderTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	added := mtime(walkTo(t, f, "a"))
-	if !added.After(then) || !mtime(byHashNode).Equal(added) {
-		t.Errorf("a torrent came: %v, by-hash %v", added, mtime(byHashNode))
+	if !added.After(then) || !mtime(node.ByHash).Equal(added) {
+		t.Errorf("a torrent came: %v, by-hash %v", added, mtime(node.ByHash))
 	}
-	if got := mtime(fuse.RootID); !got.Equal(then) {
+	if got := mtime(node.Root); !got.Equal(then) {
 		t.Errorf("the root, in which nothing changed: %v", got)
 	}
 	if err := f.Remove(FakeInfo("t").InfoHash); err != nil {

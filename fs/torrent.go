@@ -1,13 +1,14 @@
 package fs
 
 import (
-	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/kernel"
+	"github.com/weirfs/weir/fs/internal/node"
+	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 // torrent is one torrent's folder. What is in it is known while somebody uses it
@@ -23,40 +24,57 @@ type torrent struct {
 	raw  string // name it was added under; guarded by root.mu
 	slot *slot  // where it is; guarded by root.mu
 
-	dated   atomic.Pointer[time.Time]   // see FS.timeOf
-	grown   atomic.Pointer[torrentTree] // nil until somebody looks inside
-	subdirs atomic.Int32                // folders directly in it, known once it has grown
-	entries atomic.Int32                // files and folders in it, likewise
-	used    atomic.Int64                // when somebody looked inside, seconds since 1970
-	hidden  hidden
-	late    lateLook
+	dated    atomic.Pointer[time.Time]   // see time
+	tree     atomic.Pointer[torrentTree] // nil until somebody looks inside
+	subdirs  atomic.Int32                // folders directly in it, known once it has a tree
+	entries  atomic.Int32                // files and folders in it, likewise
+	used     atomic.Int64                // when somebody looked inside, seconds since 1970
+	removing pendingRemoval
+	failed   failedLook
+	held     heldChanges
 
-	mu      sync.Mutex
-	growing *growth // nil when nobody began, or what had grown was forgotten
+	mu       sync.Mutex
+	building *build // nil when nobody began, or the tree was dropped
 }
 
-// growth is the making of a torrent's tree.
-type growth struct {
-	done chan struct{} // closed when g or err is there
-	g    *torrentTree  // nil also without an error: the metadata is not known
-	err  error
+// torrentTree is a torrent's tree, and of which entries the kernel has attributes.
+type torrentTree struct {
+	*tree.Tree
+	seen []atomic.Uint32 // a bit per entry
 }
 
-// errMustWait is what an operation returns, instead of waiting, to a caller whose
-// context is noWait.
-type errMustWait struct{}
+func newTorrentTree(info *weir.TorrentInfo) (*torrentTree, error) {
+	t, err := tree.Build(info, node.MaxEntries)
+	if err != nil {
+		return nil, err
+	}
+	return &torrentTree{t, make([]atomic.Uint32, (t.Len()+31)/32)}, nil
+}
 
-func (errMustWait) Error() string { return "would have to wait" }
+// markSeen notes that the kernel is being given the attributes of entry n.
+func (t *torrentTree) markSeen(n uint32) {
+	word, bit := &t.seen[n/32], uint32(1)<<(n%32)
+	if word.Load()&bit == 0 {
+		word.Or(bit)
+	}
+}
 
-// noWait is the context of operations that run on a goroutine that answers the
-// kernel: they must not wait, not even shortly, and fail with errMustWait.
-var noWait context.Context = noWaitContext{context.Background()}
+// takeSeen reports whether entry n was marked, and forgets it.
+func (t *torrentTree) takeSeen(n uint32) bool {
+	word, bit := &t.seen[n/32], uint32(1)<<(n%32)
+	return word.Load()&bit != 0 && word.And(^bit)&bit != 0
+}
 
-type noWaitContext struct{ context.Context }
+// entry is an entry of a torrent.
+type entry struct {
+	t    *torrent
+	tree *torrentTree
+	n    uint32
+}
 
-// held returns the tree if it is there now.
-func (t *torrent) held() *torrentTree {
-	g := t.grown.Load()
+// heldTree returns the tree if it is in memory.
+func (t *torrent) heldTree() *torrentTree {
+	g := t.tree.Load()
 	if g != nil {
 		if now := time.Now().Unix(); t.used.Load() != now {
 			t.used.Store(now)
@@ -65,104 +83,118 @@ func (t *torrent) held() *torrentTree {
 	return g
 }
 
-// tree returns the torrent's tree. It waits for a magnet's metadata and for the
-// tree to be built, until ctx is done.
-func (f *FS) tree(ctx context.Context, t *torrent) (*torrentTree, error) {
-	if g := t.held(); g != nil {
-		return g, nil
-	}
-	if ctx == noWait {
-		return nil, errMustWait{}
-	}
-	var info *weir.TorrentInfo
-	for {
-		growing := f.grow(t, info)
-		select {
-		case <-growing.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		if growing.g != nil || growing.err != nil {
-			return growing.g, growing.err
-		}
-		var err error
-		if info, err = f.waitInfo(ctx, t); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// waitInfo waits for a magnet's metadata, no longer than a look may.
-func (f *FS) waitInfo(ctx context.Context, t *torrent) (*weir.TorrentInfo, error) {
-	if t.late.again(t.peers, time.Now()) {
-		return nil, context.DeadlineExceeded
-	}
-	look, cancel := context.WithTimeout(ctx, f.deadline/lookShare)
-	defer cancel()
-	info, err := t.src.WaitInfo(look)
-	if errors.Is(look.Err(), context.DeadlineExceeded) {
-		t.late.note(t.peers(), time.Now())
-		if err != nil && ctx.Err() == nil {
-			err = context.DeadlineExceeded
-		}
-	}
-	return info, err
-}
-
-// grow has the tree made, on a goroutine of its own, since a reader who loses
-// patience needn't wait for the rest of it. Without info it takes the torrent's.
-func (f *FS) grow(t *torrent, info *weir.TorrentInfo) *growth {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.growing != nil {
-		return t.growing
-	}
-	growing := &growth{done: make(chan struct{})}
-	t.growing = growing
-	f.behind.Go(func() {
-		if info == nil {
-			info = t.src.Info()
-		}
-		if info != nil {
-			growing.g, growing.err = newTorrentTree(info)
-		}
-		t.mu.Lock()
-		if growing.g != nil {
-			t.used.Store(time.Now().Unix())
-			t.grown.Store(growing.g)
-		} else if growing.err == nil {
-			t.growing = nil // to be tried again
-		}
-		t.mu.Unlock()
-		if growing.g != nil {
-			f.hasGrown(t, growing.g)
-		}
-		close(growing.done)
-	})
-	return growing
-}
-
-// hasGrown says so to whom it concerns. The folder's own attributes may have been
-// given out before, with other figures.
-func (f *FS) hasGrown(t *torrent, g *torrentTree) {
-	subdirs, entries := int32(g.Children(0).Subdirs), int32(g.Len()-1)
-	first := t.entries.Swap(entries) != entries
-	if t.subdirs.Swap(subdirs) != subdirs || first {
-		f.notifier.torrentGrown(t)
-	}
-	f.trees.add(t, g.Len())
-	f.chores.poke()
-}
-
-// forget drops the tree, to be made again when somebody looks inside, and returns
+// dropTree drops the tree, to be built again when somebody looks inside, and returns
 // it, nil if there was none.
-func (t *torrent) forget() *torrentTree {
+func (t *torrent) dropTree() *torrentTree {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	g := t.grown.Load()
+	g := t.tree.Load()
 	if g != nil {
-		t.grown.Store(nil)
-		t.growing = nil
+		t.tree.Store(nil)
+		t.building = nil
 	}
 	return g
+}
+
+// peers returns how many peers of the torrent are connected.
+func (t *torrent) peers() int { return t.src.Status(weir.Range{}).Peers }
+
+// What the kernel must forget of a torrent.
+
+// staleFolder are the attributes of its folder, if the kernel has them.
+func (t *torrent) staleFolder() kernel.Stale {
+	return func(yield func(node.ID, kernel.Part) bool) {
+		if t.seen.Swap(false) {
+			yield(node.Make(t.prefix, 0), kernel.Attributes)
+		}
+	}
+}
+
+// staleTree is what the kernel has of the entries of a tree.
+func (t *torrent) staleTree(g *torrentTree, part kernel.Part) kernel.Stale {
+	return func(yield func(node.ID, kernel.Part) bool) {
+		for n := uint32(1); n < uint32(g.Len()); n++ {
+			if g.takeSeen(n) && !yield(node.Make(t.prefix, n), part) {
+				return
+			}
+		}
+	}
+}
+
+// staleAll is what the kernel has of a torrent that was removed, of which these
+// entries are open: the pages of files that can still be read first.
+func (t *torrent) staleAll(open []uint32) kernel.Stale {
+	return func(yield func(node.ID, kernel.Part) bool) {
+		for _, n := range append(open, 0) {
+			if !yield(node.Make(t.prefix, n), kernel.Everything) {
+				return
+			}
+		}
+		if g := t.tree.Load(); g != nil {
+			t.staleTree(g, kernel.Everything)(yield)
+		}
+	}
+}
+
+// longestRanges is how many separate changed ranges of a torrent are kept until
+// they are told; further ones widen the last, which costs a look at more files
+// and nothing else.
+const longestRanges = 64
+
+// heldChanges are the ranges of which what is held changed.
+type heldChanges struct {
+	mu     sync.Mutex
+	ranges []weir.Range
+}
+
+func (h *heldChanges) add(r weir.Range) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ranges = addRange(h.ranges, r)
+}
+
+func (h *heldChanges) take() []weir.Range {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ranges := h.ranges
+	h.ranges = nil
+	return ranges
+}
+
+var _ kernel.Source = (*torrent)(nil)
+
+// Stale implements kernel.Source: the attributes of files whose held bytes changed, if
+// the kernel has them.
+func (t *torrent) Stale() kernel.Stale {
+	return func(yield func(node.ID, kernel.Part) bool) {
+		ranges := t.held.take()
+		g := t.tree.Load()
+		if g == nil {
+			return // dropped meanwhile, of which the kernel is told
+		}
+		for _, r := range ranges {
+			first, end := g.Info().FilesIn(r)
+			for file := first; file < end; file++ {
+				if n := g.EntryOf(file); n != 0 && g.takeSeen(n) && !yield(node.Make(t.prefix, n), kernel.Attributes) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// addRange adds r to rs: it grows one that it touches, or is appended.
+func addRange(rs []weir.Range, r weir.Range) []weir.Range {
+	for i := range rs {
+		if r.Off <= rs[i].End && rs[i].Off <= r.End {
+			rs[i] = weir.Range{Off: min(r.Off, rs[i].Off), End: max(r.End, rs[i].End)}
+			return rs
+		}
+	}
+	if len(rs) < longestRanges {
+		return append(rs, r)
+	}
+	last := &rs[len(rs)-1]
+	*last = weir.Range{Off: min(r.Off, last.Off), End: max(r.End, last.End)}
+	return rs
 }

@@ -5,16 +5,15 @@ import (
 	"fmt"
 	"slices"
 
-	"bazil.org/fuse"
-
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/node"
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
 // The torrents of the root: coming, moving, going.
 
 // add enters a torrent into folder dir, which is made if it is not there.
-func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, grew []fuse.NodeID, err error) {
+func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, grew []node.ID, err error) {
 	ih := src.InfoHash()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -28,7 +27,7 @@ func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, grew []
 	t = &torrent{src: src, ih: ih, raw: name, number: r.next}
 	t.slot = &slot{in: in, name: in.freeName(name, ih), t: t}
 	for n := uint32(0); ; n++ {
-		t.prefix = nodePrefix(ih, n)
+		t.prefix = node.Prefix(ih, n)
 		if _, taken := r.byPrefix[t.prefix]; !taken {
 			break
 		}
@@ -63,7 +62,7 @@ func (d *folder) freeName(raw string, ih weir.InfoHash) string {
 
 // move gives a torrent another folder and name; an empty name leaves it the one
 // that it was added under.
-func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, grew []fuse.NodeID, err error) {
+func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, grew []node.ID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.byHash[ih]
@@ -91,7 +90,7 @@ func (r *root) remove(ih weir.InfoHash) (*torrent, *slot, error) {
 	if t == nil {
 		return nil, nil, weir.Errorf(weir.ErrNotFound, "remove torrent %s: it was never added", ih)
 	}
-	// Before anybody can look for waits of it: see FS.later.
+	// Before anybody can look for waits of it: see trees.wait.
 	t.removed.Store(true)
 	delete(r.byHash, ih)
 	delete(r.byPrefix, t.prefix)
@@ -116,8 +115,8 @@ func (r *root) byInfoHash(ih weir.InfoHash) *torrent {
 
 // of returns the torrent that a node belongs to, nil if there is none or it was
 // removed.
-func (r *root) of(id fuse.NodeID) (*torrent, uint32) {
-	prefix, entry := splitNode(id)
+func (r *root) of(id node.ID) (*torrent, uint32) {
+	prefix, entry := id.Split()
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.byPrefix[prefix].t, entry
@@ -127,10 +126,7 @@ func (r *root) of(id fuse.NodeID) (*torrent, uint32) {
 func (r *root) where(t *torrent) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if above := r.path(t.slot.in); above != "" {
-		return above + "/" + t.slot.name
-	}
-	return t.slot.name
+	return tree.Join(r.path(t.slot.in), t.slot.name)
 }
 
 // all returns the torrents in the order in which they were added.
@@ -138,4 +134,18 @@ func (r *root) all() []*torrent {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return slices.Clone(r.torrents)
+}
+
+// linkTarget returns where the link in by-hash to a torrent leads.
+func (r *root) linkTarget(t *torrent) string { return "../" + r.where(t) }
+
+// listLinks appends the links of by-hash from the torrent with this number on.
+func (r *root) listLinks(l *node.Listing, number uint64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, t := range r.torrents[r.numbered(number):] {
+		if !l.Add(node.Make(t.prefix, node.LinkEntry), t.number+dotEntries+1, node.Link, t.ih.String()) {
+			return
+		}
+	}
 }

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"syscall"
 
-	"bazil.org/fuse"
-
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/node"
 )
 
 const (
@@ -25,10 +24,17 @@ const (
 // longestXattr is the longest value that Linux hands on.
 const longestXattr = 64 << 10
 
+// xattrs answers what is asked of extended attributes.
+type xattrs struct {
+	root             *root
+	trees            *trees
+	version, control string
+}
+
 // subject is what an extended attribute is asked of: a sorting folder, or entry e
 // of torrent t. info and g are nil while the metadata is unknown; e is 0 then.
 type subject struct {
-	fs   *FS
+	of   *xattrs
 	dir  *folder
 	t    *torrent
 	g    *torrentTree
@@ -53,16 +59,16 @@ type xattr struct {
 	value func(ctx context.Context, s *subject) ([]byte, error)
 }
 
-// xattrs is the table of all of them.
-var xattrs = []xattr{
+// allXattrs is the table of all of them.
+var allXattrs = []xattr{
 	{"version", ofRoot, func(_ context.Context, s *subject) ([]byte, error) {
-		return []byte(s.fs.opt.Version), nil
+		return []byte(s.of.version), nil
 	}},
 	{"control", ofRoot, func(_ context.Context, s *subject) ([]byte, error) {
-		return []byte(s.fs.opt.Control), nil
+		return []byte(s.of.control), nil
 	}},
 	{"torrents", ofRoot | ofSorting, func(_ context.Context, s *subject) ([]byte, error) {
-		return decimal(int64(len(s.fs.root.beneath(s.dir)))), nil
+		return decimal(int64(len(s.of.root.beneath(s.dir)))), nil
 	}},
 	{"infohash", ofMagnet | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
 		return []byte(s.t.ih.String()), nil
@@ -116,8 +122,8 @@ var listed = []string{"infohash", "path"}
 var xattrNames = func() map[kinds][]byte {
 	names := make(map[kinds][]byte)
 	for of := ofRoot; of <= ofTorrent; of <<= 1 {
-		for i := range xattrs {
-			if x := &xattrs[i]; x.of&of != 0 && slices.Contains(listed, x.name) {
+		for i := range allXattrs {
+			if x := &allXattrs[i]; x.of&of != 0 && slices.Contains(listed, x.name) {
 				names[of] = append(names[of], xattrPrefix+x.name+"\x00"...)
 			}
 		}
@@ -182,7 +188,7 @@ func (s *subject) ranges() []weir.Range {
 // sum adds up what is known of the torrents in a sorting folder.
 func (s *subject) sum(of func(Outline) int64) int64 {
 	sum := int64(0)
-	for _, t := range s.fs.root.beneath(s.dir) {
+	for _, t := range s.of.root.beneath(s.dir) {
 		if o, known := t.src.Outline(); known {
 			sum += of(o)
 		}
@@ -203,24 +209,24 @@ func (s *subject) status() Status {
 
 // kind returns which of the kinds node id is, 0 for one that has no extended
 // attributes, and loads nothing.
-func (f *FS) kind(id fuse.NodeID) (kinds, error) {
+func (x *xattrs) kind(id node.ID) (kinds, error) {
 	switch {
-	case id == fuse.RootID:
+	case id == node.Root:
 		return ofRoot, nil
-	case id == byHashNode || isDraft(id):
+	case id == node.ByHash || id.IsIncoming():
 		return 0, nil
 	}
-	t, e := f.root.of(id)
+	t, n := x.root.of(id)
 	if t == nil {
-		if f.root.folder(id) != nil {
+		if x.root.folder(id) != nil {
 			return ofSorting, nil
 		}
 		return 0, syscall.ESTALE
 	}
-	if e == linkEntry {
+	if n == node.LinkEntry {
 		return 0, nil
 	}
-	if e == 0 && t.grown.Load() == nil {
+	if n == 0 && t.tree.Load() == nil {
 		if _, known := t.src.Outline(); !known {
 			return ofMagnet, nil
 		}
@@ -228,70 +234,72 @@ func (f *FS) kind(id fuse.NodeID) (kinds, error) {
 	return ofTorrent, nil
 }
 
-// subject returns what node id is.
-func (f *FS) subject(ctx context.Context, id fuse.NodeID, of kinds) (*subject, error) {
-	s := &subject{fs: f}
-	if of&(ofRoot|ofSorting) != 0 {
-		if s.dir = f.root.folder(id); s.dir == nil {
+// subject returns what node id is. It may wait for its tree.
+func (x *xattrs) subject(ctx context.Context, id node.ID, of kinds) (*subject, error) {
+	s := &subject{of: x}
+	switch {
+	case of&(ofRoot|ofSorting) != 0:
+		if s.dir = x.root.folder(id); s.dir == nil {
+			return nil, syscall.ESTALE
+		}
+		return s, nil
+	case of == ofMagnet:
+		if s.t, _ = x.root.of(id); s.t == nil {
 			return nil, syscall.ESTALE
 		}
 		return s, nil
 	}
-	var err error
-	if s.t, s.e, err = f.at(id); err != nil || of == ofMagnet {
-		return s, err
-	}
-	if s.g, err = f.tree(ctx, s.t); err != nil {
-		return nil, err
-	}
-	s.info = s.g.Info()
-	if s.e >= uint32(s.g.Len()) {
-		return nil, syscall.ESTALE
-	}
-	return s, nil
-}
-
-// getxattr returns the value of an extended attribute. It does not wait for the
-// network, but for a large folder it may take a while, so under noWait it serves
-// none of weir's own. ERANGE: it does not fit into size bytes, where 0 asks for
-// its length only. ENODATA: there is none. EOPNOTSUPP: nor could there be.
-func (f *FS) getxattr(ctx context.Context, id fuse.NodeID, name string, size uint32) ([]byte, error) {
-	if !strings.HasPrefix(name, userPrefix) {
-		return nil, syscall.EOPNOTSUPP
-	}
-	short, ours := strings.CutPrefix(name, xattrPrefix)
-	if !ours {
-		return nil, syscall.ENODATA
-	}
-	if ctx == noWait {
-		return nil, errMustWait{}
-	}
-	of, err := f.kind(id)
+	at, err := x.trees.waitEntry(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	for i := range xattrs {
-		x := &xattrs[i]
-		if x.name != short || x.of&of == 0 {
-			continue
-		}
-		s, err := f.subject(ctx, id, of)
-		if err != nil {
-			return nil, err
-		}
-		v, err := x.value(ctx, s)
+	s.t, s.g, s.e, s.info = at.t, at.tree, at.n, at.tree.Info()
+	return s, nil
+}
+
+// Getxattr returns the value of an extended attribute. It does not wait for the
+// network, but for a large folder it may take a while, so it never answers for weir's
+// own at once. ERANGE: it does not fit into size bytes, where 0 asks for its length
+// only. ENODATA: there is none. EOPNOTSUPP: nor could there be.
+func (x *xattrs) Getxattr(id node.ID, name string, size uint32) ([]byte, node.Wait[[]byte], error) {
+	if !strings.HasPrefix(name, userPrefix) {
+		return nil, nil, syscall.EOPNOTSUPP
+	}
+	short, ours := strings.CutPrefix(name, xattrPrefix)
+	if !ours {
+		return nil, nil, syscall.ENODATA
+	}
+	return nil, func(ctx context.Context) ([]byte, error) {
+		v, err := x.value(ctx, id, short)
 		if err != nil {
 			return nil, err
 		}
 		return v, fits(len(v), size)
+	}, nil
+}
+
+// value returns one of weir's own, by its name without the prefix.
+func (x *xattrs) value(ctx context.Context, id node.ID, name string) ([]byte, error) {
+	of, err := x.kind(id)
+	if err != nil {
+		return nil, err
+	}
+	for i := range allXattrs {
+		if attr := &allXattrs[i]; attr.name == name && attr.of&of != 0 {
+			s, err := x.subject(ctx, id, of)
+			if err != nil {
+				return nil, err
+			}
+			return attr.value(ctx, s)
+		}
 	}
 	return nil, syscall.ENODATA
 }
 
-// listxattr returns the names of those extended attributes of a node that are
+// Listxattr returns the names of those extended attributes of a node that are
 // listed, each with a NUL at its end. Newer versions of ls ask for it file by file.
-func (f *FS) listxattr(id fuse.NodeID, size uint32) ([]byte, error) {
-	of, err := f.kind(id)
+func (x *xattrs) Listxattr(id node.ID, size uint32) ([]byte, error) {
+	of, err := x.kind(id)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,346 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/incoming"
+	"github.com/weirfs/weir/fs/internal/kernel"
+	"github.com/weirfs/weir/fs/internal/node"
+)
+
+const (
+	// incomingIdle is how long an unfinished file that nobody has open may stay.
+	incomingIdle = time.Minute
+	// handedOverFor is how long the name of a file that was handed over still answers.
+	// Many programs close what they have copied first, and set its mode, owner and times
+	// by its name then; some look at it again.
+	handedOverFor = 10 * time.Second
+)
+
+// incomingFile is a file that is being copied into the mount, and gone soon after what
+// it says was added.
+type incomingFile struct {
+	*incoming.File
+	id node.ID
+
+	// Guarded by root.mu.
+	slot       *slot // nil when it has no name any more
+	handedOver bool  // the slot is among its folder's handedOver
+}
+
+// incomingFiles are all of them.
+type incomingFiles struct {
+	incoming.Store
+	root         *root
+	notifier     *kernel.Notifier
+	housekeeping *housekeeping
+	host         Host
+	log          *slog.Logger
+}
+
+// create makes a file in a folder.
+func (fs *incomingFiles) create(in *folder, name string) (*incomingFile, error) {
+	f, err := fs.root.makeFile(in, name, time.Now())
+	if err == syscall.ENOSPC {
+		fs.dropHandedOver()
+		f, err = fs.root.makeFile(in, name, time.Now())
+	}
+	return f, err
+}
+
+// handOver gives a file's content to the host. The file is delisted first, so that
+// the torrent may have its name.
+func (fs *incomingFiles) handOver(ctx context.Context, f *incomingFile, dir, name string) error {
+	content := f.Send(dir, name)
+	if content == nil {
+		return nil
+	}
+	fs.delist(f)
+	if err := fs.host.AddFile(ctx, dir, name, content); err != nil && !errors.Is(err, weir.ErrExists) {
+		fs.log.Warn("a file that was copied into the mount is refused", "folder", dir, "file", name, "err", err)
+		f.Refused()
+		fs.relist(f)
+		return kernel.HostError(err)
+	}
+	return nil
+}
+
+// closed is called when a handle of f is closed. With the last one a file goes that
+// was refused, or has no name any more.
+func (fs *incomingFiles) closed(f *incomingFile) {
+	if !f.Close() {
+		return
+	}
+	_, name, ok := fs.root.pathOfFile(f)
+	complete, _ := weir.SourceFile(name)
+	switch {
+	case !ok, complete && f.Unsent():
+		fs.drop(f)
+		return
+	case complete:
+		fs.delist(f)
+	}
+	fs.housekeeping.poke() // it waits for its rename, or to be dropped
+}
+
+// drop takes a file's name away, and its content if nobody has it open.
+func (fs *incomingFiles) drop(f *incomingFile) {
+	if in, ok := fs.root.unnameFile(f); ok {
+		fs.notifier.FoldersChanged(in)
+	}
+	if fs.Discard(f.File) {
+		fs.root.endFile(f)
+	}
+}
+
+// dropDue drops those that nobody finishes, and those that are done with.
+func (fs *incomingFiles) dropDue(now time.Time) (next time.Duration) {
+	for _, f := range fs.root.allFiles() {
+		named, handedOver := fs.root.stateOf(f)
+		stay := incomingIdle
+		if handedOver {
+			stay = handedOverFor
+		}
+		if f.IsOpen() {
+			continue
+		}
+		if left := f.Touched().Add(stay).Sub(now); named && left > 0 {
+			next = sooner(next, left)
+			continue
+		}
+		if named && !handedOver {
+			dir, name, _ := fs.root.pathOfFile(f)
+			fs.log.Warn("a file that was copied into the mount is dropped: nobody gave it its name", "folder", dir, "file", name,
+				"want", fmt.Sprintf("a name with %s at its end", strings.Join(weir.SourceExts(), ", ")))
+		}
+		fs.drop(f)
+	}
+	return next
+}
+
+// dropHandedOver drops what was handed over and nobody has open, before its time:
+// others need the room.
+func (fs *incomingFiles) dropHandedOver() {
+	for _, f := range fs.root.allFiles() {
+		if _, handedOver := fs.root.stateOf(f); handedOver && !f.IsOpen() {
+			fs.drop(f)
+		}
+	}
+}
+
+// replace drops what has a slot if that was handed over, and returns false if it was
+// not.
+func (fs *incomingFiles) replace(s *slot) bool {
+	if s.file == nil {
+		return false
+	}
+	if _, handedOver := fs.root.stateOf(s.file); !handedOver {
+		return false
+	}
+	fs.drop(s.file)
+	return true
+}
+
+// delist takes a file out of its folder's listing, and leaves it its name for
+// handedOverFor after it was last touched. The name is free for a torrent: what it
+// leads to is the torrent then.
+func (fs *incomingFiles) delist(f *incomingFile) {
+	if in, ok := fs.root.delist(f); ok {
+		fs.notifier.FoldersChanged(in)
+	}
+}
+
+// relist undoes delist, when the file was refused. It has no name any more if
+// something else has got that.
+func (fs *incomingFiles) relist(f *incomingFile) {
+	if in, ok := fs.root.relist(f); ok {
+		fs.notifier.FoldersChanged(in)
+	}
+}
+
+// What the root knows of incoming files.
+
+// makeFile enters a new file.
+func (r *root) makeFile(in *folder, name string, now time.Time) (*incomingFile, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case in.byName[name] != nil, in.handedOver[name] != nil:
+		return nil, syscall.EEXIST
+	case len(r.files) >= incoming.MostFiles:
+		return nil, syscall.ENOSPC
+	}
+	for r.files[r.fileID] != nil {
+		r.nextFileID()
+	}
+	f := &incomingFile{File: incoming.NewFile(now), id: r.fileID}
+	r.nextFileID() // the kernel may still know the last ones
+	f.slot = &slot{in: in, name: name, file: f}
+	r.put(f.slot)
+	r.files[f.id] = f
+	return f, nil
+}
+
+func (r *root) nextFileID() {
+	if r.fileID++; r.fileID > node.LastIncoming {
+		r.fileID = node.FirstIncoming
+	}
+}
+
+// unnameFile takes a file's name away, and returns in which folder that was; ok is
+// false if it had none.
+func (r *root) unnameFile(f *incomingFile) (in node.ID, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.slot == nil {
+		return 0, false
+	}
+	in = f.slot.in.id
+	r.dropFileSlot(f)
+	f.slot = nil
+	return in, true
+}
+
+// renameFile gives a file another name, which is nobody's or that of a file that was
+// handed over.
+func (r *root) renameFile(f *incomingFile, in *folder, name string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case f.slot == nil:
+		return syscall.ENOENT
+	case in.byName[name] != nil && !f.handedOver:
+		return syscall.EEXIST
+	}
+	r.dropFileSlot(f)
+	f.slot = &slot{in: in, name: name, file: f}
+	if f.handedOver {
+		f.slot.putHandedOver()
+	} else {
+		r.put(f.slot)
+	}
+	return nil
+}
+
+// endFile forgets a file that has no name and is not open.
+func (r *root) endFile(f *incomingFile) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.slot == nil {
+		delete(r.files, f.id)
+	}
+}
+
+func (r *root) incomingFile(id node.ID) (*incomingFile, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if f := r.files[id]; f != nil {
+		return f, nil
+	}
+	return nil, syscall.ESTALE
+}
+
+// pathOfFile returns the folder that a file is in, and its name; ok is false if it has
+// none any more.
+func (r *root) pathOfFile(f *incomingFile) (dir, name string, ok bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if f.slot == nil {
+		return "", "", false
+	}
+	return r.path(f.slot.in), f.slot.name, true
+}
+
+// folderOfFile returns the folder that a file is in.
+func (r *root) folderOfFile(f *incomingFile) (node.ID, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if f.slot == nil {
+		return 0, syscall.ESTALE
+	}
+	return f.slot.in.id, nil
+}
+
+func (r *root) allFiles() []*incomingFile {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	all := make([]*incomingFile, 0, len(r.files))
+	for _, f := range r.files {
+		all = append(all, f)
+	}
+	return all
+}
+
+// delist moves a file from its folder's listing to those that were handed over.
+func (r *root) delist(f *incomingFile) (in node.ID, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.slot == nil || f.handedOver {
+		return 0, false
+	}
+	dir, name := f.slot.in, f.slot.name
+	r.drop(f.slot)
+	f.handedOver = true
+	f.slot = &slot{in: dir, name: name, file: f}
+	f.slot.putHandedOver()
+	return dir.id, true
+}
+
+// relist is the reverse of delist.
+func (r *root) relist(f *incomingFile) (in node.ID, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.slot == nil || !f.handedOver {
+		return 0, false
+	}
+	dir, name := f.slot.in, f.slot.name
+	r.dropFileSlot(f)
+	f.handedOver, f.slot = false, nil
+	if dir.byName[name] == nil {
+		f.slot = &slot{in: dir, name: name, file: f}
+		r.put(f.slot)
+	}
+	return dir.id, true
+}
+
+// putHandedOver enters a slot among those of its folder. The caller has root.mu.
+func (s *slot) putHandedOver() {
+	if s.in.handedOver == nil {
+		s.in.handedOver = make(map[string]*slot)
+	}
+	if old := s.in.handedOver[s.name]; old != nil {
+		old.file.slot = nil
+	}
+	s.in.handedOver[s.name] = s
+}
+
+// dropFileSlot takes a file out of where its folder has it. The caller has r.mu.
+func (r *root) dropFileSlot(f *incomingFile) {
+	if f.handedOver {
+		delete(f.slot.in.handedOver, f.slot.name)
+	} else {
+		r.drop(f.slot)
+	}
+}
+
+// stateOf returns whether a file has a name, and whether it was handed over.
+func (r *root) stateOf(f *incomingFile) (named, handedOver bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return f.slot != nil, f.handedOver
+}
+
+// coversHandedOver reports whether a torrent's folder has the name of a file that was
+// handed over just now.
+func (r *root) coversHandedOver(t *torrent) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return t.slot.in.handedOver[t.slot.name] != nil
+}

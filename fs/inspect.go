@@ -1,0 +1,96 @@
+package fs
+
+import (
+	"cmp"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// What the mount is used for at the moment, and where things are in it, for those who
+// look.
+
+// Waiting returns the requests that wait for a torrent now, the longest waiting
+// first.
+func (f *FS) Waiting() []Wait {
+	var all []Wait
+	for _, w := range f.server.Waiting() {
+		t, _ := f.root.of(w.Node)
+		if t == nil {
+			continue
+		}
+		wait := Wait{Torrent: t.ih, Path: f.root.where(t), Range: w.Range, PID: w.TID, Since: w.Since}
+		if h := f.files.handles.get(w.Handle); h != nil && h.t == t {
+			wait.Path = path.Join(wait.Path, h.path)
+			wait.PID, wait.Program = h.by.PID, h.by.Program
+		}
+		if p, ok := f.files.processes.Of(w.TID, time.Now()); ok {
+			wait.PID, wait.Program = p.PID, p.Name
+		}
+		all = append(all, wait)
+	}
+	slices.SortFunc(all, func(a, b Wait) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Range.Off, b.Range.Off)) })
+	return all
+}
+
+// Handles returns the files of torrents that are open now, in the order in which
+// they were opened.
+func (f *FS) Handles() []HandleInfo {
+	var all []HandleInfo
+	for _, h := range f.files.handles.all() {
+		if h.t != nil {
+			info := HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.where(h.t), h.path), PID: h.by.PID, Program: h.by.Program, Opened: h.opened}
+			if file, tells := h.file.(interface{ Ahead() int64 }); tells {
+				info.Ahead = file.Ahead()
+			}
+			all = append(all, info)
+		}
+	}
+	slices.SortFunc(all, func(a, b HandleInfo) int { return a.Opened.Compare(b.Opened) })
+	return all
+}
+
+// Located is what a path beneath a torrent's folder leads to.
+type Located struct {
+	Path  string   // as it is shown, links followed; "" is the torrent's folder
+	Names []string // as FileInfo.Path has them
+	Files []int    // indexes into Info().Files of the file, or of those in and beneath the folder, ascending
+}
+
+// Locate finds a path beneath a torrent's folder by the names that the mount shows:
+// escaped, numbered where two would be the same, links followed. It waits for nobody, but
+// lays the folders out if nobody has looked inside. The error wraps weir.ErrNotFound if
+// nothing is there, or the metadata is unknown.
+func (f *FS) Locate(ih weir.InfoHash, path string) (Located, error) {
+	tor := f.root.byInfoHash(ih)
+	if tor == nil {
+		return Located{}, weir.Errorf(weir.ErrNotFound, "no torrent has the info hash %s", ih)
+	}
+	t := tor.heldTree()
+	if t == nil {
+		info := tor.src.Info()
+		if info == nil {
+			return Located{}, weir.Errorf(weir.ErrNotFound, "the metadata of torrent %s has not arrived yet", ih)
+		}
+		var err error
+		if t, err = newTorrentTree(info); err != nil {
+			return Located{}, err
+		}
+	}
+	n, ok := t.Walk(path)
+	if !ok {
+		return Located{}, weir.Errorf(weir.ErrNotFound, "nothing in %q is called %q", f.root.where(tor), path)
+	}
+	at := Located{Names: t.InfoPath(n)}
+	if n != 0 {
+		at.Path = t.Path(n)
+	}
+	t.FilesUnder(n, func(file int) bool {
+		at.Files = append(at.Files, file)
+		return true
+	})
+	slices.Sort(at.Files)
+	return at, nil
+}

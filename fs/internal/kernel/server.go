@@ -1,0 +1,120 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bazil.org/fuse"
+
+	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/fs/internal/node"
+)
+
+// Options of a Server.
+type Options struct {
+	Source        string        // what the kernel lists as mounted
+	ReadAheadKB   int           // the most that the kernel may read ahead
+	AllowOther    bool          // users other than the mounting one may look in
+	AllowNonEmpty bool          // mount over a directory that has something in it
+	Deadline      time.Duration // of a request that waits
+	Log           *slog.Logger
+}
+
+// Server answers the kernel for one mount.
+type Server struct {
+	Notifier *Notifier
+	opt      Options
+	fs       FileSystem // set when mounting, and so is what follows
+	conn     *fuse.Conn
+	deadline time.Duration // of one wait
+	gone     chan struct{} // closed when the kernel has let go of the mount
+	answers  [loops]error  // how each loop ended; read when gone is closed
+
+	waits   waits
+	help    *help
+	polling atomic.Bool     // see learnNoPoll
+	behind  sync.WaitGroup  // the notifier and watchReaders
+	base    context.Context // the ancestor of every wait's
+	stop    context.CancelCauseFunc
+}
+
+// New returns a Server that has yet to mount.
+func New(opt Options) *Server {
+	base, stop := context.WithCancelCause(context.Background())
+	return &Server{Notifier: newNotifier(), opt: opt, deadline: opt.Deadline, waits: newWaits(), help: newHelp(), base: base, stop: stop}
+}
+
+// Deadline returns how long a request may wait. It is fixed when mounting.
+func (s *Server) Deadline() time.Duration { return s.deadline }
+
+// Mount mounts fs at point and begins to answer: when it returns, the mount can be
+// used.
+func (s *Server) Mount(point string, fs FileSystem) error {
+	conn, err := fuse.Mount(point, s.mountOptions(fs.Writable())...)
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", point, err)
+	}
+	s.fs, s.conn, s.gone = fs, conn, make(chan struct{})
+	s.limitDeadline()
+	s.Notifier.start()
+	s.behind.Go(func() { s.Notifier.run(s.base, wire{conn}, fs.HasName) })
+	s.behind.Go(func() { s.watchReaders(s.base) })
+	ended := make(chan struct{})
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		s.answers[0] = newLoop(s, conn.ReadRequest).run(false, nil)
+		close(ended)
+	})
+	for i := 1; i < loops; i++ {
+		answering.Go(func() { s.answers[i] = newLoop(s, conn.ReadRequest).run(true, ended) })
+	}
+	go func() {
+		answering.Wait()
+		close(s.gone)
+	}()
+	s.learnNoPoll(point)
+	return nil
+}
+
+// Mounted reports whether Mount has worked.
+func (s *Server) Mounted() bool { return s.conn != nil }
+
+// Gone is closed when the kernel has let go of the mount.
+func (s *Server) Gone() <-chan struct{} { return s.gone }
+
+// EndWaits lets nobody wait any more, and returns when those who do are answered:
+// readers that wait would keep the mount busy.
+func (s *Server) EndWaits() { s.waits.close() }
+
+// Stop ends everything but the answering, which ends with the mount.
+func (s *Server) Stop() {
+	s.stop(weir.ErrClosed)
+	s.behind.Wait()
+}
+
+// Close closes the connection of a mount that is gone, and returns why answering
+// ended, if that was an error.
+func (s *Server) Close() error {
+	if err := s.conn.Close(); err != nil {
+		s.opt.Log.Debug("close the connection", "err", err)
+	}
+	return errors.Join(s.answers[:]...)
+}
+
+// wire tells the kernel what to forget.
+type wire struct{ conn *fuse.Conn }
+
+var _ invalidator = wire{}
+
+func (w wire) InvalidateNode(id node.ID, off, size int64) error {
+	return w.conn.InvalidateNode(fuse.NodeID(id), off, size)
+}
+
+func (w wire) InvalidateEntry(parent node.ID, name string) error {
+	return w.conn.InvalidateEntry(fuse.NodeID(parent), name)
+}

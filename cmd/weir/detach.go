@@ -115,7 +115,7 @@ func stateFile(name string) (string, error) {
 // attendance is who looks after one mount while it lives.
 type attendance struct {
 	detached bool
-	herald   *background.Herald
+	notifier *background.ReadyNotifier
 	guard    *background.Guard // nil: nobody asked for one
 	log      *slog.Logger
 }
@@ -126,7 +126,7 @@ func (l *life) attend(ctx context.Context, dir string, log *slog.Logger) *attend
 	if err != nil {
 		point = dir
 	}
-	a := &attendance{detached: l.readyFD > 0, herald: background.NewHerald(l.readyFD, point, log), log: log}
+	a := &attendance{detached: l.readyFD > 0, notifier: background.NewReadyNotifier(l.readyFD, point, log), log: log}
 	if l.autoUnmount {
 		a.guard, err = background.StartGuard(ctx, point, log)
 		if err != nil {
@@ -194,16 +194,16 @@ func (a *attendance) ready(names []string) {
 			a.log.Debug("leave the working folder", "err", err)
 		}
 	}
-	a.herald.Ready(names)
+	a.notifier.Ready(names)
 }
 
 // end says how the mount ended, once it is gone.
 func (a *attendance) end(err error) {
 	if err != nil {
 		var u usageError
-		a.herald.Failed(err, errors.As(err, &u))
+		a.notifier.Failed(err, errors.As(err, &u))
 	}
-	a.herald.Close()
+	a.notifier.Close()
 	if err != nil {
 		// The guard looks, once this process is gone, whether it has left a mount.
 		a.guard.Mounted()

@@ -7,7 +7,6 @@ import (
 	"path"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/weirfs/weir"
@@ -49,7 +48,7 @@ func fetch(ctx context.Context, l *live, out screen, asJSON bool) error {
 	case asJSON:
 		show = func(p api.Progress) { _ = printJSONLine(out, p) } // a closed pipe ends us by its signal
 	case out.fd >= 0:
-		show, end = barProgress(out, path.Base(name))
+		show, end = barProgress(out, out.width, path.Base(name))
 	default:
 		show, end = lineProgress(out, name)
 	}
@@ -59,42 +58,6 @@ func fetch(ctx context.Context, l *live, out screen, asJSON bool) error {
 		return fmt.Errorf("fetch %s: %w", name, err)
 	}
 	return nil
-}
-
-// barProgress draws a bar with rate and time left. The words for why nothing comes
-// stand in the place of the name. end leaves the bar's line, and fills the bar if
-// all is there.
-func barProgress(w io.Writer, name string) (show func(api.Progress), end func(all bool)) {
-	var bar *progressbar.ProgressBar
-	drawn := false
-	show = func(p api.Progress) {
-		drawn = true
-		if bar == nil {
-			if p.TotalBytes == 0 && p.Wait != "" {
-				fmt.Fprintf(w, "\r\x1b[K%s", weir.Printable(p.Wait))
-				return
-			}
-			fmt.Fprint(w, "\r\x1b[K")
-			bar = progressbar.NewOptions64(max(p.TotalBytes, 1), progressbar.OptionSetWriter(w), progressbar.OptionShowBytes(true),
-				progressbar.OptionUseIECUnits(true), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true),
-				progressbar.OptionShowCount(), progressbar.OptionSetDescription(cut(weir.Printable(name), 30)))
-		}
-		what := name
-		if p.Wait != "" && p.Rate == 0 {
-			what = p.Wait
-		}
-		bar.Describe(cut(weir.Printable(what), 30))
-		_ = bar.Set64(p.HaveBytes) // of a terminal that is gone
-	}
-	end = func(all bool) {
-		if bar != nil && all {
-			_ = bar.Finish()
-		}
-		if drawn {
-			fmt.Fprintln(w)
-		}
-	}
-	return show, end
 }
 
 // lineProgress prints a line now and then.
@@ -109,8 +72,7 @@ func lineProgress(w io.Writer, name string) (show func(api.Progress), end func(a
 		told = time.Now()
 		fmt.Fprintf(w, "%s: %s of %s (%s), %s", weir.Printable(name), sizeText(p.HaveBytes), sizeText(p.TotalBytes), shareText(p.HaveBytes, p.TotalBytes), rateText(p.Rate))
 		if p.Rate > 0 {
-			left := time.Duration(float64(p.TotalBytes-p.HaveBytes) / float64(p.Rate) * float64(time.Second))
-			fmt.Fprintf(w, ", %s left", left.Round(time.Second))
+			fmt.Fprintf(w, ", %s left", timeLeft(p))
 		}
 		if p.Wait != "" {
 			fmt.Fprintf(w, ": %s", weir.Printable(p.Wait))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
@@ -167,7 +168,7 @@ func TestLineProgress(t *testing.T) {
 // TestBarProgress draws without a terminal's help, also when there is nothing to do.
 func TestBarProgress(t *testing.T) {
 	var b bytes.Buffer
-	show, end := barProgress(&b, "film.mkv")
+	show, end := barProgress(&b, func() int { return 0 }, "film.mkv")
 	show(api.Progress{Wait: "waiting for the metadata of x"})
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 1 << 20, Wait: "no peer is connected"})
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 4 << 20, Rate: 5})
@@ -180,18 +181,40 @@ func TestBarProgress(t *testing.T) {
 
 	// What ends in the middle leaves the bar as it is, and its line: an error follows.
 	b.Reset()
-	show, end = barProgress(&b, "film.mkv")
+	show, end = barProgress(&b, func() int { return 0 }, "film.mkv")
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 1 << 20})
 	end(false)
 	if got := b.String(); strings.Contains(got, "100%") || !strings.HasSuffix(got, "\n") {
 		t.Errorf("interrupted: %q", got)
 	}
 	b.Reset()
-	if _, end = barProgress(&b, "film.mkv"); b.Len() > 0 {
+	if _, end = barProgress(&b, func() int { return 0 }, "film.mkv"); b.Len() > 0 {
 		t.Error("there is a bar before there is progress")
 	}
 	if end(false); b.Len() > 0 {
 		t.Errorf("an error before there is progress follows %q", b.String())
+	}
+}
+
+// TestBarLine: the line fits, whatever the width, and the bar shows the share.
+func TestBarLine(t *testing.T) {
+	half := api.Progress{TotalBytes: 4 << 20, HaveBytes: 2 << 20, Rate: 1 << 20}
+	for _, c := range []struct {
+		title string
+		p     api.Progress
+		width int
+		want  string
+	}{
+		{"film.mkv", half, 64, "film.mkv  50% |████    | 2.0 MiB of 4.0 MiB, 1.0 MiB/s, 2s left"},
+		{"film.mkv", half, 40, "film.mkv  50% 2.0 MiB of 4.0 MiB, 1.0 …"},
+		{"film.mkv", api.Progress{TotalBytes: 4 << 20, HaveBytes: 4 << 20}, 50, "film.mkv 100% |██████████████| 4.0 MiB of 4.0 MiB"},
+		{"waiting for the metadata of x", api.Progress{}, 20, "waiting for the me…"},
+		{strings.Repeat("ü", 50), api.Progress{TotalBytes: 10, HaveBytes: 0}, 80, strings.Repeat("ü", 29) + "…   0% |                             | 0 B of 10 B"},
+	} {
+		got := barLine(c.title, c.p, c.width)
+		if got != c.want || utf8.RuneCountInString(got) >= c.width {
+			t.Errorf("%d characters: %q of %d, want %q", c.width, got, utf8.RuneCountInString(got), c.want)
+		}
 	}
 }
 

@@ -183,7 +183,7 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	case <-d.Done():
 	case <-ctx.Done():
 	}
-	attended.herald.Stopping()
+	attended.notifier.Stopping()
 	return leave(ctx, d, o, again)
 }
 

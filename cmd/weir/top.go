@@ -112,6 +112,14 @@ func screenOf(w io.Writer) screen {
 	return screen{w, -1}
 }
 
+// width returns how many characters fit into a line, 0 if that is unknown.
+func (s screen) width() int {
+	if w, _, err := term.GetSize(s.fd); err == nil {
+		return w
+	}
+	return 0
+}
+
 // show prints a glance, on a terminal in the place of the last one and as much as
 // fits.
 func (s screen) show(l *live, g glance) error {

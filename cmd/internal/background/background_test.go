@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 
 // act plays a weir in the background.
 func act(part string) {
-	h := background.NewHerald(background.ReadyFD, "/mnt/x", slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	h := background.NewReadyNotifier(background.ReadyFD, "/mnt/x", slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	switch part {
 	case "ready":
 		sid, _ := unix.Getsid(0)
@@ -188,7 +188,7 @@ func TestNotify(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	h := background.NewHerald(0, dir, slog.New(slog.DiscardHandler))
+	h := background.NewReadyNotifier(0, dir, slog.New(slog.DiscardHandler))
 	want("STATUS=mounting on " + dir)
 	h.Ready([]string{"one"})
 	want("READY=1", "STATUS=mounted on "+dir+", 1 torrent")

@@ -14,10 +14,10 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Herald tells others how far a mount is: the weir that has started this one in
+// ReadyNotifier tells others how far a mount is: the weir that has started this one in
 // the background, and systemd (sd_notify(3), Type=notify). Without any of them
 // it does nothing. It is safe for concurrent use.
-type Herald struct {
+type ReadyNotifier struct {
 	log   *slog.Logger
 	point string
 
@@ -35,47 +35,47 @@ type news struct {
 	Usage bool     `json:"usage,omitempty"` // the command line is to blame
 }
 
-// NewHerald returns a herald for a mount at point. readyFD is the descriptor that
+// NewReadyNotifier returns a notifier for a mount at point. readyFD is the descriptor that
 // Detach has given to this process, 0 if it was started otherwise.
-func NewHerald(readyFD int, point string, log *slog.Logger) *Herald {
-	h := &Herald{log: log, point: point}
+func NewReadyNotifier(readyFD int, point string, log *slog.Logger) *ReadyNotifier {
+	n := &ReadyNotifier{log: log, point: point}
 	if readyFD > 2 {
 		syscall.CloseOnExec(readyFD)
-		h.waiting = os.NewFile(uintptr(readyFD), "ready")
+		n.waiting = os.NewFile(uintptr(readyFD), "ready")
 	}
-	h.notify("STATUS=mounting on " + point)
-	return h
+	n.notify("STATUS=mounting on " + point)
+	return n
 }
 
 // Ready says that the mount can be used, and by which names. From now on, if
 // systemd has asked for it, it is told at regular intervals that the mount
 // answers, as long as it does.
-func (h *Herald) Ready(names []string) {
-	h.tell(news{Names: names})
+func (n *ReadyNotifier) Ready(names []string) {
+	n.answer(news{Names: names})
 	noun := "torrents"
 	if len(names) == 1 {
 		noun = "torrent"
 	}
-	h.notify(fmt.Sprintf("%s\nSTATUS=mounted on %s, %d %s", systemd.SdNotifyReady, h.point, len(names), noun))
+	n.notify(fmt.Sprintf("%s\nSTATUS=mounted on %s, %d %s", systemd.SdNotifyReady, n.point, len(names), noun))
 	every, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {
-		h.log.Warn("the service manager's watchdog is left out", "err", err)
+		n.log.Warn("the service manager's watchdog is left out", "err", err)
 	}
 	if every <= 0 {
 		return
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.stop == nil {
-		h.stop = make(chan struct{})
-		h.beating.Go(func() { h.beat(every/2, h.stop) })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stop == nil {
+		n.stop = make(chan struct{})
+		n.beating.Go(func() { n.beat(every/2, n.stop) })
 	}
 }
 
 // beat reports that the mount answers. Where it doesn't, statfs waits, and so
 // does the report: systemd ends weir then, with the stacks of all goroutines in
 // its journal.
-func (h *Herald) beat(every time.Duration, stop <-chan struct{}) {
+func (n *ReadyNotifier) beat(every time.Duration, stop <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -87,61 +87,61 @@ func (h *Herald) beat(every time.Duration, stop <-chan struct{}) {
 		answered := make(chan struct{})
 		go func() {
 			var st syscall.Statfs_t
-			_ = syscall.Statfs(h.point, &st) // any answer is a sign of life
+			_ = syscall.Statfs(n.point, &st) // any answer is a sign of life
 			close(answered)
 		}()
 		select {
 		case <-stop:
 			return
 		case <-answered:
-			h.notify(systemd.SdNotifyWatchdog)
+			n.notify(systemd.SdNotifyWatchdog)
 		}
 	}
 }
 
 // Stopping says that the mount is going away, which may take a while when much
 // is to be stored.
-func (h *Herald) Stopping() {
-	h.notify(systemd.SdNotifyStopping + "\nSTATUS=unmounting " + h.point + ", storing what was fetched")
+func (n *ReadyNotifier) Stopping() {
+	n.notify(systemd.SdNotifyStopping + "\nSTATUS=unmounting " + n.point + ", storing what was fetched")
 }
 
 // Failed says that there will be no mount, and why. After Ready it does nothing.
-func (h *Herald) Failed(err error, usage bool) {
-	h.tell(news{Error: err.Error(), Usage: usage})
-	h.notify("STATUS=" + strings.ReplaceAll(err.Error(), "\n", "; "))
+func (n *ReadyNotifier) Failed(err error, usage bool) {
+	n.answer(news{Error: err.Error(), Usage: usage})
+	n.notify("STATUS=" + strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 // Close ends what Ready has started.
-func (h *Herald) Close() {
-	h.mu.Lock()
-	stop := h.stop
-	h.stop = nil
-	if h.waiting != nil {
-		h.waiting.Close()
-		h.waiting = nil
+func (n *ReadyNotifier) Close() {
+	n.mu.Lock()
+	stop := n.stop
+	n.stop = nil
+	if n.waiting != nil {
+		n.waiting.Close()
+		n.waiting = nil
 	}
-	h.mu.Unlock()
+	n.mu.Unlock()
 	if stop != nil {
 		close(stop)
-		h.beating.Wait()
+		n.beating.Wait()
 	}
 }
 
-func (h *Herald) tell(n news) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.waiting == nil {
+func (n *ReadyNotifier) answer(what news) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.waiting == nil {
 		return
 	}
-	if err := json.NewEncoder(h.waiting).Encode(n); err != nil {
-		h.log.Debug("nobody waits for the mount any more", "err", err)
+	if err := json.NewEncoder(n.waiting).Encode(what); err != nil {
+		n.log.Debug("nobody waits for the mount any more", "err", err)
 	}
-	h.waiting.Close()
-	h.waiting = nil
+	n.waiting.Close()
+	n.waiting = nil
 }
 
-func (h *Herald) notify(state string) {
+func (n *ReadyNotifier) notify(state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
-		h.log.Debug("tell the service manager", "err", err)
+		n.log.Debug("notify the service manager", "err", err)
 	}
 }

@@ -65,7 +65,7 @@ func (s *swarm) grant(p *peer) {
 	if p.pk.HasAtLeast(grantPieces) {
 		return
 	}
-	info, ip := s.t.Info(), p.link.Remote().Addr()
+	info, ip := s.t.LoadedInfo(), p.link.Remote().Addr()
 	if !ip.IsValid() || info.NumPieces() == 0 || info.NumPieces() > 1<<31 {
 		return
 	}

@@ -37,7 +37,7 @@ func (c *content) readHeld(index int, p []byte, off int64) (bool, error) {
 
 // heldBlock fills p from a piece that we have.
 func (c *content) heldBlock(index int, p []byte, off int64) bool {
-	info := c.t.Info()
+	info := c.t.LoadedInfo()
 	if info == nil || index < 0 || index >= info.NumPieces() || !c.t.eng.storeReady() {
 		return false
 	}
@@ -115,7 +115,7 @@ func (c *content) block(l *link.Link, b link.Block, buf []byte) (answer []byte, 
 	head := len(buf)
 	buf = slices.Grow(buf, b.Length)[:head+b.Length]
 	real := buf[head:]
-	if n := c.t.Info().PieceRange(b.Index).Len() - int64(b.Begin); n < int64(b.Length) {
+	if n := c.t.LoadedInfo().PieceRange(b.Index).Len() - int64(b.Begin); n < int64(b.Length) {
 		real = real[:max(0, n)]
 		clear(buf[head+len(real):]) // padding, or the gap behind a file of a v2 torrent
 	}

@@ -58,13 +58,13 @@ func recallMetainfo(records Records, ih weir.InfoHash) (*metainfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metadata in the cache: %w: %v", weir.ErrNotFound, err)
 	}
-	_ = recallLayers(records, ih, m) // without them fewer pieces are known
+	_ = loadLayers(records, ih, m) // without them fewer pieces are known
 	return m, nil
 }
 
-// recallLayers takes the piece layers of a v2 torrent from the records, as far as
+// loadLayers takes the piece layers of a v2 torrent from the records, as far as
 // they are needed and there.
-func recallLayers(records Records, ih weir.InfoHash, m *metainfo) error {
+func loadLayers(records Records, ih weir.InfoHash, m *metainfo) error {
 	if !m.info.V2 {
 		return nil
 	}

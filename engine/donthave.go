@@ -43,7 +43,7 @@ func (t *Torrent) Evicted(index int) {
 }
 
 func (s *swarm) evicted(index int) {
-	if s.pick == nil || index < 0 || index >= s.t.Info().NumPieces() || !s.pick.Held(index) {
+	if s.pick == nil || index < 0 || index >= s.t.LoadedInfo().NumPieces() || !s.pick.Held(index) {
 		return
 	}
 	if s.content.mem.has(index) || s.eng.opts.Store.Has(weir.PieceID{Torrent: s.t.ih, Index: index}) {
@@ -89,7 +89,7 @@ func (s *swarm) theirLoss(p *peer, payload []byte) error {
 			p.dontHave.theirs = map[int]struct{}{}
 		}
 		p.dontHave.theirs[index] = struct{}{}
-	case p.pk != nil && index >= s.t.Info().NumPieces():
+	case p.pk != nil && index >= s.t.LoadedInfo().NumPieces():
 		return link.ErrProtocol
 	case p.pk != nil:
 		s.pick.HasNot(p.pk, index)

@@ -34,7 +34,9 @@ import (
 )
 
 // Store keeps verified pieces and small records. The engine never puts a byte
-// there that was not verified. All methods are safe for concurrent use.
+// there that was not verified. All methods are safe for concurrent use. Has and Held
+// answer from memory; the others may wait for a disk, and are never called by the
+// owner of a swarm.
 type Store interface {
 	// Put keeps a whole verified piece, given as consecutive slices. When it
 	// returns nil the piece can be read; the slices may be reused.
@@ -166,6 +168,7 @@ type Engine struct {
 	claimBytes    atomic.Int64        // of large bitfields of peers of torrents without metadata
 	warm          atomic.Int32        // swarms that run
 
+	records  recordWriter
 	recalled recalled
 	uncached uncached
 	own      ownAddress
@@ -262,6 +265,7 @@ func (e *Engine) Close() error {
 	}
 	closing.Wait()
 	e.wg.Wait()
+	e.records.wait()
 	e.recalled.stop()
 	if e.disc != nil {
 		err = errors.Join(err, e.disc.Close())

@@ -133,7 +133,7 @@ func (s *swarm) left() int64 {
 // public reports whether others than the trackers may hear of the torrent. A
 // magnet counts as public until its metadata says something else (BEP 27).
 func (s *swarm) public() bool {
-	info := s.t.Info()
+	info := s.t.LoadedInfo()
 	return info == nil || !info.Private
 }
 

@@ -141,18 +141,14 @@ func (s *swarm) gotHashes(piece int) {
 			delete(s.hashAsks, req) // the other form of the same question
 		}
 	}
-	waiting := s.unhashed
-	s.unhashed = nil
-	for _, c := range waiting {
-		s.verify(c) // or it goes on waiting
-	}
+	s.verifyUnhashed()
 	first, end := meta.info.FilesIn(meta.info.PieceRange(piece))
 	for f := first; f < end; f++ {
 		layer := meta.hashes.Layer(f)
 		if layer == nil {
 			continue
 		}
-		s.spawn(func() {
+		s.eng.records.post(func() {
 			if err := s.eng.opts.Store.PutRecord(LayersBucket, layerKey(s.t.ih, f), layer); err != nil {
 				s.log.Warn("hashes not kept in the cache", "err", err)
 			}
@@ -160,13 +156,22 @@ func (s *swarm) gotHashes(piece int) {
 	}
 }
 
+// verifyUnhashed verifies the complete pieces of which the hash was not known.
+func (s *swarm) verifyUnhashed() {
+	waiting := s.unhashed
+	s.unhashed = nil
+	for _, c := range waiting {
+		s.verify(c) // or it goes on waiting
+	}
+}
+
 func layerKey(ih weir.InfoHash, file int) []byte {
 	return binary.BigEndian.AppendUint32(slices.Clone(ih[:]), uint32(file))
 }
 
-// recallLayers takes from the Store the layers that a former run left there.
-func (t *Torrent) recallLayers(m *metainfo) {
-	if err := recallLayers(t.eng.opts.Store, t.ih, m); err != nil {
+// loadLayers takes from the Store the layers that a former run left there.
+func (t *Torrent) loadLayers(m *metainfo) {
+	if err := loadLayers(t.eng.opts.Store, t.ih, m); err != nil {
 		t.eng.log.Warn("hashes in the cache ignored", "torrent", t.ih, "err", err)
 	}
 }

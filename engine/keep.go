@@ -110,7 +110,7 @@ func (t *Torrent) recall() *metainfo {
 		t.eng.log.Warn("metadata in the cache ignored", "torrent", t.ih, "err", err)
 		return nil
 	}
-	t.recallLayers(m)
+	t.loadLayers(m)
 	m.dict.leave()
 	return m
 }

@@ -222,10 +222,10 @@ func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo, err error) {
 	}
 }
 
-// keepMetadata leaves the metadata in the Store, beside the owner.
+// keepMetadata leaves the metadata in the Store.
 func (s *swarm) keepMetadata() {
 	s.keepMeta = false
-	s.spawn(func() {
+	s.eng.records.post(func() {
 		if err := s.t.Keep(); err != nil {
 			s.log.Warn("metadata not kept in the cache", "err", err)
 		}

@@ -66,7 +66,7 @@ type peer struct {
 // v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for
 // (BEP 52): in another one libtorrent ends a connection that asks.
 func (p *peer) v2() bool {
-	return p.link.Hello.InfoHash == p.sw.t.names.Load().v2 || p.sw.t.Info() != nil && p.sw.t.Info().V2 && p.link.Hello.InfoHash == p.sw.t.ih
+	return p.link.Hello.InfoHash == p.sw.t.names.Load().v2 || p.sw.t.LoadedInfo() != nil && p.sw.t.LoadedInfo().V2 && p.link.Hello.InfoHash == p.sw.t.ih
 }
 
 // join makes a connection whose handshakes are done part of the swarm.
@@ -147,7 +147,7 @@ func (s *swarm) introduce(p *peer) {
 		return
 	}
 	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, RTT: p.rtt, MaxRequests: p.reqq, Fast: p.link.Fast()})
-	n := s.t.Info().NumPieces()
+	n := s.t.LoadedInfo().NumPieces()
 	switch {
 	case p.all:
 		s.pick.HasAll(p.pk)
@@ -314,7 +314,7 @@ func (s *swarm) theirPieces(p *peer, m *wire.Message) error {
 	case p.all:
 		s.pick.HasAll(p.pk)
 	case m.Bits != nil:
-		n := s.t.Info().NumPieces()
+		n := s.t.LoadedInfo().NumPieces()
 		if !fits(m.Bits, n) {
 			return link.ErrProtocol
 		}
@@ -330,7 +330,7 @@ func (s *swarm) theirPiece(p *peer, index int) error {
 		delete(p.dontHave.theirs, index)
 		return nil
 	}
-	if index >= s.t.Info().NumPieces() {
+	if index >= s.t.LoadedInfo().NumPieces() {
 		return link.ErrProtocol
 	}
 	s.pick.Has(p.pk, index)

@@ -169,7 +169,7 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 		m.Data.Free()
 		return err
 	}
-	m.Data.Extend(m.Begin%weir.BlockBytes, blockBytes(s.t.Info().PieceRange(m.Index).Len(), m.Begin/weir.BlockBytes))
+	m.Data.Extend(m.Begin%weir.BlockBytes, blockBytes(s.t.LoadedInfo().PieceRange(m.Index).Len(), m.Begin/weir.BlockBytes))
 	d := s.pick.Received(at, p.pk, b, m.Data)
 	if !d.Kept {
 		m.Data.Free()

@@ -17,7 +17,7 @@ type sharing interface {
 	// SHA-1, or 32 bytes of the root of its hash tree.
 	PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) error
 	// Adopt makes a piece of n bytes held if one with the same hash is, under
-	// whatever name, and reports whether it is held now.
+	// whatever name, and reports whether it is held now. It answers from memory.
 	Adopt(id weir.PieceID, hash []byte, n int64) bool
 }
 

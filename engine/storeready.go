@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"time"
 
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -44,11 +43,10 @@ func (s *swarm) awaitStore(ctx context.Context) error {
 	}
 }
 
-// storeOpened takes what the Store has: the metadata, what is held, known peers.
-func (s *swarm) storeOpened(now time.Time) {
-	s.t.metainfo()
+// storeOpened takes what the Store has: what is held, at once, and records later.
+func (s *swarm) storeOpened() {
 	s.gotMeta()
-	s.recallPeers(now)
+	s.loadRecords()
 	if s.keepMeta {
 		s.keepMetadata()
 	}

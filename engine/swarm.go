@@ -64,7 +64,7 @@ type swarm struct {
 	squeezed    time.Time // when another torrent was asked for a connection last
 	yielded     time.Time // when this one gave another torrent a connection last
 	lastPex     time.Time
-	recorded    time.Time        // when the peers were kept last
+	recorded    time.Time        // when the peers were last
 	recording   bool             // they are being written
 	keepMeta    bool             // the metadata is for the Store, which was not ready
 	parting     bool             // they were kept since the last use
@@ -145,11 +145,10 @@ func (s *swarm) own() {
 		s.fetch = s.newFetch()
 	}
 	opening := s.eng.opts.StoreReady // nil once it was seen
+	s.gotMeta()
 	if s.eng.storeReady() {
 		opening = nil
-		s.storeOpened(time.Now())
-	} else {
-		s.gotMeta()
+		s.loadRecords()
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -161,7 +160,7 @@ func (s *swarm) own() {
 			return
 		case <-opening:
 			opening = nil
-			s.storeOpened(time.Now())
+			s.storeOpened()
 		case <-s.inbox.Wake():
 		case <-timer.C:
 		}
@@ -258,7 +257,7 @@ func (s *swarm) housekeep(now time.Time) bool {
 	s.dial(now)
 	s.slots.turn(s, now)
 	s.tellOfPeers(now)
-	s.recordPeers(now)
+	s.recordPeersWhenDue(now)
 	s.book.Expire(now)
 	s.dropUnwanted(now)
 	s.tellStats(now)
@@ -285,7 +284,7 @@ func (s *swarm) housekeep(now time.Time) bool {
 	}
 	if !s.parting { // the next swarm may begin, and ask for them, before this one has ended
 		s.parting = true
-		s.keepPeers(now)
+		s.recordPeers(now)
 	}
 	return !s.recording && s.t.cool(s)
 }
@@ -301,9 +300,6 @@ func (s *swarm) end() {
 	}
 	s.tellCounts()
 	s.wg.Wait() // a piece may be hashed, read or committed until here
-	if s.book.KnownPeersChanged() && s.eng.storeReady() {
-		s.putPeers(peerbook.Append(nil, s.book.KnownPeers(time.Now())))
-	}
 	if s.pick != nil {
 		s.pick.Free()
 	}
@@ -311,7 +307,7 @@ func (s *swarm) end() {
 	s.content.mem.clear()
 	s.charge(0)
 	s.chargeMetadata(0)
-	s.t.leaveMeta()
+	s.writeLast()
 	s.eng.warm.Add(-1)
 	close(s.ended)
 }
@@ -335,9 +331,6 @@ func (s *swarm) gotMeta() {
 	s.findOther()
 	if !s.eng.storeReady() {
 		return // storeOpened comes back
-	}
-	if m.layersDue.Swap(false) {
-		s.t.recallLayers(m)
 	}
 	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
 	for i := range m.info.BlankPieces {

@@ -105,7 +105,7 @@ func (t *Torrent) learn(spec *source.Spec) error {
 		return err
 	}
 	if t.eng.storeReady() {
-		t.recallLayers(m)
+		t.loadLayers(m)
 	} else {
 		m.layersDue.Store(true)
 	}

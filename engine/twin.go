@@ -102,7 +102,7 @@ func (c *content) v2Hashes() *verify.Hashes {
 		}
 		v2, err := newMetainfo(spec)
 		if err == nil && spec.PieceHashes == nil {
-			err = recallLayers(c.t.eng.opts.Store, c.t.ih, v2)
+			err = loadLayers(c.t.eng.opts.Store, c.t.ih, v2)
 		}
 		if err != nil {
 			c.log.Warn("hashes of a hybrid torrent can't be told", "err", err)

@@ -66,7 +66,7 @@ func (s *swarm) keepUncached(index int, err error) {
 	s.content.mem.mu.Lock()
 	s.content.mem.uncached[index] = struct{}{}
 	s.content.mem.mu.Unlock()
-	for _, g := range s.eng.uncached.add(uncachedPiece{s, index, s.t.Info().PieceRange(index).Len()}) {
+	for _, g := range s.eng.uncached.add(uncachedPiece{s, index, s.t.LoadedInfo().PieceRange(index).Len()}) {
 		g.sw.do(func() { g.sw.forgetUncached(g.index) }) // what has ended has nothing left
 	}
 }

@@ -105,7 +105,7 @@ func (u *slots) turn(s *swarm, now time.Time) {
 		t.sentThen, t.gaveThen = sent, p.received
 		if !p.choking && p.pk != nil && now.Sub(t.needed) >= choker.Round {
 			t.needed = now
-			t.ck.Needs = int64(s.pick.Needs(p.pk)) * s.t.Info().PieceLength
+			t.ck.Needs = int64(s.pick.Needs(p.pk)) * s.t.LoadedInfo().PieceLength
 		}
 	}
 	u.decide(s, now)
@@ -145,7 +145,7 @@ func (s *swarm) request(p *peer, m *wire.Message, at time.Time) error {
 	if s.pick == nil {
 		return s.refuseBlock(p, m, at)
 	}
-	info := s.t.Info()
+	info := s.t.LoadedInfo()
 	if b.Index >= info.NumPieces() || b.Length <= 0 || b.Length > 8*weir.BlockBytes ||
 		int64(b.Begin)+int64(b.Length) > askable(info, b.Index) {
 		return link.ErrProtocol

@@ -87,7 +87,7 @@ func (c *changes) Flush(id node.Handle) (node.Wait[node.None], error) {
 		return nil, nil
 	}
 	f := h.incoming
-	dir, name, ok := c.root.pathOfFile(f)
+	dir, name, ok := c.incoming.pathOf(f)
 	if !ok {
 		dir, name = f.SentFrom()
 	}
@@ -108,12 +108,12 @@ func (c *changes) Setattr(id node.ID, set node.Change) (node.Attr, error) {
 	}
 	if !id.IsIncoming() {
 		t, n := c.root.of(id)
-		if t == nil || n != 0 || set.Size != nil || !c.root.coversHandedOver(t) {
+		if t == nil || n != 0 || set.Size != nil || !c.incoming.covers(t) {
 			return node.Attr{}, syscall.EROFS
 		}
 		return c.torrent(t), nil
 	}
-	f, err := c.root.incomingFile(id)
+	f, err := c.incoming.byID(id)
 	if err != nil {
 		return node.Attr{}, err
 	}
@@ -274,7 +274,7 @@ func (c *changes) renameFile(f *incomingFile, to *folder, name string) (node.Wai
 			c.incoming.drop(old.file)
 		}
 		c.incoming.housekeeping.poke()
-		return c.root.renameFile(f, to, name)
+		return c.incoming.rename(f, to, name)
 	}
 	if !complete || f.IsOpen() || !f.Unsent() {
 		return nil, rename()

@@ -11,7 +11,7 @@ func RestoreRemoved(f *FS, now time.Time) { f.removals.restoreDue(now) }
 func DropIncoming(f *FS, now time.Time) { f.incoming.dropDue(now) }
 
 // Incoming returns how many files are being copied in, or were just now.
-func Incoming(f *FS) int { return len(f.root.allFiles()) }
+func Incoming(f *FS) int { return len(f.incoming.all()) }
 
 // LookAgain lets looks into a torrent wait again.
 func LookAgain(f *FS, t *FakeTorrent) {

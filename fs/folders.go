@@ -25,8 +25,6 @@ type root struct {
 	torrents []*torrent // as added, by number
 	byPrefix map[uint64]owner
 	byHash   map[weir.InfoHash]*torrent
-	files    map[node.ID]*incomingFile
-	fileID   node.ID // of the next one
 }
 
 // owner is what the nodes with one prefix belong to: one of the two.
@@ -79,8 +77,6 @@ func newRoot(now time.Time, byHash bool) *root {
 		top:      &folder{id: node.Root, changed: now, byName: make(map[string]*slot)},
 		byPrefix: make(map[uint64]owner),
 		byHash:   make(map[weir.InfoHash]*torrent),
-		files:    make(map[node.ID]*incomingFile),
-		fileID:   node.FirstIncoming,
 	}
 	if byHash {
 		r.put(&slot{in: r.top, name: byHashName})

@@ -228,7 +228,7 @@ func TestIncomingFilesAreDropped(t *testing.T) {
 	if next := f.incoming.dropDue(time.Now()); next == 0 || len(namesIn(t, f, node.Root)) != 1 {
 		t.Error("forgotten too early")
 	}
-	if next := f.incoming.dropDue(later); next != 0 || len(namesIn(t, f, node.Root)) != 0 || f.incoming.Bytes() != 0 || len(f.root.files) != 0 {
+	if next := f.incoming.dropDue(later); next != 0 || len(namesIn(t, f, node.Root)) != 0 || f.incoming.Bytes() != 0 || len(f.incoming.files) != 0 {
 		t.Errorf("not forgotten: %d bytes", f.incoming.Bytes())
 	}
 	for i := range incoming.MostFiles {
@@ -274,8 +274,8 @@ func TestHandedOverGiveWay(t *testing.T) {
 		t.Errorf("one that gave way: %v", err)
 	}
 	f.incoming.dropDue(time.Now().Add(time.Hour))
-	if n := f.incoming.Bytes(); n != 0 || len(f.root.files) != 0 {
-		t.Errorf("%d bytes are left, in %d files", n, len(f.root.files))
+	if n := f.incoming.Bytes(); n != 0 || len(f.incoming.files) != 0 {
+		t.Errorf("%d bytes are left, in %d files", n, len(f.incoming.files))
 	}
 }
 

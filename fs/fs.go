@@ -29,6 +29,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/fs/internal/incoming"
 	"github.com/weirfs/weir/fs/internal/kernel"
+	"github.com/weirfs/weir/fs/internal/node"
 	"github.com/weirfs/weir/fs/internal/tree"
 	"github.com/weirfs/weir/fs/mountpoint"
 )
@@ -142,14 +143,14 @@ func New(opt Options) *FS {
 	notifier := f.server.Notifier
 	f.trees = &trees{root: f.root, notifier: notifier, housekeeping: f.housekeeping, deadline: f.server.Deadline}
 	f.removals = &removals{root: f.root, notifier: notifier, housekeeping: f.housekeeping, log: opt.Log}
-	f.incoming = &incomingFiles{root: f.root, notifier: notifier, housekeeping: f.housekeeping, host: opt.Host, log: opt.Log}
+	f.incoming = &incomingFiles{files: make(map[node.ID]*incomingFile), nextID: node.FirstIncoming, root: f.root, notifier: notifier, housekeeping: f.housekeeping, host: opt.Host, log: opt.Log}
 	f.incoming.Limit, f.incoming.MakeRoom = incoming.AllBytes, f.incoming.dropHandedOver
 	f.housekeeping.tasks = []func(time.Time) time.Duration{f.trees.dropIdle, f.removals.restoreDue, f.incoming.dropDue}
 	f.totals = &totals{root: f.root, writable: opt.Host != nil}
 	f.files = &files{root: f.root, trees: f.trees, incoming: f.incoming, log: opt.Log}
 	as := attrs{root: f.root, uid: opt.UID, gid: opt.GID, writable: opt.Host != nil}
 	f.operations = operations{
-		&lookups{attrs: as, trees: f.trees, host: opt.Host, log: opt.Log},
+		&lookups{attrs: as, trees: f.trees, files: f.incoming, host: opt.Host, log: opt.Log},
 		f.files,
 		&changes{attrs: as, trees: f.trees, files: f.files, incoming: f.incoming, removals: f.removals, notifier: notifier, host: opt.Host},
 		&xattrs{root: f.root, trees: f.trees, version: opt.Version, control: opt.Control},

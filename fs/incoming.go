@@ -35,7 +35,7 @@ type incomingFile struct {
 	handedOver bool  // the slot is among its folder's handedOver
 }
 
-// incomingFiles are all of them.
+// incomingFiles are all of them: their bytes, and their names in the sorting folders.
 type incomingFiles struct {
 	incoming.Store
 	root         *root
@@ -43,14 +43,18 @@ type incomingFiles struct {
 	housekeeping *housekeeping
 	host         Host
 	log          *slog.Logger
+
+	// Guarded by root.mu.
+	files  map[node.ID]*incomingFile
+	nextID node.ID
 }
 
 // create makes a file in a folder.
 func (fs *incomingFiles) create(in *folder, name string) (*incomingFile, error) {
-	f, err := fs.root.makeFile(in, name, time.Now())
+	f, err := fs.make(in, name, time.Now())
 	if err == syscall.ENOSPC {
 		fs.dropHandedOver()
-		f, err = fs.root.makeFile(in, name, time.Now())
+		f, err = fs.make(in, name, time.Now())
 	}
 	return f, err
 }
@@ -78,7 +82,7 @@ func (fs *incomingFiles) closed(f *incomingFile) {
 	if !f.Close() {
 		return
 	}
-	_, name, ok := fs.root.pathOfFile(f)
+	_, name, ok := fs.pathOf(f)
 	complete, _ := weir.SourceFile(name)
 	switch {
 	case !ok, complete && f.Unsent():
@@ -92,18 +96,18 @@ func (fs *incomingFiles) closed(f *incomingFile) {
 
 // drop takes a file's name away, and its content if nobody has it open.
 func (fs *incomingFiles) drop(f *incomingFile) {
-	if in, ok := fs.root.unnameFile(f); ok {
+	if in, ok := fs.unname(f); ok {
 		fs.notifier.FoldersChanged(in)
 	}
 	if fs.Discard(f.File) {
-		fs.root.endFile(f)
+		fs.forget(f)
 	}
 }
 
 // dropDue drops those that nobody finishes, and those that are done with.
 func (fs *incomingFiles) dropDue(now time.Time) (next time.Duration) {
-	for _, f := range fs.root.allFiles() {
-		named, handedOver := fs.root.stateOf(f)
+	for _, f := range fs.all() {
+		named, handedOver := fs.stateOf(f)
 		stay := incomingIdle
 		if handedOver {
 			stay = handedOverFor
@@ -116,7 +120,7 @@ func (fs *incomingFiles) dropDue(now time.Time) (next time.Duration) {
 			continue
 		}
 		if named && !handedOver {
-			dir, name, _ := fs.root.pathOfFile(f)
+			dir, name, _ := fs.pathOf(f)
 			fs.log.Warn("a file that was copied into the mount is dropped: nobody gave it its name", "folder", dir, "file", name,
 				"want", fmt.Sprintf("a name with %s at its end", strings.Join(weir.SourceExts(), ", ")))
 		}
@@ -128,8 +132,8 @@ func (fs *incomingFiles) dropDue(now time.Time) (next time.Duration) {
 // dropHandedOver drops what was handed over and nobody has open, before its time:
 // others need the room.
 func (fs *incomingFiles) dropHandedOver() {
-	for _, f := range fs.root.allFiles() {
-		if _, handedOver := fs.root.stateOf(f); handedOver && !f.IsOpen() {
+	for _, f := range fs.all() {
+		if _, handedOver := fs.stateOf(f); handedOver && !f.IsOpen() {
 			fs.drop(f)
 		}
 	}
@@ -141,7 +145,7 @@ func (fs *incomingFiles) replace(s *slot) bool {
 	if s.file == nil {
 		return false
 	}
-	if _, handedOver := fs.root.stateOf(s.file); !handedOver {
+	if _, handedOver := fs.stateOf(s.file); !handedOver {
 		return false
 	}
 	fs.drop(s.file)
@@ -152,7 +156,7 @@ func (fs *incomingFiles) replace(s *slot) bool {
 // handedOverFor after it was last touched. The name is free for a torrent: what it
 // leads to is the torrent then.
 func (fs *incomingFiles) delist(f *incomingFile) {
-	if in, ok := fs.root.delist(f); ok {
+	if in, ok := fs.takeOffList(f); ok {
 		fs.notifier.FoldersChanged(in)
 	}
 }
@@ -160,152 +164,152 @@ func (fs *incomingFiles) delist(f *incomingFile) {
 // relist undoes delist, when the file was refused. It has no name any more if
 // something else has got that.
 func (fs *incomingFiles) relist(f *incomingFile) {
-	if in, ok := fs.root.relist(f); ok {
+	if in, ok := fs.putOnList(f); ok {
 		fs.notifier.FoldersChanged(in)
 	}
 }
 
-// What the root knows of incoming files.
+// The names of incoming files, which root.mu guards.
 
-// makeFile enters a new file.
-func (r *root) makeFile(in *folder, name string, now time.Time) (*incomingFile, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// make enters a new file.
+func (fs *incomingFiles) make(in *folder, name string, now time.Time) (*incomingFile, error) {
+	fs.root.mu.Lock()
+	defer fs.root.mu.Unlock()
 	switch {
 	case in.byName[name] != nil, in.handedOver[name] != nil:
 		return nil, syscall.EEXIST
-	case len(r.files) >= incoming.MostFiles:
+	case len(fs.files) >= incoming.MostFiles:
 		return nil, syscall.ENOSPC
 	}
-	for r.files[r.fileID] != nil {
-		r.nextFileID()
+	for fs.files[fs.nextID] != nil {
+		fs.advanceID()
 	}
-	f := &incomingFile{File: incoming.NewFile(now), id: r.fileID}
-	r.nextFileID() // the kernel may still know the last ones
+	f := &incomingFile{File: incoming.NewFile(now), id: fs.nextID}
+	fs.advanceID() // the kernel may still know the last ones
 	f.slot = &slot{in: in, name: name, file: f}
-	r.put(f.slot)
-	r.files[f.id] = f
+	fs.root.put(f.slot)
+	fs.files[f.id] = f
 	return f, nil
 }
 
-func (r *root) nextFileID() {
-	if r.fileID++; r.fileID > node.LastIncoming {
-		r.fileID = node.FirstIncoming
+func (fs *incomingFiles) advanceID() {
+	if fs.nextID++; fs.nextID > node.LastIncoming {
+		fs.nextID = node.FirstIncoming
 	}
 }
 
-// unnameFile takes a file's name away, and returns in which folder that was; ok is
+// unname takes a file's name away, and returns in which folder that was; ok is
 // false if it had none.
-func (r *root) unnameFile(f *incomingFile) (in node.ID, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (fs *incomingFiles) unname(f *incomingFile) (in node.ID, ok bool) {
+	fs.root.mu.Lock()
+	defer fs.root.mu.Unlock()
 	if f.slot == nil {
 		return 0, false
 	}
 	in = f.slot.in.id
-	r.dropFileSlot(f)
+	fs.dropSlot(f)
 	f.slot = nil
 	return in, true
 }
 
-// renameFile gives a file another name, which is nobody's or that of a file that was
+// rename gives a file another name, which is nobody's or that of a file that was
 // handed over.
-func (r *root) renameFile(f *incomingFile, in *folder, name string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (fs *incomingFiles) rename(f *incomingFile, in *folder, name string) error {
+	fs.root.mu.Lock()
+	defer fs.root.mu.Unlock()
 	switch {
 	case f.slot == nil:
 		return syscall.ENOENT
 	case in.byName[name] != nil && !f.handedOver:
 		return syscall.EEXIST
 	}
-	r.dropFileSlot(f)
+	fs.dropSlot(f)
 	f.slot = &slot{in: in, name: name, file: f}
 	if f.handedOver {
 		f.slot.putHandedOver()
 	} else {
-		r.put(f.slot)
+		fs.root.put(f.slot)
 	}
 	return nil
 }
 
-// endFile forgets a file that has no name and is not open.
-func (r *root) endFile(f *incomingFile) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// forget forgets a file that has no name and is not open.
+func (fs *incomingFiles) forget(f *incomingFile) {
+	fs.root.mu.Lock()
+	defer fs.root.mu.Unlock()
 	if f.slot == nil {
-		delete(r.files, f.id)
+		delete(fs.files, f.id)
 	}
 }
 
-func (r *root) incomingFile(id node.ID) (*incomingFile, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if f := r.files[id]; f != nil {
+func (fs *incomingFiles) byID(id node.ID) (*incomingFile, error) {
+	fs.root.mu.RLock()
+	defer fs.root.mu.RUnlock()
+	if f := fs.files[id]; f != nil {
 		return f, nil
 	}
 	return nil, syscall.ESTALE
 }
 
-// pathOfFile returns the folder that a file is in, and its name; ok is false if it has
+// pathOf returns the folder that a file is in, and its name; ok is false if it has
 // none any more.
-func (r *root) pathOfFile(f *incomingFile) (dir, name string, ok bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+func (fs *incomingFiles) pathOf(f *incomingFile) (dir, name string, ok bool) {
+	fs.root.mu.RLock()
+	defer fs.root.mu.RUnlock()
 	if f.slot == nil {
 		return "", "", false
 	}
-	return r.path(f.slot.in), f.slot.name, true
+	return fs.root.path(f.slot.in), f.slot.name, true
 }
 
-// folderOfFile returns the folder that a file is in.
-func (r *root) folderOfFile(f *incomingFile) (node.ID, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+// folderOf returns the folder that a file is in.
+func (fs *incomingFiles) folderOf(f *incomingFile) (node.ID, error) {
+	fs.root.mu.RLock()
+	defer fs.root.mu.RUnlock()
 	if f.slot == nil {
 		return 0, syscall.ESTALE
 	}
 	return f.slot.in.id, nil
 }
 
-func (r *root) allFiles() []*incomingFile {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	all := make([]*incomingFile, 0, len(r.files))
-	for _, f := range r.files {
+func (fs *incomingFiles) all() []*incomingFile {
+	fs.root.mu.RLock()
+	defer fs.root.mu.RUnlock()
+	all := make([]*incomingFile, 0, len(fs.files))
+	for _, f := range fs.files {
 		all = append(all, f)
 	}
 	return all
 }
 
-// delist moves a file from its folder's listing to those that were handed over.
-func (r *root) delist(f *incomingFile) (in node.ID, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// takeOffList moves a file from its folder's listing to those that were handed over.
+func (fs *incomingFiles) takeOffList(f *incomingFile) (in node.ID, ok bool) {
+	fs.root.mu.Lock()
+	defer fs.root.mu.Unlock()
 	if f.slot == nil || f.handedOver {
 		return 0, false
 	}
 	dir, name := f.slot.in, f.slot.name
-	r.drop(f.slot)
+	fs.root.drop(f.slot)
 	f.handedOver = true
 	f.slot = &slot{in: dir, name: name, file: f}
 	f.slot.putHandedOver()
 	return dir.id, true
 }
 
-// relist is the reverse of delist.
-func (r *root) relist(f *incomingFile) (in node.ID, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// putOnList is the reverse of takeOffList.
+func (fs *incomingFiles) putOnList(f *incomingFile) (in node.ID, ok bool) {
+	fs.root.mu.Lock()
+	defer fs.root.mu.Unlock()
 	if f.slot == nil || !f.handedOver {
 		return 0, false
 	}
 	dir, name := f.slot.in, f.slot.name
-	r.dropFileSlot(f)
+	fs.dropSlot(f)
 	f.handedOver, f.slot = false, nil
 	if dir.byName[name] == nil {
 		f.slot = &slot{in: dir, name: name, file: f}
-		r.put(f.slot)
+		fs.root.put(f.slot)
 	}
 	return dir.id, true
 }
@@ -321,26 +325,26 @@ func (s *slot) putHandedOver() {
 	s.in.handedOver[s.name] = s
 }
 
-// dropFileSlot takes a file out of where its folder has it. The caller has r.mu.
-func (r *root) dropFileSlot(f *incomingFile) {
+// dropSlot takes a file out of where its folder has it. The caller has root.mu.
+func (fs *incomingFiles) dropSlot(f *incomingFile) {
 	if f.handedOver {
 		delete(f.slot.in.handedOver, f.slot.name)
 	} else {
-		r.drop(f.slot)
+		fs.root.drop(f.slot)
 	}
 }
 
 // stateOf returns whether a file has a name, and whether it was handed over.
-func (r *root) stateOf(f *incomingFile) (named, handedOver bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+func (fs *incomingFiles) stateOf(f *incomingFile) (named, handedOver bool) {
+	fs.root.mu.RLock()
+	defer fs.root.mu.RUnlock()
 	return f.slot != nil, f.handedOver
 }
 
-// coversHandedOver reports whether a torrent's folder has the name of a file that was
+// covers reports whether a torrent's folder has the name of a file that was
 // handed over just now.
-func (r *root) coversHandedOver(t *torrent) bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+func (fs *incomingFiles) covers(t *torrent) bool {
+	fs.root.mu.RLock()
+	defer fs.root.mu.RUnlock()
 	return t.slot.in.handedOver[t.slot.name] != nil
 }

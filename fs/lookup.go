@@ -26,6 +26,7 @@ var _ kernel.FileSystem = operations{}
 type lookups struct {
 	attrs
 	trees *trees
+	files *incomingFiles
 	host  Host // may be nil
 	log   *slog.Logger
 }
@@ -36,7 +37,7 @@ func (l *lookups) Getattr(id node.ID) (node.Attr, node.Wait[node.Attr], error) {
 	case id == node.ByHash:
 		return l.byHash(), nil, nil
 	case id.IsIncoming():
-		f, err := l.root.incomingFile(id)
+		f, err := l.files.byID(id)
 		if err != nil {
 			return node.Attr{}, nil, err
 		}
@@ -186,11 +187,11 @@ func (l *lookups) parentAbove(id node.ID) (node.ID, error) {
 	case id == node.ByHash:
 		return node.Root, nil
 	case id.IsIncoming():
-		f, err := l.root.incomingFile(id)
+		f, err := l.files.byID(id)
 		if err != nil {
 			return 0, err
 		}
-		return l.root.folderOfFile(f)
+		return l.files.folderOf(f)
 	}
 	if d := l.root.folder(id); d != nil {
 		return l.root.parent(d), nil

@@ -45,7 +45,7 @@ func (fs *files) OpenDir(id node.ID) (node.Opened, node.Wait[node.Opened], error
 // keeps its pages. Incoming files may be written, too.
 func (fs *files) OpenFile(id node.ID, readOnly bool, by node.Caller) (node.Opened, node.Wait[node.Opened], error) {
 	if id.IsIncoming() {
-		f, err := fs.root.incomingFile(id)
+		f, err := fs.incoming.byID(id)
 		if err != nil {
 			return node.Opened{}, nil, err
 		}

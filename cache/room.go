@@ -196,7 +196,7 @@ func (w *writer) round() int {
 // usedBytes is what counts against the budget: all on disk but the ballast, which
 // is of fixed size and has room in what the folder may take beyond the budget.
 func (w *writer) usedBytes() int64 {
-	sum := disk.Allocated(w.dbDir)
+	sum := w.db.Bytes()
 	w.held.mu.RLock()
 	defer w.held.mu.RUnlock()
 	for _, v := range w.held.volumes {

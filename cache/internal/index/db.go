@@ -66,6 +66,26 @@ type DB struct {
 	logs    string     // the log of the memtable, which is reserved
 	merging sync.WaitGroup
 	merges  atomic.Bool
+
+	size    atomic.Int64 // on disk, when it was measured last
+	resized atomic.Bool  // files were made or removed since
+}
+
+// Bytes returns what the database takes on disk. Its log is reserved whole, so that
+// changes only with the files that there are.
+func (d *DB) Bytes() int64 {
+	if d.resized.Swap(false) {
+		d.size.Store(disk.Allocated(d.dir))
+		if len(d.memtableLogs()) > 1 { // badger is making a table of one of them
+			d.resized.Store(true)
+		}
+	}
+	return d.size.Load()
+}
+
+func (d *DB) memtableLogs() []string {
+	logs, _ := filepath.Glob(filepath.Join(d.dir, "*.mem"))
+	return logs
 }
 
 // Open opens the database in dir. One that badger can't open is put aside, and an
@@ -74,6 +94,7 @@ type DB struct {
 // ballastPath (see SetBallast).
 func Open(dir, ballastPath string, log *slog.Logger) (*DB, error) {
 	d := &DB{dir: dir, log: log, ballast: &ballast{path: ballastPath}}
+	d.resized.Store(true)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -224,10 +245,11 @@ func (d *DB) write(entries, bytes int, do func() error) error {
 // reserveLog reserves the log of the memtable, if it is not the one that it was; at
 // most n bytes are in it then.
 func (d *DB) reserveLog(n int64) error {
-	logs, _ := filepath.Glob(filepath.Join(d.dir, "*.mem"))
+	logs := d.memtableLogs()
 	if len(logs) == 0 || logs[len(logs)-1] == d.logs {
 		return nil
 	}
+	d.resized.Store(true)
 	f, err := os.OpenFile(logs[len(logs)-1], os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -250,7 +272,7 @@ func (d *DB) reserveLog(n int64) error {
 // in a table, which badger makes of each log but the last.
 func (d *DB) sync() error {
 	for range 200 {
-		if logs, _ := filepath.Glob(filepath.Join(d.dir, "*.mem")); len(logs) <= 1 {
+		if len(d.memtableLogs()) <= 1 {
 			break
 		}
 		time.Sleep(time.Millisecond)
@@ -278,6 +300,7 @@ func (d *DB) merge() {
 	}
 	d.merging.Go(func() {
 		defer d.merges.Store(false)
+		defer d.resized.Store(true)
 		if err := d.badger.Flatten(1); err != nil {
 			d.log.Debug("tables not merged", "err", err)
 		}

@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cache/internal/disk"
 )
 
 func openDB(tb testing.TB, dir string) *DB {
@@ -64,6 +66,31 @@ func TestManyStarts(t *testing.T) {
 	if tables := d.badger.Tables(); len(tables) > manyTables {
 		t.Errorf("%d tables", len(tables))
 	}
+}
+
+// TestBytes: what the database says it takes on disk is what du counts, also after its
+// files came and went.
+func TestBytes(t *testing.T) {
+	d := openDB(t, t.TempDir())
+	same := func(when string) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); d.Bytes() != disk.Allocated(d.dir); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %d bytes, and du counts %d", when, d.Bytes(), disk.Allocated(d.dir))
+			}
+		}
+	}
+	same("new")
+	for i := range 8 {
+		if err := d.Put("b", fmt.Append(nil, i), make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		same(fmt.Sprintf("after %d MiB", i+1))
+	}
+	if err := d.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	same("cleared")
 }
 
 func BenchmarkSetNames(b *testing.B) {

@@ -239,6 +239,7 @@ func (d *DB) Clear() error {
 	defer d.records.Unlock()
 	return d.write(0, memtableBytes, func() error {
 		d.merging.Wait()
+		defer d.resized.Store(true)
 		return d.badger.DropPrefix([]byte{'r'}, []byte{'c'})
 	})
 }

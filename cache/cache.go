@@ -9,6 +9,9 @@
 // torrent; deciding what to fetch; hashing pieces; badger. The package imports the
 // root vocabulary and none of its siblings.
 //
+// A Cache is several objects: store (what is held and how it is read), writer (what
+// puts, moves and drops), pins, records, and the folder with its lock.
+//
 // Lock order: the write token (one writer at a time; held over disk writes), then
 // holdings.mu (never held over I/O), then pins.mu. Readers take only holdings.mu, for
 // reading, for well below a microsecond. Options.Changed is called with none held;
@@ -85,19 +88,20 @@ const (
 
 // Cache is an open cache folder. All methods are safe for concurrent use.
 type Cache struct {
-	folder  *folder
-	root    string // of the segments
-	dbDir   string
+	*store
+	records
+	pins   *pins
+	writer writer
+	folder *folder
+}
+
+// store is what is held, how it is read, and the names of it. It waits for no writer.
+type store struct {
+	held    *holdings
+	names   *index.DB // what became of names
+	stats   counters
 	log     *slog.Logger
 	changed func(id weir.PieceID, held bool)
-	protect func(most int64) func(id weir.PieceID) bool
-	minFree int64
-
-	db     *index.DB
-	held   *holdings
-	pins   pins
-	stats  counters
-	writer writer
 }
 
 type counters struct {
@@ -117,17 +121,14 @@ func Open(o Options) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{
+	s := &store{held: &holdings{torrents: make(map[weir.InfoHash]*torrent)}, log: o.Log, changed: o.Changed}
+	c := &Cache{store: s, pins: &pins{of: make(map[weir.InfoHash]*torrentPins)}, folder: f}
+	c.writer = writer{
+		store:   s,
+		pins:    c.pins,
 		folder:  f,
 		root:    filepath.Join(o.Dir, segmentsName),
-		dbDir:   filepath.Join(o.Dir, indexName),
-		log:     o.Log,
-		changed: o.Changed,
 		protect: o.Protect,
-		held:    &holdings{torrents: make(map[weir.InfoHash]*torrent)},
-	}
-	c.writer = writer{
-		Cache:   c,
 		token:   make(chan struct{}, 1),
 		active:  make(map[policy.Class]*volume),
 		sealing: make(chan struct{}, 1),
@@ -144,7 +145,7 @@ func Open(o Options) (*Cache, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("open cache %s: %w", o.Dir, err), f.free())
 	}
-	f.homes = []disk.Home{disk.At(f.lock.Name()), disk.At(c.root), disk.At(c.dbDir)}
+	f.homes = []disk.Home{disk.At(f.lock.Name()), disk.At(c.writer.root), disk.At(filepath.Join(o.Dir, indexName))}
 	c.writer.token <- struct{}{}
 	c.writer.sealing <- struct{}{}
 	c.writer.removal <- struct{}{}
@@ -161,7 +162,7 @@ func (c *Cache) open(o Options) error {
 	if err := c.folder.upgrade(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(c.root, 0o700); err != nil {
+	if err := os.MkdirAll(c.writer.root, 0o700); err != nil {
 		return err
 	}
 	if err := c.openIndex(o); err != nil {
@@ -180,12 +181,13 @@ func (c *Cache) openIndex(o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.minFree = o.MinFreeBytes; c.minFree == 0 {
-		c.minFree = int64(float64(total) / 100 * cmp.Or(o.MinFreePercent, 5))
+	if c.writer.minFree = o.MinFreeBytes; c.writer.minFree == 0 {
+		c.writer.minFree = int64(float64(total) / 100 * cmp.Or(o.MinFreePercent, 5))
 	}
-	if c.db, err = index.Open(c.dbDir, filepath.Join(c.folder.dir, ballastName), c.log); err != nil {
+	if c.db, err = index.Open(filepath.Join(c.folder.dir, indexName), filepath.Join(c.folder.dir, ballastName), c.log); err != nil {
 		return err
 	}
+	c.names = c.db
 	limit := cmp.Or(o.LimitBytes, rememberedLimit(c.db))
 	if limit == 0 {
 		half := (avail + disk.Allocated(c.folder.dir)) / 2
@@ -199,16 +201,16 @@ func (c *Cache) openIndex(o Options) (err error) {
 // openSegments enters what the segments of earlier runs hold, with what became of
 // their names since.
 func (c *Cache) openSegments() error {
-	noted := make(map[uint64]map[index.Name]index.Fate)
+	fates := make(map[uint64]map[index.Name]index.Fate)
 	if err := c.db.EachName(func(n index.Name, fate index.Fate) {
-		if noted[n.Salt] == nil {
-			noted[n.Salt] = make(map[index.Name]index.Fate)
+		if fates[n.Salt] == nil {
+			fates[n.Salt] = make(map[index.Name]index.Fate)
 		}
-		noted[n.Salt][n] = fate
+		fates[n.Salt][n] = fate
 	}); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(c.root) // in order: of two places of a piece the newer counts
+	entries, err := os.ReadDir(c.writer.root) // in order: of two places of a piece the newer counts
 	if err != nil {
 		return err
 	}
@@ -225,9 +227,9 @@ func (c *Cache) openSegments() error {
 			}
 			group.Go(func() (err error) {
 				s := &opened[i]
-				if s.Segment, s.names, s.prints, err = segment.Open(c.root, e.Name()); err != nil {
+				if s.Segment, s.names, s.prints, err = segment.Open(c.writer.root, e.Name()); err != nil {
 					c.log.Debug("segment left out", "err", err)
-					return os.RemoveAll(filepath.Join(c.root, e.Name()))
+					return os.RemoveAll(filepath.Join(c.writer.root, e.Name()))
 				}
 				return nil
 			})
@@ -239,18 +241,18 @@ func (c *Cache) openSegments() error {
 			}
 			v := &volume{Segment: s.Segment, sealed: true, disk: s.Size(), prints: s.prints}
 			c.held.volumes = append(c.held.volumes, v)
-			v.noted.Store(noted[s.Salt] != nil)
-			for _, f := range named(s.names, noted[s.Salt], s.Salt) {
+			v.inDatabase.Store(fates[s.Salt] != nil)
+			for _, f := range named(s.names, fates[s.Salt], s.Salt) {
 				c.held.set(f, v)
 			}
-			delete(noted, s.Salt)
+			delete(fates, s.Salt)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	c.held.refilter()
-	for salt := range noted { // dropped just before a crash
+	for salt := range fates { // dropped just before a crash
 		if err := c.db.ForgetNames(salt); err != nil {
 			c.log.Debug("names of a segment that is gone stay", "err", err)
 		}
@@ -289,12 +291,12 @@ func (c *Cache) Close() error {
 	return errors.Join(c.db.Close(), c.folder.free())
 }
 
-func (c *Cache) announce(changes []change) {
-	if c.changed == nil {
+func (s *store) announce(changes []change) {
+	if s.changed == nil {
 		return
 	}
 	for _, n := range changes {
-		c.changed(n.id, n.held)
+		s.changed(n.id, n.held)
 	}
 }
 
@@ -328,7 +330,7 @@ func (c *Cache) Stat() Stat {
 	defer h.mu.RUnlock()
 	return Stat{
 		Pieces: h.pieces, Bytes: h.bytes, Shared: h.shared, SharedBytes: h.sharedSum, DiskBytes: onDisk, LimitBytes: h.limit.Load(),
-		FreeBytes: free, MinFreeBytes: c.keepFree(),
+		FreeBytes: free, MinFreeBytes: c.writer.keepFree(),
 		PinnedBytes: pinned, Torrents: len(h.torrents), Segments: len(h.volumes),
 		Hits: c.stats.hits.Load(), Misses: c.stats.misses.Load(), Evictions: c.stats.evictions.Load(),
 		Moves: c.stats.moves.Load(), Damaged: c.stats.damaged.Load(),

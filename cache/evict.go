@@ -166,7 +166,7 @@ func (w *writer) move(v *volume, names []segment.Name, to policy.Class, uses uin
 	}
 	h.mu.Unlock()
 	if err := w.setNames(index.Linked, in, row.Off, moved...); err != nil {
-		w.log.Debug("links not noted", "err", err)
+		w.log.Debug("links not recorded", "err", err)
 	}
 	return nil
 }
@@ -193,8 +193,8 @@ func (w *writer) remove(v *volume, gone []segment.Name) {
 		if err := v.Drop(); err != nil {
 			w.log.Warn("remove segment", "err", err)
 		}
-		if v.noted.Load() {
-			if err := w.db.ForgetNames(v.Salt); err != nil { // the next start does it
+		if v.inDatabase.Load() {
+			if err := w.names.ForgetNames(v.Salt); err != nil { // the next start does it
 				w.log.Debug("names of a segment that is gone stay", "err", err)
 			}
 		}
@@ -284,12 +284,12 @@ func (w *writer) discard(v *volume, lost []segment.Name) error {
 		w.remove(v, nil)
 		return nil
 	}
-	v.noted.Store(true)
+	v.inDatabase.Store(true)
 	names := make([]index.Name, len(lost))
 	for i, f := range lost {
 		names[i] = index.Name{Salt: v.Salt, Off: f.Off, ID: f.ID}
 	}
-	noted := w.db.SetNames(index.Gone, names...)
+	recorded := w.names.SetNames(index.Gone, names...)
 	segment.SortByRow(lost)
 	dead := lost[:0]
 	for _, f := range lost {
@@ -299,10 +299,10 @@ func (w *writer) discard(v *volume, lost []segment.Name) error {
 	}
 	err := v.Free(dead, w.held.namesIn(v))
 	w.held.measure(v)
-	if noted != nil { // now that there is room, maybe
-		noted = w.db.SetNames(index.Gone, names...)
+	if recorded != nil { // now that there is room, maybe
+		recorded = w.names.SetNames(index.Gone, names...)
 	}
-	return errors.Join(noted, err)
+	return errors.Join(recorded, err)
 }
 
 // inUse reports whether the row of a forgotten piece still has a name.

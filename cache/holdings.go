@@ -32,7 +32,7 @@ type holdings struct {
 type volume struct {
 	*segment.Segment
 
-	noted atomic.Bool // the database has names of it
+	inDatabase atomic.Bool // the database has names of it
 
 	// Guarded by holdings.mu.
 	sealed  bool

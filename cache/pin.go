@@ -170,7 +170,6 @@ func (p *pins) set(ih weir.InfoHash, t *torrentPins) {
 }
 
 func (c *Cache) loadPins() error {
-	c.pins.of = make(map[weir.InfoHash]*torrentPins)
 	return c.EachRecord(pinBucket, func(key, value []byte) error {
 		p, err := parseTorrentPins(value)
 		if err != nil || len(key) != len(weir.InfoHash{}) {

@@ -19,26 +19,29 @@ const (
 	groupBytes  = 2 << 20
 )
 
-// writer is what is needed to change what is held. Whoever has the token may use
-// the rest.
+// writer changes what is held: it puts, moves and drops. Whoever has the write token
+// may use the rest.
 type writer struct {
-	*Cache
+	*store
+	pins    *pins
+	folder  *folder
+	root    string // of the segments
+	minFree int64  // bytes of the disk
+	protect func(most int64) func(id weir.PieceID) bool
 
 	queue queue         // of pieces for whoever has the token
 	token chan struct{} // holds one
 
-	active      map[policy.Class]*volume
-	sealing     chan struct{} // holds one token; who has it seals a segment
-	removal     chan struct{} // holds one token; who has it removes files
-	ghost       *policy.Ghost
-	nextSeq     uint64
-	credit      int64     // bytes freed while the disk was below its minimum, to be used again
-	full        time.Time // when the disk was found full last
-	moved       int64     // bytes moved because they were used
-	lastGrouped bool      // the last pieces were put together
-	group       group
-	rows        []*segment.Row // of the group
-	changes     []change       // for Changed, once the token is given back
+	active  map[policy.Class]*volume
+	sealing chan struct{} // holds one token; who has it seals a segment
+	removal chan struct{} // holds one token; who has it removes files
+	ghost   *policy.Ghost
+	nextSeq uint64
+	credit  int64     // bytes freed while the disk was below its minimum, to be used again
+	full    time.Time // when the disk was found full last
+	moved   int64     // bytes moved because they were used
+	group   group
+	changes []change // for Changed, once the token is given back
 }
 
 // change is a piece that came or went.
@@ -165,13 +168,13 @@ func (w *writer) lead(p *incoming) {
 	defer w.release()
 	var some []*incoming
 	for !p.over {
-		if w.lastGrouped {
+		if w.group.lastBatched {
 			// Those who were in the last group are about to put their next piece, behind
 			// this goroutine in the scheduler's queue: let them in.
 			runtime.Gosched()
 		}
 		some = w.queue.next(some)
-		w.lastGrouped = len(some) > 1
+		w.group.lastBatched = len(some) > 1
 		w.putGroup(some)
 	}
 }
@@ -180,7 +183,10 @@ func (w *writer) lead(p *incoming) {
 type group struct {
 	in     *volume
 	pieces []*incoming
-	bytes  int64 // that they take (see segment.Listed)
+	rows   []*segment.Row // of pieces
+	bytes  int64          // that they take (see segment.Listed)
+
+	lastBatched bool // the last write had several pieces
 }
 
 // has reports whether a piece of this name, or one with this hash, is in it.
@@ -260,16 +266,16 @@ func (w *writer) commit() {
 	if len(g.pieces) == 0 {
 		return
 	}
-	w.rows = w.rows[:0]
+	g.rows = g.rows[:0]
 	for _, p := range g.pieces {
-		w.rows = append(w.rows, &p.row)
+		g.rows = append(g.rows, &p.row)
 	}
-	err := w.append(g.in, 0, w.rows...)
+	err := w.append(g.in, 0, g.rows...)
 	for _, p := range g.pieces {
 		p.finish(err == nil, err)
 	}
 	clear(g.pieces)
-	clear(w.rows)
+	clear(g.rows)
 	g.in, g.pieces, g.bytes = nil, g.pieces[:0], 0
 }
 
@@ -277,7 +283,7 @@ func (w *writer) commit() {
 func (w *writer) append(v *volume, uses uint8, rows ...*segment.Row) error {
 	if err := v.Append(rows...); err != nil {
 		w.retire(v.Class) // what is there of it is unknown
-		return w.noteFull(err)
+		return w.reportFull(err)
 	}
 	h := w.held
 	h.mu.Lock()

@@ -18,40 +18,40 @@ import (
 //
 // The error wraps weir.ErrInvalid when the range is outside of the piece and
 // weir.ErrClosed after Close. View never waits for a writer.
-func (c *Cache) View(id weir.PieceID, off int64, n int, use func(b []byte)) (bool, error) {
-	p, err := c.held.find(id, off, n, true)
+func (s *store) View(id weir.PieceID, off int64, n int, use func(b []byte)) (bool, error) {
+	p, err := s.held.find(id, off, n, true)
 	if err != nil || p.in == nil {
-		return c.counted(false, err)
+		return s.counted(false, err)
 	}
-	return c.counted(c.served(id, p, p.view(off, n, use)), nil)
+	return s.counted(s.served(id, p, p.view(off, n, use)), nil)
 }
 
 // ReadAt fills dst from off of the piece, if the piece is held, and returns
 // whether it did; when not, what dst holds means nothing. It is View with one copy
 // less.
-func (c *Cache) ReadAt(id weir.PieceID, dst []byte, off int64) (bool, error) {
-	p, err := c.held.find(id, off, len(dst), true)
+func (s *store) ReadAt(id weir.PieceID, dst []byte, off int64) (bool, error) {
+	p, err := s.held.find(id, off, len(dst), true)
 	if err != nil || p.in == nil {
-		return c.counted(false, err)
+		return s.counted(false, err)
 	}
-	return c.counted(c.served(id, p, p.in.Read(dst, p.off, p.n, off)), nil)
+	return s.counted(s.served(id, p, p.in.Read(dst, p.off, p.n, off)), nil)
 }
 
 // served gives the reference in p back, and drops the piece if it was not right.
-func (c *Cache) served(id weir.PieceID, p place, right bool) bool {
+func (s *store) served(id weir.PieceID, p place, right bool) bool {
 	p.in.Release()
 	if !right {
-		c.dropDamaged(id, p)
+		s.dropDamaged(id, p)
 	}
 	return right
 }
 
-func (c *Cache) counted(held bool, err error) (bool, error) {
+func (s *store) counted(held bool, err error) (bool, error) {
 	switch {
 	case held:
-		c.stats.hits.Add(1)
+		s.stats.hits.Add(1)
 	case err == nil:
-		c.stats.misses.Add(1)
+		s.stats.misses.Add(1)
 	}
 	return held, err
 }
@@ -76,43 +76,43 @@ func (p place) view(off int64, n int, use func([]byte)) bool {
 
 // dropDamaged forgets a piece whose bytes in place p are not right any more, and
 // all others that share them.
-func (c *Cache) dropDamaged(id weir.PieceID, p place) {
-	c.held.mu.RLock()
+func (s *store) dropDamaged(id weir.PieceID, p place) {
+	s.held.mu.RLock()
 	shared := p.link || p.in.links[uint32(p.off)] > 0
-	c.held.mu.RUnlock()
-	c.dropName(id, p)
+	s.held.mu.RUnlock()
+	s.dropName(id, p)
 	if !shared {
 		return
 	}
-	for _, f := range c.held.namesIn(p.in) {
+	for _, f := range s.held.namesIn(p.in) {
 		if f.Off == p.off {
-			c.dropName(f.ID, p)
+			s.dropName(f.ID, p)
 		}
 	}
 }
 
 // dropName forgets a piece that is not right, if it still lies in place p.
-func (c *Cache) dropName(id weir.PieceID, p place) {
-	if !c.held.forgetIf(id, p.in, p.off) {
+func (s *store) dropName(id weir.PieceID, p place) {
+	if !s.held.forgetIf(id, p.in, p.off) {
 		return // moved or evicted meanwhile
 	}
-	c.stats.damaged.Add(1)
-	c.log.Warn("damaged piece dropped from the cache", "torrent", id.Torrent, "piece", id.Index)
-	if err := c.setNames(index.Gone, p.in, p.off, id); err != nil {
-		c.log.Debug("damaged piece stays listed", "err", err)
+	s.stats.damaged.Add(1)
+	s.log.Warn("damaged piece dropped from the cache", "torrent", id.Torrent, "piece", id.Index)
+	if err := s.setNames(index.Gone, p.in, p.off, id); err != nil {
+		s.log.Debug("damaged piece stays listed", "err", err)
 	}
-	c.announce([]change{{id, false}})
+	s.announce([]change{{id, false}})
 }
 
 // Has reports whether a piece is held. It looks into memory only.
-func (c *Cache) Has(id weir.PieceID) bool { return c.held.has(id) }
+func (s *store) Has(id weir.PieceID) bool { return s.held.has(id) }
 
 // Held returns, for the pieces 0 … n-1 of a torrent, which are held.
-func (c *Cache) Held(ih weir.InfoHash, n int) []bool {
+func (s *store) Held(ih weir.InfoHash, n int) []bool {
 	held := make([]bool, n)
-	c.held.mu.RLock()
-	defer c.held.mu.RUnlock()
-	if t := c.held.torrents[ih]; t != nil {
+	s.held.mu.RLock()
+	defer s.held.mu.RUnlock()
+	if t := s.held.torrents[ih]; t != nil {
 		for i := range min(n, 64*len(t.bitmap)) {
 			held[i] = t.has(i)
 		}
@@ -122,10 +122,10 @@ func (c *Cache) Held(ih weir.InfoHash, n int) []bool {
 
 // HeldBytes returns how many bytes of r, in the coordinates of the torrent, are
 // held. It looks into memory only.
-func (c *Cache) HeldBytes(ti *weir.TorrentInfo, r weir.Range) int64 {
-	c.held.mu.RLock()
-	defer c.held.mu.RUnlock()
-	t := c.held.torrents[ti.InfoHash]
+func (s *store) HeldBytes(ti *weir.TorrentInfo, r weir.Range) int64 {
+	s.held.mu.RLock()
+	defer s.held.mu.RUnlock()
+	t := s.held.torrents[ti.InfoHash]
 	if t == nil {
 		return 0
 	}
@@ -196,12 +196,12 @@ func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []b
 }
 
 // peek is View of a whole piece that is no use of it.
-func (c *Cache) peek(id weir.PieceID, n int, use func(b []byte)) (bool, error) {
-	p, err := c.held.find(id, 0, n, false)
+func (s *store) peek(id weir.PieceID, n int, use func(b []byte)) (bool, error) {
+	p, err := s.held.find(id, 0, n, false)
 	if err != nil || p.in == nil {
 		return false, err
 	}
-	return c.served(id, p, p.view(0, n, use)), nil
+	return s.served(id, p, p.view(0, n, use)), nil
 }
 
 // expel drops a piece, pinned or not.

@@ -10,24 +10,27 @@ import (
 	"github.com/weirfs/weir/cache/internal/policy"
 )
 
+// records are small things that eviction never touches.
+type records struct{ db *index.DB }
+
 // PutRecord stores a small thing that must survive: it is on disk when PutRecord
 // returns, and eviction never touches it. A record may have up to 1 GiB, but all
 // of them should stay far below the budget, in which they don't count for room.
 // The error wraps weir.ErrNoSpace when the disk is full.
-func (c *Cache) PutRecord(bucket string, key, value []byte) error {
-	return recordError("put", bucket, key, c.db.Put(bucket, key, value))
+func (r records) PutRecord(bucket string, key, value []byte) error {
+	return recordError("put", bucket, key, r.db.Put(bucket, key, value))
 }
 
 // Record returns a copy of a record. The error wraps weir.ErrNotFound when there
 // is none, and weir.ErrCorrupt when it is damaged.
-func (c *Cache) Record(bucket string, key []byte) ([]byte, error) {
-	value, err := c.db.Get(bucket, key)
+func (r records) Record(bucket string, key []byte) ([]byte, error) {
+	value, err := r.db.Get(bucket, key)
 	return value, recordError("get", bucket, key, err)
 }
 
 // DeleteRecord removes a record. It is no error when there is none.
-func (c *Cache) DeleteRecord(bucket string, key []byte) error {
-	return recordError("delete", bucket, key, c.db.Delete(bucket, key))
+func (r records) DeleteRecord(bucket string, key []byte) error {
+	return recordError("delete", bucket, key, r.db.Delete(bucket, key))
 }
 
 func recordError(what, bucket string, key []byte, err error) error {
@@ -41,13 +44,13 @@ func recordError(what, bucket string, key []byte, err error) error {
 // an error from it ends the call. key and value are the callee's to keep, and it
 // may change records. Damaged records, and ones deleted meanwhile, are passed
 // over.
-func (c *Cache) EachRecord(bucket string, record func(key, value []byte) error) error {
-	keys, err := c.db.Keys(bucket)
+func (r records) EachRecord(bucket string, record func(key, value []byte) error) error {
+	keys, err := r.db.Keys(bucket)
 	if err != nil {
 		return recordError("list", bucket, nil, err)
 	}
 	for _, key := range keys {
-		value, err := c.Record(bucket, key)
+		value, err := r.Record(bucket, key)
 		switch {
 		case errors.Is(err, weir.ErrNotFound) || errors.Is(err, weir.ErrCorrupt):
 			continue

@@ -39,14 +39,14 @@ func (w *writer) room(to policy.Class, n int64, evict bool) (*volume, error) {
 		}
 		// The budget had room and the disk has not: live within what we have.
 		if !errors.Is(err, weir.ErrNoSpace) || !evict || try > 0 || !w.dropOne(hotHalf, true) {
-			return nil, w.noteFull(err)
+			return nil, w.reportFull(err)
 		}
 		w.waitRemoved()
 	}
 }
 
-// noteFull passes an error on, and logs once that the disk is full if it says so.
-func (w *writer) noteFull(err error) error {
+// reportFull passes an error on, and logs once that the disk is full if it says so.
+func (w *writer) reportFull(err error) error {
 	if disk.IsFull(err) {
 		if time.Since(w.full) > fullAgain {
 			w.log.Warn("the disk is full: the cache stops growing", "dir", w.folder.dir, "err", err)
@@ -179,8 +179,8 @@ func (w *writer) makeRoom(delta int64) error {
 
 // keepFree is what the disk keeps: what the user says, or what the next start needs
 // to open the database, without its ballast.
-func (c *Cache) keepFree() int64 {
-	return max(c.minFree, index.ReserveBytes-ballastOf(c.held.limit.Load()))
+func (w *writer) keepFree() int64 {
+	return max(w.minFree, index.ReserveBytes-ballastOf(w.held.limit.Load()))
 }
 
 func ballastOf(limit int64) int64 { return min(index.ReserveBytes, limit/ballastShare) }
@@ -196,7 +196,7 @@ func (w *writer) round() int {
 // usedBytes is what counts against the budget: all on disk but the ballast, which
 // is of fixed size and has room in what the folder may take beyond the budget.
 func (w *writer) usedBytes() int64 {
-	sum := w.db.Bytes()
+	sum := w.names.Bytes()
 	w.held.mu.RLock()
 	defer w.held.mu.RUnlock()
 	for _, v := range w.held.volumes {

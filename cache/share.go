@@ -20,43 +20,43 @@ import (
 // the SHA-1 of the piece (20 bytes) or the root of its hash tree (32 bytes, BEP
 // 52). Adopt reports whether id is held now, however that came. It does not
 // wait for puts; nothing is read when nothing is found.
-func (c *Cache) Adopt(id weir.PieceID, hash []byte, n int64) bool {
+func (s *store) Adopt(id weir.PieceID, hash []byte, n int64) bool {
 	if !segment.GoodHash(hash) || !goodPiece(id, n) {
 		return false
 	}
-	if c.Has(id) {
+	if s.Has(id) {
 		return true
 	}
-	held, fresh := c.link(id, hash, n, nil)
+	held, fresh := s.link(id, hash, n, nil)
 	if fresh {
-		c.announce([]change{{id, true}})
+		s.announce([]change{{id, true}})
 	}
 	return held
 }
 
 // link points id at a row with this hash, and with these bytes, if any are given.
 // It reports whether id is held now, and whether that is new.
-func (c *Cache) link(id weir.PieceID, hash []byte, n int64, blocks [][]byte) (held, fresh bool) {
-	for _, r := range c.held.rowsWith(hash) {
+func (s *store) link(id weir.PieceID, hash []byte, n int64, blocks [][]byte) (held, fresh bool) {
+	for _, r := range s.held.rowsWith(hash) {
 		if !held {
-			held, fresh = c.linkTo(r, id, hash, n, blocks)
+			held, fresh = s.linkTo(r, id, hash, n, blocks)
 		}
 		r.in.Release()
 	}
 	return held, fresh
 }
 
-func (c *Cache) linkTo(r row, id weir.PieceID, hash []byte, n int64, blocks [][]byte) (held, fresh bool) {
+func (s *store) linkTo(r row, id weir.PieceID, hash []byte, n int64, blocks [][]byte) (held, fresh bool) {
 	written, ok := r.in.Has(r.off, hash, n)
 	if !ok || blocks != nil && !(place{in: r.in, off: r.off, n: n}).holds(blocks) {
 		return false, false
 	}
-	// It is noted first, so that what takes the piece away again is noted after it.
+	// It is recorded first, so that what takes the piece away again is recorded after it.
 	// Without that the link is forgotten by the next start, and only that.
-	if err := c.setNames(index.Linked, r.in, r.off, id); err != nil {
-		c.log.Debug("link not noted", "err", err)
+	if err := s.setNames(index.Linked, r.in, r.off, id); err != nil {
+		s.log.Debug("link not recorded", "err", err)
 	}
-	h := c.held
+	h := s.held
 	h.mu.Lock()
 	switch {
 	case h.closed:
@@ -69,21 +69,21 @@ func (c *Cache) linkTo(r row, id weir.PieceID, hash []byte, n int64, blocks [][]
 	}
 	h.mu.Unlock()
 	if !held {
-		if err := c.setNames(index.Gone, r.in, r.off, id); err != nil {
-			c.log.Debug("link stays noted", "err", err)
+		if err := s.setNames(index.Gone, r.in, r.off, id); err != nil {
+			s.log.Debug("link stays recorded", "err", err)
 		}
 	}
 	return held, fresh
 }
 
-// setNames notes what became of names of a row.
-func (c *Cache) setNames(fate index.Fate, v *volume, off int64, ids ...weir.PieceID) error {
-	v.noted.Store(true)
+// setNames records what became of names of a row.
+func (s *store) setNames(fate index.Fate, v *volume, off int64, ids ...weir.PieceID) error {
+	v.inDatabase.Store(true)
 	names := make([]index.Name, len(ids))
 	for i, id := range ids {
 		names[i] = index.Name{Salt: v.Salt, Off: off, ID: id}
 	}
-	return c.db.SetNames(fate, names...)
+	return s.names.SetNames(fate, names...)
 }
 
 // holds reports whether the bytes here are these, and right.
@@ -109,10 +109,10 @@ func (p place) holds(blocks [][]byte) bool {
 	return true
 }
 
-// named applies what was noted to the rows of a segment, under the names that they
-// have there, and returns the names that are held.
-func named(rows []segment.Name, noted map[index.Name]index.Fate, salt uint64) []segment.Name {
-	if len(noted) == 0 {
+// named applies what the database says to the rows of a segment, under the names that
+// they have there, and returns the names that are held.
+func named(rows []segment.Name, fates map[index.Name]index.Fate, salt uint64) []segment.Name {
+	if len(fates) == 0 {
 		return rows
 	}
 	length := make(map[int64]int64, len(rows))
@@ -120,12 +120,12 @@ func named(rows []segment.Name, noted map[index.Name]index.Fate, salt uint64) []
 	for _, f := range rows {
 		length[f.Off] = f.N
 		key := index.Name{Salt: salt, Off: f.Off, ID: f.ID}
-		if fate, ok := noted[key]; !ok || fate == index.Linked {
+		if fate, ok := fates[key]; !ok || fate == index.Linked {
 			held = append(held, f)
-			delete(noted, key)
+			delete(fates, key)
 		}
 	}
-	for key, fate := range noted {
+	for key, fate := range fates {
 		if n := length[key.Off]; fate == index.Linked && n > 0 && key.ID.Index < segment.MaxPieces {
 			held = append(held, segment.Name{ID: key.ID, Off: key.Off, N: n, Link: true})
 		}

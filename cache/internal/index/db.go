@@ -341,9 +341,8 @@ func (b *ballast) take() {
 	}
 }
 
-// badgerLog passes badger's words on, one level lower than badger thinks: what
-// concerns the user is said by the cache. An error that comes again and again is
-// passed on once.
+// badgerLog passes badger's messages on, one level lower than badger has them: what
+// concerns the user is said by the cache. An error that repeats is passed on once.
 type badgerLog struct {
 	log  *slog.Logger
 	last atomic.Pointer[string] // the last error, without its details

@@ -44,7 +44,7 @@ func parseName(b []byte) (n Name, ok bool) {
 	return Name{be.Uint64(b[1:]), int64(be.Uint32(b[9:])), weir.PieceID{Torrent: weir.InfoHash(b[13:]), Index: int(be.Uint32(b[33:]))}}, true
 }
 
-// SetNames notes the fate of names. It outlives a kill at once, and a power loss
+// SetNames records the fate of names. It outlives a kill at once, and a power loss
 // some time later.
 func (d *DB) SetNames(fate Fate, names ...Name) error {
 	if len(names) == 0 {
@@ -65,7 +65,7 @@ func (d *DB) SetNames(fate Fate, names ...Name) error {
 	})
 }
 
-// EachName calls name for all that was noted.
+// EachName calls name for all that were recorded.
 func (d *DB) EachName(name func(Name, Fate)) error {
 	return d.read(func() error {
 		return d.badger.View(func(txn *badger.Txn) error {
@@ -87,7 +87,7 @@ func (d *DB) EachName(name func(Name, Fate)) error {
 	})
 }
 
-// ForgetNames removes what was noted of a segment.
+// ForgetNames removes what was recorded of a segment.
 func (d *DB) ForgetNames(salt uint64) error {
 	var keys [][]byte
 	prefix := Name{Salt: salt}.key()[:1+8]

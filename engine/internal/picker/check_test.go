@@ -105,7 +105,7 @@ func (k *Picker) check() error {
 	if begun != k.pieces.begun {
 		return fmt.Errorf("counts %d bytes begun; has %d", k.pieces.begun, begun)
 	}
-	for _, p := range k.peers {
+	for _, p := range k.peers.list {
 		n, bytes := 0, int64(0)
 		for r := p.oldest; r != nil; r = r.after {
 			n++
@@ -132,7 +132,7 @@ func (k *Picker) check() error {
 	}
 	for prio := weir.Background; prio <= weir.Blocked; prio++ {
 		want := map[int]int{}
-		for _, w := range k.wants[prio] {
+		for _, w := range k.wants.byPriority[prio] {
 			for _, s := range w.spans {
 				for i := s.First; i < s.End; i++ {
 					want[i]++

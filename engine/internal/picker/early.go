@@ -11,18 +11,18 @@ import (
 // have a slot to spare, the blocks come a round trip earlier; if not, a few
 // requests were in vain.
 
-// Guess returns up to most blocks that reads wait for and that nobody is asked
+// EarlyRequests returns up to most blocks that reads wait for and that nobody is asked
 // for, without those that are in taken. It returns none when somebody serves us:
 // then it is better to ask him.
 func (k *Picker) EarlyRequests(most int, taken map[Block]bool) (list []Block) {
-	for _, p := range k.peers {
+	for _, p := range k.peers.list {
 		if !p.choking {
 			return nil
 		}
 	}
-	for _, w := range k.wants[weir.Blocked] {
-		k.open(w, func(p *piece) bool {
-			if p.onTrial() || !p.started() && !k.fits(p) {
+	for _, w := range k.wants.byPriority[weir.Blocked] {
+		k.wants.unfinished(w, func(p *piece) bool {
+			if p.onTrial() || !p.started() && !k.scheduler.fits(p) {
 				return true
 			}
 			for i := range p.count {
@@ -37,11 +37,7 @@ func (k *Picker) EarlyRequests(most int, taken map[Block]bool) (list []Block) {
 	return list
 }
 
-// GuessBlocks is how many blocks to ask of a peer that has not spoken yet: what is
-// asked at first of any.
-const EarlyBlocks = startBlocks
-
-// Guessed says that the peer was asked for blocks, at sent, before it said
+// SentEarly says that the peer was asked for blocks, at sent, before it said
 // anything. What it turns out not to have, or not to give, is free again.
 func (k *Picker) SentEarly(peer *Peer, blocks []Block, sent time.Time) {
 	for _, b := range blocks {
@@ -50,8 +46,8 @@ func (k *Picker) SentEarly(peer *Peer, blocks []Block, sent time.Time) {
 			peer.mayStillSend(b)
 			continue
 		}
-		k.pieces.counting(&p.Copy, func() { k.send(sent, peer, &p.Copy, b.Index) })
-		k.actions = k.actions[:len(k.actions)-1] // it has gone out
+		k.requests.send(sent, peer, &p.Copy, b.Index)
+		k.requests.actions = k.requests.actions[:len(k.requests.actions)-1] // it has gone out
 		p.free--
 		peer.askedEarly = true
 	}
@@ -59,13 +55,10 @@ func (k *Picker) SentEarly(peer *Peer, blocks []Block, sent time.Time) {
 
 // takeBackEarly takes back what a peer was asked for too early, when it has had the time
 // to answer.
-func (k *Picker) takeBackEarly(now time.Time, p *Peer) {
+func (s *scheduler) takeBackEarly(now time.Time, p *Peer) {
 	if p.askedEarly && p.oldest != nil && now.Sub(p.oldest.sent) > 2*p.meter.rtt+earlyPatience {
-		k.releaseAll(p, true)
+		s.requests.releaseAll(p, true)
+		s.wants.rewind()
 	}
 	p.askedEarly = p.askedEarly && p.oldest != nil
 }
-
-// earlyPatience is what a peer is given beyond two round trips, the handshake's and
-// its own, to answer what it was asked for before it had unchoked us.
-const earlyPatience = 50 * time.Millisecond

@@ -92,7 +92,7 @@ func TestSentEarly(t *testing.T) {
 			if a.inFlight != test.left {
 				t.Errorf("%d requests are live, want %d", a.inFlight, test.left)
 			}
-			if len(k.peers) == 0 || !a.has(0) || a.choking {
+			if len(k.peers.list) == 0 || !a.has(0) || a.choking {
 				return
 			}
 			// It can be asked for what is left, and gives it.

@@ -164,7 +164,7 @@ func TestEarlyRequestsAreWhatIsMissing(t *testing.T) {
 			t.Errorf("seed %d: guessed %v, want %d of %v", seed, got, most, want)
 		}
 		// Meanwhile nobody wants some of it any more.
-		k.Set(k.wants[weir.Blocked][0], []Span{{first + 1, first + 2}})
+		k.Set(k.wants.byPriority[weir.Blocked][0], []Span{{first + 1, first + 2}})
 		c := k.Join(PeerOptions{Fast: true})
 		k.SentEarly(c, want, now)
 		for _, block := range want {
@@ -194,7 +194,7 @@ func TestChokesAfterEarlyRequests(t *testing.T) {
 	k.Unchoked(now, a)
 	k.Choked(a)
 	b := serving(k, 1e6, true)
-	asked := requests(k.Pick(now.Add(500 * ms)))
+	asked := requestsIn(k.Pick(now.Add(500 * ms)))
 	if a.inFlight != 4 || len(asked) > 0 {
 		t.Errorf("%d requests are left at it, %d are made again of another peer", a.inFlight, b.inFlight)
 	}
@@ -245,7 +245,7 @@ func TestBestPeer(t *testing.T) {
 			w := k.NewWant(prio)
 			k.Set(w, []Span{{0, 1}})
 			p.maxRequests = 1
-			for b := range requests(k.Pick(now)) {
+			for b := range requestsIn(k.Pick(now)) {
 				k.Received(now, p, b, nil)
 			}
 			k.Leave(p)
@@ -288,7 +288,7 @@ func TestTurnsAtOnce(t *testing.T) {
 			k.Set(k.NewWant(weir.Window), []Span{{i * each, (i + 1) * each}})
 		}
 		got := make([]int, windows)
-		for b := range requests(k.Pick(time.Unix(1000, 0))) {
+		for b := range requestsIn(k.Pick(time.Unix(1000, 0))) {
 			got[b.Piece/(each)]++
 		}
 		if slices.Max(got)-slices.Min(got) > blocksPerTurn || p.inFlight != 300 && windows > 0 {
@@ -373,7 +373,7 @@ func TestShortPatience(t *testing.T) {
 		}
 		serving(k, 40e6, true)
 		at := now.Add(a.meter.shortPatience())
-		if n := len(requests(k.Pick(at))); n > 0 {
+		if n := len(requestsIn(k.Pick(at))); n > 0 {
 			t.Errorf("alone %v: %d blocks are asked for again after %v", alone, n, at.Sub(now))
 		}
 		at = at.Add(hedgeEvery)
@@ -381,7 +381,7 @@ func TestShortPatience(t *testing.T) {
 		if alone {
 			want = 4
 		}
-		if n := len(requests(k.Pick(at))); n != want {
+		if n := len(requestsIn(k.Pick(at))); n != want {
 			t.Errorf("alone %v: %d blocks are asked for again after %v, want %d", alone, n, at.Sub(now), want)
 		}
 	}
@@ -427,7 +427,7 @@ func TestTrialOfASilentOne(t *testing.T) {
 		t.Fatalf("%d trials", len(asked))
 	}
 	now = now.Add(3 * p.meter.patience())
-	if n := len(requests(k.Pick(now))); n > 0 || p.inFlight > 0 {
+	if n := len(requestsIn(k.Pick(now))); n > 0 || p.inFlight > 0 {
 		t.Errorf("%d blocks are asked for again", n)
 	}
 	if d := k.Received(now, p, Block{0, 1}, nil); !d.Kept || d.Complete == nil || !d.Complete.trial {

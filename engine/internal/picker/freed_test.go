@@ -18,8 +18,8 @@ func serving(k *Picker, rate float64, fast bool) *Peer {
 	return p
 }
 
-// requests returns which blocks are asked of whom.
-func requests(acts []Action) map[Block][]*Peer {
+// requestsIn returns which blocks are asked of whom.
+func requestsIn(acts []Action) map[Block][]*Peer {
 	asked := map[Block][]*Peer{}
 	for _, a := range acts {
 		if a.Kind == Request {
@@ -57,7 +57,7 @@ func TestFreedBlocks(t *testing.T) {
 				a, b := serving(k, 20e6, false), serving(k, 20e6, false)
 				k.Set(k.NewWant(prio), []Span{{0, 4}})
 				had := map[*Peer][]Block{}
-				for block, peers := range requests(k.Pick(now)) {
+				for block, peers := range requestsIn(k.Pick(now)) {
 					had[peers[0]] = append(had[peers[0]], block)
 				}
 				if len(had[a])+len(had[b]) != 32 || len(had[a]) == 0 || len(had[b]) == 0 {
@@ -68,7 +68,7 @@ func TestFreedBlocks(t *testing.T) {
 				if err := k.check(); err != nil {
 					t.Fatal(err)
 				}
-				again := requests(k.Pick(now.Add(ms)))
+				again := requestsIn(k.Pick(now.Add(ms)))
 				for block, peers := range again {
 					if !slices.Contains(had[a], block) || len(peers) != 1 || peers[0] != b {
 						t.Errorf("%v is asked for again", block)
@@ -100,17 +100,17 @@ func TestSilence(t *testing.T) {
 			}
 			patience := p.meter.patience()
 			k.Pick(now.Add(patience))
-			if p.slow || p.inFlight != 8 {
-				t.Errorf("quiet %v, %d requests, at the end of its patience", p.slow, p.inFlight)
+			if p.silence != answering || p.inFlight != 8 {
+				t.Errorf("silence %v, %d requests, at the end of its patience", p.silence, p.inFlight)
 			}
 			k.Set(k.NewWant(weir.Window), []Span{{1, 4}})
 			k.Pick(now.Add(patience + 1))
-			if !p.slow || p.inFlight != 8 {
-				t.Errorf("quiet %v, %d requests, beyond its patience", p.slow, p.inFlight)
+			if p.silence != slow || p.inFlight != 8 {
+				t.Errorf("silence %v, %d requests, beyond its patience", p.silence, p.inFlight)
 			}
 			k.Pick(now.Add(3*patience - 1))
-			if p.snubbed || p.inFlight != 8 {
-				t.Errorf("stalled %v, %d requests, before three times its patience", p.snubbed, p.inFlight)
+			if p.silence.isSnubbed() || p.inFlight != 8 {
+				t.Errorf("silence %v, %d requests, before three times its patience", p.silence, p.inFlight)
 			}
 			cancels := 0
 			for _, a := range k.Pick(now.Add(3 * patience)) {
@@ -118,16 +118,16 @@ func TestSilence(t *testing.T) {
 					cancels++
 				}
 			}
-			if want := map[bool]int{true: 8, false: 0}[wanted]; !p.snubbed || p.inFlight != 1 || cancels != want {
-				t.Errorf("stalled %v, %d requests, %d cancels, want a probe and %d", p.snubbed, p.inFlight, cancels, want)
+			if want := map[bool]int{true: 8, false: 0}[wanted]; !p.silence.isSnubbed() || p.inFlight != 1 || cancels != want {
+				t.Errorf("silence %v, %d requests, %d cancels, want a probe and %d", p.silence, p.inFlight, cancels, want)
 			}
 			if err := k.check(); err != nil {
 				t.Error(err)
 			}
 			// What comes after all is of use, and it is asked for all again.
 			if wanted {
-				if d := k.Received(now.Add(4*patience), p, Block{0, 7}, nil); !d.Kept || p.snubbed || p.slow {
-					t.Errorf("%+v, stalled %v, quiet %v", d, p.snubbed, p.slow)
+				if d := k.Received(now.Add(4*patience), p, Block{0, 7}, nil); !d.Kept || p.silence != answering {
+					t.Errorf("%+v, silence %v", d, p.silence)
 				}
 			}
 		})
@@ -245,7 +245,7 @@ func TestAllowedPieces(t *testing.T) {
 	for i := range 70 {
 		k.Allowed(p, i)
 	}
-	asked := requests(k.Pick(time.Unix(1000, 0)))
+	asked := requestsIn(k.Pick(time.Unix(1000, 0)))
 	for i := range pieces {
 		if got := len(asked[Block{i, 0}]) > 0; got != (i < 64) {
 			t.Errorf("piece %d is asked for: %v", i, got)
@@ -264,7 +264,7 @@ func TestSilentReadAhead(t *testing.T) {
 			silent.proven = true
 			k.Set(k.NewWant(weir.Window), []Span{{0, 4}})
 			k.Set(k.NewWant(weir.Background), []Span{{8, 9}})
-			before := requests(k.Pick(now))
+			before := requestsIn(k.Pick(now))
 			if len(before) != 20 {
 				t.Fatalf("%d blocks are asked for", len(before))
 			}
@@ -276,7 +276,7 @@ func TestSilentReadAhead(t *testing.T) {
 			again := map[Block]int{}
 			limit := 3*silent.meter.patience() - ms
 			for at := time.Duration(0); at < limit; at += 10 * ms {
-				for b, peers := range requests(k.Pick(now.Add(at))) {
+				for b, peers := range requestsIn(k.Pick(now.Add(at))) {
 					if _, ok := before[b]; ok {
 						again[b] += len(peers)
 						if at <= silent.meter.patience() {

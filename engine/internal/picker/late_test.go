@@ -46,21 +46,21 @@ func TestNeverAnswered(t *testing.T) {
 			k.Pick(begin)
 			p.maxRequests = 1
 			at := begin.Add(3 * p.meter.patience())
-			again := len(requests(k.Pick(at)))
+			again := len(requestsIn(k.Pick(at)))
 			if want := map[bool]int{true: 0, false: 1}[fast]; again != want { // one without BEP 6 has dropped what was cancelled
 				t.Errorf("asked for %d blocks again at once, want %d", again, want)
 			}
 			if !fast {
 				return
 			}
-			if again := requests(k.Pick(at.Add(askAgainAfter - 1))); len(again) > 0 {
+			if again := requestsIn(k.Pick(at.Add(askAgainAfter - 1))); len(again) > 0 {
 				t.Error("asked for a block again before the time to answer was over")
 			}
-			if again := requests(k.Pick(at.Add(askAgainAfter))); len(again) != 1 {
+			if again := requestsIn(k.Pick(at.Add(askAgainAfter))); len(again) != 1 {
 				t.Errorf("asked for %d blocks again, want a probe", len(again))
 			}
 			q := serving(k, 1e6, true)
-			if asked := requests(k.Pick(at.Add(askAgainAfter + ms))); len(asked) != 1 || q.inFlight != 1 {
+			if asked := requestsIn(k.Pick(at.Add(askAgainAfter + ms))); len(asked) != 1 || q.inFlight != 1 {
 				t.Errorf("another peer is asked for %d blocks, want the one that nobody is asked for", q.inFlight)
 			}
 		})

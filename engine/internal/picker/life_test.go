@@ -85,7 +85,7 @@ func TestCopyOfWhoLeft(t *testing.T) {
 	k, peers, now := newTrialPicker(t, weir.Blocked, 3)
 	by := trying(t, k, now)[0]
 	c, buffers := completed(t, k, by)
-	k.Close(k.wants[weir.Blocked][0])
+	k.Close(k.wants.byPriority[weir.Blocked][0])
 	for _, p := range peers {
 		k.Leave(p)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Meter measures what one peer delivers: its rate and its smallest round trip.
+// meter measures what one peer delivers: its rate and its smallest round trip.
 // From these follow how much to keep asked of it and when a block should come.
 // It keeps what it learned while the peer idles, so that a read after a pause
 // starts at full speed.
@@ -28,37 +28,6 @@ type meter struct {
 	sampled     bool      // a sample was complete since busySince
 	idled       bool      // the peer had fewer requests than its window during the sample
 }
-
-const (
-	assumedRate = 4 << 20 // bytes per second, of a peer that was never measured
-	startBlocks = 16      // asked at first of a peer that was never measured; doubles with each round trip, as TCP's slow start does
-	minBlocks   = 2       // asked of the slowest: one on the way and one queued
-	// A sample takes so long at least; the longer one counts once the peer has
-	// delivered youngBytes, because then a burst (what waited in a router, or for
-	// us) is a larger mistake than a slow ramp.
-	sampleTime     = 50 * time.Millisecond
-	longSampleTime = 200 * time.Millisecond
-	youngBytes     = 8 << 20
-	// After a pause TCP starts slowly again: samples below the known rate count
-	// only when the peer has been busy for so long.
-	settleTime = 300 * time.Millisecond
-	// Over so many blocks their mean length is taken. Of files that are much smaller than
-	// a block, each with a piece of its own, a window in bytes would be no window at all:
-	// a peer that delivers 1.6 KB a round trip would be asked for one such block.
-	blocksInMean = 16
-	// A pause counts for so long.
-	jitterTime = 5 * time.Second
-	// Pulses are looked for over so long, and believed to be no longer than so much:
-	// Transmission sends each 500 ms.
-	pulseTime = time.Second
-	maxPulse  = 600 * time.Millisecond
-	// What is added to the round trip before silence means something, at least and
-	// at most.
-	minSilence = 50 * time.Millisecond
-	maxSilence = 150 * time.Millisecond
-	// The same when a read waits for this peer alone.
-	shortSilence = 75 * time.Millisecond
-)
 
 func newMeter(rtt time.Duration) meter {
 	if rtt <= 0 {
@@ -143,7 +112,7 @@ func (m *meter) arrived(now time.Time, n int64) {
 	m.sampleStart, m.sampleBytes, m.idled = now, 0, false
 }
 
-// outrun says that others delivered what the peer was asked for: it had enough to
+// lostHedge says that others delivered what the peer was asked for: it had enough to
 // do all the time, so it is no faster than what it has delivered since.
 func (m *meter) lostHedge(now time.Time) {
 	busy := now.Sub(m.busySince) - m.rtt
@@ -192,5 +161,3 @@ func (m *meter) patient(pause, most time.Duration) time.Duration {
 	}
 	return min(d+min(max(pause, minSilence), most), maxPatience)
 }
-
-const maxPatience = 4 * time.Second

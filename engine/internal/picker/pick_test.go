@@ -169,7 +169,7 @@ func TestUnwantedTrialIsDropped(t *testing.T) {
 	s.run(5*time.Second, func() bool { return s.k.Suspicious(0) })
 	s.k.Close(w)
 	s.run(5*time.Second, func() bool { return !s.k.Busy() })
-	if s.k.Begun() == 0 || !s.k.drop(0) || s.k.Begun() != 0 {
+	if s.k.Begun() == 0 || !s.k.pieces.dropPiece(0) || s.k.Begun() != 0 {
 		t.Errorf("%d bytes begun after the drop", s.k.Begun())
 	}
 	if d := s.read(0, 5*time.Second); d > 2*time.Second {
@@ -206,7 +206,7 @@ func TestUnwantedIsCancelled(t *testing.T) {
 	if s.k.Busy() {
 		t.Error("busy with nothing wanted")
 	}
-	if !s.k.drop(0) {
+	if !s.k.pieces.dropPiece(0) {
 		t.Error("what was received of an unwanted piece can't be dropped")
 	}
 	if s.k.Begun() != 0 {
@@ -442,7 +442,7 @@ func FuzzPicker(f *testing.F) {
 			case 12:
 				k.Lost(b.Piece)
 			case 13:
-				k.drop(b.Piece)
+				k.pieces.dropPiece(b.Piece)
 			case 14:
 				for c := range verifying {
 					delete(verifying, c)

@@ -11,19 +11,15 @@ import (
 // BEP 6, which answers a cancel with a reject, such read-ahead is taken back; it is
 // asked for again once the reject is here, so that no block comes twice.
 
-// worthRecalling is how much earlier a read must be served for it to be worth
-// taking requests back.
-const worthReclaiming = 20 * time.Millisecond
-
-// canWait reports whether the request may be taken back for the sake of a read:
+// reclaimable reports whether the request may be taken back for the sake of a read:
 // it can still reach the peer before the block leaves there.
 func (r *request) reclaimable(now time.Time) bool {
 	return r.peer.fast && !r.cancelled && r.copy.priority() < weir.Blocked && r.due.Sub(now) > r.peer.meter.rtt
 }
 
 // sumReclaimable finds out what a read would have to wait for at each peer.
-func (k *Picker) sumReclaimable(now time.Time) {
-	for _, p := range k.peers {
+func (s *scheduler) sumReclaimable(now time.Time) {
+	for _, p := range s.peers.list {
 		p.unreclaimable = p.queued
 		for r := p.newest; r != nil; r = r.before {
 			if r.reclaimable(now) {
@@ -35,8 +31,8 @@ func (k *Picker) sumReclaimable(now time.Time) {
 
 // reclaim takes back what can wait from the peers that were just asked for blocks
 // of a read.
-func (k *Picker) reclaim(now time.Time) {
-	for _, p := range k.peers {
+func (s *scheduler) reclaim(now time.Time) {
+	for _, p := range s.peers.list {
 		if !p.readBehind {
 			continue
 		}
@@ -54,8 +50,8 @@ func (k *Picker) reclaim(now time.Time) {
 		for r := p.newest; r != nil; r = r.before {
 			switch {
 			case r.reclaimable(now):
-				k.cancel(r)
-				k.stats.Reclaimed++
+				s.requests.cancel(r)
+				s.requests.stats.Reclaimed++
 			case r.sent.Equal(now):
 				r.due = r.due.Add(-earlier)
 			}

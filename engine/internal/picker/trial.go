@@ -1,7 +1,6 @@
 package picker
 
 import (
-	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -13,43 +12,20 @@ import (
 // the failure is a beginning of its copy. While a read waits there are two trials
 // at a time, and one more every few seconds.
 
-// trialEvery is how long the trials of a piece may take before there is one more.
-const trialEvery = 2 * time.Second
-
-// onTrial reports whether blocks for the piece are taken for trials only.
-func (p *piece) onTrial() bool { return p.failed != nil }
-
-// trialOf returns the copy that the peer gives, nil if there is none.
-func (p *piece) trialOf(peer *Peer) *Copy {
-	for _, t := range p.trials {
-		if t.solo == peer {
-			return t
-		}
-	}
-	return nil
-}
-
-// newTrial begins a copy.
-func (p *piece) newTrial(peer *Peer) *Copy {
-	t := &Copy{index: p.index, bytes: p.bytes, count: p.count, missing: p.count, free: p.count, of: p, solo: peer, trial: true}
-	p.trials = append(p.trials, t)
-	return t
-}
-
 // assignTrials asks for blocks of a piece on trial.
-func (k *Picker) assignTrials(now time.Time, p *piece, prio weir.Priority) (n int) {
+func (s *scheduler) assignTrials(now time.Time, p *piece, prio weir.Priority) (n int) {
 	most := 1 + int(now.Sub(p.failedAt)/trialEvery)
 	if prio == weir.Blocked {
 		most++
 	}
 	running := 0
 	for _, t := range p.trials {
-		if t.chosen && (t.missing == 0 || t.solo.usable(p.index) && !t.solo.snubbed && !t.solo.slow) {
+		if t.chosen && (t.missing == 0 || t.solo.usable(p.index) && t.solo.silence == answering) {
 			running++
 		}
 	}
 	for ; running < most; running++ {
-		t := k.nextTrial(p, prio)
+		t := s.nextTrial(p, prio)
 		if t == nil {
 			break
 		}
@@ -59,11 +35,11 @@ func (k *Picker) assignTrials(now time.Time, p *piece, prio weir.Priority) (n in
 		if !t.chosen || !t.solo.usable(p.index) {
 			continue
 		}
-		for i := 0; i < t.count && t.free > 0 && k.roomFor(t.solo, prio) > 0; i++ {
+		for i := 0; i < t.count && t.free > 0 && s.roomFor(t.solo, prio) > 0; i++ {
 			if !t.lacks(i) || t.solo.maySend(now, Block{t.index, i}) {
 				continue
 			}
-			k.pieces.counting(t, func() { k.send(now, t.solo, t, i) })
+			s.requests.send(now, t.solo, t, i)
 			t.solo.readBehind = t.solo.readBehind || prio == weir.Blocked
 			t.free--
 			n++
@@ -74,11 +50,11 @@ func (k *Picker) assignTrials(now time.Time, p *piece, prio weir.Priority) (n in
 
 // nextTrial returns the trial to run next: of a peer with a good name if there is
 // one, and among such that which is done first. It is nil if nobody is left.
-func (k *Picker) nextTrial(p *piece, prio weir.Priority) *Copy {
+func (s *scheduler) nextTrial(p *piece, prio weir.Priority) *Copy {
 	var best *Peer
 	var bestTime time.Duration
-	for _, c := range k.peers {
-		if !c.usable(p.index) || c.snubbed || c.slow {
+	for _, c := range s.peers.list {
+		if !c.usable(p.index) || c.silence != answering {
 			continue
 		}
 		lacks := p.count
@@ -100,38 +76,4 @@ func (k *Picker) nextTrial(p *piece, prio weir.Priority) *Copy {
 		return t
 	}
 	return p.newTrial(best)
-}
-
-// endTrials ends the trial of a piece when none of those who gave the blocks that failed
-// is left, and nobody is trying: there is nobody to be blamed, and peers that come
-// and go would never complete a copy of their own.
-func (k *Picker) endTrials(p *piece) {
-	if !p.onTrial() || len(p.trials) > 0 || slices.ContainsFunc(p.failed.from, func(c *Peer) bool { return slices.Contains(k.peers, c) }) {
-		return
-	}
-	p.failed = nil
-	k.rewindTo(p.index)
-	k.pieces.forgetUnused(p)
-}
-
-// endRequests takes back what is asked for a piece that is right now, and forgets its
-// copies but for those that are being verified.
-func (k *Picker) endRequests(p *piece) {
-	for _, c := range append([]*Copy{&p.Copy}, p.trials...) {
-		for i := range c.blocks {
-			for _, r := range c.blocks[i].reqs {
-				if r == nil {
-					continue
-				}
-				if !r.cancelled {
-					k.actions = append(k.actions, Action{Cancel, r.peer, Block{c.index, r.index}})
-				}
-				k.takeBack(r)
-			}
-		}
-		if c.missing > 0 {
-			k.pieces.drop(c)
-		}
-	}
-	p.trials = nil
 }

@@ -22,7 +22,7 @@ func newTrialPicker(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, 
 		peers = append(peers, p)
 	}
 	sums := make([]uint64, n)
-	for b, p := range requests(k.Pick(now)) {
+	for b, p := range requestsIn(k.Pick(now)) {
 		sums[b.Index] = uint64(slices.Index(peers, p[0]))
 		if d := k.Received(now, p[0], b, nil); !d.Kept || d.Complete != nil && d.Complete.trial {
 			t.Fatalf("%+v", d)
@@ -36,7 +36,7 @@ func newTrialPicker(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, 
 		t.Fatalf("%d guilty, %d trials, suspicious %v", len(guilty), len(k.pieces.open[0].trials), k.Suspicious(0))
 	}
 	if prio != weir.Blocked {
-		k.Close(k.wants[weir.Blocked][0])
+		k.Close(k.wants.byPriority[weir.Blocked][0])
 		k.Set(k.NewWant(prio), []Span{{0, 1}})
 	}
 	return k, peers, now
@@ -46,7 +46,7 @@ func newTrialPicker(t *testing.T, prio weir.Priority, n int) (*Picker, []*Peer, 
 func trying(t *testing.T, k *Picker, now time.Time) (asked []*Peer) {
 	t.Helper()
 	counts := map[*Peer]int{}
-	for _, p := range requests(k.Pick(now)) {
+	for _, p := range requestsIn(k.Pick(now)) {
 		for _, p := range p {
 			counts[p]++
 		}
@@ -114,7 +114,7 @@ func TestTrials(t *testing.T) {
 // falls silent in its trial another begins.
 func TestSilentOnesAreNotTried(t *testing.T) {
 	k, peers, now := newTrialPicker(t, weir.Window, 4)
-	peers[0].snubbed, peers[1].behindHedge = true, true
+	peers[0].silence, peers[1].behindHedge = probed, true
 	peers[0].meter.rate, peers[1].meter.rate, peers[2].meter.rate = 1e9, 1e8, 1e7
 	peers[3].meter.rate = 1e6
 	peers[1].meter.busySince, peers[1].meter.last = now.Add(-time.Hour), time.Time{}
@@ -214,7 +214,7 @@ func TestPeersThatComeAndGo(t *testing.T) {
 			if !s.k.Suspicious(0) {
 				t.Fatal("the piece did not fail")
 			}
-			s.k.Close(s.k.wants[weir.Blocked][0])
+			s.k.Close(s.k.wants.byPriority[weir.Blocked][0])
 			s.k.Set(s.k.NewWant(prio), []Span{{0, 1}})
 			visits = 0
 			s.run(10*time.Second, func() bool { return s.k.Held(0) })
@@ -232,7 +232,7 @@ func TestPeersThatComeAndGo(t *testing.T) {
 // those who gave its blocks has gone.
 func TestNobodyIsLeft(t *testing.T) {
 	k, peers, _ := newTrialPicker(t, weir.Blocked, 3)
-	k.Close(k.wants[weir.Blocked][0])
+	k.Close(k.wants.byPriority[weir.Blocked][0])
 	for i, p := range peers {
 		if !k.Suspicious(0) {
 			t.Errorf("the trial is over, and %d suspects are there", len(peers)-i)

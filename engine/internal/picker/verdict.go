@@ -34,7 +34,7 @@ func (k *Picker) Verified(c *Copy, digests []uint64) (first bool, guilty []*Peer
 		}
 	}
 	k.pieces.take(c)
-	k.endRequests(p)
+	k.requests.endAll(p)
 	k.pieces.hold(c.index)
 	return true, guilty
 }
@@ -54,7 +54,7 @@ func (k *Picker) Failed(now time.Time, c *Copy, digests []uint64) (guilty []*Pee
 		k.pieces.drop(c)
 		return nil
 	}
-	k.rewindTo(c.index)
+	k.wants.rewindTo(c.index)
 	if c.trial {
 		k.pieces.drop(c)
 		k.pieces.endTrial(c)
@@ -81,7 +81,7 @@ func (k *Picker) Failed(now time.Time, c *Copy, digests []uint64) (guilty []*Pee
 	}
 	p.failed, p.failedAt = &attempt{from, digests}, now
 	for i, peer := range from {
-		if !slices.Contains(k.peers, peer) {
+		if !slices.Contains(k.peers.list, peer) {
 			continue // it has left
 		}
 		t := p.trialOf(peer)

@@ -18,15 +18,23 @@ type Want struct {
 	cursor int // pieces from the beginning that have nothing left to be asked for
 }
 
+// wants are all wishes, and how far each is served.
+type wants struct {
+	pieces *pieces
+
+	byPriority        [weir.Blocked + 1][]*Want // in the order of their coming
+	backgroundRetryAt time.Time                 // until then there is nothing to do in the background
+}
+
 // NewWant adds an empty wish.
 func (k *Picker) NewWant(prio weir.Priority) *Want {
 	w := &Want{prio: prio}
-	k.wants[prio] = append(k.wants[prio], w)
+	k.wants.byPriority[prio] = append(k.wants.byPriority[prio], w)
 	return w
 }
 
 // Set replaces what w wishes for. What nobody wishes for any more is cancelled
-// by the next Pick; what was received of it is kept until Drop.
+// by the next Pick; what was received of it is kept until DropUnwanted.
 func (k *Picker) Set(w *Want, spans []Span) {
 	for _, s := range Subtract(w.spans, spans) {
 		for i := s.First; i < s.End; i++ {
@@ -42,13 +50,13 @@ func (k *Picker) Set(w *Want, spans []Span) {
 	}
 	w.spans = append(w.spans[:0], spans...)
 	w.cursor = 0
-	k.backgroundRetryAt = time.Time{}
+	k.wants.backgroundRetryAt = time.Time{}
 }
 
 // Close takes the wish back.
 func (k *Picker) Close(w *Want) {
 	k.Set(w, nil)
-	k.wants[w.prio] = slices.DeleteFunc(k.wants[w.prio], func(o *Want) bool { return o == w })
+	k.wants.byPriority[w.prio] = slices.DeleteFunc(k.wants.byPriority[w.prio], func(o *Want) bool { return o == w })
 }
 
 func (k *Picker) unwant(index int, prio weir.Priority) {
@@ -64,7 +72,7 @@ func (k *Picker) unwant(index int, prio weir.Priority) {
 		for i := range c.blocks {
 			for _, r := range c.blocks[i].reqs {
 				if r != nil {
-					k.cancel(r)
+					k.requests.cancel(r)
 				}
 			}
 		}
@@ -72,26 +80,70 @@ func (k *Picker) unwant(index int, prio weir.Priority) {
 	k.pieces.forgetUnused(p)
 }
 
-// cancel tells the peer that the block is not needed. A peer with BEP 6 answers
-// and the request stays live until then; of another nothing more is expected,
-// but a block that was on its way is still of use.
-func (k *Picker) cancel(r *request) {
-	if r.cancelled {
-		return
+// count returns how many wants at a priority have the piece.
+func (a *wants) count(index int, prio weir.Priority) (n int) {
+	for _, w := range a.byPriority[prio] {
+		for _, s := range w.spans {
+			if s.First <= index && index < s.End {
+				n++
+			}
+		}
 	}
-	k.actions = append(k.actions, Action{Cancel, r.peer, Block{r.copy.index, r.index}})
-	if r.peer.fast {
-		r.cancelled = true
-		r.peer.queued -= r.bytes()
-		return
-	}
-	k.takeBack(r)
+	return n
 }
 
-// retire takes a request back whose block may still come.
-func (k *Picker) takeBack(r *request) {
-	r.peer.mayStillSend(Block{r.copy.index, r.index})
-	k.pieces.counting(r.copy, func() { k.free(r) })
+// unfinished calls fn with the pieces of w that are not complete, in order, from the
+// cursor, until it returns false. The cursor moves past the pieces at the
+// beginning of which every block was received or asked for.
+func (a *wants) unfinished(w *Want, fn func(*piece) bool) {
+	n, head := 0, true
+	for _, s := range w.spans {
+		if size := s.End - s.First; n+size <= w.cursor {
+			n += size
+			continue
+		}
+		for i := s.First + max(0, w.cursor-n); i < s.End; i++ {
+			p := a.pieces.open[i]
+			if p != nil && p.free > 0 {
+				if !fn(p) {
+					return
+				}
+			}
+			if head = head && (p == nil || p.free == 0); head {
+				w.cursor++
+			}
+		}
+		n += s.End - s.First
+	}
+}
+
+// rewind makes every want look at its pieces from the first one again.
+func (a *wants) rewind() {
+	a.backgroundRetryAt = time.Time{}
+	for prio := range a.byPriority {
+		for _, w := range a.byPriority[prio] {
+			w.cursor = 0
+		}
+	}
+}
+
+// rewindTo makes every want look at the piece again. It is for what happens often.
+func (a *wants) rewindTo(index int) {
+	a.backgroundRetryAt = time.Time{}
+	for prio := range a.byPriority {
+		for _, w := range a.byPriority[prio] {
+			n := 0
+			for _, s := range w.spans {
+				if n >= w.cursor {
+					break
+				}
+				if s.First <= index && index < s.End {
+					w.cursor = min(w.cursor, n+index-s.First)
+				}
+				n += s.End - s.First
+			}
+		}
+	}
 }
 
 // Subtract returns the pieces of a that are not in b. Each list holds few spans.
@@ -110,29 +162,4 @@ func Subtract(a, b []Span) []Span {
 		rest = next
 	}
 	return rest
-}
-
-// open calls fn with the pieces of w that are not complete, in order, from the
-// cursor, until it returns false. The cursor moves past the pieces at the
-// beginning of which every block was received or asked for.
-func (k *Picker) open(w *Want, fn func(*piece) bool) {
-	n, head := 0, true
-	for _, s := range w.spans {
-		if size := s.End - s.First; n+size <= w.cursor {
-			n += size
-			continue
-		}
-		for i := s.First + max(0, w.cursor-n); i < s.End; i++ {
-			p := k.pieces.open[i]
-			if p != nil && p.free > 0 {
-				if !fn(p) {
-					return
-				}
-			}
-			if head = head && (p == nil || p.free == 0); head {
-				w.cursor++
-			}
-		}
-		n += s.End - s.First
-	}
 }

@@ -1,0 +1,88 @@
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// assign asks for up to most free blocks of the piece, each of the peer that
+// will deliver it soonest, and returns how many it found a peer for.
+func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int) (n int) {
+	if p.onTrial() {
+		return s.assignTrials(now, p, prio)
+	}
+	for i := range p.count {
+		if n == most || p.free == 0 {
+			break
+		}
+		if !p.lacks(i) {
+			continue
+		}
+		peer, owed := s.choose(now, p, i, prio)
+		if peer == nil && owed {
+			continue // another block may be asked for
+		}
+		if peer == nil {
+			break
+		}
+		s.requests.send(now, peer, &p.Copy, i)
+		peer.readBehind = peer.readBehind || prio == weir.Blocked
+		p.free--
+		n++
+	}
+	return n
+}
+
+// choose returns the peer to ask for the piece's block i, nil if the block had better
+// wait. owed tells that a peer was passed over because it may be sending that block.
+func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (peer *Peer, owed bool) {
+	if p.solo != nil && !p.solo.usable(p.index) {
+		p.solo = nil
+	}
+	alone := p.solo != nil && prio < weir.Blocked
+	var best, stranger *Peer
+	var bestETA, soonest time.Duration
+	for _, c := range s.peers.list {
+		if !c.usable(p.index) || alone && c != p.solo {
+			continue
+		}
+		if c.maySend(now, Block{p.index, i}) {
+			owed = true
+			continue
+		}
+		if p.solo == nil && prio < weir.Blocked && !c.proven && p.begun() {
+			// What it sends could spoil the good blocks of others: only if nobody else may be asked.
+			if s.roomFor(c, prio) > 0 && (stranger == nil || c.eta(prio) < stranger.eta(prio)) {
+				stranger = c
+			}
+			continue
+		}
+		eta := c.eta(prio)
+		if soonest == 0 || eta < soonest {
+			soonest = eta
+		}
+		if s.roomFor(c, prio) > 0 && (best == nil || eta < bestETA) {
+			best, bestETA = c, eta
+		}
+	}
+	if soonest == 0 && stranger != nil {
+		p.solo = stranger
+		return stranger, owed
+	}
+	if best == nil || bestETA > soonest+etaSlack[prio] {
+		return nil, owed
+	}
+	if p.solo == nil && (prio == weir.Background || prio == weir.Window && !best.proven) {
+		p.solo = best
+	}
+	return best, owed
+}
+
+// roomFor lets urgent requests pass a window that read-ahead has filled.
+func (s *scheduler) roomFor(p *Peer, prio weir.Priority) int {
+	if prio == weir.Blocked && p.meter.measured && p.silence == answering {
+		return min(p.maxRequests, 2*p.meter.window(s.queueTime)) - p.inFlight
+	}
+	return p.room(s.queueTime)
+}

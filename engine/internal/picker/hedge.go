@@ -1,0 +1,96 @@
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// hedge asks a second peer for blocks that a read waits for and that are late
+// by the first one's own measure. Of a peer that fell silent it does so for the
+// read-ahead too, while there is a read that waits: it will come to that next, and
+// would wait for the same silence piece by piece.
+func (s *scheduler) hedge(now time.Time) {
+	if len(s.wants.byPriority[weir.Blocked]) == 0 {
+		return
+	}
+	s.sumReclaimable(now)
+	for _, w := range s.wants.byPriority[weir.Blocked] {
+		for _, span := range w.spans {
+			for i := span.First; i < span.End; i++ {
+				p := s.pieces.open[i]
+				if p == nil || p.inFlight == 0 {
+					continue
+				}
+				alone := s.waitsForSilent(now, p)
+				for i := range p.blocks {
+					if first := p.blocks[i].only(); first != nil && (alone || first.late(now, s.delay)) && !s.askAgain(now, first) {
+						return
+					}
+				}
+			}
+		}
+	}
+	for _, p := range s.peers.list {
+		if !p.silence.silent() {
+			continue
+		}
+		for r := p.oldest; r != nil; r = r.after {
+			first := r.copy.blocks[r.index].only() == r && !r.cancelled && !r.copy.trial
+			if first && r.copy.priority() == weir.Window && !s.askAgain(now, r) {
+				return
+			}
+		}
+	}
+}
+
+// waitsForSilent reports whether all that is missing of the piece is asked of peers
+// that are silent for longer than they were lately.
+func (s *scheduler) waitsForSilent(now time.Time, p *piece) bool {
+	if p.free > 0 {
+		return false
+	}
+	for i := range p.blocks {
+		for _, r := range p.blocks[i].reqs {
+			if r != nil && r.peer.silentFor(now) <= r.peer.meter.shortPatience()+s.delay {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// askAgain asks another peer for a block that is late. It reports false when
+// nobody can be asked for more.
+func (s *scheduler) askAgain(now time.Time, first *request) bool {
+	if float64(s.requests.stats.Hedged) >= float64(s.opts.HedgeBurst)+s.opts.HedgeShare*float64(s.requests.stats.Received) {
+		return false
+	}
+	var second *Peer
+	for _, c := range s.peers.list {
+		if c == first.peer || !c.usable(first.copy.index) || s.roomFor(c, weir.Blocked) <= 0 ||
+			c.maySend(now, Block{first.copy.index, first.index}) {
+			continue
+		}
+		if second == nil || c.eta(weir.Blocked) < second.eta(weir.Blocked) {
+			second = c
+		}
+	}
+	if second == nil {
+		return false
+	}
+	s.requests.stats.Hedged++
+	s.requests.send(now, second, first.copy, first.index)
+	second.readBehind = true
+	return true
+}
+
+// late reports whether the request's peer is silent, or slower than it was, and
+// than delay explains.
+func (r *request) late(now time.Time, delay time.Duration) bool {
+	patience := r.peer.meter.patience() + delay
+	if r.peer.silence.silent() {
+		return true
+	}
+	return now.Sub(r.due) > max(patience, r.due.Sub(r.sent)/2)
+}

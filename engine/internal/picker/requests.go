@@ -1,0 +1,179 @@
+package picker
+
+import "time"
+
+// request is one block asked of one peer and not answered.
+type request struct {
+	peer      *Peer
+	copy      *Copy
+	index     int
+	sent      time.Time
+	due       time.Time // by the peer's own measure
+	alone     bool      // the peer had nothing else to do
+	cancelled bool      // told the peer; it answers with a reject or the block (BEP 6)
+
+	before, after *request // at the same peer, in the order of sending
+}
+
+func (r *request) bytes() int64 { return r.copy.blockBytes(r.index) }
+
+func (b *block) at(peer *Peer) *request {
+	for _, r := range b.reqs {
+		if r != nil && r.peer == peer {
+			return r
+		}
+	}
+	return nil
+}
+
+// only returns the block's request if it has exactly one.
+func (b *block) only() *request {
+	switch {
+	case b.reqs[0] != nil && b.reqs[1] == nil:
+		return b.reqs[0]
+	case b.reqs[1] != nil && b.reqs[0] == nil:
+		return b.reqs[1]
+	}
+	return nil
+}
+
+// requests are those in flight at all peers, and what is to be told of them.
+type requests struct {
+	pieces *pieces
+	stats  Stats
+
+	actions []Action // since the last flush
+	spare   []Action // what the last flush returned
+}
+
+// flush returns the actions since the last one, valid until the next.
+func (q *requests) flush() []Action {
+	out := q.actions
+	q.actions, q.spare = q.spare[:0], out
+	return out
+}
+
+// tellCancel tells the peer of a request that the block is not needed.
+func (q *requests) tellCancel(r *request) {
+	if !r.cancelled {
+		q.actions = append(q.actions, Action{Cancel, r.peer, Block{r.copy.index, r.index}})
+	}
+}
+
+// send asks a peer for a block.
+func (q *requests) send(now time.Time, peer *Peer, c *Copy, index int) {
+	bl := c.block(index)
+	r := &request{peer: peer, copy: c, index: index, sent: now, alone: peer.inFlight == 0}
+	if r.alone && !peer.behindHedge {
+		peer.meter.begin(now)
+	}
+	r.due = now.Add(peer.meter.eta(peer.queued))
+	if bl.reqs[0] == nil {
+		bl.reqs[0] = r
+	} else {
+		bl.reqs[1] = r
+	}
+	q.pieces.counting(c, func() { c.inFlight++ })
+	peer.append(r)
+	q.actions = append(q.actions, Action{Request, peer, Block{c.index, index}})
+}
+
+// remove takes a request out of its block and its peer. The block is not made
+// free: the caller knows what became of it.
+func (q *requests) remove(r *request) {
+	bl := &r.copy.blocks[r.index]
+	for i := range bl.reqs {
+		if bl.reqs[i] == r {
+			bl.reqs[i] = nil
+		}
+	}
+	r.copy.inFlight--
+	r.peer.remove(r)
+}
+
+// release ends a request: unless somebody else is asked for it too, the
+// block is free again.
+func (q *requests) release(r *request) {
+	q.pieces.counting(r.copy, func() {
+		q.remove(r)
+		if r.copy.lacks(r.index) {
+			r.copy.free++
+		}
+	})
+}
+
+// takeBack releases a request whose block may still come.
+func (q *requests) takeBack(r *request) {
+	r.peer.mayStillSend(Block{r.copy.index, r.index})
+	q.release(r)
+}
+
+// cancel tells the peer that the block is not needed. A peer with BEP 6 answers
+// and the request stays in flight until then; of another nothing more is expected,
+// but a block that was on its way is still of use.
+func (q *requests) cancel(r *request) {
+	if r.cancelled {
+		return
+	}
+	q.tellCancel(r)
+	if r.peer.fast {
+		r.cancelled = true
+		r.peer.queued -= r.bytes()
+		return
+	}
+	q.takeBack(r)
+}
+
+// giveUp cancels a request of a peer that is silent, and lets others be asked for its piece.
+func (q *requests) giveUp(r *request) {
+	c := r.copy
+	q.tellCancel(r)
+	if !c.trial && c.solo == r.peer {
+		c.solo = nil
+	}
+	q.takeBack(r)
+	q.pieces.forgetUnused(c.of)
+}
+
+// lostHedge takes back a request for a block that another peer has delivered.
+func (q *requests) lostHedge(now time.Time, r *request) {
+	b := Block{r.copy.index, r.index}
+	q.tellCancel(r)
+	r.peer.behindHedge = true
+	if !r.peer.silence.silent() { // silence says nothing about its rate
+		r.peer.meter.lostHedge(now)
+	}
+	r.peer.mayStillSend(b)
+	q.remove(r)
+}
+
+// releaseAll releases every request in flight at the peer.
+func (q *requests) releaseAll(p *Peer, mayCome bool) {
+	for r := p.oldest; r != nil; r = p.oldest {
+		q.release(r)
+		if mayCome {
+			p.mayStillSend(Block{r.copy.index, r.index})
+		}
+		q.pieces.forgetUnused(r.copy.of)
+	}
+}
+
+// endAll takes back what is asked for a piece that is right now, and forgets its
+// copies but for those that are being verified.
+func (q *requests) endAll(p *piece) {
+	for _, c := range append([]*Copy{&p.Copy}, p.trials...) {
+		for i := range c.blocks {
+			for _, r := range c.blocks[i].reqs {
+				if r == nil {
+					continue
+				}
+				q.tellCancel(r)
+				q.takeBack(r)
+			}
+		}
+		if c.missing > 0 {
+			q.pieces.drop(c)
+		}
+	}
+	p.trials = nil
+}

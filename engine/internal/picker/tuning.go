@@ -1,0 +1,108 @@
+package picker
+
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
+
+// The constants of all decisions.
+
+// Of the requests kept at a peer.
+const (
+	// DefaultMaxRequests is assumed of a peer that does not say how many requests
+	// it queues: the smallest that common clients use.
+	DefaultMaxRequests = 250
+	// maxInFlight bounds the requests at one peer, 32 MiB.
+	maxInFlight = 2048
+	// startBlocks are asked at first of a peer that was never measured; they double with
+	// each round trip, as TCP's slow start does.
+	startBlocks = 16
+	// minBlocks are asked of the slowest: one on its way and one queued.
+	minBlocks = 2
+	// EarlyBlocks is how many blocks to ask of a peer that has not spoken yet: what is
+	// asked at first of any.
+	EarlyBlocks = startBlocks
+	// What is queued at a peer beyond its round trip lies in its send buffer and in the
+	// routers between, where no cancel reaches it, and a read outside every window waits
+	// behind it. So for shortQueueFor after such a read the queues are kept to
+	// shortQueueTime. A peer's rate is then measured upwards only: it may lack requests.
+	shortQueueFor  = 3 * time.Second
+	shortQueueTime = 30 * time.Millisecond
+)
+
+// etaSlack is how much later than the earliest possible delivery a block may be expected
+// and still be asked of a peer that has room. Beyond, it waits for a better peer to have
+// room.
+var etaSlack = [...]time.Duration{
+	weir.Background: time.Hour,
+	weir.Window:     500 * time.Millisecond,
+	weir.Blocked:    20 * time.Millisecond,
+}
+
+// Of whose turn it is.
+const (
+	// blocksPerTurn is how much one window is given before the next one's turn.
+	blocksPerTurn = 32
+	// backgroundRetry is for how long what is wanted in the background is not looked at
+	// again when there was nobody to ask for any of it: it may be a million pieces that
+	// no peer has.
+	backgroundRetry = time.Second
+	// worthReclaiming is how much earlier a read must be served for it to be worth
+	// taking requests back.
+	worthReclaiming = 20 * time.Millisecond
+	// hedgeEvery is how often blocks that are late are looked for.
+	hedgeEvery = 20 * time.Millisecond
+	// trialEvery is how long the trials of a piece may take before there is one more.
+	trialEvery = 2 * time.Second
+)
+
+// Of a peer's rate.
+const (
+	assumedRate = 4 << 20 // bytes per second, of a peer that was never measured
+	// A sample takes so long at least; the longer one counts once the peer has
+	// delivered youngBytes, because then a burst (what waited in a router, or for
+	// us) is a larger mistake than a slow ramp.
+	sampleTime     = 50 * time.Millisecond
+	longSampleTime = 200 * time.Millisecond
+	youngBytes     = 8 << 20
+	// After a pause TCP starts slowly again: samples below the known rate count
+	// only when the peer has been busy for so long.
+	settleTime = 300 * time.Millisecond
+	// Over so many blocks their mean length is taken. Of files that are much smaller than
+	// a block, each with a piece of its own, a window in bytes would be no window at all:
+	// a peer that delivers 1.6 KB a round trip would be asked for one such block.
+	blocksInMean = 16
+	// A pause counts for so long.
+	jitterTime = 5 * time.Second
+	// Pulses are looked for over so long, and believed to be no longer than so much:
+	// Transmission sends every 500 ms.
+	pulseTime = time.Second
+	maxPulse  = 600 * time.Millisecond
+)
+
+// Of a peer that is silent.
+const (
+	// What is added to the round trip before silence means something, at least and
+	// at most.
+	minSilence = 50 * time.Millisecond
+	maxSilence = 150 * time.Millisecond
+	// The same when a read waits for this peer alone.
+	shortSilence = 75 * time.Millisecond
+	// maxPatience bounds a peer's patience, however slow it is.
+	maxPatience = 4 * time.Second
+	// earlyPatience is what a peer is given beyond two round trips, the handshake's and
+	// its own, to answer what it was asked for before it had unchoked us.
+	earlyPatience = 50 * time.Millisecond
+	// forgottenAfter is how late a block may be while others of its peer arrive.
+	forgottenAfter = 10 * time.Second
+	// snubbedPenalty is how much later a block is expected of a peer that is snubbed.
+	snubbedPenalty = 10 * time.Second
+	// askAgainAfter is how long a peer with BEP 6, which should answer each request, is not
+	// asked again for a block that was taken back because it was silent. If its line is
+	// slow, the block may be on its way, and would come twice; but Transmission 3.00 drops
+	// what was cancelled without a word, and a read may have nobody else to ask.
+	askAgainAfter = 4 * time.Second
+	// maxRefusals of blocks of one piece mean that the peer does not have it.
+	maxRefusals = 3
+)

@@ -85,9 +85,11 @@ var layers = []layer{
 	{dir: "engine/internal/bencode", std: true, forbid: []string{network, "os", "syscall"}},
 	{dir: "engine/internal/throttle", std: true, forbid: []string{network, "os", "syscall"}},
 	{dir: "engine/internal/wire", forbid: []string{bazil, badger}, own: []string{"engine/internal/bencode"}},
+	// One option of a socket.
+	{dir: "engine/quickack", forbid: []string{bazil, badger, anacrolix}, tests: []string{"engine/internal/wire"}},
 	// One connection. Messages out, messages in; what they mean is not its concern.
 	{dir: "engine/internal/link", forbid: []string{bazil, badger},
-		own: []string{"engine/internal/discover/pex", "engine/internal/metadata", "engine/internal/throttle", "engine/internal/wire"}},
+		own: []string{"engine/internal/discover/pex", "engine/internal/metadata", "engine/internal/throttle", "engine/internal/wire", "engine/quickack"}},
 	// Where peers are found.
 	{dir: "engine/internal/discover", forbid: []string{bazil, badger}, own: []string{"engine/internal/bencode", "engine/internal/netrule"}},
 	// Decisions about addresses, and the dialing that asks for them.

@@ -18,6 +18,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/wire"
+	"github.com/weirfs/weir/engine/quickack"
 )
 
 // Reasons to end a connection.
@@ -67,7 +68,7 @@ type Link struct {
 	Options
 	*outbox
 	remote   netip.AddrPort
-	quickAck *wire.QuickAck
+	quickAck *quickack.Socket
 	sent     atomic.Int64 // payload of blocks
 	inFlight atomic.Int32 // blocks that it was asked for
 	posted   posted       // guarded by the Inbox
@@ -80,7 +81,7 @@ type Link struct {
 // New returns a link that does nothing until Run.
 func New(o Options) *Link {
 	l := &Link{Options: o, outbox: newOutbox(o.Hello.Bits.SupportsFast()), remote: Remote(o.Conn)}
-	l.quickAck = wire.NewQuickAck(o.Conn, func() bool { return l.inFlight.Load() <= fewInFlight })
+	l.quickAck = quickack.New(o.Conn, func() bool { return l.inFlight.Load() <= fewInFlight })
 	return l
 }
 

@@ -4,8 +4,9 @@ import (
 	"context"
 	"sync/atomic"
 
-	"github.com/weirfs/weir"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/weirfs/weir"
 )
 
 // ahead is for how many pieces each peer is asked before the first of them has come.

@@ -3,8 +3,9 @@ package raw
 import (
 	"context"
 
-	"github.com/weirfs/weir"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/weirfs/weir"
 )
 
 // Swarm is a connection to each of some seeders.

@@ -1,4 +1,6 @@
-package wire
+// Package quickack turns the delay of acknowledgements off. Benchmarks do it for bare
+// requests too, so that both sides of a comparison have it.
+package quickack
 
 import (
 	"io"
@@ -6,7 +8,7 @@ import (
 	"syscall"
 )
 
-// QuickAck makes the kernel acknowledge at once what a peer sends. Without it a
+// Socket makes the kernel acknowledge at once what a peer sends. Without it a
 // peer that leaves Nagle's algorithm on (libtorrent does) holds the last segment
 // of a block until we have acknowledged those before, and we wait 40 ms with that
 // for something of ours to send.
@@ -14,16 +16,16 @@ import (
 // The kernel takes its word back whenever we answer quickly, so the option is set
 // again around each read and write while few blocks are awaited. With many on their
 // way the delay costs nothing, and fewer acknowledgements are better.
-type QuickAck struct {
+type Socket struct {
 	raw syscall.RawConn // nil where there is no such thing
 	few func() bool
 }
 
-// NewQuickAck returns the QuickAck of a connection, encrypted or not. few reports
+// New returns the Socket of a connection, encrypted or not. few reports
 // whether so little is awaited that the delay of an acknowledgement shows; it is
 // called by every goroutine that calls Set.
-func NewQuickAck(conn net.Conn, few func() bool) *QuickAck {
-	a := &QuickAck{few: few}
+func New(conn net.Conn, few func() bool) *Socket {
+	a := &Socket{few: few}
 	if c, ok := conn.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
 			a.raw = raw
@@ -33,21 +35,21 @@ func NewQuickAck(conn net.Conn, few func() bool) *QuickAck {
 }
 
 // Set tells the kernel if few are awaited.
-func (a *QuickAck) Set() {
+func (a *Socket) Set() {
 	if a.raw != nil && a.few() {
 		_ = a.raw.Control(setQuickAck) // fails when the connection ends
 	}
 }
 
 // Reader returns r, which reads the connection, with Set before each read.
-func (a *QuickAck) Reader(r io.Reader) io.Reader { return quickAckReader{r, a} }
+func (a *Socket) Reader(r io.Reader) io.Reader { return reader{r, a} }
 
-type quickAckReader struct {
+type reader struct {
 	io.Reader
-	ack *QuickAck
+	socket *Socket
 }
 
-func (r quickAckReader) Read(p []byte) (int, error) {
-	r.ack.Set()
+func (r reader) Read(p []byte) (int, error) {
+	r.socket.Set()
 	return r.Reader.Read(p)
 }

@@ -1,5 +1,5 @@
 //go:build !linux
 
-package wire
+package quickack
 
 func setQuickAck(uintptr) {} // the option is Linux's own

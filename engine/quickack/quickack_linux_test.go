@@ -1,4 +1,4 @@
-package wire_test
+package quickack_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/wire"
+	"github.com/weirfs/weir/engine/quickack"
 )
 
 func one(ih weir.InfoHash) func(func(weir.InfoHash) bool) {
@@ -89,7 +90,7 @@ func TestQuickAck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ours, theirs := connPair(t)
 			var few atomic.Bool
-			ack := wire.NewQuickAck(wrap(t, ours, theirs), few.Load)
+			ack := quickack.New(wrap(t, ours, theirs), few.Load)
 			if quickAck(t, ours, off) {
 				t.Fatal("the kernel does not take the option back")
 			}
@@ -118,7 +119,7 @@ func TestQuickAck(t *testing.T) {
 		a, b := net.Pipe()
 		defer a.Close()
 		defer b.Close()
-		wire.NewQuickAck(a, func() bool { return true }).Set()
+		quickack.New(a, func() bool { return true }).Set()
 	})
 }
 

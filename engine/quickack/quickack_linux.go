@@ -1,4 +1,4 @@
-package wire
+package quickack
 
 import "golang.org/x/sys/unix"
 

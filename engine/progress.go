@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/link"
 )
 
@@ -99,7 +100,7 @@ func dialTrouble(err error) string {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "did not answer"
 	}
-	return "failed: " + err.Error()
+	return "failed: " + weir.ErrorText(err)
 }
 
 // count returns "no peers", "1 peer", "2 peers".

@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
 
 // Stats describe a torrent at a moment. Bytes are payload, rates are bytes per
 // second over the last seconds. Of a cold torrent only the totals are set.
@@ -87,7 +91,7 @@ func (t *Torrent) Stats() Stats {
 	s.Failed = t.counts.failed.Load()
 	s.Missed = t.missed.Load()
 	if err := t.refused(); err != nil {
-		s.State, s.Why = StateRefused, "its metadata can't be used: "+err.Error()
+		s.State, s.Why = StateRefused, "its metadata can't be used: "+weir.ErrorText(err)
 	}
 	return s
 }

@@ -23,11 +23,11 @@ func newAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add [flags] DIR SOURCE…",
 		Short: "add torrents to a mount that is in use",
-		Long: `add shows more torrents in the mount at DIR, which may be any folder in it, and
-prints where they are. They are there at once, and after a restart too, unless
-the mount is --ephemeral. What a SOURCE is: weir mount --help.
+		Long: `add adds torrents to the mount at DIR, which may be any folder in it, and prints
+their paths. They stay after a restart, unless the mount is --ephemeral. For what a
+SOURCE can be, see weir mount --help.
 
-Copying such a file into the mount does the same:
+Copying a .torrent file into the mount does the same:
   cp debian.torrent ~/t/
 
 ` + exitCodes,
@@ -49,7 +49,7 @@ Copying such a file into the mount does the same:
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), weir.Printable(l.full(added.Path)))
 				if added.Known {
-					fmt.Fprintf(cmd.ErrOrStderr(), "weir: %s was there before\n", weir.Printable(l.full(added.Path)))
+					fmt.Fprintf(cmd.ErrOrStderr(), "weir: %s: this torrent is in the mount already\n", weir.Printable(l.full(added.Path)))
 				}
 			}
 			for _, arg := range args[1:] {
@@ -63,7 +63,7 @@ Copying such a file into the mount does the same:
 			return errors.Join(errs...)
 		},
 	}
-	cmd.Flags().StringVar(&into, "into", "", "sort them into this `FOLDER` of DIR, such as linux/debian; it is made if need be")
+	cmd.Flags().StringVar(&into, "into", "", "put them into this `FOLDER` of DIR, such as linux/debian; it is created if missing")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }

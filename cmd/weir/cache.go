@@ -21,9 +21,9 @@ import (
 	"github.com/weirfs/weir/cmd/internal/daemon"
 )
 
-const cacheLong = `cache looks after the folder that verified pieces are kept in, whether a weir
-that is mounted has it open or not. Without --cache it is the one that
-weir mount would take, by the settings and by default ~/.cache/weir.
+const cacheLong = `cache inspects, checks, empties and resizes the folder that holds the verified
+pieces, whether or not a mount is using it. Without --cache it is the folder that
+weir mount would use: the one in the settings, or ~/.cache/weir.
 
 ` + exitCodes
 
@@ -46,7 +46,7 @@ func newCache() *cobra.Command {
 	f := &cacheFolder{cmd: newMount()}
 	cmd := &cobra.Command{
 		Use:   "cache",
-		Short: "look into the cache, check it, empty it, give it another size",
+		Short: "inspect, check, empty or resize the cache",
 		Long:  cacheLong,
 		Example: `  weir cache stat
   weir cache verify --cache /big/weir
@@ -75,7 +75,7 @@ func (f *cacheFolder) with(stderr io.Writer, do func(c openedCache, here *cache.
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := newLog(stderr, slog.LevelError)
 	c, err := cache.Open(cache.Options{Dir: dir, MustExist: true, Log: log})
 	var held *cache.InUseError
 	switch {
@@ -86,7 +86,7 @@ func (f *cacheFolder) with(stderr io.Writer, do func(c openedCache, here *cache.
 	case !errors.As(err, &held):
 		return err
 	case held.Owner.Control == "":
-		return fmt.Errorf("%w: it can't be asked, try again when it has ended", err)
+		return fmt.Errorf("%w and can't be asked: try again when it has ended", err)
 	}
 	client := api.NewClient(held.Owner.Control)
 	defer client.Close()
@@ -97,8 +97,8 @@ func (f *cacheFolder) stat() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stat",
 		Short: "print what the cache holds",
-		Long: `stat prints what is held, what that takes on disk, and what the bounds are. While
-a mount has the cache, also how often it was of use since that began.
+		Long: `stat prints what the cache holds, how much disk it uses, and its limits. While a
+mount uses the cache it also prints hits and misses since the mount began.
 
 ` + exitCodes,
 		Example: `  weir cache stat
@@ -122,15 +122,15 @@ func (f *cacheFolder) verify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "hash every piece in the cache against its torrent",
-		Long: `verify reads every piece in the cache and hashes it against the metadata of its
-torrent. A piece that is wrong is dropped, and fetched again when it is next
-read. Of a piece whose metadata is not in the cache any more only the checksums
-can be checked. Reading and writing go on meanwhile; Ctrl-C ends it early.
+		Long: `verify reads every piece in the cache and checks its hash. Damaged pieces are
+dropped and fetched again when they are next read. A piece whose torrent's metadata
+is no longer in the cache can only be checked against its checksums. Mounts go on
+working meanwhile. Ctrl-C stops early.
 
 Exit codes:
-  0  every piece that was looked at is right
-  1  some were damaged and are dropped, or it could not be done
-  2  the command line is wrong`,
+  0  every piece that was checked is right
+  1  damaged pieces were dropped, or failure (see standard error)
+  2  wrong usage`,
 		Example: `  weir cache verify
   weir cache verify --json`,
 		Args: usage(cobra.NoArgs, "no arguments"),
@@ -140,7 +140,7 @@ Exit codes:
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON, with the name of each piece that was dropped")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON, which names each dropped piece")
 	return cmd
 }
 
@@ -149,11 +149,10 @@ func (f *cacheFolder) clear() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clear",
 		Short: "empty the cache",
-		Long: `clear drops every piece, those that are pinned too, and gives the disk its space
-back. What is known of torrents stays: their metadata, their peers, and which
-files are pinned; what is pinned is fetched again while it is mounted. With --all
-that goes too, and with it which torrents were mounted here; no mount may have the
-cache then.
+		Long: `clear drops every piece, pinned ones too, and frees the disk space. What weir knows
+about torrents stays: metadata, peers, and which files are pinned; a mount fetches
+pinned files again. --all drops that as well, and the list of torrents that were
+mounted; no mount may be using the cache then.
 
 ` + exitCodes,
 		Example: `  weir cache clear
@@ -166,7 +165,7 @@ cache then.
 					if err != nil {
 						return err
 					}
-					return weir.Errorf(weir.ErrInUse, "a mount needs what --all would drop: weir umount %q first", s.Mountpoint)
+					return weir.Errorf(weir.ErrInUse, "a mount uses the cache, and --all would drop what it needs: run weir umount %q first", s.Mountpoint)
 				}
 				gone, err := c.CacheClear(cmd.Context())
 				if err == nil && all {
@@ -180,17 +179,17 @@ cache then.
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "drop what is known of torrents too, and the pins")
+	cmd.Flags().BoolVar(&all, "all", false, "also drop what is known about torrents, and the pins")
 	return cmd
 }
 
 func (f *cacheFolder) resize() *cobra.Command {
 	return &cobra.Command{
 		Use:   "resize SIZE",
-		Short: "give the cache another size",
-		Long: `resize changes how much the cache may take on disk: at once, also while a mount has
-it, and for later mounts that don't say --cache-size. When it shrinks, pieces go
-before resize returns. It can't become smaller than what is pinned needs.
+		Short: "change the size of the cache",
+		Long: `resize changes how much disk the cache may use, at once, even while a mount is using
+it, and for later mounts that don't set --cache-size. When the cache shrinks, pieces
+are dropped before resize returns. It can't become too small for what is pinned.
 
 ` + exitCodes,
 		Example: `  weir cache resize 100GiB`,
@@ -205,7 +204,7 @@ before resize returns. It can't become smaller than what is pinned needs.
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "the cache may take %s, and takes %s\n", sizeText(s.LimitBytes), sizeText(s.DiskBytes))
+				fmt.Fprintf(cmd.OutOrStdout(), "the cache may use %s and uses %s\n", sizeText(s.LimitBytes), sizeText(s.DiskBytes))
 				return nil
 			})
 		},
@@ -223,14 +222,14 @@ func (f *cacheFolder) printStat(w io.Writer, s api.CacheStat) error {
 		line("used by", "weir %d, mounted at %s", s.PID, s.Mountpoint)
 	}
 	line("on disk", "%s of %s (%d %%)", sizeText(s.DiskBytes), sizeText(s.LimitBytes), 100*s.DiskBytes/max(s.LimitBytes, 1))
-	line("disk free", "%s, of which %s stay free", sizeText(s.FreeBytes), sizeText(s.MinFree))
+	line("disk free", "%s, %s of it reserved (--min-free)", sizeText(s.FreeBytes), sizeText(s.MinFree))
 	line("pieces", "%d of %d torrents, %s", s.Pieces, s.Torrents, sizeText(s.Bytes))
 	if s.Shared > 0 {
-		line("shared", "%d pieces, %s, are stored once for several", s.Shared, sizeText(s.SharedBytes))
+		line("shared", "%d pieces of several torrents are stored once: %s", s.Shared, sizeText(s.SharedBytes))
 	}
 	line("pinned", "%s", sizeText(s.PinnedBytes))
 	if s.Mountpoint != "" {
-		line("reads", "%d from the cache, %d not there", s.Hits, s.Misses)
+		line("reads", "%d hits, %d misses", s.Hits, s.Misses)
 		line("evicted", "%d pieces", s.Evictions)
 		line("damaged", "%d pieces", s.Damaged)
 	}
@@ -260,16 +259,16 @@ func (f *cacheFolder) runVerify(cmd *cobra.Command, c openedCache) error {
 			fmt.Fprintf(out, "damaged, dropped: piece %d of %s\n", p.Piece, p.InfoHash)
 		}
 		right := last.Pieces - last.Unchecked - last.Damaged
-		fmt.Fprintf(out, "%d pieces, %s: %d right, %d damaged, %d not checked against their torrent, whose metadata is not here\n",
+		fmt.Fprintf(out, "%d pieces, %s: %d right, %d damaged, %d checked by checksum alone, without metadata\n",
 			last.Pieces, sizeText(last.Bytes), right, last.Damaged, last.Unchecked)
 	}
 	switch {
 	case err != nil && cmd.Context().Err() != nil:
-		return errors.New("ended early")
+		return errors.New("stopped early")
 	case err != nil:
 		return err
 	case last.Damaged > 0:
-		return fmt.Errorf("%d pieces were damaged; they are fetched again when they are next read", last.Damaged)
+		return fmt.Errorf("%d pieces were damaged and dropped; they are fetched again when they are next read", last.Damaged)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func weirCache(ctx context.Context, args ...string) (string, error) {
 func TestCacheVerifyFindsDamage(t *testing.T) {
 	dir := fillCache(t, 8)
 	out, err := weirCache(t.Context(), "verify", "--cache", dir)
-	if err != nil || !strings.Contains(out, "8 pieces, 2.0 MiB: 0 right, 0 damaged, 8 not checked") {
+	if err != nil || !strings.Contains(out, "8 pieces, 2.0 MiB: 0 right, 0 damaged, 8 checked by checksum alone") {
 		t.Errorf("printed %q, %v", out, err)
 	}
 	logs, _ := filepath.Glob(filepath.Join(dir, "segments", "*"))
@@ -74,7 +74,7 @@ func TestCacheVerifyFindsDamage(t *testing.T) {
 	}
 	out, err = weirCache(t.Context(), "verify", "--cache", dir, "--json")
 	var got api.CacheVerify
-	if jerr := json.Unmarshal([]byte(out), &got); jerr != nil || err == nil || !strings.Contains(err.Error(), "1 pieces were damaged") {
+	if jerr := json.Unmarshal([]byte(out), &got); jerr != nil || err == nil || !strings.Contains(err.Error(), "1 pieces were damaged and dropped") {
 		t.Fatalf("printed %q, %v", out, err)
 	}
 	if got.Damaged != 1 || len(got.Dropped) != 1 || got.Dropped[0].Piece != 2 || report(&bytes.Buffer{}, err) != exitFailure {
@@ -85,7 +85,7 @@ func TestCacheVerifyFindsDamage(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := weirCache(ctx, "verify", "--cache", dir); err == nil || err.Error() != "ended early" {
+	if _, err := weirCache(ctx, "verify", "--cache", dir); err == nil || err.Error() != "stopped early" {
 		t.Errorf("interrupted: %v", err)
 	}
 }
@@ -93,7 +93,7 @@ func TestCacheVerifyFindsDamage(t *testing.T) {
 // TestCacheOfSilentOwner: somebody has the cache and can't be asked.
 func TestCacheOfSilentOwner(t *testing.T) {
 	for name, test := range map[string]struct{ control, says string }{
-		"NoSocket":   {"", "it can't be asked"},
+		"NoSocket":   {"", "can't be asked"},
 		"DeadSocket": {filepath.Join(t.TempDir(), "none"), "no weir listens"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,10 +21,10 @@ var shells = map[string]func(root *cobra.Command, w io.Writer) error{
 func newCompletion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
-		Short: "print a script that completes weir's command lines",
-		Long: `completion prints a script by which a shell completes weir's commands, flags
-and arguments: torrents for weir mount, mountpoints for weir umount. "make
-install" puts these scripts where the shells look for them.
+		Short: "print a completion script for a shell",
+		Long: `completion prints a script that lets a shell complete weir's commands, flags and
+arguments: torrents for weir mount, mountpoints for weir umount. "make install"
+installs these scripts.
 
 ` + exitCodes,
 		Example: `  . <(weir completion bash)

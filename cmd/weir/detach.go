@@ -46,10 +46,10 @@ const readyFlag = "ready-fd"
 // register adds the flags.
 func (l *life) register(f *pflag.FlagSet) {
 	f.StringVar(&l.configFile, config.FileFlag, "", "read settings from `FILE` (default ~/.config/weir/config.yaml, else /etc/weir/config.yaml)")
-	f.BoolVarP(&l.detach, "detach", "d", false, "return when the mount is ready, and serve it in the background")
+	f.BoolVarP(&l.detach, "detach", "d", false, "return when the mount is ready, and go on in the background")
 	f.StringVar(&l.logFile, "log-file", "", "with --detach, write the log to `FILE` (default in ~/.local/state/weir)")
-	f.BoolVar(&l.autoUnmount, "auto-unmount", true, "clear the mount away when weir is killed; a second, idle process sees to that")
-	f.BoolVar(&l.sandbox, "sandbox", true, "once mounted, give up the right to open files that weir doesn't need; takes --auto-unmount")
+	f.BoolVar(&l.autoUnmount, "auto-unmount", true, "remove the mount when weir is killed; a second, idle process waits for that")
+	f.BoolVar(&l.sandbox, "sandbox", true, "once mounted, give up access to all files that weir doesn't need; needs --auto-unmount")
 	f.IntVar(&l.readyFD, readyFlag, 0, "")
 	if err := f.MarkHidden(readyFlag); err != nil {
 		panic(err)
@@ -109,7 +109,7 @@ func stateFile(name string) (string, error) {
 	case os.Geteuid() == 0: // at boot there is no HOME
 		return filepath.Join("/var/log/weir", name), nil
 	}
-	return "", fmt.Errorf("no place for the log, name one with --log-file FILE: %w", err)
+	return "", fmt.Errorf("no place for the log: name one with --log-file FILE: %w", err)
 }
 
 // attendance is who looks after one mount while it lives.

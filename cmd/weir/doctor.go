@@ -14,16 +14,16 @@ import (
 	"github.com/weirfs/weir/cmd/internal/doctor"
 )
 
-const doctorLong = `doctor looks at this machine for what weir mount needs, with the settings in
-effect, and says of each thing that it would stumble over what to do about it. It
-changes nothing and talks to nobody but this machine.
+const doctorLong = `doctor checks that this machine has what weir mount needs, with the settings in
+effect. Next to each problem it prints what to do. It changes nothing and uses no
+network.
 
-The flags of weir mount may be given, to see what they would mean.
+It takes the flags of weir mount, to check what they would mean.
 
 Exit codes:
-  0  nothing stands in weir's way; there may be warnings
-  1  something does
-  2  the command line is wrong`
+  0  weir can mount; there may be warnings
+  1  something keeps weir from mounting
+  2  wrong usage`
 
 func newDoctor() *cobra.Command {
 	var asJSON bool
@@ -40,7 +40,7 @@ func newDoctor() *cobra.Command {
 			settings, err := config.Settle(mount.Flags(), config.ThisHost())
 			var found []doctor.Finding
 			if err != nil {
-				found = append(found, doctor.Finding{Check: "settings", Level: doctor.Fail, Text: err.Error(),
+				found = append(found, doctor.Finding{Check: "settings", Level: doctor.Fail, Text: weir.ErrorText(err),
 					Next: "correct it; weir config --help says where settings come from"})
 			} else {
 				found = append(found, checkSettings(settings))
@@ -60,7 +60,7 @@ func newDoctor() *cobra.Command {
 				}
 			}
 			if failed > 0 {
-				return fmt.Errorf("%d of %d checks failed; what to do stands beside them", failed, len(found))
+				return fmt.Errorf("%d of %d checks failed: each has its next step above", failed, len(found))
 			}
 			return nil
 		},

@@ -7,12 +7,11 @@ import (
 )
 
 func newEvict() *cobra.Command {
-	return keepCommand(keeping{
+	return newPinCommand(pinCommand{
 		use: "evict", short: "drop files from the cache",
-		long: `evict drops what is held of files or folders of a mount, but for what is pinned,
-and gives the space on the disk back. The files stay in the mount: reading them
-fetches them again. A piece that also holds bytes of a neighbouring file goes
-with it.`,
+		long: `evict drops the cached pieces of files or folders, except pinned ones, and frees
+their disk space. The files stay in the mount: reading them fetches them again. A
+piece shared with a neighbouring file is dropped too.`,
 		example: `  weir evict ~/t/film/film.mkv`,
 		do:      (*api.Client).Evict, done: "%s: dropped %s\n",
 	})

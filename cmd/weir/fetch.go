@@ -20,11 +20,11 @@ func newFetch() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "fetch [flags] PATH…",
-		Short: "bring files in now",
-		Long: `fetch brings what is missing of files or folders of a mount into the cache, and
-returns when all of it is there. Reads go first. Ctrl-C ends it; what came stays.
-weir pin keeps it there. Of a torrent whose magnet selects files (so=), those are
-brought in, unless others are named.
+		Short: "download files into the cache now",
+		Long: `fetch downloads what is missing of files or folders into the cache, and returns when
+all of it is there. Reads have priority. Ctrl-C stops it; what has arrived stays until
+the cache needs the space (weir pin keeps it). If a torrent's magnet selects files
+(so=), only those are fetched, unless you name others.
 
 ` + exitCodes,
 		Example: `  weir fetch ~/t/dataset/part-0007.csv
@@ -36,7 +36,7 @@ brought in, unless others are named.
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line, as docs/api.md describes it")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line, as docs/api.md describes it")
 	return cmd
 }
 
@@ -81,7 +81,7 @@ func lineProgress(w io.Writer, name string) (show func(api.Progress), end func(a
 	}
 	end = func(all bool) {
 		if all {
-			fmt.Fprintf(w, "%s: all %s are here\n", weir.Printable(name), sizeText(last.TotalBytes))
+			fmt.Fprintf(w, "%s: all %s are cached\n", weir.Printable(name), sizeText(last.TotalBytes))
 		}
 	}
 	return show, end

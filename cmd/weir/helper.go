@@ -69,7 +69,7 @@ func mountHelper(ctx context.Context, args []string, stdout, stderr io.Writer) i
 		err = call.translate()
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(err.Error()))
+		fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(weir.ErrorText(err)))
 		return helperUsage
 	}
 	if call.fake {
@@ -77,7 +77,7 @@ func mountHelper(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	}
 	if os.Getenv("PATH") == "" { // as it may be at boot; fusermount3 is looked up there
 		if err := os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
-			fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(err.Error()))
+			fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(weir.ErrorText(err)))
 			return helperFailure
 		}
 	}
@@ -91,7 +91,7 @@ func mountHelper(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(err.Error()))
+	fmt.Fprintf(stderr, "weir: %s\n", weir.PrintableLines(weir.ErrorText(err)))
 	var u usageError
 	if errors.As(err, &u) {
 		return helperUsage

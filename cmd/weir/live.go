@@ -84,7 +84,7 @@ func shareText(have, size int64) string {
 // programText names who opened or reads something.
 func programText(name string, pid int) string {
 	if name == "" {
-		name = "a program that can't be told"
+		name = "an unknown program"
 	}
 	if pid == 0 {
 		return "the kernel"

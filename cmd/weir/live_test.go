@@ -37,11 +37,11 @@ func TestKeeping(t *testing.T) {
 		{[]string{"fetch", m.Path("sample", "sub", "one.bin")}, "one.bin: all 768 KiB are here"},
 		{[]string{"ls", m.Dir}, "sample"},
 		{[]string{"status", m.Path("sample", "sub", "one.bin")}, "768 KiB of 768 KiB (100%), 4 of 4 pieces"},
-		{[]string{"pin", m.Path("sample", "big.bin")}, "big.bin: 2.0 MiB more are kept"},
+		{[]string{"pin", m.Path("sample", "big.bin")}, "big.bin: pinned 2.0 MiB"},
 		{[]string{"fetch", "--json", m.Path("sample")}, `"done":true`},
 		{[]string{"ls", m.Dir}, "complete, partly pinned"},
 		{[]string{"evict", m.Path("sample", "sub")}, "dropped 3.3 MiB"},
-		{[]string{"unpin", m.Path("sample")}, "2.0 MiB are kept no longer"},
+		{[]string{"unpin", m.Path("sample")}, "unpinned 2.0 MiB"},
 		{[]string{"top", "--count", "1", m.Dir}, "1 torrents"},
 	} {
 		out, err := weirOut(t, step.args...)

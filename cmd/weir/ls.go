@@ -17,14 +17,14 @@ func newLs() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "ls [flags] [DIR]",
-		Short: "list the torrents of a mount and how they do",
-		Long: `ls lists the torrents in and beneath DIR, a folder of a mount (by default the
-working folder), or the one that DIR lies in: name, size, how much of it is held,
-peers, rates and state.
+		Short: "list the torrents of a mount",
+		Long: `ls lists the torrents below DIR, a folder of a mount (by default the working folder),
+or the torrent that DIR is in: name, size, how much of it is cached, peers, rates and
+state.
 
-States: cold (nobody uses it), metadata (a magnet that looks for its metadata),
-idle (connected, nothing is wanted), fetching, reading, stuck (weir status says
-why), complete (all of it is held).
+States: cold (not in use), metadata (a magnet that is waiting for its metadata), idle
+(connected, nothing to fetch), fetching, reading, stuck (weir status shows why),
+complete (all of it is cached).
 
 ` + exitCodes,
 		Example: `  weir ls ~/t

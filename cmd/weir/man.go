@@ -14,7 +14,7 @@ func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:     "man DIR",
 		Short:   "write the manual pages",
-		Long:    "man writes a manual page for weir and for each of its commands into DIR, which\nis made if need be. \"make install\" calls it.\n\n" + exitCodes,
+		Long:    "man writes a manual page for weir and for each of its commands into DIR, which\nis created if missing. \"make install\" calls it.\n\n" + exitCodes,
 		Example: "  weir man ~/.local/share/man/man1",
 		Hidden:  true,
 		Args:    usage(cobra.ExactArgs(1), "one folder"),

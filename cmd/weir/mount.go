@@ -20,33 +20,32 @@ import (
 	"github.com/weirfs/weir/reader"
 )
 
-const mountLong = `mount shows each torrent as a folder in DIR and stays in the foreground until it
-is interrupted (Ctrl-C) or unmounted (weir umount DIR). Nothing is fetched but
-what programs read, and a little ahead of them.
+const mountLong = `mount shows each torrent as a folder in DIR. It runs in the foreground until it is
+interrupted (Ctrl-C) or unmounted (weir umount DIR). Only what programs read is
+fetched, and a little ahead of them.
 
-What was added before is there again, at once and without a network: the cache
-folder has the catalogue. weir add, weir rm and weir mv change it while weir
-runs; so do cp, rm -r and mv in DIR. --ephemeral does without.
+Torrents added earlier are there again at once, without a network: the cache folder
+holds the list. weir add, weir rm and weir mv change it while weir runs; so do cp,
+rm -r and mv in DIR. With --ephemeral there is no such list.
 
 A SOURCE is one of
   a .torrent file           ./debian.torrent
-  its http(s) address       https://example.org/debian.torrent
+  its web address           https://example.org/debian.torrent
   a magnet                  'magnet:?xt=urn:btih:…'   (quoted, because of the &)
-  an info hash              40 hexadecimal digits; its peers come from the DHT or --peer
-  a text file               with any number of magnets, info hashes and addresses, one a line
+  an info hash              40 hexadecimal digits; peers come from the DHT or --peer
+  a text file               with magnets, info hashes and web addresses, one per line
   a shortcut                to a magnet or an address: .url, .desktop
 
-Sources are all looked at at the same time. One that can't be read, or that is
-not safe to mount, ends the command: a file or a magnet before anything is
-mounted, an address as soon as it has failed. A magnet doesn't have to be
-reachable: its folder is there at once and fills when a peer has sent the
-metadata.
+All sources are read at the same time. One that can't be read, or is not safe to
+mount, ends the command: a file or a magnet before anything is mounted, a web
+address as soon as it fails. A magnet needs no peers to be mounted: its folder is
+there at once and fills when a peer has sent the metadata.
 
 Ctrl-C unmounts. Programs that still use the mount get a second to finish; a
 second Ctrl-C ends weir at once. With --detach weir goes to the background.
 
-Every flag can be set by a variable (WEIR_CACHE_SIZE=20GiB) and in a settings
-file too: weir config --help.
+Every flag can also be set by an environment variable (WEIR_CACHE_SIZE=20GiB) or in
+a settings file: see weir config --help.
 
 ` + exitCodes
 
@@ -90,7 +89,7 @@ func newMount() *cobra.Command {
 				}
 			}
 			o.UploadLimit, o.DownloadLimit, o.MaxMetadata = int64(uploadLimit), int64(downloadLimit), int64(maxMetadata)
-			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+			o.Log = newLog(cmd.ErrOrStderr(), level)
 			if o.CacheDir, err = cacheDir(o.CacheDir); err != nil {
 				return err
 			}
@@ -111,31 +110,31 @@ func newMount() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.CacheDir, "cache", "", "keep verified pieces in `DIR` (default $XDG_CACHE_HOME/weir or ~/.cache/weir)")
-	f.Var(&cacheBytes, "cache-size", "let the cache grow to `SIZE`, such as 20GiB (default 10GiB, or half of the free disk when that is less)")
-	f.Var((*minFree)(&o.MinFree), "min-free", "leave `SPACE` of the cache's disk free, a share such as 5% or a size such as 20GiB; 0 is only what opening the cache takes, 128 MiB (default 5%)")
-	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget what is added at the end")
+	f.Var(&cacheBytes, "cache-size", "limit the cache to `SIZE`, such as 20GiB (default 10GiB, or half of the free disk space if that is less)")
+	f.Var((*minFree)(&o.MinFree), "min-free", "keep `SPACE` of the cache's disk free, as 5% or 20GiB; 0 keeps only the 128 MiB that opening the cache needs (default 5%)")
+	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget them at the end")
 	f.BoolVar(&o.ByHash, "by-hash", false, "let programs open any torrent as DIR/by-hash/INFOHASH")
-	f.StringArrayVar(&o.Watch, "watch", nil, "add the .torrent and .magnet files and the shortcuts (.url, .desktop) in `FOLDER`, also those that come later; may be repeated")
+	f.StringArrayVar(&o.Watch, "watch", nil, "add the .torrent and .magnet files and shortcuts (.url, .desktop) in `FOLDER`, now and whenever one appears; may be repeated")
 	o.ReadTimeout = time.Minute
-	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "a read that the swarm has not answered after this `TIME`, such as 30s or 5m, fails with ETIMEDOUT")
-	f.StringArrayVar(&o.Peers, "peer", nil, "ask the peer at `HOST:PORT` too, for every source; may be repeated")
-	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 is any free one, give a fixed one to forward it")
-	f.BoolVar(&o.DHT, "dht", true, "look for peers of public torrents in the DHT too")
-	f.BoolVar(&o.LSD, "lsd", true, "look for peers of public torrents in the local network too, by multicast")
-	f.BoolVar(&o.AllowPrivate, "allow-private", false, "let torrents, magnets, trackers and web servers lead to addresses of this machine and its network, not just to trackers at /announce")
-	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed is when a peer wants it, required is always, off is never")
-	f.Var(&uploadLimit, "upload-limit", "give peers at most `SIZE` a second, such as 500KB or 2MiB (default no limit)")
-	f.Var(&downloadLimit, "download-limit", "take from peers at most `SIZE` a second (default no limit)")
-	f.Var(&maxMetadata, "max-metadata", "take metadata of magnets from peers up to this `SIZE`, at most 256MiB")
+	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "let a read fail with ETIMEDOUT when the swarm has not answered it within `TIME`, such as 30s or 5m")
+	f.StringArrayVar(&o.Peers, "peer", nil, "also connect to the peer at `HOST:PORT`, for every source; may be repeated")
+	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 takes any free one; to forward a port, name it")
+	f.BoolVar(&o.DHT, "dht", true, "find peers of public torrents in the DHT")
+	f.BoolVar(&o.LSD, "lsd", true, "find peers of public torrents in the local network, by multicast")
+	f.BoolVar(&o.AllowPrivate, "allow-private", false, "let torrents, magnets, trackers and web servers name addresses of this machine and its network, not only trackers at /announce")
+	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed (if the peer wants it), required (always) or off (never)")
+	f.Var(&uploadLimit, "upload-limit", "upload at most `SIZE` per second, such as 500KB or 2MiB (default no limit)")
+	f.Var(&downloadLimit, "download-limit", "download at most `SIZE` per second (default no limit)")
+	f.Var(&maxMetadata, "max-metadata", "accept metadata of magnets up to `SIZE`, at most 256MiB")
 	f.Uint32Var(&o.UID, "uid", o.UID, "show files as owned by this user `ID`")
 	f.Uint32Var(&o.GID, "gid", o.GID, "show files as owned by this group `ID`")
-	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users in; needs user_allow_other in /etc/fuse.conf when not root")
-	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty, and hide what it holds")
-	f.StringVar(&quiet, "quiet-readers", "", "let these `PROGRAMS` (name,name:head,…) open no files, or with :head read only the first and the last 8 MiB of each")
+	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users read the mount; unless you are root, this needs user_allow_other in /etc/fuse.conf")
+	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty; its content is hidden meanwhile")
+	f.StringVar(&quiet, "quiet-readers", "", "refuse files to these `PROGRAMS` (name,name:head,…), or with :head all but the first and last 8 MiB of each")
 	f.StringVar(&o.Metrics, "metrics", "", "serve metrics for Prometheus over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
-	f.BoolVar(&o.Pprof, "pprof", false, "with --metrics, serve Go's profiles under /debug/pprof/ too")
-	f.BoolVar(&noControl, "no-control", false, "make no control socket: weir add, ls, status and the like don't work")
-	f.Var((*logLevel)(&level), "log-level", "log what is at least this `LEVEL`: debug, info, warn or error")
+	f.BoolVar(&o.Pprof, "pprof", false, "with --metrics, also serve Go's profiles under /debug/pprof/")
+	f.BoolVar(&noControl, "no-control", false, "make no control socket; weir add, ls, status and the like won't work")
+	f.Var((*logLevel)(&level), "log-level", "log from `LEVEL` on: debug, info, warn or error")
 	f.BoolVarP(&verbose, "verbose", "v", false, "the same as --log-level debug")
 	life.register(f)
 	completeValues(cmd, "encryption", "allowed", "required", "off")
@@ -153,7 +152,7 @@ func cacheDir(dir string) (string, error) {
 		return "/var/cache/weir/default", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("no place for the cache, give one with --cache DIR: %w", err)
+		return "", fmt.Errorf("no place for the cache: name one with --cache DIR: %w", err)
 	}
 	return filepath.Join(base, "weir"), nil
 }
@@ -222,8 +221,8 @@ func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options, again <-chan
 		}
 		// What is not stored yet is lost, and only that: the cache survives a crash.
 		if err := force(); err != nil && !errors.Is(err, weir.ErrNotFound) {
-			return fmt.Errorf("ended by force: %w", err)
+			return fmt.Errorf("ended by a second signal, and the mount could not be removed: %w", err)
 		}
-		return errors.New("ended by force")
+		return errors.New("ended by a second signal; what was not stored yet is fetched again when it is next read")
 	}
 }

@@ -168,7 +168,7 @@ func TestWithoutPeers(t *testing.T) {
 			}
 			// The reason is there when the read is gone, too.
 			out, err := weirOut(t, "status", m.Path("sample", "big.bin"))
-			if err != nil || !regexp.MustCompile(`gave up +a read, .* ago: (no peer is known|1 peer known|connecting to 1 peer)`).MatchString(out) {
+			if err != nil || !regexp.MustCompile(`last timeout +a read, .* ago: (no peer is known|1 peer known|connecting to 1 peer)`).MatchString(out) {
 				t.Errorf("weir status: %v\n%s", err, out)
 			}
 			m.Unmount(t)

@@ -13,11 +13,11 @@ import (
 func newMv() *cobra.Command {
 	return &cobra.Command{
 		Use:   "mv FROM TO",
-		Short: "give a torrent another name or sort it into a folder",
-		Long: `mv gives the folder of a torrent, or a folder of torrents, another place in its
-mount. When TO is a folder of torrents or ends in a slash, FROM goes into it;
-folders on the way are made. Programs that have files open go on. Inside of a
-torrent nothing can be moved. mv(1) does the same.
+		Short: "rename torrents, or move them into folders",
+		Long: `mv moves or renames the folder of a torrent, or a folder of torrents, within its mount.
+If TO is a folder of torrents or ends in a slash, FROM is moved into it. Missing folders
+are created. Programs keep the files that they have open. Nothing inside of a torrent
+can be moved. mv(1) does the same.
 
 ` + exitCodes,
 		Example: `  weir mv ~/t/debian-12.iso ~/t/linux/debian/
@@ -35,7 +35,7 @@ torrent nothing can be moved. mv(1) does the same.
 			}
 			defer to.Close()
 			if from.Root != to.Root {
-				return weir.Errorf(weir.ErrInvalid, "%s and %s are two mounts: add the torrent there with weir add, and remove it here with weir rm", from.Root, to.Root)
+				return weir.Errorf(weir.ErrInvalid, "%s and %s are different mounts: add the torrent there with weir add, and remove it here with weir rm", from.Root, to.Root)
 			}
 			target := to.Path
 			if strings.HasSuffix(args[1], "/") {

@@ -11,38 +11,38 @@ import (
 )
 
 func newPin() *cobra.Command {
-	return keepCommand(keeping{
-		use: "pin", short: "keep files for good, and fetch what is missing",
-		long: `pin keeps files or folders of a mount in the cache until weir unpin: they are
-never evicted, and what is missing is fetched whenever nothing else is, also
-after a restart. A torrent that is pinned as a whole and complete works offline.
-It is refused when four fifths of the cache can't hold all that is pinned. Of a
-torrent whose magnet selects files (so=), those are pinned, unless others are named. A
-magnet whose metadata is not here yet is pinned when it comes: weir status tells.`,
+	return newPinCommand(pinCommand{
+		use: "pin", short: "keep files in the cache, and fetch what is missing",
+		long: `pin keeps files or folders in the cache until weir unpin: they are never evicted.
+What is missing is fetched in the background, also after a restart. A torrent that
+is pinned and complete can be read offline. Pinned files may use four fifths of the
+cache; pin fails if they would need more. If a torrent's magnet selects files (so=),
+only those are pinned, unless you name others. If a magnet has no metadata yet, it
+is pinned when the metadata arrives.`,
 		example: `  weir pin ~/t/debian-12.iso
   weir pin ~/t/film/film.mkv && weir fetch ~/t/film/film.mkv`,
-		do: (*api.Client).Pin, done: "%s: %s more are kept\n",
+		do: (*api.Client).Pin, done: "%s: pinned %s\n",
 	})
 }
 
 func newUnpin() *cobra.Command {
-	return keepCommand(keeping{
+	return newPinCommand(pinCommand{
 		use: "unpin", short: "undo pin",
-		long: `unpin lets files or folders of a mount leave the cache like any others when
-there is need of room. They stay until then: weir evict drops them now.`,
+		long: `unpin lets the cache evict files or folders again when it needs space. To drop
+them now, use weir evict.`,
 		example: `  weir unpin ~/t/film/film.mkv`,
-		do:      (*api.Client).Unpin, done: "%s: %s are kept no longer\n",
+		do:      (*api.Client).Unpin, done: "%s: unpinned %s\n",
 	})
 }
 
-// keeping is what pin, unpin and evict have of their own.
-type keeping struct {
+// pinCommand is what differs between pin, unpin and evict.
+type pinCommand struct {
 	use, short, long, example string
 	do                        func(c *api.Client, ctx context.Context, path string) (api.Kept, error)
 	done                      string // a format: the path, the bytes
 }
 
-func keepCommand(k keeping) *cobra.Command {
+func newPinCommand(k pinCommand) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     k.use + " [flags] PATH…",
@@ -61,7 +61,7 @@ func keepCommand(k keeping) *cobra.Command {
 				}
 				name := weir.Printable(l.full(l.Path))
 				if kept.Pending > 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s kept when the metadata has come\n", name, pendingText(kept.Pending))
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s pinned when the metadata arrives\n", name, pendingText(kept.Pending))
 				}
 				if kept.Bytes > 0 || kept.Pending == 0 {
 					fmt.Fprintf(cmd.OutOrStdout(), k.done, name, sizeText(kept.Bytes))
@@ -76,7 +76,7 @@ func keepCommand(k keeping) *cobra.Command {
 
 func pendingText(torrents int) string {
 	if torrents == 1 {
-		return "1 torrent is"
+		return "1 torrent will be"
 	}
-	return fmt.Sprintf("%d torrents are", torrents)
+	return fmt.Sprintf("%d torrents will be", torrents)
 }

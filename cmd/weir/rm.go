@@ -16,10 +16,10 @@ func newRm() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm [flags] DIR NAME…",
 		Short: "remove torrents from a mount that is in use",
-		Long: `rm takes torrents out of the mount at DIR, and what is held of them out of the
-cache. A NAME is a torrent's folder in DIR, or its info hash. Programs that have
-a file of it open get ESTALE. The path of one torrent's folder is enough, too,
-and so is rmdir or rm -r of that folder.
+		Long: `rm removes torrents from the mount at DIR, and their pieces from the cache. A NAME is
+a torrent's folder in DIR, or its info hash. Programs that have one of its files open
+get ESTALE. Instead of DIR and NAME, the path of one torrent's folder will do. rmdir
+or rm -r of that folder does the same.
 
 ` + exitCodes,
 		Example: `  weir rm ~/t debian-12.iso linux/old
@@ -52,6 +52,6 @@ and so is rmdir or rm -r of that folder.
 			return errors.Join(errs...)
 		},
 	}
-	cmd.Flags().BoolVar(&keepCache, "keep-cache", false, "keep what is held: adding the torrent again finds it")
+	cmd.Flags().BoolVar(&keepCache, "keep-cache", false, "keep the cached pieces, for when the torrent is added again")
 	return cmd
 }

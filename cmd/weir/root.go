@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/config"
 )
 
 // The exit codes; every help text names them.
@@ -20,9 +22,9 @@ const (
 )
 
 const exitCodes = `Exit codes:
-  0  it was done
-  1  it could not be done; standard error says why and what helps
-  2  the command line is wrong`
+  0  success
+  1  failure (see standard error)
+  2  wrong usage`
 
 // usageError is an error of the command line itself.
 type usageError struct {
@@ -55,9 +57,9 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weir",
 		Short: "mount torrents as folders",
-		Long: `weir mounts torrents as folders. You read a file, and the pieces that you need
-are fetched from the swarm, verified, cached and handed to you; the rest of
-the torrent stays where it is.
+		Long: `weir mounts torrents as folders. When a program reads a file, weir fetches the
+pieces it needs from the swarm, verifies and caches them; the rest of the torrent is
+not downloaded.
 
 ` + exitCodes,
 		Example: `  weir demo
@@ -76,11 +78,37 @@ the torrent stays where it is.
 	root.CompletionOptions.DisableDefaultCmd = true // ours is documented like the others
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{err, cmd.CommandPath()}
+		return usageError{flagError(cmd, err), cmd.CommandPath()}
 	})
 	root.AddCommand(newMount(), newUmount(), newAdd(), newRm(), newMv(), newLs(), newStatus(), newTop(),
 		newFetch(), newPin(), newUnpin(), newEvict(), newDemo(), newVersion(), newConfig(), newDoctor(), newCache(), newCompletion(), newMan(), newGuard())
 	return root
+}
+
+// flagError says what is wrong with a flag, as a settings file's errors do.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var missing *pflag.ValueRequiredError
+	var refused *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		return fmt.Errorf("unknown flag -%s", unknown.GetSpecifiedName())
+	case errors.As(err, &unknown):
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if near := config.Nearest(unknown.GetSpecifiedName(), known); near != "" {
+			return fmt.Errorf("unknown flag --%s, did you mean --%s?", unknown.GetSpecifiedName(), near)
+		}
+		return fmt.Errorf("unknown flag --%s", unknown.GetSpecifiedName())
+	case errors.As(err, &missing):
+		f := missing.GetFlag()
+		value, _ := pflag.UnquoteUsage(f)
+		return fmt.Errorf("--%s needs a value: --%s %s", f.Name, f.Name, value)
+	case errors.As(err, &refused):
+		f := refused.GetFlag()
+		return fmt.Errorf("--%s: %w", f.Name, config.Refused(f, refused.GetValue(), refused.Unwrap()))
+	}
+	return err
 }
 
 // newHelp is for those who look for help here; the help texts name --help.
@@ -148,7 +176,7 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(w, "weir: %s\n", weir.PrintableLines(err.Error()))
+	fmt.Fprintf(w, "weir: %s\n", weir.PrintableLines(weir.ErrorText(err)))
 	var u usageError
 	if errors.As(err, &u) {
 		fmt.Fprintf(w, "Try %q.\n", u.command+" --help")

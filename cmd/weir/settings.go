@@ -45,7 +45,7 @@ func settle(cmd *cobra.Command, args []string, l *life) ([]string, error) {
 		args = append(slices.Clone(args), s.Torrents...)
 	}
 	if len(args) < 1 {
-		return nil, usageError{errors.New("want a folder, and torrents if there shall be more than those added before"), cmd.CommandPath()}
+		return nil, usageError{errors.New("want a folder to mount on, and torrents to add, if any"), cmd.CommandPath()}
 	}
 	return args, nil
 }
@@ -60,21 +60,21 @@ func samePath(a, b string) bool {
 	return err == nil && a == b
 }
 
-const configLong = `config prints the settings of weir mount that are in effect, and where each comes
-from. A setting is taken from the first of these that has it:
+const configLong = `config prints the settings that weir mount would use, and where each comes from. A
+setting is taken from the first of these that has it:
 
   the command line   --cache-size 20GiB
   the environment    WEIR_CACHE_SIZE=20GiB
   one settings file  cache-size: 20GiB
   the default
 
-The settings file is the one that --config or WEIR_CONFIG names; else the user's
-own, $XDG_CONFIG_HOME/weir/config.yaml or ~/.config/weir/config.yaml; else
-/etc/weir/config.yaml. It has every flag of weir mount as a key, a list where a
-flag may be repeated, and besides "mountpoint" and "torrents": weir mount without
-arguments takes both from there.
+The settings file is the one named by --config or WEIR_CONFIG; otherwise the user's
+own, $XDG_CONFIG_HOME/weir/config.yaml or ~/.config/weir/config.yaml; otherwise
+/etc/weir/config.yaml. Its keys are the flags of weir mount, with a list for a flag
+that may be repeated, and "mountpoint" and "torrents", which weir mount uses when it
+is called without arguments.
 
-The flags of weir mount may be given, to see what they would change.
+config takes the flags of weir mount, to show what they would change.
 
 ` + exitCodes
 
@@ -177,7 +177,7 @@ func printSettings(cmd *cobra.Command, s *config.Settings, rows []settingRow) er
 		fmt.Fprintf(cmd.ErrOrStderr(), "weir: %s\n", weir.Printable(u))
 	}
 	if s.Path == "" && os.Getenv("HOME") == "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), "weir: HOME is not set, so nobody's own settings file was looked for")
+		fmt.Fprintln(cmd.ErrOrStderr(), "weir: HOME is not set, so only /etc/weir/config.yaml was read")
 	}
 	return nil
 }

@@ -16,10 +16,10 @@ func newStatus() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status [flags] PATH…",
-		Short: "say why a read is waiting",
-		Long: `status tells of a torrent's folder, or a file or folder in it: what is held, who
-has it open, which reads wait and what for, and how its peers and trackers do.
-It never waits for the network.
+		Short: "show why a read is waiting",
+		Long: `status describes a torrent, or a file or folder in it: how much of it is cached,
+which programs have it open, which reads are waiting and for what, and the state of
+its peers and trackers. It never waits for the network.
 
 ` + exitCodes,
 		Example: `  weir status ~/t/film/film.mkv
@@ -28,7 +28,7 @@ It never waits for the network.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return eachPlace(cmd.Context(), args, func(l *live) error {
 				if l.Path == "" {
-					return weir.Errorf(weir.ErrInvalid, "%s is a whole mount: name a torrent, or a file or folder in one (weir ls lists torrents)", l.Root)
+					return weir.Errorf(weir.ErrInvalid, "%s is a whole mount: name a torrent, or a file or folder in one (weir ls lists the torrents)", l.Root)
 				}
 				s, err := l.Status(cmd.Context(), l.Path)
 				if err != nil {
@@ -59,51 +59,51 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 		row("state", "%s", t.State)
 	}
 	if m := t.Missed; m != nil {
-		row("gave up", "a read, %s ago: %s", age(m.At), weir.Printable(m.Why))
+		row("last timeout", "a read, %s ago: %s", age(m.At), weir.Printable(m.Why))
 	}
 	if s.Pieces > 0 {
-		row("held", "%s of %s (%s), %d of %d pieces", sizeText(s.HaveBytes), sizeText(s.SizeBytes), shareText(s.HaveBytes, s.SizeBytes), s.Held, s.Pieces)
+		row("cached", "%s of %s (%s), %d of %d pieces", sizeText(s.HaveBytes), sizeText(s.SizeBytes), shareText(s.HaveBytes, s.SizeBytes), s.Held, s.Pieces)
 	}
 	if sel := s.Selected; sel != nil {
 		files := fmt.Sprintf("%d files", sel.Files)
 		if sel.Files == 1 {
 			files = "1 file"
 		}
-		row("selected", "%s by its magnet, for fetch and pin: %s of %s held", files, sizeText(sel.HaveBytes), sizeText(sel.SizeBytes))
+		row("selected", "%s by its magnet, for fetch and pin: %s of %s cached", files, sizeText(sel.HaveBytes), sizeText(sel.SizeBytes))
 	}
 	switch {
 	case s.Pinned:
 		row("pinned", "yes")
 	case t.PinPending:
-		row("pinned", "when the metadata has come")
+		row("pinned", "as soon as the metadata arrives")
 	}
 	if t.State != api.StateCold {
-		row("peers", "%d connected, %d of them with everything, %.2f copies between them", t.Peers, t.Seeds, t.Availability)
+		row("peers", "%d connected, %d of them seeds, %.2f copies in all", t.Peers, t.Seeds, t.Availability)
 		row("rates", "%s down, %s up", rateText(t.DownloadRate), rateText(t.UploadRate))
 	}
 	for _, line := range s.Trackers {
 		row("tracker", "%s", weir.Printable(line))
 	}
 	for _, link := range s.HiddenLinks {
-		row("hidden", "%s, a link that leads out of the torrent", weir.Printable(link))
+		row("hidden", "%s, a link that points outside of the torrent", weir.Printable(link))
 	}
 	if more := s.HiddenLinkCount - len(s.HiddenLinks); more > 0 {
 		row("hidden", "and %d more", more)
 	}
 	for _, h := range s.Handles {
-		row("open", "%s by %s, for %s, %s wanted ahead", weir.Printable(h.Path), weir.Printable(programText(h.Program, h.PID)), age(h.Opened), sizeText(h.Ahead))
+		row("open", "%s by %s, for %s, read-ahead %s", weir.Printable(h.Path), weir.Printable(programText(h.Program, h.PID)), age(h.Opened), sizeText(h.Ahead))
 	}
 	for _, wait := range waitTexts(s.Waits) {
-		row("waits", "%s", wait)
+		row("waiting", "%s", wait)
 	}
 	if len(s.Waits) == 0 {
-		row("waits", "nobody")
+		row("waiting", "none")
 	}
 	return tw.Flush()
 }
 
-// waitTexts says who waits for what, and why, the longest waiting first as they
-// come. The kernel makes several requests of one read: they share a line.
+// waitTexts returns a line for each waiting program and file, the longest waiting
+// first. The kernel splits one read into several requests: they share a line.
 func waitTexts(waits []api.Wait) []string {
 	type waiter struct {
 		path, program, reason string
@@ -130,7 +130,7 @@ func waitTexts(waits []api.Wait) []string {
 // waited longest.
 func waitText(waits []api.Wait) string {
 	w := waits[0]
-	what := "a look into " + weir.Printable(w.Path)
+	what := "lookup in " + weir.Printable(w.Path)
 	if w.Bytes > 0 {
 		first, bytes := w.Off, int64(0)
 		for _, w := range waits {

@@ -23,11 +23,11 @@ func newTop() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "top [flags] [DIR]",
-		Short: "watch what a mount does",
-		Long: `top shows, again and again until Ctrl-C, the torrents of the mount at DIR (by
-default the working folder) that do something, the files that are open and by
-which program, and which reads wait and what for. Where the output is no
-terminal it is printed one after another.
+		Short: "watch a mount at work",
+		Long: `top shows what happens in the mount at DIR (by default the working folder): the
+active torrents, the open files and the programs that have them open, and which
+reads are waiting and for what. It refreshes until Ctrl-C; if the output is not a
+terminal, each refresh is printed below the last one.
 
 ` + exitCodes,
 		Example: `  weir top ~/t
@@ -36,7 +36,7 @@ terminal it is printed one after another.
 		Args: usage(cobra.MaximumNArgs(1), "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if interval < 100*time.Millisecond {
-				return usageError{fmt.Errorf("want an interval of 100ms at least, got %v", interval), cmd.CommandPath()}
+				return usageError{fmt.Errorf("--interval: want at least 100ms, got %v", interval), cmd.CommandPath()}
 			}
 			l, err := connect(cmd.Context(), append(args, ".")[0])
 			if err != nil {
@@ -46,21 +46,21 @@ terminal it is printed one after another.
 			return watchTop(cmd.Context(), l, screenOf(cmd.OutOrStdout()), interval, count, asJSON)
 		},
 	}
-	cmd.Flags().DurationVar(&interval, "interval", time.Second, "look again after this `TIME`")
-	cmd.Flags().IntVarP(&count, "count", "n", 0, "look `N` times; 0: until Ctrl-C")
+	cmd.Flags().DurationVar(&interval, "interval", time.Second, "refresh every `TIME`")
+	cmd.Flags().IntVarP(&count, "count", "n", 0, "stop after `N` refreshes; 0 means never")
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 
-// glance is what top shows at a time.
-type glance struct {
+// snapshot is what top shows at a time.
+type snapshot struct {
 	Time     time.Time     `json:"time"`
 	Torrents []api.Torrent `json:"torrents"`
 	Handles  []api.Handle  `json:"handles"`
 	Waits    []api.Wait    `json:"waits"`
 }
 
-func look(ctx context.Context, l *live) (g glance, err error) {
+func takeSnapshot(ctx context.Context, l *live) (g snapshot, err error) {
 	g.Time = time.Now()
 	if g.Torrents, err = l.Torrents(ctx); err != nil {
 		return g, err
@@ -72,12 +72,12 @@ func look(ctx context.Context, l *live) (g glance, err error) {
 	return g, err
 }
 
-// watchTop shows count glances, or until ctx ends, which is its usual end.
+// watchTop shows count snapshots, or goes on until ctx ends, which is its usual end.
 func watchTop(ctx context.Context, l *live, out screen, interval time.Duration, count int, asJSON bool) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for n := 1; ; n++ {
-		g, err := look(ctx, l)
+		g, err := takeSnapshot(ctx, l)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -99,7 +99,7 @@ func watchTop(ctx context.Context, l *live, out screen, interval time.Duration, 
 	}
 }
 
-// screen is where top prints: a terminal, or something else.
+// screen is where top prints.
 type screen struct {
 	io.Writer
 	fd int // -1: no terminal
@@ -120,9 +120,9 @@ func (s screen) width() int {
 	return 0
 }
 
-// show prints a glance, on a terminal in the place of the last one and as much as
-// fits.
-func (s screen) show(l *live, g glance) error {
+// show prints a snapshot. On a terminal it replaces the last one, and what does not
+// fit is cut.
+func (s screen) show(l *live, g snapshot) error {
 	width, lines := 0, 0
 	if s.fd >= 0 {
 		if w, h, err := term.GetSize(s.fd); err == nil {
@@ -130,7 +130,7 @@ func (s screen) show(l *live, g glance) error {
 		}
 	}
 	var b bytes.Buffer
-	if err := printGlance(&b, l, g, width); err != nil {
+	if err := printSnapshot(&b, l, g, width); err != nil {
 		return err
 	}
 	if s.fd < 0 {
@@ -152,8 +152,8 @@ func (s screen) show(l *live, g glance) error {
 	return err
 }
 
-// printGlance prints what does something; the rest is counted.
-func printGlance(w io.Writer, l *live, g glance, width int) error {
+// printSnapshot prints the active torrents, and how many are idle.
+func printSnapshot(w io.Writer, l *live, g snapshot, width int) error {
 	var down, up, have int64
 	peers := 0
 	var busy []api.Torrent
@@ -169,15 +169,18 @@ func printGlance(w io.Writer, l *live, g glance, width int) error {
 	slices.SortStableFunc(busy, func(a, b api.Torrent) int {
 		return int(b.DownloadRate + b.UploadRate - a.DownloadRate - a.UploadRate)
 	})
-	fmt.Fprintf(w, "%s  %s  %d torrents, %s held, %d peers, %s down, %s up\n\n", weir.Printable(l.Root), g.Time.Format(time.TimeOnly),
+	fmt.Fprintf(w, "%s  %s  %d torrents, %s cached, %d peers, %s down, %s up\n\n", weir.Printable(l.Root), g.Time.Format(time.TimeOnly),
 		len(g.Torrents), sizeText(have), peers, rateText(down), rateText(up))
 	if len(busy) > 0 {
 		if err := printTorrents(w, busy, width/2); err != nil {
 			return err
 		}
 	}
-	if idle := len(g.Torrents) - len(busy); idle > 0 {
-		fmt.Fprintf(w, "%d more, which do nothing\n", idle)
+	switch idle := len(g.Torrents) - len(busy); {
+	case idle == 1:
+		fmt.Fprintln(w, "1 idle torrent")
+	case idle > 1:
+		fmt.Fprintf(w, "%d idle torrents\n", idle)
 	}
 	if len(g.Handles) > 0 {
 		tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -17,21 +17,21 @@ func newUmount() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "umount DIR",
 		Short: "unmount what weir mounted on DIR",
-		Long: `umount takes weir's mount at DIR away and returns when the weir that serves it
-has stored what it fetched, and ended. It also removes what a crashed weir left
-behind. While programs use the mount, or a bind mount, a container or another
-mount namespace has it too, it says which and what to do, and leaves it alone.
+		Long: `umount unmounts DIR and returns when its weir process has stored what it fetched
+and ended. It also removes a mount that a crashed weir left behind. If programs
+still use the mount, or if it is visible elsewhere (a bind mount, a container,
+another mount namespace), umount names them and leaves the mount alone.
 
 ` + exitCodes,
 		Example: `  weir umount ~/t
-  weir umount --lazy ~/t    # gone from the tree now, ended with its last user`,
+  weir umount --lazy ~/t    # hide it now, end it with its last user`,
 		Args:              usage(cobra.ExactArgs(1), "one folder"),
 		ValidArgsFunction: completeMountpoint,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return umount(cmd.Context(), args[0], lazy)
 		},
 	}
-	cmd.Flags().BoolVarP(&lazy, "lazy", "z", false, "unmount even while programs use it, and don't wait; what they hold open they may finish")
+	cmd.Flags().BoolVarP(&lazy, "lazy", "z", false, "unmount even if programs use it, and don't wait; they can go on reading their open files")
 	return cmd
 }
 
@@ -59,11 +59,11 @@ func umount(ctx context.Context, dir string, lazy bool) error {
 		case err == nil:
 			return nil
 		case left != "":
-			return fmt.Errorf("%s is unmounted, and weir (process %d) goes on: %s", dir, server.PID, left)
+			return fmt.Errorf("%s is unmounted, but weir (process %d) is still running: %s", dir, server.PID, left)
 		case ctx.Err() != nil:
-			return fmt.Errorf("%s is unmounted; weir (process %d) still stores what it fetched: %w", dir, server.PID, err)
+			return fmt.Errorf("%s is unmounted; weir (process %d) is still storing what it fetched: %w", dir, server.PID, err)
 		case waited+step >= storeTimeout:
-			return fmt.Errorf("%s is unmounted; weir (process %d) still stores what it fetched, after %v, and ends when that is done", dir, server.PID, storeTimeout)
+			return fmt.Errorf("%s is unmounted; weir (process %d) is still storing what it fetched after %v, and will end then", dir, server.PID, storeTimeout)
 		}
 	}
 }

@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/source"
 )
@@ -97,6 +99,16 @@ func (d *waitTime) Set(s string) error {
 
 // Type is the library's word, so that FlagSet.GetDuration knows it.
 func (d *waitTime) Type() string { return "duration" }
+
+// newLog returns a log of text lines, whose errors read as on standard error.
+func newLog(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(weir.ErrorText(err))
+		}
+		return a
+	}}))
+}
 
 // logLevel is a flag for what is logged.
 type logLevel slog.Level

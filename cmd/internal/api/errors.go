@@ -62,8 +62,8 @@ func ErrorOf(err error) (*Error, int) {
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.err) {
-			return &Error{Kind: k.kind, Message: err.Error()}, k.status
+			return &Error{Kind: k.kind, Message: weir.ErrorText(err)}, k.status
 		}
 	}
-	return &Error{Kind: kindInternal, Message: err.Error()}, http.StatusInternalServerError
+	return &Error{Kind: kindInternal, Message: weir.ErrorText(err)}, http.StatusInternalServerError
 }

@@ -233,7 +233,7 @@ func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) e
 			err = mountpoint.Unmount(context.Background(), point, b[0] == unmountLazy)
 		}
 		if err != nil && !errors.Is(err, weir.ErrNotFound) {
-			a = answer{err.Error(), errors.Is(err, weir.ErrInUse)}
+			a = answer{weir.ErrorText(err), errors.Is(err, weir.ErrInUse)}
 		}
 		if err := json.NewEncoder(answers).Encode(a); err != nil {
 			break

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/weirfs/weir"
 )
 
 // ReadyNotifier tells others how far a mount is: the weir that has started this one in
@@ -107,8 +109,8 @@ func (n *ReadyNotifier) Stopping() {
 
 // Failed says that there will be no mount, and why. After Ready it does nothing.
 func (n *ReadyNotifier) Failed(err error, usage bool) {
-	n.answer(news{Error: err.Error(), Usage: usage})
-	n.notify("STATUS=" + strings.ReplaceAll(err.Error(), "\n", "; "))
+	n.answer(news{Error: weir.ErrorText(err), Usage: usage})
+	n.notify("STATUS=" + strings.ReplaceAll(weir.ErrorText(err), "\n", "; "))
 }
 
 // Close ends what Ready has started.

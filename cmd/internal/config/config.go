@@ -143,13 +143,27 @@ func set(f *pflag.Flag, values []string) error {
 		return fmt.Errorf("want one value, got %d", len(values))
 	}
 	if err := f.Value.Set(values[0]); err != nil {
-		if f.Value.Type() == "bool" {
-			return fmt.Errorf("want true or false, got %q", values[0])
-		}
-		return err
+		return Refused(f, values[0], err)
 	}
 	f.Changed = true
 	return nil
+}
+
+// wants is what flags of the library's own types take.
+var wants = map[string]string{
+	"bool":     "true or false",
+	"int":      "a whole number",
+	"uint32":   "a whole number from 0 to 4294967295",
+	"duration": "a time such as 500ms, 30s or 5m",
+}
+
+// Refused says why a flag does not take a value, for which its Set returned err. The
+// library's own flags say it in the words of the parsers behind them.
+func Refused(f *pflag.Flag, value string, err error) error {
+	if want, ok := wants[f.Value.Type()]; ok {
+		return fmt.Errorf("want %s, got %q", want, value)
+	}
+	return err
 }
 
 // openFile reads the settings file; nil means that there is none.

@@ -149,7 +149,7 @@ func TestRefused(t *testing.T) {
 		"Far":           {"colour: red\n", `:1: no setting "colour"; "weir config" lists them`},
 		"Twice":         {"cache: a\n\ncache: b\n", ":3: cache stands in line 1 already"},
 		"Not a bool":    {"dht: yes\n", `:1: dht: want true or false, got "yes"`},
-		"Not a time":    {"cache: a\nread-timeout: 60\n", ":2: read-timeout: time: missing unit"},
+		"Not a time":    {"cache: a\nread-timeout: 60\n", ":2: read-timeout: want a time such as 500ms"},
 		"List":          {"cache: [a, b]\n", ":1: cache: want one value, got 2"},
 		"Mapping":       {"cache:\n  dir: a\n", ":1: want a value or a list of values"},
 		"No value":      {"cache:\n", ":1: there is no value"},

@@ -11,6 +11,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
+
+	"github.com/weirfs/weir"
 )
 
 // ownerFile is the cache's lock file, which says who has it.
@@ -30,7 +32,7 @@ func checkCache(_ context.Context, o Options) Finding {
 	const name, other = "cache", "name another folder with --cache"
 	at := existing(o.CacheDir)
 	if info, err := os.Stat(at); err != nil {
-		return Finding{name, Fail, err.Error(), other}
+		return Finding{name, Fail, weir.ErrorText(err), other}
 	} else if !info.IsDir() {
 		return Finding{name, Fail, at + " is a file", other}
 	}
@@ -77,7 +79,7 @@ func checkSpace(_ context.Context, o Options) Finding {
 	at := existing(o.CacheDir)
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(at, &st); err != nil {
-		return Finding{name, Warn, at + ": " + err.Error(), "name another folder with --cache"}
+		return Finding{name, Warn, at + ": " + weir.ErrorText(err), "name another folder with --cache"}
 	}
 	free := st.Bavail * uint64(st.Bsize)
 	text := fmt.Sprintf("%s are free in %s", humanize.IBytes(free), at)

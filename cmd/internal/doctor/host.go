@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/weirfs/weir"
 )
 
 // oldestKernel is the oldest that has all of the protocol that weir speaks
@@ -43,7 +45,7 @@ func checkDevice(_ context.Context, o Options) Finding {
 		return Finding{"device", Fail, "you may not open /dev/fuse, and fusermount3 opens it in your name",
 			"sudo chmod 666 /dev/fuse, as it is on most systems, or join the group that may (ls -l /dev/fuse)"}
 	default:
-		return Finding{"device", Fail, "the kernel's FUSE is not there: " + err.Error(),
+		return Finding{"device", Fail, "the kernel's FUSE is not there: " + weir.ErrorText(err),
 			"sudo modprobe fuse; in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"}
 	}
 }
@@ -56,7 +58,7 @@ func checkHelper(_ context.Context, o Options) Finding {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return Finding{name, Fail, err.Error(), install}
+		return Finding{name, Fail, weir.ErrorText(err), install}
 	}
 	if o.EUID == 0 {
 		return Finding{name, OK, path, ""}
@@ -163,7 +165,7 @@ const fewFiles = 1024
 func checkFiles(_ context.Context, o Options) Finding {
 	var r syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
-		return Finding{"files", Warn, "open files: " + err.Error(), "see ulimit -n"}
+		return Finding{"files", Warn, "open files: " + weir.ErrorText(err), "see ulimit -n"}
 	}
 	if r.Max < fewFiles { // weir raises its own limit to that
 		return Finding{"files", Warn, fmt.Sprintf("only %d files may be open at a time", r.Max),
@@ -209,7 +211,7 @@ func checkListen(ctx context.Context, o Options) Finding {
 		return Finding{name, Fail, o.Listen + " is in use", "ss -ltnp tells by whom; or choose another: --listen :0 takes any free one"}
 	}
 	if err != nil {
-		return Finding{name, Fail, err.Error(), "--listen takes HOST:PORT, HOST being an address of this machine or nothing"}
+		return Finding{name, Fail, weir.ErrorText(err), "--listen takes HOST:PORT, HOST being an address of this machine or nothing"}
 	}
 	defer l.Close()
 	dialer := net.Dialer{Timeout: answerTimeout}
@@ -234,7 +236,7 @@ func checkClock(_ context.Context, o Options) Finding {
 	const name, next = "clock", "set it (timedatectl): with a wrong clock, trackers' certificates are refused"
 	info, err := os.Stat(o.Program)
 	if err != nil {
-		return Finding{name, Warn, "can't compare it with the time of weir's file: " + err.Error(), next}
+		return Finding{name, Warn, "can't compare it with the time of weir's file: " + weir.ErrorText(err), next}
 	}
 	now, made := o.Now.Format(time.DateTime), info.ModTime()
 	switch {

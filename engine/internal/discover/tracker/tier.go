@@ -180,7 +180,7 @@ func intervals(a Answer) (interval, least time.Duration) {
 // once; after the last one the tier pauses. jitter is in [0, 1).
 func (t *Tier) Failed(e *Entry, now time.Time, err error, jitter float64) {
 	t.asking--
-	e.lastErr = err.Error()
+	e.lastErr = weir.ErrorText(err)
 	var r *Refusal
 	if errors.As(err, &r) {
 		e.never = r.never

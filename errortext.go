@@ -1,0 +1,65 @@
+package weir
+
+import (
+	"context"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// plainWords are what people read for errors that Go words for programmers. The
+// sentinels of this package stand here as they read when nothing else is said.
+var plainWords = []struct {
+	err   error
+	words string
+}{
+	{context.DeadlineExceeded, "no answer in time"},
+	{context.Canceled, "interrupted"},
+	{io.ErrUnexpectedEOF, "it ended too early"},
+	{io.EOF, "it ended too early"},
+	{io.ErrClosedPipe, "the other side has gone"},
+	{ErrInvalid, "not valid"},
+	{ErrNotFound, "no such torrent or file"},
+	{ErrExists, "it is there already"},
+	{ErrClosed, "weir is ending"},
+	{ErrCorrupt, "the content is damaged"},
+	{ErrInUse, "something else uses it"},
+	{ErrNoSpace, "no space left"},
+	{ErrRefused, "not allowed"},
+}
+
+// ErrorText returns what an error says, in words for people: it is err.Error(), with
+// Go's own errors in it, wherever they are wrapped, put plainly. Whatever shows an
+// error to somebody calls it: standard error, the log, the API, weir status.
+func ErrorText(err error) string {
+	var this any = err // and not what it wraps, which is looked at by itself
+	for _, p := range plainWords {
+		if this == any(p.err) {
+			return p.words
+		}
+	}
+	text := err.Error()
+	switch e := this.(type) {
+	case *strconv.NumError:
+		return "want a number, got " + strconv.Quote(e.Num)
+	case interface{ Unwrap() error }:
+		return reworded(text, e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			text = reworded(text, inner)
+		}
+	}
+	return text
+}
+
+// reworded returns a text with what inner says in it put plainly.
+func reworded(text string, inner error) string {
+	if inner == nil {
+		return text
+	}
+	said, plain := inner.Error(), ErrorText(inner)
+	if at := strings.LastIndex(text, said); at >= 0 && said != plain && said != "" {
+		return text[:at] + plain + text[at+len(said):]
+	}
+	return text
+}

@@ -1,0 +1,58 @@
+package weir_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/weirfs/weir"
+)
+
+func TestErrorText(t *testing.T) {
+	_, number := strconv.Atoi("many")
+	_, truth := strconv.ParseBool("maybe")
+	file := &fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"Alone":        {context.DeadlineExceeded, "no answer in time"},
+		"Wrapped":      {fmt.Errorf("ask %s: %w", "x", context.DeadlineExceeded), "ask x: no answer in time"},
+		"WrappedTwice": {fmt.Errorf("a: %w", fmt.Errorf("b: %w", context.Canceled)), "a: b: interrupted"},
+		"InTheMiddle":  {fmt.Errorf("a: %w; try again", io.ErrUnexpectedEOF), "a: it ended too early; try again"},
+		"Joined":       {errors.Join(fmt.Errorf("a: %w", io.EOF), errors.New("b"), fmt.Errorf("c: %w", io.EOF)), "a: it ended too early\nb\nc: it ended too early"},
+		"Several":      {fmt.Errorf("%w, then %w", context.Canceled, io.EOF), "interrupted, then it ended too early"},
+		"Number":       {fmt.Errorf("--count: %w", number), `--count: want a number, got "many"`},
+		"Truth":        {truth, `want a number, got "maybe"`},
+		"Kind":         {weir.ErrNotFound, "no such torrent or file"},
+		"KindAtTheEnd": {fmt.Errorf("remove x: %w", weir.ErrNotFound), "remove x: no such torrent or file"},
+		"KindNotShown": {weir.Errorf(weir.ErrInvalid, "piece %d: %w", 3, io.EOF), "piece 3: it ended too early"},
+		"Hidden":       {weir.Errorf(weir.ErrInvalid, "EOF of %q", "x"), `EOF of "x"`},
+		"Named":        {fmt.Errorf("file %q: %w", "context canceled", context.Canceled), `file "context canceled": interrupted`},
+		"System":       {file, "open x: no such file or directory"},
+		"WrapsNothing": {wrapsNothing{}, "says itself"},
+		"NotInTheText": {invisible{}, "something went wrong"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := weir.ErrorText(c.err); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+type wrapsNothing struct{}
+
+func (wrapsNothing) Error() string { return "says itself" }
+func (wrapsNothing) Unwrap() error { return nil }
+
+// invisible wraps an error that its text does not have.
+type invisible struct{}
+
+func (invisible) Error() string { return "something went wrong" }
+func (invisible) Unwrap() error { return context.Canceled }

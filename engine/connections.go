@@ -236,3 +236,8 @@ func (s *swarm) leastWorth(now time.Time, match func(connlimit.Peer) bool) *peer
 	}
 	return worst
 }
+
+// priority returns the canonical priority of a peer at a.
+func (e *Engine) priority(a netip.AddrPort) uint32 {
+	return connlimit.Priority(netip.AddrPortFrom(e.ownAddr.Like(a.Addr()), uint16(e.Port())), a)
+}

@@ -174,9 +174,9 @@ func (s *swarm) handshake(m link.Mode, early *opening) *link.Handshake {
 		// A bitfield is right whether or not the peer turns out to speak BEP 6.
 		h.Early = wire.AppendBitfield(nil, early.have)
 		h.Early = wire.AppendBare(h.Early, pp.Interested)
-		layout := layout{s.t.LoadedInfo()}
+		layout := picker.Layout{Info: s.t.LoadedInfo()}
 		for _, b := range early.blocks {
-			h.Early = layout.appendRequest(h.Early, pp.Request, b)
+			h.Early = appendRequest(h.Early, pp.Request, layout, b)
 		}
 	}
 	return h

@@ -171,7 +171,7 @@ type Engine struct {
 	records  recordWriter
 	recalled recalled
 	uncached uncached
-	own      ownAddress
+	ownAddr  connlimit.OwnAddress
 
 	up, down *throttle.Limiter // of blocks
 	conns    *connlimit.Limiter

@@ -93,7 +93,7 @@ func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
 		p.port = h.Port
 	}
 	if ip, ok := netip.AddrFromSlice(h.YourIP); ok {
-		s.eng.own.vote(p.link.Remote().Addr(), ip)
+		s.eng.ownAddr.Vote(p.link.Remote().Addr(), ip)
 	}
 	p.uploadOnly = h.UploadOnly
 	s.wishes(p, time.Now())

@@ -273,7 +273,7 @@ func (s *swarm) message(p *peer, e *link.Event) error {
 		if p.pk == nil {
 			break
 		}
-		if b, _, ok := s.layout.blockAt(m.Index, m.Begin); ok {
+		if b, _, ok := s.layout.BlockAt(m.Index, m.Begin); ok {
 			s.pick.Rejected(p.pk, b)
 		}
 	case pp.AllowedFast:
@@ -349,7 +349,13 @@ func (s *swarm) act(a picker.Action) {
 	} else {
 		p.link.Requested(1)
 	}
-	p.link.Send(func(b []byte) []byte { return s.layout.appendRequest(b, t, a.Block) })
+	p.link.Send(func(b []byte) []byte { return appendRequest(b, t, s.layout, a.Block) })
+}
+
+// appendRequest appends a request for a block, or its cancel.
+func appendRequest(buf []byte, t pp.MessageType, l picker.Layout, b picker.Block) []byte {
+	begin, length := l.Place(b)
+	return wire.AppendRequest(buf, t, b.Piece, begin, length)
 }
 
 // spread tells the peers that we have a piece.

@@ -20,17 +20,17 @@ type pieceData struct {
 }
 
 // newPieceData puts the blocks that peers gave and those that are all padding together.
-func newPieceData(l layout, index int, blocks []picker.Buffer) *pieceData {
-	d := &pieceData{index: index, bytes: l.info.PieceRange(index).Len(), blocks: blocks}
-	wired := l.wired(index)
-	if wired == nil {
+func newPieceData(l picker.Layout, index int, blocks []picker.Buffer) *pieceData {
+	d := &pieceData{index: index, bytes: l.Info.PieceRange(index).Len(), blocks: blocks}
+	asked := l.AskedBlocks(index)
+	if asked == nil {
 		return d
 	}
 	all := make([]picker.Buffer, (d.bytes+weir.BlockBytes-1)/weir.BlockBytes)
 	for i := range all {
 		all[i] = zeros(blockBytes(d.bytes, i))
 	}
-	for i, at := range wired {
+	for i, at := range asked {
 		all[at] = blocks[i]
 	}
 	d.blocks = all
@@ -158,7 +158,7 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 		m.Data.Free()
 		return link.ErrProtocol
 	}
-	b, bytes, ok := s.layout.blockAt(m.Index, m.Begin)
+	b, bytes, ok := s.layout.BlockAt(m.Index, m.Begin)
 	if !ok || m.Length != bytes {
 		m.Data.Free()
 		return link.ErrProtocol

@@ -52,7 +52,7 @@ type swarm struct {
 	nodes       []string // of the DHT, as the source names them
 	book        *peerbook.Book
 	pick        *picker.Picker // nil while the metadata is unknown
-	layout      layout         // set with pick
+	layout      picker.Layout  // set with pick
 	peers       map[*link.Link]*peer
 	unhashed    []*picker.Copy // complete, and the hash of the piece is not known yet
 	waiters     map[int][]*waiter
@@ -336,7 +336,7 @@ func (s *swarm) gotMeta() {
 	for i := range m.info.BlankPieces {
 		held[i] = true // nothing has to be fetched
 	}
-	s.layout = layout{m.info}
+	s.layout = picker.Layout{Info: m.info}
 	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
 	for _, p := range s.peers {
 		s.introduce(p)

@@ -25,7 +25,7 @@ func TestTellHeldInTurns(t *testing.T) {
 		}
 	}
 	info := &weir.TorrentInfo{PieceLength: weir.BlockBytes, Length: pieces * weir.BlockBytes}
-	s := &swarm{pick: picker.New(layout{info}, held, picker.Options{})}
+	s := &swarm{pick: picker.New(picker.Layout{Info: info}, held, picker.Options{})}
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		p := &peer{tellingHeld: true, link: link.New(link.Options{

@@ -1,4 +1,4 @@
-package engine
+package connlimit
 
 import (
 	"bytes"
@@ -11,11 +11,11 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// peerPriority is the canonical priority of the connection between two peers (BEP
+// Priority is the canonical priority of the connection between two peers (BEP
 // 40): both sides compute the same, nobody can choose it, and those with a higher
 // one are preferred, so that a swarm of full programs stays well connected. It
 // is 0 for addresses of different families.
-func peerPriority(a, b netip.AddrPort) uint32 {
+func Priority(a, b netip.AddrPort) uint32 {
 	ipA, ipB := a.Addr().Unmap(), b.Addr().Unmap()
 	x, y := ipA.AsSlice(), ipB.AsSlice()
 	if len(x) != len(y) || len(x) == 0 {
@@ -44,8 +44,8 @@ func peerPriority(a, b netip.AddrPort) uint32 {
 	return crc32.Checksum(append(x, y...), castagnoli)
 }
 
-// ownAddress finds out how others see us. It is safe for concurrent use.
-type ownAddress struct {
+// OwnAddress finds out how others see us. It is safe for concurrent use.
+type OwnAddress struct {
 	mu    sync.Mutex
 	votes []addressVote // newest last
 }
@@ -58,9 +58,9 @@ const (
 	addressQuorum = 3
 )
 
-// vote takes what a peer says of us (yourip, BEP 10). Only addresses that the
+// Vote takes what a peer says of us (yourip, BEP 10). Only addresses that the
 // whole world can see us at count.
-func (o *ownAddress) vote(from, weAre netip.Addr) {
+func (o *OwnAddress) Vote(from, weAre netip.Addr) {
 	weAre = weAre.Unmap()
 	if !weAre.IsGlobalUnicast() || weAre.IsPrivate() {
 		return
@@ -74,10 +74,10 @@ func (o *ownAddress) vote(from, weAre netip.Addr) {
 	o.votes = append(o.votes, addressVote{from, weAre})
 }
 
-// like returns our address of the same family as a, unspecified while nobody
+// Like returns our address of the same family as a, unspecified while nobody
 // agrees on it: then priorities are as good as random, which serves as well on
 // our side.
-func (o *ownAddress) like(a netip.Addr) netip.Addr {
+func (o *OwnAddress) Like(a netip.Addr) netip.Addr {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	counts := map[netip.Addr]int{}
@@ -90,9 +90,4 @@ func (o *ownAddress) like(a netip.Addr) netip.Addr {
 		return netip.IPv4Unspecified()
 	}
 	return netip.IPv6Unspecified()
-}
-
-// priority returns the canonical priority of a peer at a.
-func (e *Engine) priority(a netip.AddrPort) uint32 {
-	return peerPriority(netip.AddrPortFrom(e.own.like(a.Addr()), uint16(e.Port())), a)
 }

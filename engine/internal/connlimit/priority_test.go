@@ -1,4 +1,4 @@
-package engine
+package connlimit
 
 import (
 	"encoding/hex"
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestPeerPriority(t *testing.T) {
+func TestPriority(t *testing.T) {
 	ap := netip.MustParseAddrPort
 	for _, c := range []struct {
 		a, b string
@@ -33,42 +33,42 @@ func TestPeerPriority(t *testing.T) {
 		if c.want != 0 && c.want != want {
 			t.Errorf("%s hashes to %08x, not to %08x as in BEP 40", c.of, want, c.want)
 		}
-		if x, y := peerPriority(ap(c.a), ap(c.b)), peerPriority(ap(c.b), ap(c.a)); x != want || y != want {
+		if x, y := Priority(ap(c.a), ap(c.b)), Priority(ap(c.b), ap(c.a)); x != want || y != want {
 			t.Errorf("%s and %s: %08x and %08x, want %08x", c.a, c.b, x, y, want)
 		}
 	}
 	for _, c := range [][2]netip.AddrPort{{ap("1.2.3.4:1"), ap("[2001:db8::1]:1")}, {{}, {}}, {ap("1.2.3.4:1"), {}}} {
-		if got := peerPriority(c[0], c[1]); got != 0 {
+		if got := Priority(c[0], c[1]); got != 0 {
 			t.Errorf("%v: %08x", c, got)
 		}
 	}
 }
 
 func TestOwnAddress(t *testing.T) {
-	var o ownAddress
+	var o OwnAddress
 	four, six, other := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8::9"), netip.MustParseAddr("203.0.113.66")
 	from := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}) }
 	check := func(want4, want6 netip.Addr) {
 		t.Helper()
-		if a, b := o.like(four), o.like(six); a != want4 || b != want6 {
+		if a, b := o.Like(four), o.Like(six); a != want4 || b != want6 {
 			t.Errorf("we are %v and %v, want %v and %v", a, b, want4, want6)
 		}
 	}
 	for range 10 { // one voice
-		o.vote(from(1), other)
+		o.Vote(from(1), other)
 	}
 	for i := range 10 { // nonsense
-		o.vote(from(100+i), netip.MustParseAddr("10.0.0.1"))
-		o.vote(from(100+i), netip.MustParseAddr("127.0.0.1"))
+		o.Vote(from(100+i), netip.MustParseAddr("10.0.0.1"))
+		o.Vote(from(100+i), netip.MustParseAddr("127.0.0.1"))
 	}
 	check(netip.IPv4Unspecified(), netip.IPv6Unspecified())
 	for i := range addressQuorum {
-		o.vote(from(10+i), four)
-		o.vote(from(20+i), six)
+		o.Vote(from(10+i), four)
+		o.Vote(from(20+i), six)
 	}
 	check(four, six)
 	for i := range addressVoters { // we have moved
-		o.vote(from(30+i), other)
+		o.Vote(from(30+i), other)
 	}
 	check(other, netip.IPv6Unspecified())
 }

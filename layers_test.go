@@ -110,7 +110,7 @@ var layers = []layer{
 	// Parsers of what comes from outside, and one GET.
 	{dir: "engine/source", forbid: []string{bazil, badger, anacrolix, network},
 		except: []string{"net/http", "net/url", "net/netip"},
-		own:    []string{"engine/internal/netrule"}},
+		own:    []string{"engine/internal/bencode", "engine/internal/netrule"}},
 	{dir: "engine/source/merkle", std: true, pure: true},
 	// The other side. What it shares with the engine could be wrong in both.
 	{dir: "engine/swarmtest", forbid: []string{bazil, badger, anacrolix + "/dht"}},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
 // The bounds on addresses in one source. What goes beyond is left out: nobody
@@ -101,12 +102,12 @@ func (t *trackerTiers) has(s string) bool {
 
 // addList reads an announce-list. v is well formed; whatever else it is than a
 // list of lists of strings is passed over, a bare string counts as a tier.
-func (t *trackerTiers) addList(v cursor) {
-	if v.kind() != 'l' {
+func (t *trackerTiers) addList(v *bencode.Cursor) {
+	if v.Kind() != bencode.List {
 		return
 	}
-	_ = v.list(func() error {
-		tier, err := stringsAt(&v)
+	_ = v.List(func() error {
+		tier, err := stringsAt(v)
 		t.add(tier...)
 		return err
 	})
@@ -124,28 +125,28 @@ func (d *dhtNodes) add(s string) {
 
 // addList reads the nodes of a .torrent, a list of lists of a host and a port. v is
 // well formed; what is something else is passed over.
-func (d *dhtNodes) addList(v cursor) {
-	if v.kind() != 'l' {
+func (d *dhtNodes) addList(v *bencode.Cursor) {
+	if v.Kind() != bencode.List {
 		return
 	}
-	_ = v.list(func() error {
-		if v.kind() != 'l' {
-			return v.skip()
+	_ = v.List(func() error {
+		if v.Kind() != bencode.List {
+			return v.Skip()
 		}
 		var host string
 		var port int64
-		err := v.list(func() error {
-			switch v.kind() {
+		err := v.List(func() error {
+			switch v.Kind() {
 			case 's':
-				s, err := v.str()
+				s, err := v.String()
 				host = cmp.Or(host, string(s))
 				return err
 			case 'i':
-				n, err := v.integer()
+				n, err := v.Int()
 				port = cmp.Or(port, n)
 				return err
 			}
-			return v.skip()
+			return v.Skip()
 		})
 		if strings.Contains(host, ":") { // IPv6
 			host = "[" + host + "]"
@@ -166,8 +167,8 @@ func (w *webSeeds) add(s string) {
 }
 
 // addList reads a url-list (BEP 19), which is a string or a list of them.
-func (w *webSeeds) addList(v cursor) {
-	urls, _ := stringsAt(&v) // well formed
+func (w *webSeeds) addList(v *bencode.Cursor) {
+	urls, _ := stringsAt(v) // well formed
 	for _, s := range urls {
 		w.add(s)
 	}
@@ -175,19 +176,19 @@ func (w *webSeeds) addList(v cursor) {
 
 // stringsAt consumes a string, or a list of which it takes the strings; anything
 // else it passes over.
-func stringsAt(v *cursor) (all []string, err error) {
+func stringsAt(v *bencode.Cursor) (all []string, err error) {
 	one := func() error {
-		if v.kind() != 's' {
-			return v.skip()
+		if v.Kind() != bencode.String {
+			return v.Skip()
 		}
-		s, err := v.str()
+		s, err := v.String()
 		if len(all) < maxTrackers*2 { // room for some that are of no use
 			all = append(all, string(s))
 		}
 		return err
 	}
-	if v.kind() == 'l' {
-		return all, v.list(one)
+	if v.Kind() == bencode.List {
+		return all, v.List(one)
 	}
 	return all, one()
 }

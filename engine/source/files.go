@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
 // fileNames is what is to be done about names when all of them are known.
@@ -16,22 +17,15 @@ type fileNames struct {
 	undecoded undecoded
 }
 
-// readFiles reads the list of n files of a multi-file torrent into t and sets its
+// readFiles reads the list of n files, more than none, of a multi-file torrent into t and sets its
 // length.
 func (l *fileNames) readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
-	c := cursor{b: raw}
-	err := c.want('l')
-	switch {
-	case err != nil:
-		return fmt.Errorf("files: %w", err)
-	case n == 0:
-		return weir.Errorf(weir.ErrInvalid, "the list of files is empty")
-	}
+	c := bencode.NewMetainfo(raw)
 	// A list of smaller things than files fails below, but takes no memory first.
 	t.Files = make([]weir.FileInfo, 0, min(n, len(raw)/minFileBytes))
 	var r fileReader
-	return c.list(func() error {
-		f, err := r.read(&c)
+	return c.List(func() error {
+		f, err := r.read(c)
 		if err != nil {
 			return fmt.Errorf("file %d: %w", len(t.Files), err)
 		}
@@ -62,18 +56,18 @@ type fileReader struct {
 }
 
 // read consumes one dictionary of the list of files.
-func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
+func (r *fileReader) read(c *bencode.Cursor) (f weir.FileInfo, err error) {
 	var attr []byte
 	var hasLength, seenLength, seenPath, seenUTF8, seenAttr bool
 	r.path.reset()
 	r.utf8.reset()
 	r.target = nil
-	err = c.dict(func(key []byte) (err error) {
+	err = c.Dict(func(key []byte) (err error) {
 		var seen *bool
 		switch string(key) {
 		case "length":
 			seen = &seenLength
-			f.Length, hasLength, err = c.fileLength()
+			f.Length, hasLength, err = fileLength(c)
 		case "path":
 			seen = &seenPath
 			err = r.path.read(c)
@@ -82,12 +76,12 @@ func (r *fileReader) read(c *cursor) (f weir.FileInfo, err error) {
 			err = r.utf8.read(c)
 		case "attr":
 			seen = &seenAttr
-			attr, err = c.optStr()
+			attr, err = optStr(c)
 		case "symlink path":
-			r.target, err = c.optRaw('l')
+			r.target, err = optRaw(c, bencode.List)
 			return err
 		default:
-			return c.skip()
+			return c.Skip()
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
@@ -145,14 +139,14 @@ func (p *pathReader) reset() { *p = pathReader{raw: p.raw[:0]} }
 
 // read consumes the value at the cursor. Names that are empty or "." lead nowhere
 // and are left out, if there are others.
-func (p *pathReader) read(c *cursor) error {
-	if c.kind() != 'l' {
-		return c.skip()
+func (p *pathReader) read(c *bencode.Cursor) error {
+	if c.Kind() != bencode.List {
+		return c.Skip()
 	}
 	p.ok = true
 	some := false
-	err := c.list(func() error {
-		name, err := c.optStr()
+	err := c.List(func() error {
+		name, err := optStr(c)
 		switch {
 		case err != nil:
 			return err

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
 	"github.com/weirfs/weir/engine/source/merkle"
 )
 
@@ -253,52 +254,52 @@ func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers, names *fileN
 
 // readInfoDict reads an info dictionary that is all of b.
 func readInfoDict(b []byte) (*infoDict, error) {
-	c := cursor{b: b}
-	d, err := c.infoDict()
+	c := bencode.NewMetainfo(b)
+	d, err := readInfoDictAt(c)
 	if err != nil {
 		return nil, fmt.Errorf("info dictionary: %w", err)
 	}
-	if c.off != len(b) {
-		return nil, weir.Errorf(weir.ErrInvalid, "info dictionary: %d bytes too many at its end", len(b)-c.off)
+	if n := len(c.Rest()); n > 0 {
+		return nil, weir.Errorf(weir.ErrInvalid, "info dictionary: %d bytes too many at its end", n)
 	}
 	return d, nil
 }
 
-// infoDict picks the known keys out of the dictionary at the cursor. One that
+// readInfoDictAt picks the known keys out of the dictionary at the cursor. One that
 // stands there twice is refused, because programs differ in which of them they
 // take.
-func (c *cursor) infoDict() (*infoDict, error) {
+func readInfoDictAt(c *bencode.Cursor) (*infoDict, error) {
 	d := &infoDict{}
 	seen := make(map[string]bool)
-	err := c.dict(func(key []byte) (err error) {
+	err := c.Dict(func(key []byte) (err error) {
 		switch string(key) {
 		case "name":
-			d.name, err = c.optStr()
+			d.name, err = optStr(c)
 		case "name.utf-8":
-			d.nameUTF8, err = c.optStr()
+			d.nameUTF8, err = optStr(c)
 		case "encoding":
-			d.encoding, err = c.optStr()
+			d.encoding, err = optStr(c)
 		case "pieces":
-			d.pieces, err = c.optStr()
+			d.pieces, err = optStr(c)
 		case "piece length":
-			d.pieceLength, _, err = c.optInteger()
+			d.pieceLength, _, err = optInteger(c)
 		case "length":
-			d.length, d.hasLength, err = c.optInteger()
+			d.length, d.hasLength, err = optInteger(c)
 		case "files":
-			isList := c.kind() == 'l'
-			if d.files, d.fileCount, err = c.rawCounted(); d.fileCount == 0 {
+			isList := c.Kind() == bencode.List
+			if d.files, d.fileCount, err = rawCounted(c); d.fileCount == 0 {
 				d.files, d.noFiles = nil, isList
 			}
 		case "attr":
-			d.attr, err = c.optStr()
+			d.attr, err = optStr(c)
 		case "private":
-			d.private, err = c.flag()
+			d.private, err = flag(c)
 		case "meta version":
-			d.metaVersion, _, err = c.optInteger()
+			d.metaVersion, _, err = optInteger(c)
 		case "file tree":
-			d.tree, err = c.optRaw('d')
+			d.tree, err = optRaw(c, bencode.Dict)
 		default:
-			return c.skip()
+			return c.Skip()
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)

@@ -2,10 +2,12 @@ package source
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
 // links are the symbolic links (BEP 47) of one torrent while it is read. They are
@@ -57,22 +59,24 @@ func (l *links) resolve(files []weir.FileInfo, d *decoder) {
 	}
 }
 
+var errNoTarget = errors.New("no name that a file can have")
+
 // targetNames reads a link's target, which programs also write as one text with
 // slashes. It returns nil if there is none that a file could have.
 func targetNames(raw []byte) (names []string, absolute bool) {
-	c := cursor{b: raw}
-	if c.kind() != 'l' {
+	c := bencode.NewMetainfo(raw)
+	if c.Kind() != bencode.List {
 		return nil, false
 	}
-	err := c.list(func() error {
-		text, err := c.str()
+	err := c.List(func() error {
+		text, err := c.String()
 		if err != nil {
 			return err
 		}
 		absolute = absolute || len(names) == 0 && (len(text) == 0 || text[0] == '/')
 		for name := range strings.SplitSeq(string(text), "/") {
 			if len(name) > maxNameBytes || strings.IndexByte(name, 0) >= 0 || len(names) == maxPathNames {
-				return c.fail("no name of a file")
+				return errNoTarget
 			}
 			names = append(names, name)
 		}

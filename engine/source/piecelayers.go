@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
 	"github.com/weirfs/weir/engine/source/merkle"
 )
 
@@ -27,9 +28,9 @@ func readPieceLayers(raw []byte) (*pieceLayers, error) {
 		return nil, nil
 	}
 	p := &pieceLayers{byRoot: make(map[[merkle.Size]byte]pieceLayer)}
-	c := cursor{b: raw}
-	err := c.dict(func(key []byte) error {
-		hashes, err := c.optStr()
+	c := bencode.NewMetainfo(raw)
+	err := c.Dict(func(key []byte) error {
+		hashes, err := optStr(c)
 		if err != nil || len(key) != merkle.Size {
 			return err
 		}

@@ -6,9 +6,9 @@
 // multiply with it.
 //
 // It knows nothing of swarms, caches and mounts, keeps no state and starts
-// nothing: its only traffic is the one GET that Load makes for a URL. It must
-// not import any other package of weir than the root, source/merkle and
-// internal/netrule, which judges where that GET may go.
+// nothing: its only traffic is the one GET that Load makes for a URL. Of weir it imports
+// the root, source/merkle, internal/bencode and internal/netrule, which judges where that
+// GET may go, and nothing else.
 package source
 
 import (

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
 // ParseTorrent reads a .torrent file (BEP 3). The Spec keeps parts of b, so b
@@ -34,7 +35,7 @@ func ParseTorrent(b []byte) (*Spec, error) {
 	}
 	top, err := parseTop(b)
 	switch {
-	case errors.Is(err, errShort):
+	case errors.Is(err, bencode.ErrShort):
 		return nil, fmt.Errorf("the .torrent is incomplete: download it again: %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("read .torrent: %w", err)
@@ -132,36 +133,37 @@ type topDict struct {
 // readInfo reads the info dictionary at the cursor, which is nearly all of the
 // file, in one go. Where anything is wrong it returns false and moves nothing: to
 // find the words for it takes another look.
-func (top *topDict) readInfo(c *cursor) bool {
+func (top *topDict) readInfo(c *bencode.Cursor) bool {
 	ahead := *c
-	d, err := ahead.infoDict()
+	d, err := readInfoDictAt(&ahead)
 	if err != nil || top.info != nil {
 		return false
 	}
-	top.info, top.dict = c.b[c.off:ahead.off:ahead.off], d
-	c.off = ahead.off
+	n := len(c.Rest()) - len(ahead.Rest())
+	top.info, top.dict = c.Rest()[:n:n], d
+	*c = ahead
 	return true
 }
 
 func parseTop(b []byte) (top topDict, err error) {
-	c := cursor{b: b}
-	err = c.dict(func(key []byte) error {
-		if string(key) == "info" && top.readInfo(&c) {
+	c := bencode.NewMetainfo(b)
+	err = c.Dict(func(key []byte) error {
+		if string(key) == "info" && top.readInfo(c) {
 			return nil
 		}
-		value, err := c.raw()
+		value, err := c.Raw()
 		if err != nil {
 			return err
 		}
 		// From here on the value is known to be well formed. Only info decides
 		// whether the torrent is taken.
-		v := cursor{b: value}
+		v := bencode.NewMetainfo(value)
 		switch string(key) {
 		case "info":
 			if top.info != nil {
 				return weir.Errorf(weir.ErrHostile, "has two info dictionaries")
 			}
-			if err := v.want('d'); err != nil {
+			if err := v.Expect(bencode.Dict); err != nil {
 				return fmt.Errorf("info: %w", err)
 			}
 			top.info = value
@@ -169,11 +171,11 @@ func parseTop(b []byte) (top topDict, err error) {
 			if top.layers != nil {
 				return weir.Errorf(weir.ErrHostile, "piece layers are given twice")
 			}
-			if v.kind() == 'd' {
+			if v.Kind() == bencode.Dict {
 				top.layers = value
 			}
 		case "announce":
-			if url, err := v.str(); err == nil {
+			if url, err := v.String(); err == nil {
 				top.announce.add(string(url))
 			}
 		case "announce-list":
@@ -181,11 +183,11 @@ func parseTop(b []byte) (top topDict, err error) {
 		case "url-list":
 			top.seeds.addList(v)
 		case "encoding":
-			if label, err := v.str(); err == nil {
+			if label, err := v.String(); err == nil {
 				top.encoding = string(label)
 			}
 		case "codepage":
-			if n, err := v.integer(); err == nil {
+			if n, err := v.Int(); err == nil {
 				top.codepage = strconv.FormatInt(n, 10)
 			}
 		case "nodes":
@@ -200,8 +202,8 @@ func parseTop(b []byte) (top topDict, err error) {
 
 // parseDate reads a creation date, in seconds since 1970. Dates beyond the year
 // 2106 are nonsense (mostly milliseconds) and count as not given.
-func parseDate(v cursor) time.Time {
-	s, err := v.integer()
+func parseDate(v *bencode.Cursor) time.Time {
+	s, err := v.Int()
 	if err != nil || s <= 0 || s >= 1<<32 {
 		return time.Time{}
 	}

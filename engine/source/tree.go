@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bencode"
 	"github.com/weirfs/weir/engine/source/merkle"
 )
 
@@ -32,7 +33,7 @@ func (f *treeFile) pieces(pieceLength int64) int64 {
 
 // treeReader walks over a file tree.
 type treeReader struct {
-	c     cursor
+	c     *bencode.Cursor
 	each  func(f *treeFile) error
 	path  [][]byte // of what is being read
 	depth int      // of dictionaries; names may have been left out of path
@@ -44,7 +45,7 @@ type treeReader struct {
 // readTree calls each for the files of a file tree, in the order in which they
 // lie in the torrent.
 func readTree(raw []byte, each func(f *treeFile) error) error {
-	r := treeReader{c: cursor{b: raw}, each: each}
+	r := treeReader{c: bencode.NewMetainfo(raw), each: each}
 	return r.entry()
 }
 
@@ -58,7 +59,7 @@ func (r *treeReader) entry() error {
 	}
 	var last []byte
 	first, isFile := true, false
-	err := r.c.dict(func(name []byte) (err error) {
+	err := r.c.Dict(func(name []byte) (err error) {
 		if first && len(name) == 0 {
 			first = false
 			r.file, isFile, err = r.properties()
@@ -119,26 +120,26 @@ func (r *treeReader) at(err error) error {
 func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 	var root, attr []byte
 	var hasLength, hasEmpty, seenLength, seenRoot, seenAttr bool
-	err = r.c.dict(func(key []byte) (err error) {
+	err = r.c.Dict(func(key []byte) (err error) {
 		var seen *bool
 		switch string(key) {
 		case "length":
 			seen = &seenLength
-			f.length, hasLength, err = r.c.fileLength()
+			f.length, hasLength, err = fileLength(r.c)
 		case "pieces root":
 			seen = &seenRoot
-			root, err = r.c.optStr()
+			root, err = optStr(r.c)
 		case "attr":
 			seen = &seenAttr
-			attr, err = r.c.optStr()
+			attr, err = optStr(r.c)
 		case "symlink path":
-			f.target, err = r.c.optRaw('l')
+			f.target, err = optRaw(r.c, bencode.List)
 			return err
 		case "":
 			hasEmpty = true
-			return r.c.skip()
+			return r.c.Skip()
 		default:
-			return r.c.skip()
+			return r.c.Skip()
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)

@@ -194,6 +194,45 @@ func TestDepth(t *testing.T) {
 	}
 }
 
+// TestMetainfo: metainfo has other bounds, and tells what was cut off.
+func TestMetainfo(t *testing.T) {
+	for text, want := range map[string]int64{"i999999999999999999999e": math.MaxInt64, "i-" + strings.Repeat("0", 50) + "7e": -7} {
+		if n, err := bencode.NewMetainfo([]byte(text)).Int(); err != nil || n != want {
+			t.Errorf("%s: %d, %v; want %d", text, n, err, want)
+		}
+	}
+	nested := func(n int) []byte { return []byte(strings.Repeat("l", n) + strings.Repeat("e", n)) }
+	for n, ok := range map[int]bool{512: true, 513: false} {
+		if err := bencode.NewMetainfo(nested(n)).Skip(); (err == nil) != ok || err != nil && (!errors.Is(err, weir.ErrHostile) || !errors.Is(err, weir.ErrInvalid)) {
+			t.Errorf("%d levels: %v", n, err)
+		}
+		c := bencode.NewMetainfo(nested(n))
+		var each func() error
+		each = func() error { return c.List(each) }
+		if err := c.List(each); (err == nil) != ok {
+			t.Errorf("%d levels, walked: %v", n, err)
+		}
+	}
+	whole := "d1:ai1e1:bl2:xyd0:i7eee1:c3:abce"
+	for n := range len(whole) {
+		c := bencode.NewMetainfo([]byte(whole[:n]))
+		if err := c.Skip(); !errors.Is(err, bencode.ErrShort) || !errors.Is(err, weir.ErrInvalid) {
+			t.Errorf("%q: %v", whole[:n], err)
+		}
+		c = bencode.NewMetainfo([]byte(whole[:n]))
+		if err := c.Dict(func([]byte) error { return c.Skip() }); !errors.Is(err, bencode.ErrShort) {
+			t.Errorf("%q, walked: %v", whole[:n], err)
+		}
+	}
+	c := bencode.NewMetainfo([]byte(whole + "rest"))
+	if b, err := c.Raw(); err != nil || string(b) != whole || string(c.Rest()) != "rest" {
+		t.Errorf("raw %q, %v, rest %q", b, err, c.Rest())
+	}
+	if err := c.Expect(bencode.Int); err == nil || c.Kind() != bencode.None {
+		t.Errorf("an r is no integer: %v", err)
+	}
+}
+
 // TestAllocations: passing over a message allocates nothing.
 func TestAllocations(t *testing.T) {
 	b := []byte("d1:m" + strings.Repeat("l", 10) + strings.Repeat("e", 10) + "1:xi12345e1:y" + "5:abcdee")

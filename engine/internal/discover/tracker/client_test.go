@@ -62,7 +62,7 @@ func TestHTTPTracker(t *testing.T) {
 	}{
 		{swarmtest.TrackerRefuses, "tracker refuses: this tracker refuses everybody"},
 		{swarmtest.TrackerError, "HTTP status 500"},
-		{swarmtest.TrackerGarbage, "answer of the tracker: bencoding"},
+		{swarmtest.TrackerGarbage, "answer of the tracker: byte 0"},
 	} {
 		tr.SetFault(c.fault)
 		if _, err := ts.Announce(testContext(t), tr.URL(), testRequest); err == nil || !strings.Contains(err.Error(), c.want) {

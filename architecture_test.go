@@ -1,6 +1,9 @@
 package weir_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path"
 	"regexp"
@@ -109,4 +112,60 @@ func TestEveryPackageHasARow(t *testing.T) {
 			t.Errorf("%s has no rule of its own: add one, and a row to docs/architecture.md", dir)
 		}
 	}
+}
+
+// step is a function that docs/architecture.md names, as in `engine/swarm.go: swarm.own`.
+var step = regexp.MustCompile("`([a-z0-9/]+\\.go): ([A-Za-z0-9_.]+)`")
+
+// TestStepsExist: each function on the ways of a read and of a block is in the file
+// that docs/architecture.md says.
+func TestStepsExist(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := map[string][]string{}
+	found := step.FindAllStringSubmatch(string(text), -1)
+	if len(found) < 30 {
+		t.Errorf("%d steps were found", len(found))
+	}
+	for _, m := range found {
+		file, name := m[1], m[2]
+		if declared[file] == nil {
+			if declared[file], err = functionsOf(file); err != nil {
+				t.Errorf("step %s: %v", name, err)
+				continue
+			}
+		}
+		if !slices.Contains(declared[file], name) {
+			t.Errorf("%s has no function %s", file, name)
+		}
+	}
+}
+
+// functionsOf returns the functions of a file: "New", and "Type.Method".
+func functionsOf(name string) ([]string, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{""}
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		name := f.Name.Name
+		if f.Recv != nil {
+			of := f.Recv.List[0].Type
+			if star, ok := of.(*ast.StarExpr); ok {
+				of = star.X
+			}
+			if id, ok := of.(*ast.Ident); ok {
+				name = id.Name + "." + name
+			}
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }

@@ -267,6 +267,25 @@ func (r *root) named(in *folder, name string) *slot {
 	return in.handedOver[name]
 }
 
+// folders returns the paths of all folders but the root, each before those in it.
+func (r *root) folders() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var all []string
+	var walk func(d *folder, path string)
+	walk = func(d *folder, path string) {
+		for _, s := range d.order {
+			if s.dir != nil {
+				p := tree.Join(path, s.name)
+				all = append(all, p)
+				walk(s.dir, p)
+			}
+		}
+	}
+	walk(r.top, "")
+	return all
+}
+
 // describe returns what attributes need of a folder.
 func (r *root) describe(d *folder) (subdirs int, changed time.Time) {
 	r.mu.RLock()

@@ -286,3 +286,35 @@ func (takingHost) AddFile(context.Context, string, string, []byte) error { retur
 
 // noHost refuses everything that is not an embedded nil.
 type noHost struct{ Host }
+
+// Who keeps no list of folders and torrents asks the tree.
+func TestWhatIsWhere(t *testing.T) {
+	f := New(Options{ByHash: true})
+	one, _ := addAtT(t, f, "linux/debian", "one")
+	two, _ := addAtT(t, f, "", "two")
+	if err := f.MakeFolder("empty"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := f.Folders(), []string{"linux", "linux/debian", "empty"}; !slices.Equal(got, want) {
+		t.Errorf("folders %q, want %q", got, want)
+	}
+	for dir, want := range map[string][]weir.InfoHash{"": {one, two}, "linux": {one}, "linux/debian": {one}, "empty": nil, "two": nil, "no": nil, "//": nil} {
+		if got := f.Beneath(dir); !slices.Equal(got, want) {
+			t.Errorf("beneath %q: %v, want %v", dir, got, want)
+		}
+		if got, want := f.IsFolder(dir), dir != "two" && dir != "no" && dir != "//"; got != want {
+			t.Errorf("%q is a folder: %v", dir, got)
+		}
+	}
+	for path, want := range map[string]string{
+		"two": "two", "two/d": "two", "two//x/": "two", "linux/debian/one/d/f": "linux/debian/one",
+		"": "", "/two": "", "linux": "", "linux/debian/on": "", "by-hash": "", "by-hash/x": "", "empty/x": "",
+	} {
+		if _, at, ok := f.TorrentAt(path); at != want || ok != (want != "") {
+			t.Errorf("torrent at %q: %q, %v, want %q", path, at, ok, want)
+		}
+	}
+	if ih, _, _ := f.TorrentAt("linux/debian/one"); ih != one {
+		t.Errorf("another torrent: %s", ih)
+	}
+}

@@ -52,6 +52,28 @@ func (f *FS) Handles() []HandleInfo {
 	return all
 }
 
+// IsFolder reports whether there is a sorting folder at dir, "" for the root.
+func (f *FS) IsFolder(dir string) bool {
+	f.root.mu.RLock()
+	defer f.root.mu.RUnlock()
+	_, err := f.root.find(dir)
+	return err == nil
+}
+
+// Folders returns the paths of all sorting folders but the root, each before those in
+// it.
+func (f *FS) Folders() []string { return f.root.folders() }
+
+// Beneath returns the torrents in a sorting folder and in those below it, "" for the
+// root; none if it is not there.
+func (f *FS) Beneath(dir string) []weir.InfoHash { return f.root.hashesBeneath(dir) }
+
+// TorrentAt returns the torrent whose folder a path beneath the mount is, or lies in,
+// and where that folder is.
+func (f *FS) TorrentAt(path string) (ih weir.InfoHash, at string, ok bool) {
+	return f.root.torrentAt(path)
+}
+
 // Located is what a path beneath a torrent's folder leads to.
 type Located struct {
 	Path  string   // as it is shown, links followed; "" is the torrent's folder

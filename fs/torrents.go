@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/fs/internal/node"
@@ -127,6 +128,39 @@ func (r *root) where(t *torrent) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return tree.Join(r.path(t.slot.in), t.slot.name)
+}
+
+// torrentAt returns the torrent whose folder a path is, or lies in, and where that is.
+func (r *root) torrentAt(path string) (ih weir.InfoHash, at string, ok bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	d := r.top
+	for name := range strings.SplitSeq(path, "/") {
+		s := d.byName[name]
+		switch {
+		case s != nil && s.t != nil:
+			return s.t.ih, tree.Join(r.path(d), name), true
+		case s == nil || s.dir == nil:
+			return ih, "", false
+		}
+		d = s.dir
+	}
+	return ih, "", false
+}
+
+// hashesBeneath returns the torrents in a folder and in those below it.
+func (r *root) hashesBeneath(dir string) []weir.InfoHash {
+	r.mu.RLock()
+	d, err := r.find(dir)
+	r.mu.RUnlock()
+	if err != nil {
+		return nil
+	}
+	var hashes []weir.InfoHash
+	for _, t := range r.beneath(d) {
+		hashes = append(hashes, t.ih)
+	}
+	return hashes
 }
 
 // all returns the torrents in the order in which they were added.

@@ -110,15 +110,12 @@ func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw str
 	if rec.Shape != nil {
 		e.shape.Store(newShape(rec.Shape, t.InfoHash()))
 	}
-	// Known before it is shown: what the cache tells of it must find it.
-	ts.mu.Lock()
-	ts.entries.byHash[t.InfoHash()] = e
-	ts.mu.Unlock()
-	shown, err := ts.fs.AddAt(dir, raw, e)
+	// Shown and known at once: whoever sees it, and what the cache tells of it, must
+	// find it.
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	shown, err := ts.fs.AddAt(dir, raw, e)
 	if err != nil {
-		delete(ts.entries.byHash, t.InfoHash())
 		return nil, fmt.Errorf("show %s: %w", raw, err)
 	}
 	e.rec.Dir, e.rec.Shown = []byte(dir), []byte(shown)

@@ -31,17 +31,17 @@ type entry struct {
 // path returns where the torrent's folder is in the mount.
 func (e *entry) path() string { return path.Join(string(e.rec.Dir), string(e.rec.Shown)) }
 
-// entries are all torrents and sorting folders, guarded by torrents.mu.
+// entries are all torrents, guarded by torrents.mu. Where they are in the mount, and
+// which folders there are, the tree of the mount knows; what is changed there is noted
+// here under the same lock.
 type entries struct {
 	byHash  map[weir.InfoHash]*entry
-	byPath  map[string]*entry
-	folders map[string]struct{} // sorting folders, without the root
 	touched map[string]struct{} // folders whose time of change is not in the catalogue yet
 	lastSeq uint64
 }
 
 func newEntries() entries {
-	return entries{byHash: map[weir.InfoHash]*entry{}, byPath: map[string]*entry{}, folders: map[string]struct{}{}, touched: map[string]struct{}{}}
+	return entries{byHash: map[weir.InfoHash]*entry{}, touched: map[string]struct{}{}}
 }
 
 func (es *entries) add(e *entry) {
@@ -50,7 +50,6 @@ func (es *entries) add(e *entry) {
 	}
 	es.lastSeq = max(es.lastSeq, e.rec.Seq)
 	es.byHash[e.InfoHash()] = e
-	es.byPath[e.path()] = e
 	es.touch(string(e.rec.Dir))
 }
 
@@ -60,24 +59,21 @@ func (es *entries) touch(dir string) { es.touched[dir] = struct{}{} }
 func (es *entries) remove(e *entry) {
 	es.touch(string(e.rec.Dir))
 	delete(es.byHash, e.InfoHash())
-	delete(es.byPath, e.path())
 }
 
-// place notes that a torrent is shown elsewhere.
-func (es *entries) place(e *entry, dir, shown string) {
-	delete(es.byPath, e.path())
+// moved notes that a torrent is shown elsewhere.
+func (es *entries) moved(e *entry, dir, shown string) {
 	es.touch(string(e.rec.Dir))
 	es.touch(dir)
 	e.rec.Dir, e.rec.Shown = []byte(dir), []byte(shown)
-	es.byPath[e.path()] = e
 }
 
 // under returns the torrents in and beneath a sorting folder, in the order in
-// which they were added; all of them for "".
-func (es *entries) under(dir string) []*entry {
+// which they were added; all of them for "". The caller has mu.
+func (ts *torrents) under(dir string) []*entry {
 	var list []*entry
-	for p, e := range es.byPath {
-		if within(p, dir) {
+	for _, ih := range ts.fs.Beneath(dir) {
+		if e := ts.entries.byHash[ih]; e != nil {
 			list = append(list, e)
 		}
 	}
@@ -94,7 +90,7 @@ func within(p, dir string) bool {
 func (ts *torrents) list() []*entry {
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()
-	return ts.entries.under("")
+	return ts.under("")
 }
 
 // byHash returns nil if there is no such torrent.
@@ -109,7 +105,8 @@ func (ts *torrents) byHash(ih weir.InfoHash) *entry {
 func (ts *torrents) named(id string) (*entry, error) {
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()
-	if e := ts.entries.byPath[id]; e != nil {
+	in, at, inside := ts.fs.TorrentAt(id)
+	if e := ts.entries.byHash[in]; e != nil && at == id {
 		return e, nil
 	}
 	if ih, err := weir.ParseInfoHash(id); err == nil {
@@ -117,21 +114,21 @@ func (ts *torrents) named(id string) (*entry, error) {
 			return e, nil
 		}
 	}
-	switch _, folder := ts.entries.folders[id]; {
-	case folder, id == "":
+	switch {
+	case ts.fs.IsFolder(id):
 		return nil, weir.Errorf(weir.ErrInvalid, "%q is a folder of torrents, not a torrent", id)
-	case ts.entries.around(id) != nil:
+	case inside:
 		return nil, weir.Errorf(weir.ErrInvalid, "%q is inside a torrent: name the torrent's folder", id)
 	}
 	return nil, weir.Errorf(weir.ErrNotFound, "no torrent %q: weir ls shows which there are", id)
 }
 
-// around returns the torrent that a path lies in or is, nil if it lies in none.
-func (es *entries) around(p string) *entry {
-	for ; p != "." && p != "/"; p = path.Dir(p) {
-		if e := es.byPath[p]; e != nil {
-			return e
-		}
+// around returns the torrent that a path lies in or is, nil if it lies in none. The
+// caller has mu.
+func (ts *torrents) around(p string) *entry {
+	ih, _, ok := ts.fs.TorrentAt(p)
+	if !ok {
+		return nil
 	}
-	return nil
+	return ts.entries.byHash[ih]
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/weirfs/weir"
@@ -19,15 +18,11 @@ func (ts *torrents) Move(ctx context.Context, from, to string) (string, error) {
 	if from == "" {
 		return "", weir.Errorf(weir.ErrInvalid, "the mount's root can't be moved")
 	}
-	ts.mu.RLock()
-	_, into := ts.entries.folders[to]
-	_, folder := ts.entries.folders[from]
-	ts.mu.RUnlock()
 	dir, name := splitPath(to)
-	if into || to == "" {
+	if ts.fs.IsFolder(to) {
 		dir, name = to, path.Base(from)
 	}
-	if folder {
+	if ts.fs.IsFolder(from) {
 		to = path.Join(dir, name)
 		return to, ts.moveFolder(ctx, from, to)
 	}
@@ -36,10 +31,7 @@ func (ts *torrents) Move(ctx context.Context, from, to string) (string, error) {
 		return "", err
 	}
 	to = path.Join(dir, name)
-	ts.mu.RLock()
-	there := ts.entries.byPath[to]
-	ts.mu.RUnlock()
-	if there != nil && there != e {
+	if there, at, ok := ts.fs.TorrentAt(to); ok && at == to && there != e.InfoHash() {
 		return "", weir.Errorf(weir.ErrExists, "move %q: there is a torrent %q already", from, to)
 	}
 	return ts.move(ctx, e.InfoHash(), dir, fs.RawName(name))
@@ -75,13 +67,13 @@ func (ts *torrents) move(ctx context.Context, ih weir.InfoHash, dir, raw string)
 
 // moveEntry is move for who holds changing, without the catalogue.
 func (ts *torrents) moveEntry(e *entry, dir, raw string) error {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
 	shown, err := ts.fs.Move(e.InfoHash(), dir, raw)
 	if err != nil {
 		return err
 	}
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	ts.entries.place(e, dir, shown)
+	ts.entries.moved(e, dir, shown)
 	ts.events.publish(api.Event{Kind: api.EventMoved, InfoHash: e.InfoHash().String(), Path: e.path()})
 	return nil
 }
@@ -118,20 +110,10 @@ func (ts *torrents) moveFolderNow(from, to string) (changes, error) {
 	if within(to, from) {
 		return c, weir.Errorf(weir.ErrInvalid, "%q can't be moved into itself, %q", from, to)
 	}
-	ts.mu.RLock()
-	_, there := ts.entries.folders[from]
-	_, taken := ts.entries.folders[to]
-	taken = taken || ts.entries.byPath[to] != nil
-	torrents := ts.entries.under(from)
-	var folders []string
-	for dir := range ts.entries.folders {
-		if within(dir, from) {
-			folders = append(folders, dir)
-		}
-	}
-	ts.mu.RUnlock()
+	_, at, taken := ts.fs.TorrentAt(to)
+	taken = taken && at == to || ts.fs.IsFolder(to)
 	switch {
-	case !there:
+	case !ts.fs.IsFolder(from):
 		return c, weir.Errorf(weir.ErrNotFound, "there is no folder %q", from)
 	case taken:
 		return c, weir.Errorf(weir.ErrExists, "%q is there already: choose another name", to)
@@ -141,23 +123,23 @@ func (ts *torrents) moveFolderNow(from, to string) (changes, error) {
 			return c, err
 		}
 	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	torrents, folders := ts.under(from), ts.fs.Folders()
 	if err := ts.fs.MoveFolder(from, to); err != nil {
 		return c, err
 	}
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
 	aboveFrom, _ := splitPath(from)
 	aboveTo, _ := splitPath(to)
 	ts.entries.touch(aboveFrom)
 	ts.entries.touch(aboveTo)
 	for _, dir := range folders {
-		moved := to + strings.TrimPrefix(dir, from)
-		delete(ts.entries.folders, dir)
-		ts.entries.folders[moved] = struct{}{}
-		c.folders = append(c.folders, dir, moved)
+		if within(dir, from) {
+			c.folders = append(c.folders, dir, to+strings.TrimPrefix(dir, from))
+		}
 	}
 	for _, e := range torrents {
-		ts.entries.place(e, to+strings.TrimPrefix(string(e.rec.Dir), from), string(e.rec.Shown))
+		ts.entries.moved(e, to+strings.TrimPrefix(string(e.rec.Dir), from), string(e.rec.Shown))
 		c.torrents = append(c.torrents, e.InfoHash())
 		ts.events.publish(api.Event{Kind: api.EventMoved, InfoHash: e.InfoHash().String(), Path: e.path()})
 	}
@@ -167,18 +149,11 @@ func (ts *torrents) moveFolderNow(from, to string) (changes, error) {
 // makeFolders makes a sorting folder with those above it, as far as they are not
 // there, in the tree and in the catalogue. The caller holds changing.
 func (ts *torrents) makeFolders(dir string) error {
-	if dir == "" {
+	if ts.fs.IsFolder(dir) {
 		return nil
 	}
-	ts.mu.RLock()
-	_, there := ts.entries.folders[dir]
-	inside := ts.entries.around(dir)
-	ts.mu.RUnlock()
-	if there {
-		return nil
-	}
-	if inside != nil {
-		return weir.Errorf(weir.ErrInvalid, "folder %q: %s is a torrent: choose another", dir, inside.path())
+	if _, at, ok := ts.fs.TorrentAt(dir); ok {
+		return weir.Errorf(weir.ErrInvalid, "folder %q: %s is a torrent: choose another", dir, at)
 	}
 	above, _ := splitPath(dir)
 	if err := ts.makeFolders(above); err != nil {
@@ -188,7 +163,6 @@ func (ts *torrents) makeFolders(dir string) error {
 		return err
 	}
 	ts.mu.Lock()
-	ts.entries.folders[dir] = struct{}{}
 	ts.entries.touch(above)
 	restoring := ts.restoring
 	ts.mu.Unlock()
@@ -208,10 +182,7 @@ func (ts *torrents) makeFolder(ctx context.Context, dir string) error {
 		return err
 	}
 	defer ts.changing.give()
-	ts.mu.RLock()
-	_, there := ts.entries.folders[dir]
-	ts.mu.RUnlock()
-	if there || dir == "" {
+	if ts.fs.IsFolder(dir) {
 		return weir.Errorf(weir.ErrExists, "folder %q exists already", dir)
 	}
 	return ts.makeFolders(dir)
@@ -224,32 +195,15 @@ func (ts *torrents) removeFolder(ctx context.Context, dir string) error {
 		return err
 	}
 	defer ts.changing.give()
-	ts.mu.RLock()
-	_, there := ts.entries.folders[dir]
-	full := len(ts.entries.under(dir)) > 0 || slices.ContainsFunc(ts.entries.folderList(), func(f string) bool { return f != dir && within(f, dir) })
-	ts.mu.RUnlock()
-	switch {
-	case !there:
-		return weir.Errorf(weir.ErrNotFound, "there is no folder %q", dir)
-	case full:
+	switch err := ts.fs.RemoveFolder(dir); {
+	case errors.Is(err, weir.ErrInUse):
 		return weir.Errorf(weir.ErrInUse, "folder %q is not empty: move or remove what is in it first", dir)
-	}
-	if err := ts.fs.RemoveFolder(dir); err != nil && !errors.Is(err, weir.ErrNotFound) {
+	case err != nil:
 		return err
 	}
 	ts.mu.Lock()
-	delete(ts.entries.folders, dir)
 	above, _ := splitPath(dir)
 	ts.entries.touch(above)
 	ts.mu.Unlock()
 	return ts.recordFolder(dir)
-}
-
-// folderList returns the sorting folders, in no order.
-func (es *entries) folderList() []string {
-	list := make([]string, 0, len(es.folders))
-	for dir := range es.folders {
-		list = append(list, dir)
-	}
-	return list
 }

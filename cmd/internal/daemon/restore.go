@@ -37,10 +37,9 @@ func (ts *torrents) record(ih weir.InfoHash) error {
 func (ts *torrents) recordFolder(dir string) error {
 	return ts.catalogue.SyncFolder(dir, func() (time.Time, bool) {
 		ts.mu.Lock()
-		_, there := ts.entries.folders[dir]
 		delete(ts.entries.touched, dir) // before its time is looked at
 		ts.mu.Unlock()
-		if !there && dir != "" {
+		if !ts.fs.IsFolder(dir) {
 			return time.Time{}, false
 		}
 		changed, err := ts.fs.FolderChanged(dir)
@@ -134,7 +133,7 @@ func (ts *torrents) restoreTimes(changed map[string]time.Time) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	clear(ts.entries.touched) // by the restoring
-	for _, dir := range append(ts.entries.folderList(), "") {
+	for _, dir := range append(ts.fs.Folders(), "") {
 		at, ok := changed[dir]
 		if !ok || ts.fs.SetFolderChanged(dir, at) != nil {
 			ts.entries.touch(dir) // from now on

@@ -52,24 +52,16 @@ func (ts *torrents) find(p string) (list []*entry, inside string, err error) {
 	p = strings.Trim(p, "/")
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()
-	if e := ts.entries.around(p); e != nil {
+	if e := ts.around(p); e != nil {
 		return []*entry{e}, strings.Trim(strings.TrimPrefix(p, e.path()), "/"), nil
 	}
-	if _, ok := ts.entries.folders[p]; ok || p == "" {
-		return ts.entries.under(p), "", nil
+	if ts.fs.IsFolder(p) {
+		return ts.under(p), "", nil
 	}
 	if ih, err := weir.ParseInfoHash(p); err == nil && ts.entries.byHash[ih] != nil {
 		return []*entry{ts.entries.byHash[ih]}, "", nil
 	}
 	return nil, "", weir.Errorf(weir.ErrNotFound, "nothing in the mount is called %q", p)
-}
-
-// isFolder reports whether a path is that of a sorting folder or of the root.
-func (ts *torrents) isFolder(p string) bool {
-	ts.mu.RLock()
-	defer ts.mu.RUnlock()
-	_, ok := ts.entries.folders[p]
-	return ok || p == ""
 }
 
 // heldChanged tells the mount that a piece came or went, and the swarm that one

@@ -168,7 +168,7 @@ func (v *view) Status(_ context.Context, p string) (api.PathStatus, error) {
 	if err != nil {
 		return api.PathStatus{}, err
 	}
-	if len(list) != 1 || v.torrents.isFolder(p) {
+	if len(list) != 1 || v.torrents.fs.IsFolder(p) {
 		return api.PathStatus{}, weir.Errorf(weir.ErrInvalid, "%q is a folder of torrents: name a torrent, or a file or folder in one (weir ls lists torrents)", p)
 	}
 	e := list[0]

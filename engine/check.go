@@ -27,7 +27,7 @@ func NewChecker(records Records) *Checker { return &Checker{records: records} }
 func (c *Checker) Check(id weir.PieceID, data []byte) error {
 	if c.meta == nil && c.err == nil || id.Torrent != c.ih {
 		c.ih = id.Torrent
-		c.meta, c.err = recallMetainfo(c.records, id.Torrent)
+		c.meta, c.err = loadMetainfo(c.records, id.Torrent)
 	}
 	if c.err != nil {
 		return c.err
@@ -43,9 +43,9 @@ func (c *Checker) Check(id weir.PieceID, data []byte) error {
 	return nil
 }
 
-// recallMetainfo reads the metadata of a torrent and all that is known of its
+// loadMetainfo reads the metadata of a torrent and all that is known of its
 // hashes. Every error wraps weir.ErrNotFound.
-func recallMetainfo(records Records, ih weir.InfoHash) (*metainfo, error) {
+func loadMetainfo(records Records, ih weir.InfoHash) (*metainfo, error) {
 	b, err := readDictionary(records, ih)
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w: %v", ih, weir.ErrNotFound, err)

@@ -154,7 +154,7 @@ func TestLookingAtColdTorrentsIsBounded(t *testing.T) {
 	store := newDiskStore(t)
 	first := engine.New(engine.Options{Store: store, Listen: "off"})
 	for _, c := range contents[:2] {
-		if err := addTorrent(t, first, specOf(c)).Keep(); err != nil {
+		if err := addTorrent(t, first, specOf(c)).StoreMetadata(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,7 +164,7 @@ func TestLookingAtColdTorrentsIsBounded(t *testing.T) {
 
 	e := openEngine(t, engine.Options{Store: store, Listen: "off"})
 	for i, c := range contents {
-		tor, err := e.AddKept(&source.Spec{InfoHash: c.InfoHash()})
+		tor, err := e.AddStored(&source.Spec{InfoHash: c.InfoHash()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestLookingAtColdTorrentsIsBounded(t *testing.T) {
 		case i == 2 && info != nil:
 			t.Error("metadata that nobody kept")
 		}
-		if _, err := e.AddKept(&source.Spec{InfoHash: c.InfoHash()}); !errors.Is(err, weir.ErrExists) {
+		if _, err := e.AddStored(&source.Spec{InfoHash: c.InfoHash()}); !errors.Is(err, weir.ErrExists) {
 			t.Errorf("added twice: %v", err)
 		}
 	}
@@ -186,7 +186,7 @@ func TestLostMetadataIsFetchedAgain(t *testing.T) {
 	c := newContent(t, 1<<20, 64<<10)
 	s := openSeeder(t, c, swarmtest.SeederOptions{})
 	e := openEngine(t, engine.Options{})
-	tor, err := e.AddKept(magnetOf(c, s.Addr()))
+	tor, err := e.AddStored(magnetOf(c, s.Addr()))
 	if err != nil {
 		t.Fatal(err)
 	}

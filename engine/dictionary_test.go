@@ -56,7 +56,7 @@ func TestLargeDictionaryIsLeftInStore(t *testing.T) {
 			before := heap()
 			tor := addParsed(t, e, c)
 			added := heap() - before
-			if err := tor.Keep(); err != nil {
+			if err := tor.StoreMetadata(); err != nil {
 				t.Fatal(err)
 			}
 			left := added - (heap() - before)
@@ -67,7 +67,7 @@ func TestLargeDictionaryIsLeftInStore(t *testing.T) {
 			if err != nil || len(b) > len(c.InfoBytes())/2 {
 				t.Errorf("the record takes %d bytes for %d, error %v", len(b), len(c.InfoBytes()), err)
 			}
-			if err := tor.Keep(); err != nil {
+			if err := tor.StoreMetadata(); err != nil {
 				t.Errorf("kept again: %v", err)
 			}
 
@@ -80,7 +80,7 @@ func TestLargeDictionaryIsLeftInStore(t *testing.T) {
 			}
 
 			again := openEngine(t, engine.Options{Store: store, Listen: "off"})
-			kept, err := again.AddKept(&source.Spec{InfoHash: ih})
+			kept, err := again.AddStored(&source.Spec{InfoHash: ih})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +128,7 @@ func TestLostDictionaryIsRefused(t *testing.T) {
 			store := &countingStore{memStore: newMemStore()}
 			e := openEngine(t, engine.Options{Store: store})
 			tor := addTorrent(t, e, specOf(c))
-			if err := tor.Keep(); err != nil {
+			if err := tor.StoreMetadata(); err != nil {
 				t.Fatal(err)
 			}
 			b, err := store.Record(engine.MetadataBucket, ih[:])

@@ -169,7 +169,7 @@ type Engine struct {
 	warm          atomic.Int32        // swarms that run
 
 	records  recordWriter
-	recalled recalled
+	loaded   loadedTorrents
 	uncached uncached
 	ownAddr  connlimit.OwnAddress
 
@@ -266,7 +266,7 @@ func (e *Engine) Close() error {
 	closing.Wait()
 	e.wg.Wait()
 	e.records.wait()
-	e.recalled.stop()
+	e.loaded.stop()
 	if e.disc != nil {
 		err = errors.Join(err, e.disc.Close())
 	}
@@ -285,7 +285,7 @@ func (e *Engine) SetLimits(upload, download int64) {
 // after it has learned the trackers and peers of spec.
 func (e *Engine) Add(spec *source.Spec) (*Torrent, error) { return e.add(spec, false) }
 
-func (e *Engine) add(spec *source.Spec, kept bool) (*Torrent, error) {
+func (e *Engine) add(spec *source.Spec, stored bool) (*Torrent, error) {
 	if spec.InfoHash.IsZero() {
 		return nil, weir.Errorf(weir.ErrInvalid, "add torrent: no info hash")
 	}
@@ -307,7 +307,7 @@ func (e *Engine) add(spec *source.Spec, kept bool) (*Torrent, error) {
 		t.former = former.closed
 	}
 	e.mu.Unlock()
-	t.expect(kept)
+	t.expectMetadata(stored)
 	return t, nil
 }
 

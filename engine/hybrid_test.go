@@ -131,7 +131,7 @@ func TestHashesAreTold(t *testing.T) {
 			spec := parsed(t, c, s.Addr())
 			tor := addTorrent(t, first, spec)
 			wantFiles(t, tor, c)
-			if err := tor.Keep(); err != nil {
+			if err := tor.StoreMetadata(); err != nil {
 				t.Fatal(err)
 			}
 			if err := first.Close(); err != nil { // all is committed

@@ -217,16 +217,16 @@ func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo, err error) {
 	}
 	s.t.setMeta(m)
 	s.gotMeta()
-	if s.keepMeta = !s.eng.storeReady(); !s.keepMeta {
-		s.keepMetadata()
+	if s.storeMeta = !s.eng.storeReady(); !s.storeMeta {
+		s.storeMetadata()
 	}
 }
 
-// keepMetadata leaves the metadata in the Store.
-func (s *swarm) keepMetadata() {
-	s.keepMeta = false
+// storeMetadata leaves the metadata in the Store.
+func (s *swarm) storeMetadata() {
+	s.storeMeta = false
 	s.eng.records.post(func() {
-		if err := s.t.Keep(); err != nil {
+		if err := s.t.StoreMetadata(); err != nil {
 			s.log.Warn("metadata not kept in the cache", "err", err)
 		}
 	})

@@ -257,7 +257,7 @@ func (s *swarm) commit(d *pieceData) {
 			s.do(func() { s.evicted(d.index) }) // if it was, as soon as it was put
 			return
 		}
-		s.do(func() { s.keepUncached(d.index, err) })
+		s.do(func() { s.retainUncached(d.index, err) })
 	})
 }
 

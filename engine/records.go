@@ -139,7 +139,7 @@ func (s *swarm) writeLast() {
 		if peers != nil {
 			s.writePeers(peers)
 		}
-		s.t.leaveMeta()
+		s.t.dropMetadata()
 	})
 	<-written
 }

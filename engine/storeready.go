@@ -47,8 +47,8 @@ func (s *swarm) awaitStore(ctx context.Context) error {
 func (s *swarm) storeOpened() {
 	s.gotMeta()
 	s.loadRecords()
-	if s.keepMeta {
-		s.keepMetadata()
+	if s.storeMeta {
+		s.storeMetadata()
 	}
 }
 

@@ -139,7 +139,7 @@ func TestStoreOpensWithTheMetadata(t *testing.T) {
 	ctx := testContext(t, 15*time.Second)
 	kept := newMemStore()
 	first := openEngine(t, engine.Options{Store: kept})
-	if err := addTorrent(t, first, specOf(c)).Keep(); err != nil {
+	if err := addTorrent(t, first, specOf(c)).StoreMetadata(); err != nil {
 		t.Fatal(err)
 	}
 	for name, warm := range map[string]bool{"Warm": true, "Cold": false} {
@@ -147,7 +147,7 @@ func TestStoreOpensWithTheMetadata(t *testing.T) {
 			store := newOpeningStore(t, kept)
 			e := openEngine(t, engine.Options{Store: store, StoreReady: store.ready})
 			tor := addTorrent(t, e, magnetOf(c))
-			other, err := e.AddKept(magnetOf(numberedContent(t, 9)))
+			other, err := e.AddStored(magnetOf(numberedContent(t, 9)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -66,7 +66,7 @@ type swarm struct {
 	lastPex     time.Time
 	recorded    time.Time        // when the peers were last
 	recording   bool             // they are being written
-	keepMeta    bool             // the metadata is for the Store, which was not ready
+	storeMeta   bool             // the metadata is for the Store, which was not ready
 	parting     bool             // they were kept since the last use
 	search      *discover.Search // nil if the engine was never opened
 	searchOther *discover.Search // of a hybrid torrent: under its other hash

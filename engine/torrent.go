@@ -41,7 +41,7 @@ type Torrent struct {
 	ih   weir.InfoHash
 	spec *source.Spec // as the user named it, without metadata
 
-	keeping
+	metadataState
 
 	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
 	endWith context.CancelCauseFunc
@@ -203,7 +203,7 @@ func (t *Torrent) warmUnasked() (*swarm, error) {
 // warm returns the running swarm, starting it if the torrent is cold.
 func (t *Torrent) warm() (*swarm, error) {
 	t.mu.Lock()
-	for t.sw == nil && t.meta.Load() == nil && t.recallable() && t.done.Err() == nil {
+	for t.sw == nil && t.meta.Load() == nil && t.loadable() && t.done.Err() == nil {
 		t.mu.Unlock()
 		t.metainfo() // reads the Store, or finds that there is nothing
 		t.mu.Lock()

@@ -114,8 +114,8 @@ func (c *content) v2Hashes() *verify.Hashes {
 	return m.half.hashes
 }
 
-// keepLayers leaves the piece layers of a hybrid torrent in the Store.
-func (t *Torrent) keepLayers(m *metainfo, dict []byte) error {
+// storeLayers leaves the piece layers of a hybrid torrent in the Store.
+func (t *Torrent) storeLayers(m *metainfo, dict []byte) error {
 	n := t.names.Load()
 	if m.layers == nil || !n.hybrid() {
 		return nil

@@ -55,9 +55,9 @@ func (u *uncached) leave(s *swarm) {
 	})
 }
 
-// keepUncached leaves a piece in memory that the Store refused, in place of the
+// retainUncached leaves a piece in memory that the Store refused, in place of the
 // oldest such pieces of all torrents.
-func (s *swarm) keepUncached(index int, err error) {
+func (s *swarm) retainUncached(index int, err error) {
 	if errors.Is(err, weir.ErrNoSpace) {
 		s.log.Debug("piece not cached", "piece", index, "err", err)
 	} else {

@@ -25,7 +25,7 @@ func (ts *torrents) record(ih weir.InfoHash) error {
 		ts.mu.RUnlock()
 		if rec.Shape != nil {
 			// Before the record, which says that it is there.
-			if err := e.Keep(); err != nil {
+			if err := e.StoreMetadata(); err != nil {
 				return nil, err
 			}
 		}
@@ -108,7 +108,7 @@ func (ts *torrents) restore() error {
 func (ts *torrents) restoreOne(ih weir.InfoHash, rec catalogue.Record) error {
 	add := ts.engine.Add
 	if rec.Shape != nil {
-		add = ts.engine.AddKept
+		add = ts.engine.AddStored
 	}
 	t, err := add(rec.Spec(ih))
 	if err != nil && !errors.Is(err, weir.ErrExists) { // warm already, as the command line named it too

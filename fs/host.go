@@ -56,7 +56,7 @@ type Opener struct {
 type Status struct {
 	Peers        int     // connected
 	Seeds        int     // of these, how many have everything
-	Availability float64 // how many copies of the rarest piece of the range the peers have, the fraction as BitTorrent clients show it
+	Availability float64 // copies of the torrent that the connected peers have between them; the fraction is the share of pieces with one more
 	State        string  // one word: "cold", "downloading", …
 	Wait         string  // in words, why there is no progress; "" if nothing is wanted or all is well
 }

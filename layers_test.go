@@ -115,6 +115,7 @@ var layers = []layer{
 	// The other side. What it shares with the engine could be wrong in both.
 	{dir: "engine/swarmtest", forbid: []string{bazil, badger, anacrolix + "/dht"}},
 	{dir: "engine/swarmtest/attack", std: true},
+	{dir: "engine/swarmtest/simnet", std: true, tests: []string{"engine/swarmtest"}},
 	// The application around the library wires everything.
 	{dir: "cmd/weir", all: true},
 	{dir: "cmd/internal", all: true},

@@ -11,6 +11,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // BenchmarkSequential reads a torrent from its begin to its end with a window
@@ -59,7 +60,7 @@ func BenchmarkRandom(b *testing.B) {
 	for i := range 4 {
 		s := openSeeder(b, c, swarmtest.SeederOptions{
 			Addr: fmt.Sprintf("127.0.0.%d:0", i+2),
-			Link: swarmtest.Link{RTT: 50 * time.Millisecond, BytesPerSec: 12_500_000, Connect: true},
+			Link: simnet.Link{RTT: 50 * time.Millisecond, BytesPerSec: 12_500_000, Connect: true},
 		})
 		peers = append(peers, s.Addr())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -150,7 +151,7 @@ func TestMagnet(t *testing.T) {
 
 func TestInterruptedReadIsCancelled(t *testing.T) {
 	c := newContent(t, 8<<20, 4<<20)
-	s := openSeeder(t, c, swarmtest.SeederOptions{Link: swarmtest.Link{RTT: 5 * time.Millisecond, BytesPerSec: 500 << 10}})
+	s := openSeeder(t, c, swarmtest.SeederOptions{Link: simnet.Link{RTT: 5 * time.Millisecond, BytesPerSec: 500 << 10}})
 	e := openEngine(t, engine.Options{})
 	tor := addTorrent(t, e, specOf(c, s.Addr()))
 	ctx, cancel := context.WithCancel(context.Background())

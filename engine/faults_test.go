@@ -11,6 +11,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // TestFaultyPeerBesideGoodOne reads a whole torrent from one honest seeder and
@@ -201,7 +202,7 @@ func TestEvictedPieceIsFetchedAgain(t *testing.T) {
 
 func TestManyReadersOnePiece(t *testing.T) {
 	c := newContent(t, 1<<20, 1<<20)
-	s := openSeeder(t, c, swarmtest.SeederOptions{Link: swarmtest.Link{RTT: 20 * time.Millisecond}})
+	s := openSeeder(t, c, swarmtest.SeederOptions{Link: simnet.Link{RTT: 20 * time.Millisecond}})
 	e := openEngine(t, engine.Options{})
 	tor := addTorrent(t, e, specOf(c, s.Addr()))
 	ctx := testContext(t, 20*time.Second)

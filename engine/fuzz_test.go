@@ -19,6 +19,7 @@ import (
 	"github.com/weirfs/weir/engine/internal/wire"
 	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // What the bytes of a fuzzed script say, one after another; fuzzSession.step has
@@ -87,7 +88,7 @@ type fuzzSession struct {
 	t      *testing.T
 	script []byte
 	c      *swarmtest.Content
-	net    swarmtest.Network
+	net    simnet.Network
 	store  *simStore
 	e      *engine.Engine
 	tor    *engine.Torrent
@@ -111,7 +112,7 @@ func newFuzzSession(t *testing.T, c *swarmtest.Content, magnet bool, script []by
 	s := &fuzzSession{t: t, script: script, c: c, store: newSimStore(1, simFaults{})}
 	close(s.store.ready)
 	s.store.contents[c.InfoHash()] = c
-	link := swarmtest.Link{RTT: 10 * time.Millisecond}
+	link := simnet.Link{RTT: 10 * time.Millisecond}
 	var err error
 	s.seeder, err = swarmtest.OpenSeeder(swarmtest.SeederOptions{
 		Host: s.net.Host(netip.MustParseAddr("45.0.0.1"), link), Addr: ":0", Contents: []*swarmtest.Content{c},
@@ -261,7 +262,7 @@ func (s *fuzzSession) peer() *fuzzPeer {
 	if p := s.peers[s.speaks]; p != nil {
 		return p
 	}
-	h := s.net.Host(netip.AddrFrom4([4]byte{47, 0, byte(s.speaks), 1}), swarmtest.Link{RTT: 4 * time.Millisecond})
+	h := s.net.Host(netip.AddrFrom4([4]byte{47, 0, byte(s.speaks), 1}), simnet.Link{RTT: 4 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	nc, err := h.Dial(ctx, "44.0.0.1:6881")

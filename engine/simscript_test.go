@@ -8,6 +8,7 @@ import (
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/swarmtest"
 	"github.com/weirfs/weir/engine/swarmtest/attack"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // simScript is all that happens in a simulation, drawn from a seed before anything
@@ -39,7 +40,7 @@ type simTorrent struct {
 type simSeeder struct {
 	Kind    string
 	Honest  bool // and there all the time
-	Link    swarmtest.Link
+	Link    simnet.Link
 	Faults  swarmtest.Faults
 	Encrypt swarmtest.Encryption
 	Part    int           // per mille of the pieces that it has
@@ -232,7 +233,7 @@ var seederKinds = []struct {
 func (d draw) seeder(e engine.Encryption) simSeeder {
 	s := simSeeder{
 		Kind: "honest", Honest: true, Part: 1000, Encrypt: pick(d, swarmtest.EncryptionAllowed, swarmtest.EncryptionOff),
-		Link: swarmtest.Link{RTT: d.between(0, 300*time.Millisecond), BytesPerSec: 100_000 + d.Int64N(10_000_000)},
+		Link: simnet.Link{RTT: d.between(0, 300*time.Millisecond), BytesPerSec: 100_000 + d.Int64N(10_000_000)},
 	}
 	if e == engine.EncryptionRequired {
 		s.Encrypt = pick(d, swarmtest.EncryptionAllowed, swarmtest.EncryptionRequired)

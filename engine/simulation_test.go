@@ -19,6 +19,7 @@ import (
 	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/engine/swarmtest"
 	"github.com/weirfs/weir/engine/swarmtest/attack"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 var (
@@ -64,8 +65,8 @@ func TestSimulation(t *testing.T) {
 type simulation struct {
 	t      *testing.T
 	script *simScript
-	net    swarmtest.Network
-	host   *swarmtest.Host // ours
+	net    simnet.Network
+	host   *simnet.Host // ours
 	store  *simStore
 	e      *engine.Engine
 	born   time.Time
@@ -100,7 +101,7 @@ type simSwarm struct {
 func newSimulation(t *testing.T, s *simScript) *simulation {
 	m := &simulation{t: t, script: s, born: time.Now(), how: map[string]int{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	m.host = m.net.Host(netip.MustParseAddr("44.0.0.1"), swarmtest.Link{RTT: 10 * time.Millisecond, BytesPerSec: 10_000_000})
+	m.host = m.net.Host(netip.MustParseAddr("44.0.0.1"), simnet.Link{RTT: 10 * time.Millisecond, BytesPerSec: 10_000_000})
 	m.store = newSimStore(s.Seed, s.Store)
 	if s.Store.Ready > 0 {
 		time.AfterFunc(s.Store.Ready, func() { close(m.store.ready) })
@@ -149,7 +150,7 @@ func (m *simulation) newSwarm(i int) *simSwarm {
 		m.drive(w, s, ss)
 	}
 	w.tracker, err = swarmtest.OpenTracker(swarmtest.TrackerOptions{
-		Host: m.net.Host(netip.AddrFrom4([4]byte{46, 0, byte(i), 1}), swarmtest.Link{RTT: 50 * time.Millisecond}), Addr: ":80",
+		Host: m.net.Host(netip.AddrFrom4([4]byte{46, 0, byte(i), 1}), simnet.Link{RTT: 50 * time.Millisecond}), Addr: ":80",
 		Peers: peers, Fault: w.Tracker,
 	})
 	if err != nil {
@@ -268,7 +269,7 @@ func (m *simulation) close() {
 const simCloses = 10 * time.Second
 
 func (m *simulation) attack(w *simSwarm, a simAttack) {
-	from := m.net.Host(netip.AddrFrom4([4]byte{47, 0, 0, byte(1 + a.Kind)}), swarmtest.Link{RTT: 20 * time.Millisecond})
+	from := m.net.Host(netip.AddrFrom4([4]byte{47, 0, 0, byte(1 + a.Kind)}), simnet.Link{RTT: 20 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(m.ctx, 30*time.Second)
 	defer cancel()
 	nc, err := from.Dial(ctx, "44.0.0.1:6881")

@@ -15,7 +15,7 @@ import (
 	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/weirtest"
-	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // fillCache makes a cache with pieces of 256 KiB in it that no torrent is known
@@ -136,7 +136,7 @@ func TestMinFree(t *testing.T) {
 // TestCacheVerifyAgainstTorrents reads a torrent, and hashes what the cache has of
 // it when nobody has it open and while it is mounted.
 func TestCacheVerifyAgainstTorrents(t *testing.T) {
-	p := publish(t, 2<<20, swarmtest.Link{})
+	p := publish(t, 2<<20, simnet.Link{})
 	dir := t.TempDir()
 	args := flags(dir, "--peer="+p.seeder.Addr(), p.torrent)
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), args...)

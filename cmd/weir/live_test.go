@@ -14,7 +14,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/weirtest"
-	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // weirOut runs a command line as its user would, and returns what it printed.
@@ -27,7 +27,7 @@ func weirOut(t *testing.T, args ...string) (string, error) {
 
 // TestKeeping fetches, pins and evicts on a mount that is in use.
 func TestKeeping(t *testing.T) {
-	p := publish(t, 2<<20, swarmtest.Link{})
+	p := publish(t, 2<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, "--peer="+p.seeder.Addr(), p.torrent)...)
 	for _, step := range []struct {
@@ -55,7 +55,7 @@ func TestKeeping(t *testing.T) {
 
 // TestFetchInterrupted ends with the signal, and says that it was not all.
 func TestFetchInterrupted(t *testing.T) {
-	p := publish(t, 2<<20, swarmtest.Link{})
+	p := publish(t, 2<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	cmd := exec.Command(weirtest.Binary(), "fetch", m.Path("sample"))
@@ -82,7 +82,7 @@ func TestFetchInterrupted(t *testing.T) {
 
 // TestStatusSaysWhy has a read that nobody can answer, and asks about it.
 func TestStatusSaysWhy(t *testing.T) {
-	p := publish(t, 2<<20, swarmtest.Link{})
+	p := publish(t, 2<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	cmd := exec.Command("cat", m.Path("sample", "big.bin"))

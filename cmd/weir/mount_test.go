@@ -20,6 +20,7 @@ import (
 
 	"github.com/weirfs/weir/cmd/internal/weirtest"
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 const pieceBytes = 256 << 10
@@ -33,7 +34,7 @@ type published struct {
 }
 
 // publish makes a torrent of a big and two small files, and one seeder.
-func publish(tb testing.TB, bigBytes int64, link swarmtest.Link) *published {
+func publish(tb testing.TB, bigBytes int64, link simnet.Link) *published {
 	tb.Helper()
 	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
 		Name:        "sample",
@@ -88,7 +89,7 @@ func flags(dir string, more ...string) []string {
 // TestKilledWhileReading kills weir in the middle of a sequential read and
 // mounts again on the same folder with the same cache.
 func TestKilledWhileReading(t *testing.T) {
-	p := publish(t, 48<<20, swarmtest.Link{})
+	p := publish(t, 48<<20, simnet.Link{})
 	dir := t.TempDir()
 	mnt := filepath.Join(dir, "mnt")
 	args := flags(dir, "--auto-unmount=false", "--peer="+p.seeder.Addr(), p.torrent)
@@ -147,7 +148,7 @@ func TestWithoutPeers(t *testing.T) {
 		"Magnet":  func(p *published) string { return p.magnet },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := publish(t, 4<<20, swarmtest.Link{})
+			p := publish(t, 4<<20, simnet.Link{})
 			source := of(p)
 			dir := t.TempDir()
 			m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, "--peer="+p.seeder.Addr(), source)...)
@@ -178,7 +179,7 @@ func TestWithoutPeers(t *testing.T) {
 
 // TestInterrupt ends programs that hang in a read, and in a magnet's folder.
 func TestInterrupt(t *testing.T) {
-	p := publish(t, 4<<20, swarmtest.Link{})
+	p := publish(t, 4<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	other := weirtest.Start(t, filepath.Join(dir, "other"), "--cache="+filepath.Join(dir, "cache2"), "--listen=127.0.0.1:0", p.magnet)
@@ -243,7 +244,7 @@ func waitBlocked(tb testing.TB, pid int, ended <-chan error) {
 // TestSignals ends a mount in the ways that a user, a supervisor and a closed
 // terminal do, with a program reading.
 func TestSignals(t *testing.T) {
-	p := publish(t, 4<<20, swarmtest.Link{})
+	p := publish(t, 4<<20, simnet.Link{})
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			dir := t.TempDir()
@@ -268,7 +269,7 @@ func TestSignals(t *testing.T) {
 
 // TestBusy is told who uses the mount.
 func TestBusy(t *testing.T) {
-	p := publish(t, 1<<20, swarmtest.Link{})
+	p := publish(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	cmd := exec.Command("cat") // waits for its input
@@ -307,7 +308,7 @@ func TestBusy(t *testing.T) {
 // TestURL mounts a torrent that lies on a web server, while another source is
 // there already.
 func TestURL(t *testing.T) {
-	p := publish(t, 1<<20, swarmtest.Link{})
+	p := publish(t, 1<<20, simnet.Link{})
 	other, err := swarmtest.NewContent(swarmtest.ContentOptions{
 		Name: "here", Single: true, Files: []swarmtest.File{{Bytes: []byte("here\n")}},
 	})

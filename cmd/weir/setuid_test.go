@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/weirfs/weir/cmd/internal/weirtest"
-	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // TestNothingStaysRoot mounts for another user as root does from /etc/fstab: none of
@@ -23,7 +23,7 @@ func TestNothingStaysRoot(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	p := publish(t, 1<<20, swarmtest.Link{})
+	p := publish(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	mnt := filepath.Join(dir, "mnt")
 	if err := os.Mkdir(mnt, 0o755); err != nil {

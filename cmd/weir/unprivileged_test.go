@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/weirfs/weir/cmd/internal/weirtest"
-	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // nobody is the user who runs weir when the tests are root's.
@@ -117,7 +117,7 @@ func (u *somebody) mounted(t *testing.T, dir string) bool {
 
 // TestUnprivileged does what the README says as somebody who is not root.
 func TestUnprivileged(t *testing.T) {
-	p := publish(t, 1<<20, swarmtest.Link{})
+	p := publish(t, 1<<20, simnet.Link{})
 	u := newSomebody(t)
 	weir, mnt := weirtest.Binary(), filepath.Join(u.home, "t")
 	b, err := os.ReadFile(p.torrent)

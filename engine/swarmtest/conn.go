@@ -264,3 +264,11 @@ func (c *conn) violation(format string, args ...any) {
 	c.s.mu.Unlock()
 	c.event(EventViolation, request{}, what)
 }
+
+// signal wakes whoever waits for ch, which holds one.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

@@ -1,7 +1,7 @@
 // Package swarmtest is a whole BitTorrent swarm inside one process, for tests,
 // the demo and benchmarks: made-up content of any size, seeders with chosen
-// links and chosen faults, an HTTP tracker, a relay that slows foreign clients
-// down, and a small leech that looks at what a peer uploads.
+// links and chosen faults, an HTTP tracker, and a small leech that looks at what a peer
+// uploads. What slows the connections down is in simnet.
 //
 // The protocol is implemented here a second time, from the BEPs (3, 6, 7, 9,
 // 10, 23, 47, 52) and not from weir's engine: framing, handshakes and bencoding
@@ -10,8 +10,7 @@
 // engine or engine/source; and since the demo uses it, nothing outside of its
 // tests may import testing.
 //
-// Everything listens on loopback, or in simulated time at a Host of a Network in
-// memory. Seeders sit on 127.0.0.2, 127.0.0.3, …,
+// Everything listens on loopback, or in simulated time at a simnet.Host. Seeders sit on 127.0.0.2, 127.0.0.3, …,
 // because clients tell peers apart by address when they ban or rate them.
 //
 //	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
@@ -26,7 +25,7 @@
 //	s := swarmtest.New(t, swarmtest.Options{
 //		Contents: []*swarmtest.Content{c},
 //		Seeders:  4,
-//		Link:     swarmtest.Link{RTT: 50 * time.Millisecond, BytesPerSec: 12_500_000},
+//		Link:     simnet.Link{RTT: 50 * time.Millisecond, BytesPerSec: 12_500_000},
 //	})
 //	s.Seeder(3).SetFaults(swarmtest.Faults{FreezeAfter: 8 << 20})
 //	torrent := s.Torrent(c) // the bytes of a .torrent that names the tracker

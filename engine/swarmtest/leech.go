@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // ErrRejected is what Leech.Fetch returns for a block that the peer rejected
@@ -22,7 +23,7 @@ var ErrRejected = errors.New("rejected by the peer")
 // LeechOptions are the settings of a leech.
 type LeechOptions struct {
 	From       string // IP address to connect from; empty leaves it to the system
-	Link       Link
+	Link       simnet.Link
 	NoFast     bool // no fast extension (BEP 6)
 	NoExtended bool // no extension protocol (BEP 10)
 }
@@ -32,7 +33,7 @@ type LeechOptions struct {
 // concurrent use.
 type Leech struct {
 	nc        net.Conn
-	shaper    *Shaper
+	shaper    *simnet.Shaper
 	fast, ext bool
 	done      chan struct{} // closed when the reader has ended
 	writeMu   sync.Mutex
@@ -56,7 +57,7 @@ type Leech struct {
 // when the peer's is there. Close ends it.
 func DialLeech(ctx context.Context, addr string, ih weir.InfoHash, o LeechOptions) (*Leech, error) {
 	l := &Leech{
-		shaper: NewShaper(o.Link), done: make(chan struct{}), changed: make(chan struct{}),
+		shaper: simnet.NewShaper(o.Link), done: make(chan struct{}), changed: make(chan struct{}),
 		blocks: map[request][]byte{}, rejected: map[request]bool{}, metadata: map[int64][]byte{},
 	}
 	nc, err := l.shaper.Dial(ctx, o.From, addr)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // Encryption says what a seeder does with message stream encryption.
@@ -29,14 +30,14 @@ const DefaultRequestQueue = 2000
 
 // SeederOptions are the settings of one seeder.
 type SeederOptions struct {
-	Addr     string // to listen on; "127.0.0.2:0" when empty
-	Host     *Host  // of a Network, to be at instead of Addr; Link is then the host's
+	Addr     string       // to listen on; "127.0.0.2:0" when empty
+	Host     *simnet.Host // of a Network, to be at instead of Addr; Link is then the host's
 	Contents []*Content
 	// Only is the one info hash that handshakes may have; zero for all.
 	Only weir.InfoHash
 	// Have says which pieces the seeder has at the start; nil is all of them.
 	Have   func(c *Content, piece int) bool
-	Link   Link
+	Link   simnet.Link
 	Faults Faults
 	// RequestQueue is advertised as reqq (BEP 10) and enforced as libtorrent does:
 	// a request that comes while so many wait is rejected, or forgotten when the
@@ -53,7 +54,7 @@ type SeederOptions struct {
 type Seeder struct {
 	opt      SeederOptions
 	listener net.Listener
-	shaper   *Shaper
+	shaper   *simnet.Shaper
 	peerID   [20]byte
 	addr     string
 	ctx      context.Context // of the seeder's life
@@ -94,7 +95,7 @@ func OpenSeeder(o SeederOptions) (*Seeder, error) {
 		o.Client = "swarmtest"
 	}
 	s := &Seeder{
-		opt: o, shaper: NewShaper(o.Link),
+		opt: o, shaper: simnet.NewShaper(o.Link),
 		served: map[weir.InfoHash]*served{},
 		conns:  map[*conn]struct{}{}, raw: map[net.Conn]struct{}{},
 	}
@@ -112,7 +113,7 @@ func OpenSeeder(o SeederOptions) (*Seeder, error) {
 			}
 		}
 	}
-	l, err := listen(o.Host, o.Addr)
+	l, err := simnet.Listen(o.Host, o.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/anacrolix/torrent/mse"
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 const block = weir.BlockBytes
@@ -149,7 +150,7 @@ func TestSeederServes(t *testing.T) {
 func TestSeederQueue(t *testing.T) {
 	c := newSample(t)
 	// 8 KiB/s: after the first blocks that fit the link's queue, requests wait.
-	slow := swarmtest.Link{BytesPerSec: 8 << 10, QueueBytes: 1}
+	slow := simnet.Link{BytesPerSec: 8 << 10, QueueBytes: 1}
 	s := openSeeder(t, swarmtest.SeederOptions{Contents: []*swarmtest.Content{c}, Link: slow, RequestQueue: 4})
 	r := openRaw(t, s, c)
 	ctx := testContext(t)
@@ -327,7 +328,7 @@ func TestSeederEncryption(t *testing.T) {
 
 func TestSeederConnect(t *testing.T) {
 	c := newSample(t)
-	a := openSeeder(t, swarmtest.SeederOptions{Contents: []*swarmtest.Content{c}, Link: swarmtest.Link{RTT: 10 * time.Millisecond, Connect: true}})
+	a := openSeeder(t, swarmtest.SeederOptions{Contents: []*swarmtest.Content{c}, Link: simnet.Link{RTT: 10 * time.Millisecond, Connect: true}})
 	b := openSeeder(t, swarmtest.SeederOptions{Addr: "127.0.0.3:0", Contents: []*swarmtest.Content{c}})
 	if err := a.Connect(testContext(t), b.Addr(), c); err != nil {
 		t.Fatal(err)

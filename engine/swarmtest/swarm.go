@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // Options are the settings of a swarm.
 type Options struct {
 	Contents []*Content
-	Seeders  int    // how many; 1 when 0
-	Link     Link   // of each seeder, which has its rates for itself
-	Faults   Faults // of each seeder
+	Seeders  int         // how many; 1 when 0
+	Link     simnet.Link // of each seeder, which has its rates for itself
+	Faults   Faults      // of each seeder
 	// Each changes the options of seeder i before it starts; nil changes nothing.
 	Each func(i int, o *SeederOptions)
 	// First is the address of the first seeder, the others follow it; 127.0.0.2

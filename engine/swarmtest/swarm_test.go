@@ -10,6 +10,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 func dialLeech(tb testing.TB, addr string, c *swarmtest.Content, o swarmtest.LeechOptions) *swarmtest.Leech {
@@ -27,7 +28,7 @@ func TestSwarm(t *testing.T) {
 	c := newSample(t)
 	s := swarmtest.New(t, swarmtest.Options{
 		Contents: []*swarmtest.Content{c}, Seeders: 3,
-		Link: swarmtest.Link{RTT: 4 * time.Millisecond},
+		Link: simnet.Link{RTT: 4 * time.Millisecond},
 		Each: func(i int, o *swarmtest.SeederOptions) {
 			o.Have = func(_ *swarmtest.Content, piece int) bool { return i != 2 || piece == 0 }
 		},
@@ -78,7 +79,7 @@ func TestLeech(t *testing.T) {
 		Contents: []*swarmtest.Content{c}, RequestQueue: 77,
 		Have: func(_ *swarmtest.Content, piece int) bool { return piece > 0 },
 	})
-	l := dialLeech(t, s.Addr(), c, swarmtest.LeechOptions{Link: swarmtest.Link{RTT: 10 * time.Millisecond, Connect: true}})
+	l := dialLeech(t, s.Addr(), c, swarmtest.LeechOptions{Link: simnet.Link{RTT: 10 * time.Millisecond, Connect: true}})
 	if b, err := l.Metadata(ctx); err != nil || !bytes.Equal(b, c.InfoBytes()) {
 		t.Fatalf("metadata: %d bytes, %v", len(b), err)
 	}
@@ -147,7 +148,7 @@ func TestSwarmFails(t *testing.T) {
 
 // BenchmarkSeeder measures what one connection takes from an unlimited seeder.
 func BenchmarkSeeder(b *testing.B) {
-	for name, link := range map[string]swarmtest.Link{"Bare": {}, "RTT": {RTT: 2 * time.Millisecond}} {
+	for name, link := range map[string]simnet.Link{"Bare": {}, "RTT": {RTT: 2 * time.Millisecond}} {
 		b.Run(name, func(b *testing.B) {
 			const length, ahead = 256 << 20, 512
 			c := newContent(b, swarmtest.ContentOptions{Name: "x", PieceLength: 1 << 20, Single: true, Files: []swarmtest.File{{Length: length, Seed: 1}}})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // TrackerFault is a way in which a tracker fails.
@@ -29,7 +30,7 @@ const (
 // TrackerOptions are the settings of an HTTP tracker.
 type TrackerOptions struct {
 	Addr     string        // to listen on; "127.0.0.1:0" when empty
-	Host     *Host         // of a Network, to be at instead of Addr
+	Host     *simnet.Host  // of a Network, to be at instead of Addr
 	Interval time.Duration // between announces, told to clients in seconds; 30 min when 0
 	Peers    []string      // host:port with IP addresses, handed out for every torrent
 	// Announced adds those who announced themselves, and have not stopped, to
@@ -80,7 +81,7 @@ func OpenTracker(o TrackerOptions) (*Tracker, error) {
 	if o.Interval == 0 {
 		o.Interval = 30 * time.Minute
 	}
-	l, err := listen(o.Host, o.Addr)
+	l, err := simnet.Listen(o.Host, o.Addr)
 	if err != nil {
 		return nil, err
 	}

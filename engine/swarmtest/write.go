@@ -88,7 +88,7 @@ func (c *conn) next(f *Faults) (t turn) {
 	t.control = c.misbehave(t.control, f)
 
 	limit := batchBlocks
-	if f.exact() || c.s.shaper.out.rate.Load() > 0 {
+	if f.exact() || c.s.shaper.Rate() > 0 {
 		limit = 1
 	}
 	n := 0

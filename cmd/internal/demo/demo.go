@@ -21,6 +21,7 @@ import (
 
 	"github.com/weirfs/weir/cmd/internal/daemon"
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // The seeders' lines: like three fair home connections, not like loopback.
@@ -121,7 +122,7 @@ func (s *show) publish() error {
 		seeder, err := swarmtest.OpenSeeder(swarmtest.SeederOptions{
 			Addr:     net.JoinHostPort(fmt.Sprintf("127.0.0.%d", 2+i), "0"),
 			Contents: []*swarmtest.Content{s.content},
-			Link:     swarmtest.Link{RTT: seederRTT, BytesPerSec: seederRate, Connect: true},
+			Link:     simnet.Link{RTT: seederRTT, BytesPerSec: seederRate, Connect: true},
 		})
 		if err != nil {
 			return fmt.Errorf("start a seeder: %w", err)

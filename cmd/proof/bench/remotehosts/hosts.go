@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // Ports at each address of a host.
@@ -66,7 +67,7 @@ type Hosts struct {
 	processes map[int]*process
 	seeding   Seeding
 	seeders   map[int]seeder
-	relays    []*swarmtest.Relay
+	relays    []*simnet.Relay
 	requests  *requests
 	contents  map[string]*swarmtest.Content // by name
 }
@@ -153,10 +154,10 @@ func (s *Hosts) relay(h int) error {
 	if !s.o.Relayed {
 		return nil
 	}
-	link := swarmtest.Link{RTT: 2 * s.seeding.Delay, BytesPerSec: s.seeding.BytesPerSec, Connect: true}
+	link := simnet.Link{RTT: 2 * s.seeding.Delay, BytesPerSec: s.seeding.BytesPerSec, Connect: true}
 	for _, port := range []string{SeederPort, fmt.Sprint(httpPort)} {
 		front := net.JoinHostPort(s.o.Hosts[h].String(), port)
-		r, err := swarmtest.OpenRelay(front, net.JoinHostPort(s.behind(s.o.Hosts[h]).String(), port), link)
+		r, err := simnet.OpenRelay(front, net.JoinHostPort(s.behind(s.o.Hosts[h]).String(), port), link)
 		if err != nil {
 			return err
 		}

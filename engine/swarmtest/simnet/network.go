@@ -1,4 +1,7 @@
-package swarmtest
+// Package simnet slows connections down, for tests, the demo and benchmarks: links with a
+// chosen delay and rates, over sockets of this machine or in memory, where time may be
+// simulated. What is sent over them does not belong here.
+package simnet
 
 import (
 	"context"
@@ -287,8 +290,8 @@ func (c *hostConn) SetDeadline(t time.Time) error {
 func (c *hostConn) SetReadDeadline(t time.Time) error  { c.read.set(t); return nil }
 func (c *hostConn) SetWriteDeadline(t time.Time) error { c.write.set(t); return nil }
 
-// listen takes connections at a host, or without one at a loopback address.
-func listen(h *Host, address string) (net.Listener, error) {
+// Listen takes connections at a host, or without one at an address of this machine.
+func Listen(h *Host, address string) (net.Listener, error) {
 	if h != nil {
 		return h.Listen(address)
 	}

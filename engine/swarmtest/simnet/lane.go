@@ -1,4 +1,4 @@
-package swarmtest
+package simnet
 
 import (
 	"io"

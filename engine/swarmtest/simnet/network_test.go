@@ -1,4 +1,4 @@
-package swarmtest_test
+package simnet_test
 
 import (
 	"context"
@@ -12,20 +12,20 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // hosts are two on a network: a round trip takes 300 ms, and b sends 1,000,000 bytes
 // per second.
-func hosts() (a, b *swarmtest.Host) {
-	var n swarmtest.Network
-	a = n.Host(netip.MustParseAddr("44.0.0.1"), swarmtest.Link{RTT: 100 * time.Millisecond})
-	b = n.Host(netip.MustParseAddr("44.0.0.2"), swarmtest.Link{RTT: 200 * time.Millisecond, BytesPerSec: 1_000_000})
+func hosts() (a, b *simnet.Host) {
+	var n simnet.Network
+	a = n.Host(netip.MustParseAddr("44.0.0.1"), simnet.Link{RTT: 100 * time.Millisecond})
+	b = n.Host(netip.MustParseAddr("44.0.0.2"), simnet.Link{RTT: 200 * time.Millisecond, BytesPerSec: 1_000_000})
 	return a, b
 }
 
 // connected returns the ends of a connection that a has made to b.
-func connected(t *testing.T, a, b *swarmtest.Host) (dialed, accepted net.Conn) {
+func connected(t *testing.T, a, b *simnet.Host) (dialed, accepted net.Conn) {
 	t.Helper()
 	l, err := b.Listen(":80")
 	if err != nil {

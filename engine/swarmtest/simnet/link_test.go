@@ -1,4 +1,4 @@
-package swarmtest_test
+package simnet_test
 
 import (
 	"bytes"
@@ -10,19 +10,20 @@ import (
 	"time"
 
 	"github.com/weirfs/weir/engine/swarmtest"
+	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
 // slack is what a loaded machine may add to a wait; waits are never shorter.
 const slack = 300 * time.Millisecond
 
 // newLinkedPair connects a bare client to a host on the link.
-func newLinkedPair(tb testing.TB, link swarmtest.Link) (client, host net.Conn) {
+func newLinkedPair(tb testing.TB, link simnet.Link) (client, host net.Conn) {
 	tb.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	shaper := swarmtest.NewShaper(link)
+	shaper := simnet.NewShaper(link)
 	l := shaper.Listener(inner)
 	client, err = net.Dial("tcp", inner.Addr().String())
 	if err != nil {
@@ -58,12 +59,12 @@ func echo(tb testing.TB, c net.Conn, n int) time.Duration {
 
 func TestLinkDelay(t *testing.T) {
 	for name, tc := range map[string]struct {
-		link        swarmtest.Link
+		link        simnet.Link
 		first, next time.Duration
 	}{
-		"None":    {swarmtest.Link{}, 0, 0},
-		"RTT":     {swarmtest.Link{RTT: 60 * time.Millisecond}, 60 * time.Millisecond, 60 * time.Millisecond},
-		"Connect": {swarmtest.Link{RTT: 60 * time.Millisecond, Connect: true}, 120 * time.Millisecond, 60 * time.Millisecond},
+		"None":    {simnet.Link{}, 0, 0},
+		"RTT":     {simnet.Link{RTT: 60 * time.Millisecond}, 60 * time.Millisecond, 60 * time.Millisecond},
+		"Connect": {simnet.Link{RTT: 60 * time.Millisecond, Connect: true}, 120 * time.Millisecond, 60 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, host := newLinkedPair(t, tc.link)
@@ -78,15 +79,15 @@ func TestLinkDelay(t *testing.T) {
 func TestLinkRate(t *testing.T) {
 	const rate = 2_000_000
 	for name, tc := range map[string]struct {
-		link       swarmtest.Link
+		link       simnet.Link
 		fromClient bool
 		want       time.Duration
 	}{
-		"Forward":  {swarmtest.Link{BytesPerSec: rate, RTT: 20 * time.Millisecond}, false, 310 * time.Millisecond},
-		"Reverse":  {swarmtest.Link{ReverseBytesPerSec: rate}, true, 300 * time.Millisecond},
-		"NoLimit":  {swarmtest.Link{RTT: 20 * time.Millisecond}, false, 10 * time.Millisecond},
-		"Backward": {swarmtest.Link{BytesPerSec: rate}, true, 0},
-		"Burst":    {swarmtest.Link{BytesPerSec: rate, BurstBytes: 400_000}, false, 100 * time.Millisecond},
+		"Forward":  {simnet.Link{BytesPerSec: rate, RTT: 20 * time.Millisecond}, false, 310 * time.Millisecond},
+		"Reverse":  {simnet.Link{ReverseBytesPerSec: rate}, true, 300 * time.Millisecond},
+		"NoLimit":  {simnet.Link{RTT: 20 * time.Millisecond}, false, 10 * time.Millisecond},
+		"Backward": {simnet.Link{BytesPerSec: rate}, true, 0},
+		"Burst":    {simnet.Link{BytesPerSec: rate, BurstBytes: 400_000}, false, 100 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, host := newLinkedPair(t, tc.link)
@@ -115,7 +116,7 @@ func TestLinkRate(t *testing.T) {
 }
 
 func TestLinkDeadlines(t *testing.T) {
-	client, host := newLinkedPair(t, swarmtest.Link{RTT: 10 * time.Millisecond, BytesPerSec: 100_000})
+	client, host := newLinkedPair(t, simnet.Link{RTT: 10 * time.Millisecond, BytesPerSec: 100_000})
 	p := make([]byte, 1)
 	host.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	if _, err := host.Read(p); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -148,7 +149,7 @@ func TestLinkDeadlines(t *testing.T) {
 
 func TestLinkClose(t *testing.T) {
 	t.Run("DeliversWhatWasWritten", func(t *testing.T) {
-		client, host := newLinkedPair(t, swarmtest.Link{RTT: 40 * time.Millisecond, BytesPerSec: 1_000_000})
+		client, host := newLinkedPair(t, simnet.Link{RTT: 40 * time.Millisecond, BytesPerSec: 1_000_000})
 		if _, err := host.Write(make([]byte, 30_000)); err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +165,7 @@ func TestLinkClose(t *testing.T) {
 		}
 	})
 	t.Run("EndArrivesAfterTheBytes", func(t *testing.T) {
-		client, host := newLinkedPair(t, swarmtest.Link{RTT: 40 * time.Millisecond})
+		client, host := newLinkedPair(t, simnet.Link{RTT: 40 * time.Millisecond})
 		client.Write(make([]byte, 100))
 		client.Close()
 		start := time.Now()
@@ -174,7 +175,7 @@ func TestLinkClose(t *testing.T) {
 		within(t, "end", time.Since(start)+5*time.Millisecond, 20*time.Millisecond)
 	})
 	t.Run("ShaperEndsAll", func(t *testing.T) {
-		s := swarmtest.NewShaper(swarmtest.Link{BytesPerSec: 1000})
+		s := simnet.NewShaper(simnet.Link{BytesPerSec: 1000})
 		a, b := net.Pipe()
 		defer b.Close()
 		c := s.Conn(a)
@@ -199,7 +200,7 @@ func TestLinkClose(t *testing.T) {
 }
 
 func TestLinkSharedRate(t *testing.T) {
-	s := swarmtest.NewShaper(swarmtest.Link{BytesPerSec: 2_000_000})
+	s := simnet.NewShaper(simnet.Link{BytesPerSec: 2_000_000})
 	defer s.Close()
 	start := time.Now()
 	done := make(chan struct{})
@@ -236,7 +237,7 @@ func TestRelay(t *testing.T) {
 			}()
 		}
 	}()
-	r, err := swarmtest.OpenRelay("127.0.0.1:0", inner.Addr().String(), swarmtest.Link{RTT: 60 * time.Millisecond, BytesPerSec: 2_000_000})
+	r, err := simnet.OpenRelay("127.0.0.1:0", inner.Addr().String(), simnet.Link{RTT: 60 * time.Millisecond, BytesPerSec: 2_000_000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package swarmtest
+package simnet
 
 import (
 	"context"
@@ -54,6 +54,9 @@ func (s *Shaper) SetRate(bytesPerSec, reverseBytesPerSec int64) {
 	s.out.rate.Store(bytesPerSec)
 	s.in.rate.Store(reverseBytesPerSec)
 }
+
+// Rate returns the rate at which its side sends, 0 if unlimited.
+func (s *Shaper) Rate() int64 { return s.out.rate.Load() }
 
 func (s *Shaper) bypassed() bool {
 	return s.link.isZero() && s.out.rate.Load() <= 0 && s.in.rate.Load() <= 0

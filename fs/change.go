@@ -100,7 +100,7 @@ func (c *changes) Flush(id node.Handle) (node.Wait[node.None], error) {
 }
 
 // Setattr sets attributes of an incoming file. Those of a torrent's folder that has the
-// name of a file which was handed over just now are taken without a word: the program
+// name of a file which was handed over just now are accepted and ignored: the program
 // means that file.
 func (c *changes) Setattr(id node.ID, set node.Change) (node.Attr, error) {
 	if c.host == nil {

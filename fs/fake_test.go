@@ -288,6 +288,8 @@ func (f *fakeFile) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
 	}
 }
 
+func (f *fakeFile) Ahead() int64 { return 0 }
+
 func (f *fakeFile) Close() error {
 	f.t.Opened.Add(-1)
 	return nil

@@ -133,8 +133,8 @@ func (r *root) find(dir string) (*folder, error) {
 }
 
 // need returns the sorting folder at dir. It makes it, and those above it, if
-// they are new, and returns in which folders that happened.
-func (r *root) need(dir string) (at *folder, grew []node.ID, err error) {
+// they are new, and returns the folders in which that happened.
+func (r *root) need(dir string) (at *folder, changed []node.ID, err error) {
 	names, err := tree.SplitDir(dir)
 	if err != nil {
 		return nil, nil, err
@@ -149,14 +149,14 @@ func (r *root) need(dir string) (at *folder, grew []node.ID, err error) {
 			prefix, _ := sub.id.Split()
 			r.byPrefix[prefix] = owner{dir: sub}
 			r.put(s)
-			grew = append(grew, at.id)
+			changed = append(changed, at.id)
 		}
 		if s.dir == nil {
-			return nil, grew, weir.Errorf(weir.ErrExists, "folder %q: %q is not a folder of torrents", dir, name)
+			return nil, changed, weir.Errorf(weir.ErrExists, "folder %q: %q is not a folder of torrents", dir, name)
 		}
 		at = s.dir
 	}
-	return at, grew, nil
+	return at, changed, nil
 }
 
 // freeNode returns the node id of a new sorting folder.
@@ -181,14 +181,14 @@ func (r *root) path(d *folder) string {
 	return p
 }
 
-func (r *root) makeFolder(dir string) (grew []node.ID, err error) {
+func (r *root) makeFolder(dir string) (changed []node.ID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, err := r.find(dir); err == nil {
 		return nil, weir.Errorf(weir.ErrExists, "folder %q exists already", dir)
 	}
-	_, grew, err = r.need(dir)
-	return grew, err
+	_, changed, err = r.need(dir)
+	return changed, err
 }
 
 func (r *root) removeFolder(dir string) (*slot, error) {
@@ -212,7 +212,7 @@ func (r *root) removeFolder(dir string) (*slot, error) {
 	return d.slot, nil
 }
 
-func (r *root) moveFolder(from, to string) (old *slot, grew []node.ID, err error) {
+func (r *root) moveFolder(from, to string) (old *slot, changed []node.ID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d, err := r.find(from)
@@ -229,18 +229,18 @@ func (r *root) moveFolder(from, to string) (old *slot, grew []node.ID, err error
 	if !tree.FolderName(name) {
 		return nil, nil, weir.Errorf(weir.ErrInvalid, "move folder %q to %q: no name for a folder", from, to)
 	}
-	at, grew, err := r.need(above)
+	at, changed, err := r.need(above)
 	if err != nil {
-		return nil, grew, err
+		return nil, changed, err
 	}
 	if at.byName[name] != nil {
-		return nil, grew, weir.Errorf(weir.ErrExists, "move folder %q to %q: something has that name already", from, to)
+		return nil, changed, weir.Errorf(weir.ErrExists, "move folder %q to %q: something has that name already", from, to)
 	}
 	old = d.slot
 	r.drop(old)
 	d.slot = &slot{in: at, name: name, dir: d}
 	r.put(d.slot)
-	return old, append(grew, at.id), nil
+	return old, append(changed, at.id), nil
 }
 
 // folder returns the sorting folder that a node is, nil if it is none.

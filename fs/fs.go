@@ -14,7 +14,7 @@
 // neither the engine nor the cache nor the reader.
 //
 // All locks but FS.mu are leaves: nothing is called under them, in particular no
-// Torrent, no File and nothing that tells the kernel of a change. FS.mu guards the
+// Torrent, no File and nothing that notifies the kernel. FS.mu guards the
 // life of the mount and is held while mounting, so that Close waits for Mount; no
 // request needs it.
 package fs
@@ -70,6 +70,8 @@ type File interface {
 	// Fetch waits for what was missing and fills p with the bytes that were asked for,
 	// all of them, or returns an error.
 	Fetch(ctx context.Context, miss *weir.Miss, p []byte) error
+	// Ahead returns how many bytes are wanted ahead of the reader now.
+	Ahead() int64
 	Close() error
 }
 

@@ -86,5 +86,5 @@ type HandleInfo struct {
 	PID     uint32 // of the process that opened it; it may have ended, or handed the file on
 	Program string // its name, "" if it could not be told
 	Opened  time.Time
-	Ahead   int64 // bytes that are wanted ahead of the reader, if the File tells it (method Ahead)
+	Ahead   int64 // bytes that are wanted ahead of the reader
 }

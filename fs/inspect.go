@@ -41,11 +41,7 @@ func (f *FS) Handles() []HandleInfo {
 	var all []HandleInfo
 	for _, h := range f.files.handles.all() {
 		if h.t != nil {
-			info := HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.where(h.t), h.path), PID: h.by.PID, Program: h.by.Program, Opened: h.opened}
-			if file, tells := h.file.(interface{ Ahead() int64 }); tells {
-				info.Ahead = file.Ahead()
-			}
-			all = append(all, info)
+			all = append(all, HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.where(h.t), h.path), PID: h.by.PID, Program: h.by.Program, Opened: h.opened, Ahead: h.file.Ahead()})
 		}
 	}
 	slices.SortFunc(all, func(a, b HandleInfo) int { return a.Opened.Compare(b.Opened) })

@@ -25,7 +25,7 @@ func (f *FS) Mount() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return fmt.Errorf("mount %s: %w", f.opt.Mountpoint, weir.ErrClosed)
+		return weir.Errorf(weir.ErrClosed, "mount %s: closed before", f.opt.Mountpoint)
 	}
 	if f.mounted != nil {
 		return weir.Errorf(weir.ErrExists, "mount %s: mounted before", f.opt.Mountpoint)
@@ -74,7 +74,7 @@ func (f *FS) Serve(ctx context.Context) error {
 	f.mu.Unlock()
 	switch {
 	case !mounted:
-		return fmt.Errorf("serve %s: not mounted: %w", f.opt.Mountpoint, weir.ErrClosed)
+		return weir.Errorf(weir.ErrClosed, "serve %s: it is not mounted", f.opt.Mountpoint)
 	case again:
 		return weir.Errorf(weir.ErrInUse, "serve %s: served before", f.opt.Mountpoint)
 	}

@@ -433,7 +433,7 @@ func TestRepeatedTimeout(t *testing.T) {
 	at := time.Unix(1000, 0)
 	r := func(off, end int64) weir.Range { return weir.Range{Off: off, End: end} }
 	if l.again(7, r(0, 1), at) {
-		t.Error("nothing was late")
+		t.Error("nothing timed out")
 	}
 	l.set(7, r(100, 200), at)
 	l.set(7, r(0, 100), at.Add(time.Millisecond))
@@ -446,7 +446,7 @@ func TestRepeatedTimeout(t *testing.T) {
 	}{
 		{"another thread", 8, r(0, 50), at, false},
 		{"another place", 7, r(150, 250), at, false},
-		{"later", 7, r(0, 50), at.Add(2 * againWithin), false},
+		{"a second later", 7, r(0, 50), at.Add(2 * againWithin), false},
 		{"again", 7, r(0, 50), at, true},
 		{"a third time", 7, r(0, 50), at, false},
 	} {

@@ -77,7 +77,7 @@ func TestTreesDue(t *testing.T) {
 			tor.removed.Store(i == c.removed)
 			all = append(all, tor)
 			ts.add(tor, 7)
-			ts.add(tor, 10) // it has grown: that counts once
+			ts.add(tor, 10) // built again: that counts once
 		}
 		idle, next := ts.due(now, c.limit)
 		var gone []int

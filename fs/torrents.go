@@ -14,16 +14,16 @@ import (
 // The torrents of the root: coming, moving, going.
 
 // add enters a torrent into folder dir, which is made if it is not there.
-func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, grew []node.ID, err error) {
+func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, changed []node.ID, err error) {
 	ih := src.InfoHash()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old := r.byHash[ih]; old != nil {
 		return nil, nil, nil, weir.Errorf(weir.ErrExists, "torrent %s is in the mount already, as %q", ih, old.slot.name)
 	}
-	in, grew, err := r.need(dir)
+	in, changed, err := r.need(dir)
 	if err != nil {
-		return nil, nil, grew, fmt.Errorf("add torrent %s: %w", ih, err)
+		return nil, nil, changed, fmt.Errorf("add torrent %s: %w", ih, err)
 	}
 	t = &torrent{src: src, ih: ih, raw: name, number: r.next}
 	t.slot = &slot{in: in, name: in.freeName(name, ih), t: t}
@@ -37,7 +37,7 @@ func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, grew []
 	r.torrents = append(r.torrents, t)
 	r.byPrefix[t.prefix] = owner{t: t}
 	r.byHash[ih] = t
-	return t, t.slot, append(grew, in.id), nil
+	return t, t.slot, append(changed, in.id), nil
 }
 
 // freeName returns the name for a torrent's folder: the safe form of raw, with
@@ -63,16 +63,16 @@ func (d *folder) freeName(raw string, ih weir.InfoHash) string {
 
 // move gives a torrent another folder and name; an empty name leaves it the one
 // that it was added under.
-func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, grew []node.ID, err error) {
+func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, changed []node.ID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.byHash[ih]
 	if t == nil {
 		return nil, nil, nil, weir.Errorf(weir.ErrNotFound, "move torrent %s: it is not in the mount", ih)
 	}
-	in, grew, err := r.need(dir)
+	in, changed, err := r.need(dir)
 	if err != nil {
-		return nil, nil, grew, fmt.Errorf("move torrent %s: %w", ih, err)
+		return nil, nil, changed, fmt.Errorf("move torrent %s: %w", ih, err)
 	}
 	if name != "" {
 		t.raw = name
@@ -81,7 +81,7 @@ func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, grew []
 	r.drop(old)
 	t.slot = &slot{in: in, name: in.freeName(t.raw, ih), t: t}
 	r.put(t.slot)
-	return old, t.slot, append(grew, in.id), nil
+	return old, t.slot, append(changed, in.id), nil
 }
 
 func (r *root) remove(ih weir.InfoHash) (*torrent, *slot, error) {

@@ -144,9 +144,10 @@ func copiesIn(e entry, namespaces []mountNamespace) []copied {
 	return copies
 }
 
-// propagates reports whether an unmount of e goes to c: the mount below c hears of what
-// happens to the one below e (mount_namespaces(7)), and they are at one place of it.
-// In doubt, when c's hears of it over others, it is taken to.
+// propagates reports whether an unmount of e also unmounts c: the mount below c is a
+// peer or a slave of the one below e (mount_namespaces(7)), and both are at the same
+// path of its file system. A slave's master may be several mounts away, which is not
+// followed: any slave counts.
 func propagates(e entry, own []entry, c entry, others []entry) bool {
 	below, ok1 := mountByID(own, e.parent)
 	other, ok2 := mountByID(others, c.parent)

@@ -31,6 +31,8 @@ func newReaders(cacheBytes int64, restricted *reader.Restricted) *readers {
 	return &readers{budget: reader.NewBudget(bytes), restricted: restricted, programs: programs{proc: "/proc"}}
 }
 
+var _ fs.File = (*reader.Handle)(nil)
+
 // open opens a file for the program that asked.
 func (r *readers) open(t *reader.Torrent, info *weir.TorrentInfo, index int, by fs.Opener) (fs.File, error) {
 	access := reader.Full

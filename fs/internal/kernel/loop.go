@@ -12,12 +12,12 @@ import (
 )
 
 // loops is how many goroutines read requests at most. Each answers what needs no
-// waiting before it reads the next, so that a few keep all processors busy. One of
-// them always does; the others help it while reads follow reads, and rest when no
-// request has come for helpIdle, or no such read for streamIdle. For the kernel gives
-// requests to those who wait in turn: if a program asks for one thing after another,
-// as ls does, and cp with small files, four that take turns are each asleep when theirs
-// comes, and the work takes twice as long (docs/decisions/0040, 0080).
+// waiting before it reads the next, so a few keep all processors busy. One of them
+// always reads. The extra loops help it while reads follow reads, and go idle after
+// helpIdle without a request, or streamIdle without such a read: the kernel wakes waiting
+// threads round-robin, so a program that asks for one thing after another, as ls does,
+// and cp with small files, would meet a cold thread each time, and take twice as long
+// (docs/decisions/0040, 0080).
 const (
 	loops      = 4
 	helpIdle   = time.Millisecond
@@ -27,27 +27,27 @@ const (
 	maxFailures = 10
 )
 
-// help calls loops that rest.
-type help struct {
-	resting atomic.Int32
-	wanted  chan struct{} // capacity 1
+// extraLoops are those that are idle.
+type extraLoops struct {
+	idle   atomic.Int32
+	wanted chan struct{} // capacity 1
 }
 
-func newHelp() *help { return &help{wanted: make(chan struct{}, 1)} }
+func newExtraLoops() *extraLoops { return &extraLoops{wanted: make(chan struct{}, 1)} }
 
-// call has one of those that rest come, if there is one.
-func (h *help) call() {
-	if h.resting.Load() > 0 {
-		wake(h.wanted)
+// wakeOne wakes an idle loop, if there is one.
+func (x *extraLoops) wakeOne() {
+	if x.idle.Load() > 0 {
+		wake(x.wanted)
 	}
 }
 
-// rest returns true when it is called, and false when gone is closed.
-func (h *help) rest(gone <-chan struct{}) bool {
-	h.resting.Add(1)
-	defer h.resting.Add(-1)
+// wait returns true when a loop is woken, and false when gone is closed.
+func (x *extraLoops) wait(gone <-chan struct{}) bool {
+	x.idle.Add(1)
+	defer x.idle.Add(-1)
 	select {
-	case <-h.wanted:
+	case <-x.wanted:
 		return true
 	case <-gone:
 		return false
@@ -59,7 +59,7 @@ type loop struct {
 	server  *Server
 	fs      FileSystem
 	receive func() (fuse.Request, error)
-	help    *help
+	extras  *extraLoops
 	list    []byte // listings are made here
 	reading bool   // the last request was to read a file
 
@@ -70,7 +70,7 @@ type loop struct {
 }
 
 func newLoop(s *Server, receive func() (fuse.Request, error)) *loop {
-	l := &loop{server: s, fs: s.fs, receive: receive, help: s.help}
+	l := &loop{server: s, fs: s.fs, receive: receive, extras: s.extras}
 	l.hit = func(b []byte) {
 		l.answered = true
 		l.read.Respond(&fuse.ReadResponse{Data: b})
@@ -78,29 +78,29 @@ func newLoop(s *Server, receive func() (fuse.Request, error)) *loop {
 	return l
 }
 
-// run answers requests until the mount is gone. If it helps only, it rests from
-// time to time, until ended is closed.
-func (l *loop) run(helps bool, ended <-chan struct{}) error {
-	if helps && !l.help.rest(ended) {
+// run answers requests until the mount is gone. An extra loop goes idle from time to
+// time, until ended is closed.
+func (l *loop) run(extra bool, ended <-chan struct{}) error {
+	if extra && !l.extras.wait(ended) {
 		return nil
 	}
 	var began, streamed time.Time
 	failed := 0 // times one after another
 	for {
-		if helps {
+		if extra {
 			began = time.Now()
 			if streamed.IsZero() {
 				streamed = began
 			}
 		}
 		req, err := l.receive()
-		idle := helps && (time.Since(began) > helpIdle || began.Sub(streamed) > streamIdle)
+		idle := extra && (time.Since(began) > helpIdle || began.Sub(streamed) > streamIdle)
 		switch {
 		case err == nil:
 			failed = 0
 			if l.streams(req) {
 				streamed = began
-				l.help.call()
+				l.extras.wakeOne()
 			}
 			l.answer(req)
 		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNABORTED):
@@ -120,7 +120,7 @@ func (l *loop) run(helps bool, ended <-chan struct{}) error {
 			}
 		}
 		if idle {
-			if !l.help.rest(ended) {
+			if !l.extras.wait(ended) {
 				return nil
 			}
 			streamed = time.Time{}

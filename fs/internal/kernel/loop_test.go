@@ -40,7 +40,7 @@ func TestLoopErrors(t *testing.T) {
 	})
 }
 
-// TestStreams: loops call each other for a read that comes after a read, and not for
+// TestStreams: extra loops are woken for a read that comes after a read, and not for
 // those of small files, between which files are opened and closed.
 func TestStreams(t *testing.T) {
 	read, dir := &fuse.ReadRequest{Size: 128 << 10}, &fuse.ReadRequest{Dir: true}

@@ -36,7 +36,7 @@ type Server struct {
 	answers  [loops]error  // how each loop ended; read when gone is closed
 
 	waits   waits
-	help    *help
+	extras  *extraLoops
 	polling atomic.Bool     // see learnNoPoll
 	behind  sync.WaitGroup  // the notifier and watchReaders
 	base    context.Context // the ancestor of every wait's
@@ -46,7 +46,7 @@ type Server struct {
 // New returns a Server that has yet to mount.
 func New(opt Options) *Server {
 	base, stop := context.WithCancelCause(context.Background())
-	return &Server{Notifier: newNotifier(), opt: opt, deadline: opt.Deadline, waits: newWaits(), help: newHelp(), base: base, stop: stop}
+	return &Server{Notifier: newNotifier(), opt: opt, deadline: opt.Deadline, waits: newWaits(), extras: newExtraLoops(), base: base, stop: stop}
 }
 
 // Deadline returns how long a request may wait. It is fixed when mounting.

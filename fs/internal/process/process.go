@@ -1,4 +1,4 @@
-// Package process tells of the threads that send requests, as /proc does: to which
+// Package process looks up in /proc the threads that send requests: to which
 // process they belong, and whether they still wait for their answer.
 //
 // What must not live here: requests.

@@ -71,4 +71,6 @@ func (file) Fetch(_ context.Context, _ *weir.Miss, p []byte) error {
 	return nil
 }
 
+func (file) Ahead() int64 { return 0 }
+
 func (file) Close() error { return nil }

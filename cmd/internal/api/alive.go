@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// How long a mount may stay silent. Some requests take minutes, and some streams
-// have nothing to say for hours, so it is not their answer that is waited for: a
-// mount that lives says who it is, at once, whatever else it does.
+// How long a mount may stay silent. Some requests take minutes and some streams are
+// silent for hours, so liveness is asked for separately: a live mount answers GET /v1/
+// at once, whatever else it does.
 const (
 	askAfter = 2 * time.Second // a request takes this long before the mount is asked
 	answerIn = 8 * time.Second // for that
@@ -20,7 +20,7 @@ const (
 var errMute = errors.New("it is stopped or stuck")
 
 // whileAlive returns a context that ends when the mount no longer answers. release
-// ends it in any case, and the asking.
+// ends it and the polling.
 func (c *Client) whileAlive(ctx context.Context) (alive context.Context, release func()) {
 	alive, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
@@ -44,8 +44,8 @@ func (c *Client) whileAlive(ctx context.Context) (alive context.Context, release
 	}
 }
 
-// answers asks the mount who it is. Only silence counts as no answer: what else is
-// wrong, the request itself will tell.
+// answers polls the mount. Only silence counts as no answer; any other failure is left
+// to the request itself.
 func (c *Client) answers(ctx context.Context) bool {
 	asking, stop := context.WithTimeout(ctx, answerIn)
 	defer stop()

@@ -1,4 +1,4 @@
-// Package api is weir's control API as those see it who use it: the types of
+// Package api is the client's side of weir's control API: the types of
 // version 1 (documented for everybody in docs/api.md), a client that speaks HTTP
 // and JSON over a mount's unix socket, and the way from any path inside a mount to
 // that socket.

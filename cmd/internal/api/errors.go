@@ -50,8 +50,8 @@ var kinds = []struct {
 	{"invalid", http.StatusBadRequest, weir.ErrInvalid},
 }
 
-// ErrorOf returns err as the API tells it, and the HTTP status. Errors of
-// dependencies that weir has no word for are "internal".
+// ErrorOf returns err as the API reports it, and the HTTP status. Errors without a
+// kind of weir's are "internal".
 func ErrorOf(err error) (*Error, int) {
 	if known := new(Error); errors.As(err, &known) {
 		for _, k := range kinds {

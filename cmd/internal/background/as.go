@@ -11,15 +11,15 @@ import (
 
 // As calls do with another user's rights to files: what that user may not open, do
 // can't open either, whatever links lead there. The rest of the process goes on as
-// before. With nil it calls do as it is. It is for root.
+// before. With nil it just calls do. Only root can use it with a user.
 func As(user *syscall.Credential, do func() error) error {
 	if user == nil {
 		return do()
 	}
 	done := make(chan error, 1)
 	go func() {
-		// The thread is never unlocked: it ends with this goroutine, and what was
-		// given up is given up with it.
+		// The thread is never unlocked, so it ends with this goroutine and its dropped
+		// rights are never used again.
 		runtime.LockOSThread()
 		if err := borrow(user); err != nil {
 			done <- fmt.Errorf("use files as user %d: %w", user.Uid, err)

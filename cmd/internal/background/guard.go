@@ -54,7 +54,7 @@ const (
 // not connected". fusermount3 has an option for it (auto_unmount), but stays in
 // the foreground then, for which bazil waits without end.
 //
-// It hears of weir's end by a pipe whose other end only weir has. It unmounts by
+// It learns of weir's end from a pipe whose other end only weir has. It unmounts by
 // path, as users must; that it never hits the mount of a weir that came later is
 // up to a lock (flock) on the folder beneath the mount: a weir holds it while it
 // mounts, a guard while it looks whether the mount is dead and unmounts it.
@@ -69,9 +69,9 @@ type Guard struct {
 	under   *os.File // the folder that the mount covers; shared with the guard
 }
 
-// StartGuard starts a guard for the mount that is about to be made at point, an
-// absolute path. What a dead weir left there is cleared away first. Mounted must
-// be called when the mount is made, and Dismiss when it is gone.
+// StartGuard starts a guard for the coming mount at point, an absolute path. A stale
+// mount there is unmounted first. Mounted must be called when the mount is made, and
+// Dismiss when it is gone.
 func StartGuard(ctx context.Context, point string, log *slog.Logger) (*Guard, error) {
 	if err := mountpoint.ClearStale(point); err != nil {
 		return nil, err
@@ -88,8 +88,8 @@ func StartGuard(ctx context.Context, point string, log *slog.Logger) (*Guard, er
 	return g, nil
 }
 
-// claim waits for the lock, a little: a folder that can't be locked is no reason
-// not to mount.
+// claim waits briefly for the lock: a folder that can't be locked is no reason not to
+// mount.
 func (g *Guard) claim(ctx context.Context) {
 	tick := time.NewTicker(claimTick)
 	defer tick.Stop()
@@ -131,7 +131,7 @@ func (g *Guard) start(point string) error {
 		ExtraFiles: []*os.File{g.under, answering},
 		// Nothing that ends weir, its terminal or its process group ends the guard.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-		// It is idle, and Go's ways of being quick cost memory.
+		// It is idle: memory matters more than speed.
 		Env: append(os.Environ(), "GOMAXPROCS=1", "GOGC=10"),
 	}
 	if err := g.cmd.Start(); err != nil {
@@ -210,9 +210,9 @@ const (
 	AnswerFD = 4
 )
 
-// RunGuard is the guard's side: it unmounts when weir asks for it, and returns when
-// weir has said good-bye by pipe, or when weir is gone without and the dead mount at
-// point is cleared away.
+// RunGuard is the guard's process: it unmounts when weir asks for it, and returns when
+// weir has announced its end, or when weir is gone without that and the stale mount at
+// point is unmounted.
 func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) error {
 	stop := abortWhenStuck(os.Getppid(), point)
 	defer stop()

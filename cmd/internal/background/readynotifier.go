@@ -16,9 +16,9 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// ReadyNotifier tells others how far a mount is: the weir that has started this one in
-// the background, and systemd (sd_notify(3), Type=notify). Without any of them
-// it does nothing. It is safe for concurrent use.
+// ReadyNotifier reports the state of a mount to the weir that has started this one in
+// the background, and to systemd (sd_notify(3), Type=notify). Without either it does
+// nothing. It is safe for concurrent use.
 type ReadyNotifier struct {
 	log   *slog.Logger
 	point string
@@ -29,7 +29,7 @@ type ReadyNotifier struct {
 	beating sync.WaitGroup
 }
 
-// news is what a detached weir tells the one that has started it, as one line of
+// news is what a detached weir reports to the one that has started it, as one line of
 // JSON.
 type news struct {
 	Names []string `json:"names"`           // of the torrents' folders; the mount is ready
@@ -49,9 +49,8 @@ func NewReadyNotifier(readyFD int, point string, log *slog.Logger) *ReadyNotifie
 	return n
 }
 
-// Ready says that the mount can be used, and by which names. From now on, if
-// systemd has asked for it, it is told at regular intervals that the mount
-// answers, as long as it does.
+// Ready reports that the mount can be used, and the names in it. From now on systemd's
+// watchdog, if there is one, is fed for as long as the mount answers.
 func (n *ReadyNotifier) Ready(names []string) {
 	n.answer(news{Names: names})
 	noun := "torrents"
@@ -74,9 +73,8 @@ func (n *ReadyNotifier) Ready(names []string) {
 	}
 }
 
-// beat reports that the mount answers. Where it doesn't, statfs waits, and so
-// does the report: systemd ends weir then, with the stacks of all goroutines in
-// its journal.
+// beat feeds the watchdog after each answer of the mount. While statfs hangs it does
+// not: systemd then ends weir, with the stacks of all goroutines in its journal.
 func (n *ReadyNotifier) beat(every time.Duration, stop <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -101,13 +99,13 @@ func (n *ReadyNotifier) beat(every time.Duration, stop <-chan struct{}) {
 	}
 }
 
-// Stopping says that the mount is going away, which may take a while when much
-// is to be stored.
+// Stopping reports that weir is unmounting, which may take a while when much is to be
+// stored.
 func (n *ReadyNotifier) Stopping() {
 	n.notify(systemd.SdNotifyStopping + "\nSTATUS=unmounting " + n.point + ", storing what was fetched")
 }
 
-// Failed says that there will be no mount, and why. After Ready it does nothing.
+// Failed reports why there will be no mount. After Ready it does nothing.
 func (n *ReadyNotifier) Failed(err error, usage bool) {
 	n.answer(news{Error: weir.ErrorText(err), Usage: usage})
 	n.notify("STATUS=" + strings.ReplaceAll(weir.ErrorText(err), "\n", "; "))

@@ -10,15 +10,15 @@ import (
 	"github.com/weirfs/weir/fs/mountpoint"
 )
 
-// stuckTick is how often the guard looks whether weir hangs in its own death.
+// stuckTick is how often the guard checks whether a killed weir can't exit.
 const stuckTick = 2 * time.Second
 
-// abortWhenStuck ends the connection of the mount at point when weir, the process
-// pid, was killed and can't die; what it returns ends the watch. A thread of weir that
-// tells the kernel of a change waits, where no signal reaches it, for a folder's lock;
-// who looks a name up in that folder has it, and waits for weir's answer; and the
-// kernel ends that wait only when the last thread of weir is gone. Nor does the
-// guard's pipe end before.
+// abortWhenStuck aborts the connection of the mount at point when weir, the process
+// pid, was killed and can't exit: a thread that notifies the kernel of a change waits
+// uninterruptibly for a folder's lock, a lookup in that folder holds the lock and waits
+// for weir's answer, and the kernel ends that wait only when the last thread of weir is
+// gone. The guard's pipe stays open until then, too. The returned function ends the
+// watch.
 func abortWhenStuck(pid int, point string) (stop func()) {
 	done := make(chan struct{})
 	var watch sync.WaitGroup
@@ -45,8 +45,8 @@ func abortWhenStuck(pid int, point string) (stop func()) {
 	})
 }
 
-// dying says whether a process has ended but for some of its threads, or awaits only
-// that somebody asks for its exit code.
+// dying reports whether a process has exited but for some of its threads, or is a
+// zombie.
 func dying(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -193,7 +193,7 @@ func openFile(flags *pflag.FlagSet, env map[string]string, system string) (*file
 	return nil, nil
 }
 
-// userFile is where a user's own settings are; "" when nobody knows.
+// userFile is where a user's own settings are; "" if there is no home folder.
 func userFile(env map[string]string) string {
 	if dir := env["XDG_CONFIG_HOME"]; filepath.IsAbs(dir) { // others are to be ignored, says the XDG specification
 		return filepath.Join(dir, "weir", "config.yaml")

@@ -51,7 +51,7 @@ func (c *Cache) CacheClear(context.Context) (api.CacheCleared, error) {
 	return api.CacheCleared{Pieces: before.Pieces, Bytes: before.Bytes}, c.store.Clear()
 }
 
-// progressEvery is how often a verification tells how far it is.
+// progressEvery is how often a verification reports its progress.
 const progressEvery = 200 * time.Millisecond
 
 // CacheVerify hashes every piece against its torrent. When ctx ends, it returns

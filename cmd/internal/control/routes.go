@@ -52,7 +52,7 @@ func (s *Server) routes() http.Handler {
 		writeError(w, weir.Errorf(weir.ErrNotFound, "%s %s is not of this API: see docs/api.md", r.Method, r.URL.Path))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// What can't be read would be left out, and another path taken for the one meant.
+		// A parameter that can't be parsed must not be dropped: another path would be used.
 		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
 			writeError(w, weir.Errorf(weir.ErrInvalid, "query of the request: %v", err))
 			return
@@ -206,8 +206,7 @@ func keep(r *http.Request, do func(ctx context.Context, path string) (int64, err
 	return api.Kept{Bytes: n}, err
 }
 
-// pathOf returns a path of the query, which must be there: it may be empty, for
-// the root, but not forgotten.
+// pathOf returns a path of the query. It may be empty, for the root, but must be given.
 func pathOf(r *http.Request, key string) (string, error) {
 	q := r.URL.Query()
 	if !q.Has(key) {

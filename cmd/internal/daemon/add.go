@@ -55,9 +55,9 @@ func (ts *torrents) addURL(ctx context.Context, url, into string) error {
 	return err
 }
 
-// addSpec shows a torrent in a folder, which is made if need be, and returns when
-// it is in the catalogue too. One that is known already stays where it is, and
-// learns what spec knows.
+// addSpec shows a torrent in a folder, creating the folder if needed, and returns once
+// it is in the catalogue. A known torrent stays where it is, and gains the trackers and
+// peers of spec.
 func (ts *torrents) addSpec(ctx context.Context, spec *source.Spec, into string) (api.Added, error) {
 	e, known, err := ts.show(ctx, spec, into, true)
 	if err != nil {
@@ -85,7 +85,7 @@ func (ts *torrents) show(ctx context.Context, spec *source.Spec, into string, wa
 		}
 	}
 	if e != nil {
-		ts.learnShape(e) // as it was told to those who looked: a creation date may come too late
+		ts.learnShape(e) // before learn: the creation date that was shown stays
 		ts.mu.Lock()
 		e.rec.Learn(spec)
 		ts.mu.Unlock()
@@ -100,8 +100,8 @@ func (ts *torrents) show(ctx context.Context, spec *source.Spec, into string, wa
 	return e, false, err
 }
 
-// insert puts a torrent of the engine into the tree; raw is the name that it shall
-// have. The caller holds changing.
+// insert puts a torrent of the engine into the tree; raw is its wanted name. The caller
+// holds changing.
 func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw string) (*entry, error) {
 	if err := ts.makeFolders(dir); err != nil {
 		return nil, err
@@ -131,14 +131,14 @@ func (ts *torrents) Remove(ctx context.Context, id string, keepCache bool) error
 	if err != nil {
 		return err
 	}
-	if err := ts.hide(ctx, e.InfoHash()); err != nil {
+	if err := ts.detach(ctx, e.InfoHash()); err != nil {
 		return err
 	}
 	return ts.forget(e, keepCache)
 }
 
-// hide takes a torrent out of the tree and ends its swarm.
-func (ts *torrents) hide(ctx context.Context, ih weir.InfoHash) error {
+// detach takes a torrent out of the tree and ends its swarm.
+func (ts *torrents) detach(ctx context.Context, ih weir.InfoHash) error {
 	if err := ts.changing.take(ctx); err != nil {
 		return err
 	}
@@ -147,8 +147,8 @@ func (ts *torrents) hide(ctx context.Context, ih weir.InfoHash) error {
 	if e == nil {
 		return weir.Errorf(weir.ErrNotFound, "no torrent has the info hash %s", ih)
 	}
-	// Reads that wait end first, then nothing is fetched any more. That the tree
-	// has it no more is fine: it is there that it may have been removed.
+	// Waiting reads end first, then all fetching. The tree may have lost it already: it
+	// is removed there by rmdir.
 	if err := ts.fs.Remove(ih); err != nil && !errors.Is(err, weir.ErrNotFound) {
 		return err
 	}
@@ -181,7 +181,7 @@ func cleanFolder(dir string) (string, error) {
 	return dir, nil
 }
 
-// splitPath parts a path into folder and name.
+// splitPath splits a path into folder and name.
 func splitPath(p string) (dir, name string) {
 	dir, name = path.Split(p)
 	return strings.TrimSuffix(dir, "/"), name

@@ -6,8 +6,7 @@ import (
 	"sync"
 )
 
-// background is what runs beside the calls of programs and users, until the daemon
-// ends.
+// background runs work that no call waits for, until the daemon ends.
 type background struct {
 	ctx    context.Context // ends with the daemon
 	cancel context.CancelCauseFunc
@@ -22,8 +21,8 @@ func newBackground(log *slog.Logger) *background {
 	return b
 }
 
-// start does something that nobody waits for but Close. An error goes to the log,
-// unless everything is ending.
+// start runs do on a goroutine that Close waits for. An error goes to the log, unless
+// the daemon is closing.
 func (b *background) start(what string, do func() error) {
 	b.running.Go(func() {
 		if err := do(); err != nil && b.ctx.Err() == nil {

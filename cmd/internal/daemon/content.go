@@ -59,7 +59,7 @@ func (c *content) Fetch(ctx context.Context, p string, progress func(api.Progres
 	return c.follow(ctx, targets, progress)
 }
 
-// follow tells progress until all is held.
+// follow reports progress until all is held.
 func (c *content) follow(ctx context.Context, targets []*target, progress func(api.Progress)) error {
 	tick := time.NewTicker(fetchTick)
 	defer tick.Stop()
@@ -143,8 +143,8 @@ func (c *content) Evict(_ context.Context, p string) (int64, error) {
 	return freed, nil
 }
 
-// Pin implements control.Mount. It never waits: what is missing is fetched behind, and
-// what is unknown without metadata pinned when that has come.
+// Pin implements control.Mount. It never waits: missing pieces are fetched in the
+// background, and paths in torrents without metadata are pinned once that arrives.
 func (c *content) Pin(ctx context.Context, p string) (api.Kept, error) {
 	if err := c.pinning.take(ctx); err != nil {
 		return api.Kept{}, err
@@ -166,8 +166,8 @@ func (c *content) Pin(ctx context.Context, p string) (api.Kept, error) {
 	return api.Kept{Bytes: bytes, Pending: len(unknown)}, nil
 }
 
-// pin pins all or nothing, and returns how many bytes more that are. The caller has
-// pinning.
+// pin pins all or nothing, and returns how many more bytes are pinned then. The caller
+// holds pinning.
 func (c *content) pin(targets []*target) (int64, error) {
 	before := c.cache.Stat().PinnedBytes
 	type pinned struct {
@@ -198,7 +198,7 @@ func (c *content) pin(targets []*target) (int64, error) {
 	return c.cache.Stat().PinnedBytes - before, nil
 }
 
-// outside returns what of a run none of the others, which are in order, has.
+// outside returns the parts of a run that none of the others covers; they are sorted.
 func outside(run [2]int, others [][2]int) [][2]int {
 	var gaps [][2]int
 	at := run[0]
@@ -241,7 +241,7 @@ func (c *content) Unpin(ctx context.Context, p string) (int64, error) {
 	return before - c.cache.Stat().PinnedBytes, nil
 }
 
-// refreshPins has what is pinned and missing fetched, where that has changed.
+// refreshPins updates the wants of torrents whose pins, or pinned pieces, have changed.
 func (c *content) refreshPins() {
 	for _, e := range c.torrents.list() {
 		if e.pinsChanged.Swap(false) {
@@ -250,8 +250,8 @@ func (c *content) refreshPins() {
 	}
 }
 
-// wantPins sets what is wanted for the sake of a torrent's pins. One at a time, so
-// that what is wanted in the end follows from what is pinned in the end.
+// wantPins wants the missing pinned pieces of a torrent. It runs once at a time, so that
+// the last want follows from the last pins.
 func (c *content) wantPins(e *entry) {
 	e.pinning.Lock()
 	defer e.pinning.Unlock()

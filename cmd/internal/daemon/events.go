@@ -56,7 +56,7 @@ func (es *events) publish(e api.Event) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	for l := range es.listeners {
-		// One place is kept for the word that some were missed.
+		// One slot is reserved for the event that some were missed.
 		if room := cap(l.ch) - len(l.ch); l.missed && room > 1 {
 			l.ch <- api.Event{Kind: api.EventMissed, Time: e.Time}
 			l.missed = false

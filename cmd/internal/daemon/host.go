@@ -44,14 +44,14 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 	return errors.Join(errs...)
 }
 
-// RemoveTorrent implements fs.Host. What was held goes behind the caller's back:
-// rm doesn't wait for it.
+// RemoveTorrent implements fs.Host. Held pieces are dropped in the background: rm
+// doesn't wait for that.
 func (h host) RemoveTorrent(ctx context.Context, ih weir.InfoHash) error {
 	e := h.torrents.byHash(ih)
 	if e == nil {
 		return weir.Errorf(weir.ErrNotFound, "no torrent has the info hash %s", ih)
 	}
-	if err := h.torrents.hide(ctx, ih); err != nil {
+	if err := h.torrents.detach(ctx, ih); err != nil {
 		return err
 	}
 	h.background.start("drop what was held of a removed torrent", func() error { return h.torrents.forget(e, false) })

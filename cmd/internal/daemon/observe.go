@@ -11,7 +11,7 @@ import (
 
 const observeTick = time.Second
 
-// observer looks at all torrents again and again, and has done and told what follows.
+// observer polls all torrents, publishes events and refreshes pins.
 type observer struct {
 	ctx      context.Context // of the daemon
 	torrents *torrents
@@ -20,8 +20,8 @@ type observer struct {
 	events   *events
 }
 
-// run looks at all torrents once a second: for metadata that has arrived, for
-// what is to be told to listeners, and for pins that are fetched.
+// run polls all torrents once a second: for metadata that has arrived, for events to
+// publish, and for pins to fetch.
 func (o *observer) run() {
 	tick := time.NewTicker(observeTick)
 	defer tick.Stop()

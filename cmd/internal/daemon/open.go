@@ -64,7 +64,7 @@ func (d *Daemon) Open(ctx context.Context) error {
 	if err := errors.Join(d.openControl(), d.openMetrics()); err != nil {
 		return err
 	}
-	// Mounted when all is in it, so that nobody sees half of it.
+	// Mounted once everything is in the tree, so that nobody sees half of it.
 	if err := d.torrents.restore(); err != nil {
 		return err
 	}
@@ -141,8 +141,8 @@ func (d *Daemon) openCache(ctx context.Context) error {
 	return nil
 }
 
-// openEngine opens the engine, which needs the cache only when it has something
-// to keep.
+// openEngine opens the engine, which needs the cache only once it has something to
+// store.
 func (d *Daemon) openEngine(peers []string) error {
 	var routers []string
 	if d.opt.DHT {
@@ -199,7 +199,7 @@ func (d *Daemon) showSources(ctx context.Context, specs []*source.Spec) error {
 		d.names = append(d.names, e.path())
 		d.mu.Unlock()
 	}
-	// Behind: each is synced to the disk.
+	// In the background: each record is synced to the disk.
 	d.background.start("keep torrents in the catalogue", func() error {
 		for _, e := range changed {
 			if err := d.torrents.record(e.InfoHash()); err != nil {
@@ -225,8 +225,8 @@ func (d *Daemon) openMetrics() error {
 	return nil
 }
 
-// openControl makes the control socket: whoever sees the mount finds it, and waits
-// there until all is ready.
+// openControl creates the control socket before the mount is visible; clients wait on
+// it until all is ready.
 func (d *Daemon) openControl() error {
 	if d.opt.Control == "" {
 		return nil

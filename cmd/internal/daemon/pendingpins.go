@@ -7,14 +7,14 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// A pin of a magnet without metadata is in its record, and is carried out when the
-// metadata comes. Somebody who waits for it keeps the torrent warm until then.
+// A pin of a magnet without metadata is kept in its record, and applied when the
+// metadata arrives. A goroutine that waits for it keeps the torrent warm until then.
 
 // awaiting is a wait for the metadata of a torrent that has such pins.
 type awaiting struct{ stop context.CancelFunc }
 
-// addPendingPin notes that a path beneath a torrent is to be pinned. The caller has the
-// turn to pin.
+// addPendingPin records that a path beneath a torrent is to be pinned. The caller holds
+// pinning.
 func (c *content) addPendingPin(e *entry, inside string) error {
 	c.torrents.mu.Lock()
 	if !slices.ContainsFunc(e.rec.Pin, func(p []byte) bool { return string(p) == inside }) {
@@ -25,8 +25,8 @@ func (c *content) addPendingPin(e *entry, inside string) error {
 	return c.torrents.record(e.InfoHash())
 }
 
-// dropPendingPins undoes addPendingPin for a path and what lies beneath it. The caller has the
-// turn to pin.
+// dropPendingPins undoes addPendingPin for a path and what lies beneath it. The caller
+// holds pinning.
 func (c *content) dropPendingPins(e *entry, inside string) error {
 	c.torrents.mu.Lock()
 	before := len(e.rec.Pin)
@@ -43,8 +43,8 @@ func (c *content) dropPendingPins(e *entry, inside string) error {
 	return c.torrents.record(e.InfoHash())
 }
 
-// resumePins goes on with the pins of the last run: those that wait for metadata, and
-// what is pinned and missing.
+// resumePins resumes the pins of the last run: those that wait for metadata, and the
+// fetching of missing pinned pieces.
 func (c *content) resumePins() {
 	for _, e := range c.torrents.list() {
 		c.torrents.mu.Lock()
@@ -56,7 +56,7 @@ func (c *content) resumePins() {
 	}
 }
 
-// awaitMetadata has pins carried out when the metadata is there. The caller holds mu.
+// awaitMetadata applies pending pins once the metadata is there. The caller holds mu.
 func (c *content) awaitMetadata(e *entry) {
 	if len(e.rec.Pin) == 0 || e.awaiting != nil {
 		return
@@ -69,7 +69,7 @@ func (c *content) awaitMetadata(e *entry) {
 		info, err := e.WaitInfo(ctx)
 		c.torrents.mu.Lock()
 		if e.awaiting == a {
-			e.awaiting = nil // whoever adds a pin from now on waits for himself
+			e.awaiting = nil // a pin that is added from now on starts another wait
 		}
 		c.torrents.mu.Unlock()
 		if err == nil {
@@ -81,7 +81,7 @@ func (c *content) awaitMetadata(e *entry) {
 	})
 }
 
-// pinPending carries out the pins of a torrent whose metadata has come.
+// pinPending applies the pending pins of a torrent whose metadata has arrived.
 func (c *content) pinPending(e *entry, info *weir.TorrentInfo) error {
 	if err := c.pinning.take(c.background.ctx); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"github.com/weirfs/weir/engine"
 )
 
-// pendingStore is the cache before it is open: the engine is opened beside it, and
-// whoever asks for something waits those milliseconds.
+// pendingStore stands in for the cache while that is opened beside the engine: its
+// methods wait until the cache is open.
 type pendingStore struct {
 	once  sync.Once
 	ready chan struct{} // closed when cache or err is set
@@ -21,7 +21,7 @@ var _ engine.Store = (*pendingStore)(nil)
 
 func newPendingStore() *pendingStore { return &pendingStore{ready: make(chan struct{})} }
 
-// open lets those who wait go on.
+// open releases the waiting calls.
 func (s *pendingStore) open(c *cache.Cache) {
 	s.once.Do(func() {
 		s.cache = c
@@ -29,7 +29,7 @@ func (s *pendingStore) open(c *cache.Cache) {
 	})
 }
 
-// fail does so when there will be no cache; it does nothing after open.
+// fail releases them with an error; it does nothing after open.
 func (s *pendingStore) fail(err error) {
 	s.once.Do(func() {
 		s.err = err

@@ -21,8 +21,8 @@ type readers struct {
 	programs   programs
 }
 
-// newReaders divides at most a quarter of the cache: what is read ahead must not
-// push out what it was read ahead of.
+// newReaders limits read-ahead to a quarter of the cache: it must not evict what is
+// being read.
 func newReaders(cacheBytes int64, restricted *reader.Restricted) *readers {
 	var bytes int64 = reader.DefaultBudgetBytes
 	if cacheBytes > 0 {
@@ -47,8 +47,8 @@ func (r *readers) open(t *reader.Torrent, info *weir.TorrentInfo, index int, by 
 }
 
 // programs finds the names of the programs behind the thread ids that come with
-// requests of the kernel. It remembers them shortly: whoever opens everything
-// opens many files a second.
+// requests of the kernel. It caches them for a second: some programs open many files a
+// second.
 type programs struct {
 	proc string // where the system lists processes
 
@@ -87,7 +87,7 @@ func (p *programs) names(tid uint32, now time.Time) []string {
 	return found.names
 }
 
-// look asks the system.
+// look reads them from /proc.
 func (p *programs) look(tid uint32) (names []string) {
 	dir := filepath.Join(p.proc, strconv.FormatUint(uint64(tid), 10))
 	if main := leader(dir); main != "" {

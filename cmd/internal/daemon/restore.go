@@ -63,8 +63,8 @@ func (ts *torrents) recordTouched() {
 	}
 }
 
-// forget takes a torrent that was hidden out of the catalogue, and unless keepCache
-// drops what is held of it, pinned or not, and its metadata.
+// forget takes a detached torrent out of the catalogue, and unless keepCache drops its
+// pieces, pinned or not, and its metadata.
 func (ts *torrents) forget(e *entry, keepCache bool) error {
 	ih := e.InfoHash()
 	if err := ts.record(ih); err != nil {

@@ -30,7 +30,7 @@ type torrents struct {
 	catalogue *catalogue.Catalogue
 
 	// changing is held by whoever changes which torrents are shown and where. It is
-	// taken before the catalogue's, and that before mu.
+	// taken before the catalogue's lock, and that before mu.
 	changing token
 
 	mu        sync.RWMutex
@@ -64,8 +64,8 @@ func (ts *torrents) find(p string) (list []*entry, inside string, err error) {
 	return nil, "", weir.Errorf(weir.ErrNotFound, "nothing in the mount is called %q", p)
 }
 
-// heldChanged tells the mount that a piece came or went, and the swarm that one
-// went. It is called by the cache, for each piece.
+// heldChanged is called by the cache for each piece that came or went. It informs the
+// mount, and the swarm of evicted pieces.
 func (ts *torrents) heldChanged(id weir.PieceID, held bool) {
 	e := ts.byHash(id.Torrent)
 	if e == nil {
@@ -81,7 +81,7 @@ func (ts *torrents) heldChanged(id weir.PieceID, held bool) {
 	}
 }
 
-// learnShape keeps what a magnet's metadata says once it has arrived.
+// learnShape records the sizes of a magnet's torrent once its metadata has arrived.
 func (ts *torrents) learnShape(e *entry) {
 	ts.mu.RLock()
 	had := e.rec.Shape != nil

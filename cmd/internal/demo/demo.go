@@ -24,7 +24,7 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
-// The seeders' lines: like three fair home connections, not like loopback.
+// The seeders' rates and delay: those of home connections, not of loopback.
 const (
 	seeders     = 3
 	seederRTT   = 40 * time.Millisecond

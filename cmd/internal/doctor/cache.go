@@ -71,7 +71,7 @@ func holder(lock string) string {
 	return fmt.Sprintf("weir with process id %d, mounted on %s", owner.PID, owner.Mountpoint)
 }
 
-// littleSpace is where a cache is of no use.
+// littleSpace is too little for a useful cache.
 const littleSpace = 1 << 30
 
 func checkSpace(_ context.Context, o Options) Finding {

@@ -1,4 +1,4 @@
-// Package doctor looks at a machine for what weir needs: the kernel's FUSE and
+// Package doctor checks a machine for what weir needs: the kernel's FUSE and
 // its helper, limits, the port, the clock, the cache's folder. Each finding says
 // what to do next. It changes nothing and talks to nobody but this machine.
 //
@@ -18,8 +18,8 @@ import (
 // Level is how bad a finding is.
 type Level string
 
-// The levels. With Fail weir won't work as it was asked to; with Warn it will,
-// but something will be slower, or missing, than somebody may expect.
+// The levels. With Fail weir won't work as configured; with Warn it will, but something
+// is slower or missing.
 const (
 	OK   Level = "ok"
 	Warn Level = "warn"
@@ -60,8 +60,8 @@ func New() Options {
 	return Options{Root: "/", EUID: os.Geteuid(), Now: time.Now(), Program: program, LookPath: exec.LookPath}
 }
 
-// Run makes all checks, in the order in which a mount would come by them. It
-// takes a few seconds at most, when a mount doesn't answer.
+// Run makes all checks, in the order in which a mount would meet them. It takes at most
+// a few seconds, when a mount doesn't answer.
 func Run(ctx context.Context, o Options) []Finding {
 	var found []Finding
 	for _, check := range []func(context.Context, Options) Finding{

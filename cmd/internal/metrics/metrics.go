@@ -3,8 +3,7 @@
 // the names of torrents or files. Requests by a name that is not this server's are
 // refused, so that no web page can read it through a name that it controls.
 //
-// What must not live here: anything that counts. The figures are asked for when
-// somebody looks.
+// What must not live here: anything that counts. The figures are collected on request.
 package metrics
 
 import (

@@ -33,10 +33,9 @@ type listing struct {
 	err   error
 }
 
-// startListing looks at the folder, on a goroutine of its own, and sends what it finds to
-// listed, which has room for it. A
-// share whose server is gone may let it wait for ever: it is not waited for at the
-// end, and changes nothing.
+// startListing lists the folder on a goroutine of its own and sends the result to
+// listed, which has room for it. Nobody waits for that goroutine: a share whose server
+// is gone may block it for ever.
 func (f *folder) startListing(listed chan<- listing) {
 	if f.busy {
 		return
@@ -115,8 +114,8 @@ func (w *Watcher) queue(f *folder, names []string, now time.Time) {
 	}
 }
 
-// compare takes what a look at a folder brought, and queues what has changed. A folder that is another one now is
-// watched anew.
+// compare takes a listing and queues what has changed. A folder that was replaced by
+// another is watched anew.
 func (w *Watcher) compare(l listing) {
 	f := l.of
 	before := f.self

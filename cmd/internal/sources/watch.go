@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	// settle is how long a file of a watched folder must stay unchanged before it
-	// is read: browsers and shares write in pieces.
+	// settle is how long a file must stay unchanged before it is read: browsers and
+	// network shares write files in several steps.
 	settle = 200 * time.Millisecond
-	// patience is how long a file that makes no sense yet may still be being
+	// patience is how long a malformed file is taken for one that is still being
 	// written.
 	patience = 30 * time.Second
 )

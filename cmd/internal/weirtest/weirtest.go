@@ -210,7 +210,7 @@ func (m *Mount) Unmount(tb testing.TB) {
 	}
 }
 
-// cleanup ends what runs, by and by less politely.
+// cleanup ends the process and the mount, escalating: plain, forced, lazy.
 func (m *Mount) cleanup(tb testing.TB) {
 	select {
 	case <-m.ended:

@@ -87,6 +87,10 @@ var layers = []layer{
 	{dir: "engine/internal/wire", forbid: []string{bazil, badger}, own: []string{"engine/internal/bencode"}},
 	// One option of a socket.
 	{dir: "engine/quickack", forbid: []string{bazil, badger, anacrolix}, tests: []string{"engine/internal/wire"}},
+	// Who is served, and what of what they ask for.
+	{dir: "engine/internal/upload", forbid: []string{bazil, badger, network}, except: []string{anacrolix + "/torrent/peer_protocol", "net/netip"},
+		own: []string{"engine/internal/choker", "engine/internal/link", "engine/internal/picker", "engine/internal/subnet",
+			"engine/internal/throttle", "engine/internal/wire"}},
 	// One connection. Messages out, messages in; what they mean is not its concern.
 	{dir: "engine/internal/link", forbid: []string{bazil, badger},
 		own: []string{"engine/internal/discover/pex", "engine/internal/metadata", "engine/internal/throttle", "engine/internal/wire", "engine/quickack"}},

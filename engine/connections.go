@@ -135,7 +135,7 @@ func (s *swarm) starved(now time.Time) bool {
 	}
 	givers := 0
 	for _, p := range s.peers {
-		if !p.trade.gave.IsZero() && now.Sub(p.trade.gave) < givingFor {
+		if !p.give.Gave.IsZero() && now.Sub(p.give.Gave) < givingFor {
 			givers++
 		}
 	}
@@ -203,20 +203,20 @@ func (s *swarm) squeeze(now time.Time) {
 func (s *swarm) worth(p *peer, now time.Time) connlimit.Peer {
 	w := connlimit.Peer{
 		Ours:   p.pk == nil || s.pick.Interesting(p.pk), // before the metadata, everybody may have it
-		Theirs: p.wantsUs,
+		Theirs: p.give.Wants(),
 		Silent: !p.answered,
 		Dialed: p.dialed,
 		Age:    now.Sub(p.joined),
-		Idle:   now.Sub(p.trade.moved),
+		Idle:   now.Sub(p.give.Moved),
 		Gave:   -1,
-		Served: !p.trade.took.IsZero() && now.Sub(p.trade.took) < servedFor,
+		Served: !p.give.Took.IsZero() && now.Sub(p.give.Took) < servedFor,
 		Crowd:  s.eng.conns.Neighbours(p.link.Remote().Addr()),
 		// Where it does not say where it listens, the port that it came from: ports
 		// count only among peers of one address.
 		Priority: s.eng.priority(p.link.Remote()),
 	}
-	if !p.trade.gave.IsZero() {
-		w.Gave = now.Sub(p.trade.gave)
+	if !p.give.Gave.IsZero() {
+		w.Gave = now.Sub(p.give.Gave)
 	}
 	return w
 }

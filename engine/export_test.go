@@ -15,9 +15,7 @@ func (t *Torrent) Age(d time.Duration) {
 	}
 	sw.hand(func() {
 		for _, p := range sw.peers {
-			p.trade.moved = p.trade.moved.Add(-d)
-			p.trade.gave = p.trade.gave.Add(-d)
-			p.trade.took = p.trade.took.Add(-d)
+			p.give.Age(d)
 			p.joined = p.joined.Add(-d)
 		}
 	})
@@ -29,7 +27,7 @@ func (t *Torrent) Later(d time.Duration) {
 	if err != nil {
 		return
 	}
-	sw.hand(func() { sw.slots.turn(sw, time.Now().Add(d)) })
+	sw.hand(func() { sw.uploads.Round(time.Now().Add(d)) })
 }
 
 // Places returns the connections that count, and the dials among them.

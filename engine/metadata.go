@@ -95,8 +95,7 @@ func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
 	if ip, ok := netip.AddrFromSlice(h.YourIP); ok {
 		s.eng.ownAddr.Vote(p.link.Remote().Addr(), ip)
 	}
-	p.uploadOnly = h.UploadOnly
-	s.wishes(p, time.Now())
+	s.uploads.SetUploadOnly(p.give, h.UploadOnly, time.Now())
 	p.reqq = h.Reqq
 	if p.pk != nil {
 		p.pk.SetMaxRequests(p.reqq)
@@ -121,7 +120,7 @@ func (s *swarm) metadataMessage(p *peer, m *wire.Message, at time.Time) error {
 		if !s.fetch.Received(p, msg.Piece, msg.Data, at) {
 			return p.link.Useless(m, at)
 		}
-		p.trade.gave = at
+		p.give.Gave = at
 		s.finishMetadata()
 	case msg.Type == int(pp.RejectMetadataExtensionMsgType):
 		s.fetch.Refused(p, at)

@@ -11,6 +11,7 @@ import (
 	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/upload"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -38,14 +39,8 @@ type peer struct {
 	allowed    []int
 	unchoked   bool // it serves us
 
-	interested     bool   // we told it that we are
-	interestedInUs bool   // it told us that it is
-	uploadOnly     bool   // it told us that it wants no blocks (BEP 21)
-	wantsUs        bool   // what follows from both
-	choking        bool   // we don't serve it
-	granted        bool   // it was looked at whether it gets a grant
-	grant          *grant // of its network: pieces that it is served all the same; nil: none
-	trade          trade
+	interested     bool         // we told it that we are
+	give           *upload.Peer // the give and take with it
 	slot           *connlimit.Slot
 	joined         time.Time
 	reqq           int
@@ -56,7 +51,6 @@ type peer struct {
 	pexIn          pex.Receiver
 	pexOut         pex.Sender
 	port           int   // where it listens, by its own word; 0 if it did not say
-	received       int64 // payload
 	noted          int64 // of it, what is noted of the peer for later runs
 	tellingHeld    bool  // it was greeted before we knew what we hold, and was not told of all since
 	toldHeld       int   // of the pieces below this it was
@@ -79,7 +73,7 @@ func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wir
 	for _, o := range s.peers {
 		switch {
 		case o.link.Hello.PeerID != hello.PeerID:
-		case o.dialed || !dialed || o.received > 0 || o.link.Remote().Addr().Unmap() == from.Addr().Unmap():
+		case o.dialed || !dialed || o.give.Received > 0 || o.link.Remote().Addr().Unmap() == from.Addr().Unmap():
 			return errTwice
 		default:
 			s.drop(o, errTwice) // it came to us with the name of the peer that we have now reached
@@ -94,12 +88,12 @@ func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wir
 		return errFull
 	}
 	p := &peer{
-		sw: s, addr: addr, dialed: dialed, rtt: rtt, choking: true, early: early != nil, interested: early != nil, slot: slot, joined: time.Now(),
+		sw: s, addr: addr, dialed: dialed, rtt: rtt, early: early != nil, interested: early != nil, slot: slot, joined: time.Now(),
 	}
 	p.link = link.New(link.Options{
 		Conn: conn, Hello: hello, Inbox: s.inbox, Answerer: &s.content, Pieces: s.numPieces, Up: s.eng.up, Down: s.eng.down,
 	})
-	p.trade.moved = p.joined
+	p.give = s.uploads.Join(p.link, p.joined)
 	s.peers[p.link] = p
 	s.connected.Store(int32(len(s.peers)))
 	s.log.Debug("peer joined", "peer", addr, "rtt", rtt, "dialed", dialed)
@@ -147,6 +141,7 @@ func (s *swarm) introduce(p *peer) {
 		return
 	}
 	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, RTT: p.rtt, MaxRequests: p.reqq, Fast: p.link.Fast()})
+	p.give.Introduce(p.pk)
 	n := s.t.LoadedInfo().NumPieces()
 	switch {
 	case p.all:
@@ -221,12 +216,12 @@ func (s *swarm) drop(p *peer, why error) {
 	case p.dialed && p.early && !p.answered:
 		s.book.Retry(p.addr, uint8(link.PlainLate)) // aria2 leaves when it hears more than a handshake
 	case p.dialed:
-		s.book.Ended(p.addr, p.received > 0 || p.unchoked, time.Now())
+		s.book.Ended(p.addr, p.give.Received > 0 || p.unchoked, time.Now())
 	}
 	s.log.Debug("peer left", "peer", p.addr, "err", why)
 	p.link.Close()
 	p.slot.Release()
-	s.slots.left(s, p)
+	s.uploads.Leave(p.give, time.Now())
 }
 
 // ban ends the connection with a peer that sent wrong data, and forbids others
@@ -284,13 +279,11 @@ func (s *swarm) message(p *peer, e *link.Event) error {
 			p.allowed = append(p.allowed, m.Index)
 		}
 	case pp.Interested:
-		p.interestedInUs = true
-		s.wishes(p, at)
+		s.uploads.SetInterested(p.give, true, at)
 	case pp.NotInterested:
-		p.interestedInUs = false
-		s.wishes(p, at)
+		s.uploads.SetInterested(p.give, false, at)
 	case pp.Request:
-		return s.request(p, m, at)
+		return s.uploads.Request(p.give, m, at)
 	case pp.Cancel:
 		p.link.Cancel(link.Block{Index: m.Index, Begin: m.Begin, Length: m.Length})
 	case pp.Port:

@@ -164,7 +164,7 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 		return link.ErrProtocol
 	}
 	s.t.counts.downloaded.Add(int64(m.Length))
-	p.received += int64(m.Length)
+	p.give.Received += int64(m.Length)
 	if err := p.link.Answered(); err != nil {
 		m.Data.Free()
 		return err
@@ -179,7 +179,7 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 		}
 		return nil
 	}
-	p.trade.gave = at
+	p.give.Gave = at
 	if d.Complete != nil {
 		s.verify(d.Complete)
 	}

@@ -149,9 +149,9 @@ func (s *swarm) writeLast() {
 // torrent's are left to its tracker.
 func (s *swarm) met(p *peer, now time.Time) {
 	addr, ok := p.listens()
-	if !ok || !p.dialed && (p.received == 0 || !s.public()) {
+	if !ok || !p.dialed && (p.give.Received == 0 || !s.public()) {
 		return
 	}
-	s.book.Met(p.addr, addr, p.received-p.noted, now)
-	p.noted = p.received
+	s.book.Met(p.addr, addr, p.give.Received-p.noted, now)
+	p.noted = p.give.Received
 }

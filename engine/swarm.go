@@ -4,19 +4,18 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/weirfs/weir"
-	"github.com/weirfs/weir/engine/internal/choker"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/upload"
 	"github.com/weirfs/weir/engine/internal/verify"
 )
 
@@ -59,8 +58,7 @@ type swarm struct {
 	hashAsks    map[verify.HashRequest]*hashAsk
 	guessed     map[picker.Block]bool  // asked of peers that are in the handshake
 	fetch       *metadata.Fetch[*peer] // while the metadata is unknown
-	slots       slots
-	grants      map[netip.Prefix]*grant
+	uploads     *upload.Uploads
 	squeezed    time.Time // when another torrent was asked for a connection last
 	yielded     time.Time // when this one gave another torrent a connection last
 	lastPex     time.Time
@@ -94,7 +92,7 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		lastUse:  time.Now(),
 		born:     time.Now(),
 		recorded: time.Now().Add(recordFirst - recordEvery),
-		slots:    slots{choker: choker.New(), measured: time.Now(), uploads: t.eng.up.Total()},
+		uploads:  upload.New(t.ih, t.eng.up),
 	}
 	s.ctx, s.cancel = context.WithCancel(t.done)
 	s.content = content{t: t, ctx: s.ctx, log: s.log, mem: newMemory()}
@@ -255,7 +253,7 @@ func (s *swarm) charge(bytes int64) {
 // and the owner must return.
 func (s *swarm) housekeep(now time.Time) bool {
 	s.dial(now)
-	s.slots.turn(s, now)
+	s.uploads.Round(now)
 	s.tellOfPeers(now)
 	s.recordPeersWhenDue(now)
 	s.book.Expire(now)
@@ -338,6 +336,7 @@ func (s *swarm) gotMeta() {
 	}
 	s.layout = picker.Layout{Info: m.info}
 	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
+	s.uploads.Begin(m.info, s.pick)
 	for _, p := range s.peers {
 		s.introduce(p)
 		s.tellHeld(p)

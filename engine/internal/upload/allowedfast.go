@@ -1,4 +1,4 @@
-package engine
+package upload
 
 import (
 	"crypto/sha1"
@@ -56,47 +56,47 @@ func allowedFast(ip netip.Addr, ih weir.InfoHash, n, k int) []int {
 // grantedNet returns the addresses that share a grant.
 func grantedNet(ip netip.Addr) netip.Prefix { return subnet.Of(ip, 24, 64) }
 
-// grant tells a choked peer that has little which pieces it may ask for all the same.
-func (s *swarm) grant(p *peer) {
-	if s.pick == nil || p.pk == nil || !p.choking || !p.wantsUs || !p.link.Fast() || p.granted {
+// offerGrant tells a choked peer that has little which pieces it may ask for all the same.
+func (u *Uploads) offerGrant(p *Peer) {
+	if u.picks == nil || p.pick == nil || !p.choking || !p.wants || !p.link.Fast() || p.granted {
 		return
 	}
 	p.granted = true // or looked at: it has more from now on
-	if p.pk.HasAtLeast(grantPieces) {
+	if p.pick.HasAtLeast(grantPieces) {
 		return
 	}
-	info, ip := s.t.LoadedInfo(), p.link.Remote().Addr()
+	info, ip := u.info, p.link.Remote().Addr()
 	if !ip.IsValid() || info.NumPieces() == 0 || info.NumPieces() > 1<<31 {
 		return
 	}
 	network := grantedNet(ip)
-	g := s.grants[network]
+	g := u.grants[network]
 	if g == nil {
-		if len(s.grants) >= mostGrants {
+		if len(u.grants) >= mostGrants {
 			return
 		}
 		g = &grant{}
-		for _, i := range allowedFast(ip, s.t.ih, info.NumPieces(), grantPieces) {
+		for _, i := range allowedFast(ip, u.ih, info.NumPieces(), grantPieces) {
 			if length := askable(info, i); g.left/2+length <= grantBytes {
 				g.pieces = append(g.pieces, i)
 				g.left += 2 * length
 			}
 		}
-		if s.grants == nil {
-			s.grants = map[netip.Prefix]*grant{}
+		if u.grants == nil {
+			u.grants = map[netip.Prefix]*grant{}
 		}
-		s.grants[network] = g
+		u.grants[network] = g
 	}
 	p.grant = g
 	for _, i := range g.pieces {
-		if s.pick.Held(i) && !p.pk.HasPiece(i) {
+		if u.picks.Held(i) && !p.pick.HasPiece(i) {
 			p.link.Send(func(b []byte) []byte { return wire.AppendAllowedFast(b, i) })
 		}
 	}
 }
 
 // spendGrant reports whether a choked peer may have a block, which it has then used up.
-func spendGrant(p *peer, b link.Block) bool {
+func (p *Peer) spendGrant(b link.Block) bool {
 	g := p.grant
 	if g == nil || !slices.Contains(g.pieces, b.Index) || g.left < int64(b.Length) {
 		return false

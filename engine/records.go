@@ -66,7 +66,7 @@ func (s *swarm) loadRecords() {
 				s.verifyUnhashed()
 			}
 			now := time.Now()
-			s.book.Recall(peerbook.Choose(peers, now), now)
+			s.book.Load(peerbook.Choose(peers, now), now)
 		})
 	})
 }

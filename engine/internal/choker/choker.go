@@ -7,9 +7,9 @@
 //
 // The scheme is that of BEP 3. While we fetch, peers that give are ranked by how
 // much they give, and keep their slots by rank, looked at every ten seconds; one
-// slot at least goes around among the others ("optimistic"), half a minute each,
-// newcomers first. While we only seed nobody can give, so all slots go around in
-// turns: the round robin that libtorrent calls its seed choking algorithm and
+// slot at least is optimistic: the others get it in turn, half a minute each,
+// newcomers first. While we only seed nobody can give, so all slots are given in
+// turn: the round robin that libtorrent calls its seed choking algorithm and
 // uses by default. Everybody gets the same time, and nobody takes everything by
 // being fast.
 package choker
@@ -24,14 +24,14 @@ import (
 // Times of the scheme.
 const (
 	Round = 10 * time.Second // between looks at the ranks; the least time that a slot is kept
-	Turn  = 30 * time.Second // of a slot that goes around, while others wait
+	Turn  = 30 * time.Second // of an optimistic slot, while others wait
 )
 
 // Bounds of the number of slots.
 const (
-	fewestSlots  = 2
+	minSlots     = 2
 	defaultSlots = 8
-	mostSlots    = 32
+	maxSlots     = 32
 )
 
 const (
@@ -83,7 +83,7 @@ type Change struct {
 // Choker holds the slots of one torrent.
 type Choker struct {
 	peers     []*Peer // in the order of their coming, so that a run can be replayed
-	grown     int     // slots beyond the base
+	extra     int     // slots beyond the base
 	lastRound time.Time
 	trial     bool      // the latest slot is on trial
 	before    float64   // the upload rate without it
@@ -108,7 +108,7 @@ func (c *Choker) Leave(p *Peer) {
 // Slots returns how many peers are served at a time: eight, or fewer when the
 // upload limit is so low that each would get a trickle, and up to 32 while others
 // wait and more slots bring a higher rate.
-func (c *Choker) Slots(limit float64) int { return min(base(limit)+c.grown, mostSlots) }
+func (c *Choker) Slots(limit float64) int { return min(base(limit)+c.extra, maxSlots) }
 
 // base is the number of slots to begin with: the square root of six tenths of
 // the limit in kB/s, as in the first BitTorrent client.
@@ -116,7 +116,7 @@ func base(limit float64) int {
 	if limit <= 0 {
 		return defaultSlots
 	}
-	return min(max(int(math.Sqrt(limit/1000*0.6)), fewestSlots), defaultSlots)
+	return min(max(int(math.Sqrt(limit/1000*0.6)), minSlots), defaultSlots)
 }
 
 // Decide returns what changes now. Free slots are given at once; slots are taken
@@ -131,7 +131,7 @@ func (c *Choker) Decide(now time.Time, f Facts) []Change {
 	}
 	if now.Sub(c.lastRound) >= Round {
 		c.lastRound = now
-		c.grow(now, f)
+		c.adjust(now, f)
 		c.rank(now, f)
 		c.rotate(now, f)
 	}
@@ -210,7 +210,7 @@ func (c *Choker) rank(now time.Time, f Facts) {
 		}
 		p.ranked = ranked
 	}
-	around := c.around()
+	around := c.optimistic()
 	for _, p := range best {
 		if p.unchoked {
 			continue
@@ -230,8 +230,8 @@ func (c *Choker) rank(now time.Time, f Facts) {
 	}
 }
 
-// around returns those with a slot that goes around, the longest served first.
-func (c *Choker) around() []*Peer {
+// optimistic returns those with an optimistic slot, the longest served first.
+func (c *Choker) optimistic() []*Peer {
 	var out []*Peer
 	for _, p := range c.peers {
 		if p.unchoked && !p.ranked {
@@ -245,7 +245,7 @@ func (c *Choker) around() []*Peer {
 // rotate ends the turns that are over, as many as there are peers that wait and
 // a third of the slots at a time, so that the rate stays steady.
 func (c *Choker) rotate(now time.Time, f Facts) {
-	around, waiting := c.around(), 0
+	around, waiting := c.optimistic(), 0
 	for _, p := range c.waiting(now) {
 		if !p.served || p.since.Before(now) { // else its slot was taken back just now, and is not for it
 			waiting++
@@ -281,30 +281,30 @@ func (c *Choker) fill(now time.Time, f Facts) {
 	}
 }
 
-// grow changes the number of slots by one at most. With a limit, there are more
+// adjust changes the number of slots by one at most. With a limit, there are more
 // while others wait and the limit is not reached. Without one, each new slot is
 // on trial: it stays if the rate grew by half of its fair share at least.
-func (c *Choker) grow(now time.Time, f Facts) {
+func (c *Choker) adjust(now time.Time, f Facts) {
 	slots := c.Slots(f.UploadLimit)
 	full := len(c.waiting(now)) > 0 && c.taken() >= slots
 	if c.trial {
 		c.trial = false
 		if f.UploadLimit <= 0 && f.UploadRate < c.before*(1+1/float64(2*slots)) {
-			c.grown--
+			c.extra--
 			c.resume = now.Add(pause)
 			return
 		}
 	}
 	switch {
 	case !full:
-		c.grown = min(c.grown, max(0, c.taken()-base(f.UploadLimit)))
-	case slots >= mostSlots || now.Before(c.resume):
+		c.extra = min(c.extra, max(0, c.taken()-base(f.UploadLimit)))
+	case slots >= maxSlots || now.Before(c.resume):
 	case f.UploadLimit > 0:
 		if f.UploadRate < reached*f.UploadLimit {
-			c.grown++
+			c.extra++
 		}
 	default:
-		c.grown++
+		c.extra++
 		c.trial, c.before = true, f.UploadRate
 	}
 }

@@ -51,8 +51,8 @@ func New(most int) *Limiter {
 	return &Limiter{most: most, dials: map[any]int{}, hopeful: map[any]int{}, networks: map[netip.Prefix]int{}}
 }
 
-// Incoming returns a slot for a connection that is there, nil if there is none or
-// the address has too many; full tells the first from the second.
+// Incoming returns a slot for a connection that is there, nil if there is none.
+// full reports that the limit of all connections was hit, and not that of the address.
 func (l *Limiter) Incoming(addr netip.Addr) (s *Slot, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,9 +67,9 @@ func (l *Limiter) Incoming(addr netip.Addr) (s *Slot, full bool) {
 	return s, false
 }
 
-// Dial returns a slot for a connection that a torrent makes, nil if there is none
-// or too many are being made; full tells the first from the second. failed is how
-// many dials of the torrent came to nothing since one succeeded. addr is invalid
+// Dial returns a slot for a connection that a torrent makes, nil if there is none.
+// full reports that the limit of connections was hit, and not that of dials. failed is
+// how many dials of the torrent have failed since one succeeded. addr is invalid
 // for a host name.
 func (l *Limiter) Dial(torrent any, addr netip.Addr, failed int) (s *Slot, full bool) {
 	l.mu.Lock()

@@ -118,8 +118,8 @@ func Parse(b []byte) ([]KnownPeer, error) {
 	return list, nil
 }
 
-// Recall makes the peers of former runs known.
-func (b *Book) Recall(list []KnownPeer, now time.Time) {
+// Load makes the peers of former runs known.
+func (b *Book) Load(list []KnownPeer, now time.Time) {
 	for _, a := range list {
 		o := Origin{Source: Former}
 		if a.Tracker {

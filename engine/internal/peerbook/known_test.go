@@ -127,7 +127,7 @@ func TestKnownPeersFromRunToRun(t *testing.T) {
 		if private {
 			b.KeepPrivate()
 		}
-		b.Recall(list, testNow)
+		b.Load(list, testNow)
 		return b
 	}
 	t.Run("BadOnesFallOut", func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestKnownPeersFromRunToRun(t *testing.T) {
 		for i := range 100 {
 			b.Add(testNow, Origin{Source: Tracker}, fmt.Sprintf("10.0.2.9:%d", i+1))
 		}
-		b.Recall(list, testNow)
+		b.Load(list, testNow)
 		for range 2 {
 			c, _ := b.Next(testNow, false)
 			if c.Addr != good.String() && c.Addr != bad.String() {
@@ -195,14 +195,14 @@ func TestKnownPeersFromRunToRun(t *testing.T) {
 	})
 }
 
-// TestRecallAfterMeeting: a record that comes late takes nothing from a peer that was
+// TestLoadAfterMeeting: a record that comes late takes nothing from a peer that was
 // met meanwhile.
-func TestRecallAfterMeeting(t *testing.T) {
+func TestLoadAfterMeeting(t *testing.T) {
 	b := New(func(netip.AddrPort) uint32 { return 0 }, 0)
 	former := KnownPeer{Addr: netip.MustParseAddrPort("192.0.2.1:6881"), Misses: 2, Delivered: 5, Seen: testNow.Add(-time.Hour)}
 	b.Add(testNow, Origin{Source: Tracker}, former.Addr.String())
 	b.Met(former.Addr.String(), former.Addr, 7, testNow)
-	b.Recall([]KnownPeer{former}, testNow)
+	b.Load([]KnownPeer{former}, testNow)
 	want := []KnownPeer{{Addr: former.Addr, Tracker: true, Delivered: 12, Seen: testNow}}
 	if got := b.KnownPeers(testNow); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

@@ -233,7 +233,7 @@ func TestMetIsKnown(t *testing.T) {
 		"GoneToo": {func(b *Book) { b.Met("", netip.MustParseAddrPort("192.0.2.2:2"), 0, testNow) }, 1, 2},
 	} {
 		b := newBook()
-		b.Recall(former, testNow)
+		b.Load(former, testNow)
 		c.reached(b)
 		for range c.fails {
 			b.Failed(oneAddr, 0, true, testNow)
@@ -245,7 +245,7 @@ func TestMetIsKnown(t *testing.T) {
 		}
 	}
 	b := newBook()
-	b.Recall(former, testNow)
+	b.Load(former, testNow)
 	b.Duplicate(oneAddr, later)
 	if got := b.KnownPeers(later); len(got) != 1 || got[0].Misses != 0 || !got[0].Seen.Equal(later) {
 		t.Errorf("found to be connected: %+v", got)

@@ -28,7 +28,9 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/netrule"
 	"github.com/weirfs/weir/engine/internal/throttle"
+	"github.com/weirfs/weir/engine/internal/webseed"
 	"github.com/weirfs/weir/engine/internal/wire"
 	"github.com/weirfs/weir/engine/source"
 )
@@ -99,6 +101,8 @@ type Options struct {
 	// AllowPrivate lets what torrents, magnets and trackers name lead to this machine
 	// and its network in other ways than to a tracker at /announce.
 	AllowPrivate bool
+	// WebSeeds lets the web servers be asked that torrents name (BEP 19).
+	WebSeeds bool
 	// UserAgent is told to trackers and peers. Default "weir".
 	UserAgent string
 	// Network is what peers and HTTP trackers are reached by; nil is the system's.
@@ -182,6 +186,8 @@ type Engine struct {
 	listener net.Listener
 
 	disc *discover.Discoverer // set by Open
+	pool *netrule.Pool        // of connections to web servers
+	web  *webseed.Client      // over it
 }
 
 // New returns an engine that does nothing until Open.
@@ -203,6 +209,7 @@ func New(o Options) *Engine {
 	copy(e.peerID[:], "-WE0001-")
 	_, _ = rand.Read(e.peerID[8:])
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	e.openWebSeeds()
 	return e
 }
 
@@ -267,6 +274,7 @@ func (e *Engine) Close() error {
 	e.wg.Wait()
 	e.records.wait()
 	e.loaded.stop()
+	e.pool.Close()
 	if e.disc != nil {
 		err = errors.Join(err, e.disc.Close())
 	}

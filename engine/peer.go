@@ -335,6 +335,10 @@ func (s *swarm) theirPiece(p *peer, index int) error {
 
 // act puts a decision of the picker on the wire.
 func (s *swarm) act(a picker.Action) {
+	if d, ok := a.Peer.Ref.(*webSeed); ok {
+		d.act(a)
+		return
+	}
 	p := a.Peer.Ref.(*peer)
 	t := pp.Request
 	if a.Kind == picker.Cancel {

@@ -170,20 +170,28 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 		return err
 	}
 	m.Data.Extend(m.Begin%weir.BlockBytes, blockBytes(s.t.LoadedInfo().PieceRange(m.Index).Len(), m.Begin/weir.BlockBytes))
-	d := s.pick.Received(at, p.pk, b, m.Data)
-	if !d.Kept {
-		m.Data.Free()
-		s.t.counts.wasted.Add(int64(m.Length))
-		if !d.Asked {
-			s.t.counts.unasked.Add(int64(m.Length))
-		}
-		return nil
+	if s.received(p.pk, b, m.Data, int64(m.Length), at) {
+		p.give.Gave = at
 	}
-	p.give.Gave = at
+	return nil
+}
+
+// received takes a block that a peer or a web seed gave, and reports whether it is of
+// use. bytes is what was sent; data has the padding at its ends, too.
+func (s *swarm) received(from *picker.Peer, b picker.Block, data picker.Buffer, bytes int64, at time.Time) bool {
+	d := s.pick.Received(at, from, b, data)
+	if !d.Kept {
+		data.Free()
+		s.t.counts.wasted.Add(bytes)
+		if !d.Asked {
+			s.t.counts.unasked.Add(bytes)
+		}
+		return false
+	}
 	if d.Complete != nil {
 		s.verify(d.Complete)
 	}
-	return nil
+	return true
 }
 
 // verify hashes a complete copy of a piece beside the owner, once its hash is known.
@@ -222,7 +230,13 @@ func digestsOf(blocks []picker.Buffer) []uint64 {
 // judged takes the verdict on a copy of a piece; d is the same with its padding.
 func (s *swarm) judged(c *picker.Copy, d *pieceData, right bool, digests []uint64) {
 	var guilty []*picker.Peer
+	senders := c.Senders()
 	if right {
+		for _, from := range senders {
+			if web, ok := from.Ref.(*webSeed); ok {
+				web.right(d.index)
+			}
+		}
 		var first bool
 		if first, guilty = s.pick.Verified(c, digests); first {
 			s.t.counts.verified.Add(1)
@@ -239,6 +253,10 @@ func (s *swarm) judged(c *picker.Copy, d *pieceData, right bool, digests []uint6
 		guilty = s.pick.Failed(time.Now(), c, digests)
 	}
 	for _, g := range guilty {
+		if web, ok := g.Ref.(*webSeed); ok {
+			web.wrong(d.index)
+			continue
+		}
 		p := g.Ref.(*peer)
 		s.log.Warn("peer sent wrong data; banned", "peer", p.addr, "piece", d.index)
 		s.ban(p)

@@ -35,6 +35,7 @@ type progress struct {
 	dialing      int // of these, being dialed
 	lastDial     error
 	trackers     []string // a line for each
+	webSeeds     []string // what went wrong with each
 }
 
 func (f *progress) state() State {
@@ -54,6 +55,14 @@ func (f *progress) state() State {
 // why returns a sentence that says what is missing, for a torrent that makes no
 // progress.
 func (f *progress) why() string {
+	if len(f.webSeeds) == 0 {
+		return f.whyPeers()
+	}
+	return f.whyPeers() + "; web seeds: " + strings.Join(f.webSeeds, "; ")
+}
+
+// whyPeers is why, as far as peers go.
+func (f *progress) whyPeers() string {
 	what := "what is wanted"
 	if f.piece >= 0 {
 		what = fmt.Sprintf("piece %d", f.piece)

@@ -27,6 +27,7 @@ type Stats struct {
 	DownRate, UpRate float64
 
 	Downloaded int64 // blocks received, of use or not
+	FromWeb    int64 // of these, bytes that web servers gave
 	Uploaded   int64
 	Wasted     int64 // blocks received twice, too late, or never asked for
 	Unasked    int64 // of these, blocks never asked for
@@ -43,9 +44,35 @@ type Stats struct {
 	// Missed is the last read that was given up at its deadline, nil when there was
 	// none since the start.
 	Missed *Missed
+	// WebSeeds are the web servers that the torrent names, while it is warm and its
+	// metadata is known.
+	WebSeeds []WebSeed
 	// Trackers have one line each: their name and what they said last.
 	Trackers []string
 }
+
+// WebSeed is a web server of a torrent (BEP 19).
+type WebSeed struct {
+	URL      string // without user and password
+	State    WebSeedState
+	Rate     float64 // bytes per second lately
+	Received int64   // bytes of blocks
+	Why      string  // what went wrong last, in words; "" if nothing did
+	Stale    []int   // files of which it has another version than the torrent
+	Newer    string  // where a newer torrent is likely to be, when files are stale; "" if unknown
+}
+
+// WebSeedState is what a web seed does.
+type WebSeedState string
+
+// The states of a web seed.
+const (
+	WebSeedUntried WebSeedState = "untried" // others are asked
+	WebSeedReady   WebSeedState = "ready"
+	WebSeedBusy    WebSeedState = "busy" // blocks are asked of it
+	WebSeedPaused  WebSeedState = "paused"
+	WebSeedRefused WebSeedState = "refused" // it may not be asked: see Why
+)
 
 // Missed is a read, or a look for metadata, that ended at its deadline.
 type Missed struct {
@@ -82,6 +109,7 @@ func (t *Torrent) Stats() Stats {
 		s.Peers = int(sw.connected.Load())
 	}
 	s.Downloaded = t.counts.downloaded.Load()
+	s.FromWeb = t.counts.web.Load()
 	s.Uploaded = t.counts.uploaded.Load()
 	s.Wasted = t.counts.wasted.Load()
 	s.Unasked = t.counts.unasked.Load()
@@ -158,6 +186,10 @@ func (s *swarm) tellStats(now time.Time) {
 	if s.search != nil {
 		r.SwarmSeeds, r.SwarmLeeches, r.Trackers = s.trackerReport()
 	}
+	r.WebSeeds = nil
+	if s.web != nil {
+		r.WebSeeds = s.web.report(now)
+	}
 	f := s.facts(now, arrived)
 	r.State, r.Waiting, r.Waited = f.state(), f.waiting, f.waited
 	r.Why = ""
@@ -231,6 +263,13 @@ func (s *swarm) facts(now time.Time, arrived bool) progress {
 	}
 	if s.fetch != nil {
 		f.tooLarge, f.maxMetadata = s.fetch.TooLarge(), s.eng.opts.MaxMetadata
+	}
+	if s.web != nil {
+		for _, d := range s.web.report(now) {
+			if d.Why != "" {
+				f.webSeeds = append(f.webSeeds, d.Why)
+			}
+		}
 	}
 	if s.search != nil {
 		_, _, lines := s.trackerReport()

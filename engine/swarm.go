@@ -49,6 +49,8 @@ type swarm struct {
 
 	trackers    [][]string
 	nodes       []string // of the DHT, as the source names them
+	webURLs     []string
+	web         *webSeeds // set with pick
 	book        *peerbook.Book
 	pick        *picker.Picker // nil while the metadata is unknown
 	layout      picker.Layout  // set with pick
@@ -223,6 +225,7 @@ func (s *swarm) decide(now time.Time) {
 		for _, a := range s.pick.Pick(now) {
 			s.act(a)
 		}
+		s.web.flush(now)
 		s.askHashes(now)
 	}
 	for _, p := range s.peers {
@@ -258,6 +261,9 @@ func (s *swarm) housekeep(now time.Time) bool {
 	s.recordPeersWhenDue(now)
 	s.book.Expire(now)
 	s.dropUnwanted(now)
+	if s.web != nil {
+		s.web.housekeep(now)
+	}
 	s.tellStats(now)
 	busy := len(s.waiters) > 0 || s.content.mem.committing() > 0 || s.pick != nil && s.pick.Busy()
 	for _, p := range s.peers {
@@ -297,6 +303,10 @@ func (s *swarm) end() {
 		e.Free()
 	}
 	s.tellCounts()
+	if s.web != nil {
+		s.web.close()
+		s.web.wait()
+	}
 	s.wg.Wait() // a piece may be hashed, read or committed until here
 	if s.pick != nil {
 		s.pick.Free()
@@ -337,6 +347,8 @@ func (s *swarm) gotMeta() {
 	s.layout = picker.Layout{Info: m.info}
 	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
 	s.uploads.Begin(m.info, s.pick)
+	s.web = newWebSeeds(s, s.webURLs)
+	s.web.choose(time.Now())
 	for _, p := range s.peers {
 		s.introduce(p)
 		s.tellHeld(p)
@@ -359,9 +371,7 @@ type waiter struct {
 	left   int // pieces
 	since  time.Time
 	done   chan struct{}
-	// unlearned says that the metadata is not known any more; set before done is
-	// closed.
-	unlearned bool
+	err    error // why it ends without the pieces; set before done is closed
 }
 
 // wait returns nil once every one of the pieces was verified; they may have left
@@ -374,10 +384,7 @@ func (s *swarm) wait(ctx context.Context, pieces []int, gone bool) error {
 	}
 	select {
 	case <-w.done:
-		if w.unlearned {
-			return errUnlearned
-		}
-		return nil
+		return w.err
 	case <-ctx.Done():
 		s.do(func() {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -398,7 +405,7 @@ func (s *swarm) enter(w *waiter, gone bool) {
 	s.lastUse = time.Now()
 	s.gotMeta()
 	if s.pick == nil { // the Store has lost the metadata since the caller saw it
-		w.unlearned = true
+		w.err = errUnlearned
 		close(w.done)
 		return
 	}
@@ -448,6 +455,15 @@ func (s *swarm) leave(w *waiter) {
 		} else {
 			s.waiters[i] = list
 		}
+	}
+}
+
+// fail ends the reads that wait for a piece.
+func (s *swarm) fail(index int, err error) {
+	for _, w := range slices.Clone(s.waiters[index]) {
+		s.leave(w)
+		w.err = err
+		close(w.done)
 	}
 }
 

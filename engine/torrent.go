@@ -61,12 +61,13 @@ type Torrent struct {
 	trackers [][]string
 	nodes    []string // of the DHT, as the source names them
 	peers    []string // host:port to try whenever it gets warm
+	webSeeds []string // URLs
 	wants    map[*Want]struct{}
 }
 
 // counters outlive the swarm.
 type counters struct {
-	downloaded, uploaded, wasted, unasked, hedged, reclaimed, verified, failed atomic.Int64
+	downloaded, web, uploaded, wasted, unasked, hedged, reclaimed, verified, failed atomic.Int64
 }
 
 func newTorrent(e *Engine, spec *source.Spec) *Torrent {
@@ -93,6 +94,11 @@ func (t *Torrent) learn(spec *source.Spec) error {
 	for _, n := range spec.Nodes {
 		if !slices.Contains(t.nodes, n) {
 			t.nodes = append(t.nodes, n)
+		}
+	}
+	for _, u := range spec.WebSeeds {
+		if t.eng.opts.WebSeeds && !slices.Contains(t.webSeeds, u) {
+			t.webSeeds = append(t.webSeeds, u)
 		}
 	}
 	t.mu.Unlock()
@@ -214,6 +220,7 @@ func (t *Torrent) warm() (*swarm, error) {
 	}
 	if t.sw == nil {
 		t.sw = newSwarm(t, t.trackers, t.peers)
+		t.sw.webURLs = slices.Clone(t.webSeeds)
 		t.sw.nodes = t.nodes
 		t.eng.warm.Add(1)
 		t.sw.start()

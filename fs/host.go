@@ -59,6 +59,7 @@ type Status struct {
 	Availability float64 // copies of the torrent that the connected peers have between them; the fraction is the share of pieces with one more
 	State        string  // one word: "cold", "downloading", …
 	Wait         string  // in words, why there is no progress; "" if nothing is wanted or all is well
+	WebSeeds     string  // a line for each web server: its address, what it does, bytes per second
 }
 
 // Outline is what may be told of a torrent without loading its metadata.

@@ -111,6 +111,9 @@ var allXattrs = []xattr{
 	{"wait", ofMagnet | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
 		return []byte(s.status().Wait), nil
 	}},
+	{"webseeds", ofMagnet | ofTorrent, func(_ context.Context, s *subject) ([]byte, error) {
+		return []byte(s.status().WebSeeds), nil
+	}},
 }
 
 // listed are the attributes that listxattr names: who a file is. All others are

@@ -121,6 +121,7 @@ func newMount() *cobra.Command {
 	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 takes any free one; to forward a port, name it")
 	f.BoolVar(&o.DHT, "dht", true, "find peers of public torrents in the DHT")
 	f.BoolVar(&o.LSD, "lsd", true, "find peers of public torrents in the local network, by multicast")
+	f.BoolVar(&o.WebSeeds, "webseeds", true, "read from the web servers that torrents name, too")
 	f.BoolVar(&o.AllowPrivate, "allow-private", false, "let torrents, magnets, trackers and web servers name addresses of this machine and its network, not only trackers at /announce")
 	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed (if the peer wants it), required (always) or off (never)")
 	f.Var(&uploadLimit, "upload-limit", "upload at most `SIZE` per second, such as 500KB or 2MiB (default no limit)")

@@ -74,7 +74,7 @@ type TorrentDetails struct {
 	Private     bool       `json:"private"`
 	Magnet      string     `json:"magnet"`
 	Trackers    [][]string `json:"trackers"`
-	WebSeeds    []string   `json:"web_seeds"`
+	WebSeeds    []WebSeed  `json:"web_seeds"`
 	Known       int        `json:"known_peers"`     // addresses, connected or not
 	Serving     int        `json:"serving_peers"`   // of the connected ones, those that give us blocks
 	SwarmSeeds  int        `json:"swarm_seeds"`     // as trackers tell; -1: none does
@@ -85,6 +85,17 @@ type TorrentDetails struct {
 	Failed      int64      `json:"failed_pieces"`
 	Wasted      int64      `json:"wasted_bytes"`  // blocks that came twice, too late, or were never asked for
 	Unasked     int64      `json:"unasked_bytes"` // of these, blocks never asked for
+}
+
+// WebSeed is a web server that a torrent names (BEP 19).
+type WebSeed struct {
+	URL      string   `json:"url"`   // without user and password
+	State    string   `json:"state"` // untried, ready, busy, paused or refused
+	Rate     int64    `json:"rate"`  // bytes per second lately
+	Received int64    `json:"received_bytes"`
+	Error    string   `json:"error,omitempty"`         // what went wrong last
+	Stale    []string `json:"stale_files,omitempty"`   // of which it has another version than the torrent
+	Newer    string   `json:"newer_torrent,omitempty"` // where a newer torrent is likely to be
 }
 
 // Torrents is the answer to GET /v1/torrents.
@@ -164,6 +175,8 @@ type PathStatus struct {
 	Waits    []Wait   `json:"waits"`
 	Handles  []Handle `json:"handles"`
 	Trackers []string `json:"trackers"` // what each said last
+	// WebSeeds are those that are asked, or of which something went wrong.
+	WebSeeds []WebSeed `json:"web_seeds"`
 
 	// HiddenLinks are the paths of symbolic links that are not shown, because their
 	// targets are outside of the torrent: the first ones, and how many there are.

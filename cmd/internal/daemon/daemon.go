@@ -51,6 +51,7 @@ type Options struct {
 	Pprof         bool               // serve profiles there too
 	Peers         []string           // host:port, asked about every torrent
 	Listen        string             // address for incoming peers; "": any free port, "off": none
+	WebSeeds      bool               // ask the web servers that torrents name
 	DHT           bool               // find peers of public torrents there too, from the public routers on
 	LSD           bool               // the same in the local network, by multicast
 	AllowPrivate  bool               // what torrents and servers name may lead to this machine and its network

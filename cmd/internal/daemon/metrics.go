@@ -9,7 +9,7 @@ import (
 // totals are what torrents that were removed have counted: a counter never
 // shrinks.
 type totals struct {
-	downloaded, uploaded, wasted, unasked, hedged, verified, failed int64
+	downloaded, web, uploaded, wasted, unasked, hedged, verified, failed int64
 }
 
 func (t *totals) add(e *entry) {
@@ -18,6 +18,7 @@ func (t *totals) add(e *entry) {
 	t.uploaded += s.Uploaded
 	t.wasted += s.Wasted
 	t.unasked += s.Unasked
+	t.web += s.FromWeb
 	t.hedged += s.Hedged
 	t.verified += s.Verified
 	t.failed += s.Failed
@@ -52,7 +53,8 @@ func (v *view) samples() []metrics.Sample {
 	return []metrics.Sample{
 		{Name: "torrents", Help: "Torrents in the mount, by what they do.", Label: "state", By: states},
 		gauge("peers", "Connected peers of all torrents.", float64(peers)),
-		count("downloaded_bytes_total", "Bytes of blocks received from peers.", sum.downloaded),
+		count("downloaded_bytes_total", "Bytes of blocks received from peers and web servers.", sum.downloaded),
+		count("web_bytes_total", "Bytes of these, from web servers.", sum.web),
 		count("uploaded_bytes_total", "Bytes of blocks sent to peers.", sum.uploaded),
 		count("wasted_bytes_total", "Bytes of blocks received twice, too late, or never asked for.", sum.wasted),
 		count("unasked_bytes_total", "Bytes of these, of blocks never asked for.", sum.unasked),

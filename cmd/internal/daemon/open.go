@@ -149,7 +149,7 @@ func (d *Daemon) openEngine(peers []string) error {
 		routers = engine.PublicRouters()
 	}
 	e := engine.New(engine.Options{
-		DHT: d.opt.DHT, DHTBootstrap: routers, LSD: d.opt.LSD,
+		WebSeeds: d.opt.WebSeeds, DHT: d.opt.DHT, DHTBootstrap: routers, LSD: d.opt.LSD,
 		Store: d.store, StoreReady: d.store.ready, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: peers, UserAgent: userAgent(d.opt.Version),
 		AllowPrivate: d.opt.AllowPrivate, MaxMetadata: d.opt.MaxMetadata, UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
 	})

@@ -110,7 +110,7 @@ func (t *torrent) HeldBytes(r weir.Range) int64 {
 // Status implements fs.Torrent.
 func (t *torrent) Status(weir.Range) fs.Status {
 	s := t.Stats()
-	return fs.Status{Peers: s.Peers, Seeds: s.Seeds, Availability: s.Availability, State: string(t.state(s)), Wait: s.Why}
+	return fs.Status{Peers: s.Peers, Seeds: s.Seeds, Availability: s.Availability, State: string(t.state(s)), Wait: s.Why, WebSeeds: webSeedLines(s.WebSeeds)}
 }
 
 // OpenFile implements fs.Torrent.

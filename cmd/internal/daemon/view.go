@@ -101,7 +101,7 @@ func (v *view) Torrent(id string) (api.TorrentDetails, error) {
 	}
 	s := e.Stats()
 	t := api.TorrentDetails{
-		Torrent: v.torrent(e, s), Trackers: [][]string{}, WebSeeds: []string{}, Announces: append([]string{}, s.Trackers...),
+		Torrent: v.torrent(e, s), Trackers: [][]string{}, Announces: append([]string{}, s.Trackers...),
 		Known: s.Known, Serving: s.Serving, SwarmSeeds: s.SwarmSeeds, SwarmLeech: s.SwarmLeeches, Waiting: s.Waiting,
 		Verified: s.Verified, Failed: s.Failed, Wasted: s.Wasted, Unasked: s.Unasked,
 	}
@@ -118,7 +118,8 @@ func (v *view) Torrent(id string) (api.TorrentDetails, error) {
 	if t.Name == "" {
 		t.Name = string(e.rec.Name)
 	}
-	t.Trackers, t.WebSeeds = append(t.Trackers, e.rec.Trackers...), append(t.WebSeeds, e.rec.WebSeeds...)
+	t.Trackers = append(t.Trackers, e.rec.Trackers...)
+	t.WebSeeds = webSeeds(e.rec.WebSeeds, s.WebSeeds, e.LoadedInfo())
 	t.Magnet = e.rec.Magnet(e.InfoHash())
 	return t, nil
 }
@@ -173,7 +174,8 @@ func (v *view) Status(_ context.Context, p string) (api.PathStatus, error) {
 	}
 	e := list[0]
 	s := e.Stats()
-	out := api.PathStatus{Path: p, Torrent: v.torrent(e, s), Waits: []api.Wait{}, Handles: []api.Handle{}, Trackers: append([]string{}, s.Trackers...)}
+	out := api.PathStatus{Path: p, Torrent: v.torrent(e, s), Waits: []api.Wait{}, Handles: []api.Handle{}, Trackers: append([]string{}, s.Trackers...), WebSeeds: webSeeds(nil, s.WebSeeds, e.LoadedInfo())}
+	out.WebSeeds = slices.DeleteFunc(out.WebSeeds, func(w api.WebSeed) bool { return w.State == string(engine.WebSeedUntried) })
 	if info := e.Info(); info != nil {
 		t, err := v.content.locate(e, info, inside)
 		if err != nil {

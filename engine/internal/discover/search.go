@@ -90,6 +90,11 @@ func (s *Search) Poke() {
 	}
 }
 
+// Heard reports whether every tracker has answered, or failed.
+func (s *Search) Heard() bool {
+	return !slices.ContainsFunc(s.Status(), func(st tracker.Status) bool { return st.Err == "" && st.Answered.IsZero() })
+}
+
 // Status returns the state of all trackers.
 func (s *Search) Status() []tracker.Status {
 	s.mu.Lock()

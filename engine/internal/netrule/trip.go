@@ -120,13 +120,21 @@ func (t *Trip) reached(a net.Addr) {
 	}
 }
 
-// throughProxy judges a host that a proxy looks up. A name counts as public unless
-// every resolver takes it for this machine; a number that is no proper address is
-// one that resolvers read in ways of their own.
+// throughProxy judges a host that a proxy looks up.
 func (t *Trip) throughProxy(f Facts, host string) error {
+	public, err := t.Rule.judgeName(f, host)
+	if public {
+		t.public.Store(true)
+	}
+	return err
+}
+
+// judgeName judges a host that a proxy looks up, and reports whether it counts as
+// public. A name does unless every resolver takes it for this machine; a number that
+// is no proper address is one that resolvers read in ways of their own.
+func (r Rule) judgeName(f Facts, host string) (public bool, err error) {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	last := host[strings.LastIndexByte(host, '.')+1:]
-	var err error
 	switch f.Addr, err = netip.ParseAddr(host); {
 	case err == nil:
 	case last == "localhost":
@@ -134,11 +142,7 @@ func (t *Trip) throughProxy(f Facts, host string) error {
 	case last == "" || '0' <= last[0] && last[0] <= '9':
 		f.Addr = netip.Addr{}
 	default:
-		t.public.Store(true)
-		return nil
+		return true, nil
 	}
-	if Inside(f.Addr) == "" {
-		t.public.Store(true)
-	}
-	return t.Rule.Judge(f)
+	return Inside(f.Addr) == "", r.Judge(f)
 }

@@ -51,7 +51,7 @@ func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (
 			owed = true
 			continue
 		}
-		if p.solo == nil && prio < weir.Blocked && !c.proven && p.begun() {
+		if p.solo == nil && prio < weir.Blocked && c.apart() && p.begun() {
 			// What it sends could spoil the good blocks of others: only if nobody else may be asked.
 			if s.roomFor(c, prio) > 0 && (stranger == nil || c.eta(prio) < stranger.eta(prio)) {
 				stranger = c
@@ -73,7 +73,7 @@ func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (
 	if best == nil || bestETA > soonest+etaSlack[prio] {
 		return nil, owed
 	}
-	if p.solo == nil && (prio == weir.Background || prio == weir.Window && !best.proven) {
+	if p.solo == nil && (prio == weir.Background || prio == weir.Window && best.apart()) {
 		p.solo = best
 	}
 	return best, owed
@@ -82,7 +82,7 @@ func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (
 // roomFor lets urgent requests pass a window that read-ahead has filled.
 func (s *scheduler) roomFor(p *Peer, prio weir.Priority) int {
 	if prio == weir.Blocked && p.meter.measured && p.silence == answering {
-		return min(p.maxRequests, 2*p.meter.window(s.queueTime)) - p.inFlight
+		return min(p.maxRequests, 2*p.window(s.queueTime)) - p.inFlight
 	}
 	return p.room(s.queueTime)
 }

@@ -18,6 +18,9 @@ type Peer struct {
 	meter   meter
 	silence silence
 	proven  bool // a piece with a block of it was verified, and none failed since
+
+	queueTime time.Duration // PeerOptions.QueueTime
+	runs      bool          // PeerOptions.Runs
 }
 
 // PeerOptions say what is known of a peer when it joins.
@@ -26,6 +29,12 @@ type PeerOptions struct {
 	RTT         time.Duration // of the handshake, 0 if unknown
 	MaxRequests int           // reqq of its extended handshake, 0 if unknown
 	Fast        bool
+	// QueueTime is what is kept queued at this peer instead of Options.QueueTime, 0 for
+	// that. It is for one that lets go at once of what is taken back.
+	QueueTime time.Duration
+	// Runs says that the peer is better asked for what lies end to end: read-ahead is
+	// asked of it in whole pieces.
+	Runs bool
 }
 
 // peers are all that are connected.
@@ -40,6 +49,8 @@ func (k *Picker) Join(o PeerOptions) *Peer {
 		offer: offer{choking: true, fast: o.Fast},
 		queue: queue{takenBack: map[Block]time.Time{}},
 		meter: newMeter(o.RTT),
+
+		queueTime: o.QueueTime, runs: o.Runs,
 	}
 	p.SetMaxRequests(o.MaxRequests)
 	k.peers.list = append(k.peers.list, p)
@@ -101,8 +112,20 @@ func (p *Peer) room(queue time.Duration) int {
 	if p.silence != answering {
 		return 1 - p.inFlight // a probe
 	}
-	return min(p.maxRequests, p.meter.window(queue)) - p.inFlight
+	return min(p.maxRequests, p.window(queue)) - p.inFlight
 }
+
+// window returns how many blocks to keep asked of the peer.
+func (p *Peer) window(queue time.Duration) int {
+	if p.queueTime > 0 {
+		queue = p.queueTime
+	}
+	return p.meter.window(queue)
+}
+
+// apart reports whether the peer had better give whole pieces of its own where no
+// read waits: what it sends may be wrong, or it is asked for runs.
+func (p *Peer) apart() bool { return !p.proven || p.runs }
 
 // eta returns when a block asked for now at this priority would be here.
 func (p *Peer) eta(prio weir.Priority) time.Duration {

@@ -55,6 +55,16 @@ func (b *block) asked() bool { return b.reqs[0] != nil || b.reqs[1] != nil }
 // Index returns the number of the piece.
 func (c *Copy) Index() int { return c.index }
 
+// Senders returns the peers that gave blocks of a copy, each once.
+func (c *Copy) Senders() (all []*Peer) {
+	for i := range c.blocks {
+		if from := c.blocks[i].from; from != nil && !slices.Contains(all, from) {
+			all = append(all, from)
+		}
+	}
+	return all
+}
+
 // Buffers returns the blocks of a copy that is complete. They stay as they are until
 // the verdict, and belong to the picker.
 func (c *Copy) Buffers() []Buffer {

@@ -111,9 +111,10 @@ func TestAReadLooksUpEachPieceOnce(t *testing.T) {
 	}
 	commit := func(piece int) {
 		t.Helper()
+		asked := l.has.Load()
 		l.gate <- struct{}{}
-		eventually(t, "the piece is committed", func() bool {
-			return kept.Has(weir.PieceID{Torrent: c.InfoHash(), Index: piece})
+		eventually(t, "the piece is committed, and the swarm has seen that it was not evicted at once", func() bool {
+			return kept.Has(weir.PieceID{Torrent: c.InfoHash(), Index: piece}) && l.has.Load() > asked
 		})
 	}
 	expect := func(what string, got, want counts) {

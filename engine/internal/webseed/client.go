@@ -130,7 +130,7 @@ func (c *Client) read(ctx context.Context, cancel context.CancelCauseFunc, resp 
 	body := resp.Body
 	defer body.Close()
 	fail := func(err error) error {
-		if context.Cause(ctx) == stalled {
+		if errors.Is(context.Cause(ctx), stalled) {
 			return stalled
 		}
 		if ctx.Err() != nil {

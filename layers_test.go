@@ -94,12 +94,10 @@ var layers = []layer{
 	// One connection. Messages out, messages in; what they mean is not its concern.
 	{dir: "engine/internal/link", forbid: []string{bazil, badger},
 		own: []string{"engine/internal/discover/pex", "engine/internal/metadata", "engine/internal/throttle", "engine/internal/wire", "engine/quickack"}},
-	// Where peers are found.
-	{dir: "engine/internal/discover", forbid: []string{bazil, badger}, own: []string{"engine/internal/bencode", "engine/internal/netrule"}},
-	// Decisions about addresses, and the dialing that asks for them.
 	// Requests to web servers, and what is known of each. Addresses are judged by the pool
 	// that it is given.
 	{dir: "engine/internal/webseed", forbid: []string{bazil, badger, anacrolix}, own: []string{"engine/internal/netrule"}},
+	// Decisions about addresses, and the dialing that asks for them.
 	{dir: "engine/internal/netrule", std: true, forbid: []string{"os"}},
 	// Hashing.
 	{dir: "engine/internal/verify", std: true, forbid: []string{network, "os", "syscall"}, own: []string{"engine/source/merkle"}, tests: []string{"engine/source"}},

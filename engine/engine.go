@@ -334,6 +334,9 @@ func (e *Engine) Remove(ih weir.InfoHash) error {
 	e.wg.Add(1)
 	e.mu.Unlock()
 	t.endWith(weir.ErrRemoved)
+	t.mu.Lock()
+	t.last = t.sw
+	t.mu.Unlock()
 	go func() {
 		defer e.wg.Done()
 		t.close(weir.ErrRemoved)

@@ -265,7 +265,9 @@ func (s *swarm) judged(c *picker.Copy, d *pieceData, right bool, digests []uint6
 
 // commit puts a verified piece into the Store behind the readers' backs.
 func (s *swarm) commit(d *pieceData) {
+	s.commits.Add(1)
 	s.spawn(func() {
+		defer s.commits.Done()
 		weight := commitWeight(d.bytes)
 		_ = s.eng.committing.Acquire(context.Background(), weight) // without a deadline it can't fail
 		err := s.put(d)

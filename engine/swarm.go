@@ -40,6 +40,9 @@ type swarm struct {
 	wg     sync.WaitGroup // peers, dials, announcers, hashing, commits
 	ended  chan struct{}  // closed when the owner has returned
 
+	commits   sync.WaitGroup // pieces that are being put
+	committed chan struct{}  // closed when, in the end, no piece is put any more
+
 	content   content
 	connected atomic.Int32 // peers
 	report    atomic.Pointer[Stats]
@@ -80,21 +83,22 @@ type swarm struct {
 
 func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 	s := &swarm{
-		t:        t,
-		eng:      t.eng,
-		log:      t.eng.log.With("torrent", t.ih),
-		inbox:    link.NewInbox(),
-		ended:    make(chan struct{}),
-		trackers: trackers,
-		book:     peerbook.New(t.eng.priority, uint8(link.FirstMode(t.eng.opts.Encryption))),
-		peers:    map[*link.Link]*peer{},
-		waiters:  map[int][]*waiter{},
-		hashAsks: map[verify.HashRequest]*hashAsk{},
-		guessed:  map[picker.Block]bool{},
-		lastUse:  time.Now(),
-		born:     time.Now(),
-		recorded: time.Now().Add(recordFirst - recordEvery),
-		uploads:  upload.New(t.ih, t.eng.up),
+		t:         t,
+		eng:       t.eng,
+		log:       t.eng.log.With("torrent", t.ih),
+		inbox:     link.NewInbox(),
+		ended:     make(chan struct{}),
+		committed: make(chan struct{}),
+		trackers:  trackers,
+		book:      peerbook.New(t.eng.priority, uint8(link.FirstMode(t.eng.opts.Encryption))),
+		peers:     map[*link.Link]*peer{},
+		waiters:   map[int][]*waiter{},
+		hashAsks:  map[verify.HashRequest]*hashAsk{},
+		guessed:   map[picker.Block]bool{},
+		lastUse:   time.Now(),
+		born:      time.Now(),
+		recorded:  time.Now().Add(recordFirst - recordEvery),
+		uploads:   upload.New(t.ih, t.eng.up),
 	}
 	s.ctx, s.cancel = context.WithCancel(t.done)
 	s.content = content{t: t, ctx: s.ctx, log: s.log, mem: newMemory()}
@@ -302,6 +306,8 @@ func (s *swarm) end() {
 	for _, e := range s.inbox.Close() {
 		e.Free()
 	}
+	s.commits.Wait()
+	close(s.committed)
 	s.tellCounts()
 	if s.web != nil {
 		s.web.close()

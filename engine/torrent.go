@@ -58,6 +58,7 @@ type Torrent struct {
 	known    bool          // the metadata is
 	metaCh   chan struct{} // closed when it is
 	sw       *swarm        // nil while cold
+	last     *swarm        // that Engine.Remove ended; nil if it was cold
 	trackers [][]string
 	nodes    []string // of the DHT, as the source names them
 	peers    []string // host:port to try whenever it gets warm
@@ -253,6 +254,23 @@ func (t *Torrent) close(cause error) {
 	t.mu.Unlock()
 	if sw != nil {
 		sw.stop()
+	}
+}
+
+// AwaitCommits returns when a torrent that was removed puts nothing into the Store any
+// more. It waits for no peer and no tracker.
+func (t *Torrent) AwaitCommits(ctx context.Context) error {
+	t.mu.Lock()
+	last := t.last
+	t.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	select {
+	case <-last.committed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -134,7 +134,7 @@ func (ts *torrents) Remove(ctx context.Context, id string, keepCache bool) error
 	if err := ts.detach(ctx, e.InfoHash()); err != nil {
 		return err
 	}
-	return ts.forget(e, keepCache)
+	return ts.forget(context.WithoutCancel(ctx), e, keepCache) // it is out of the tree already
 }
 
 // detach takes a torrent out of the tree and ends its swarm.

@@ -54,7 +54,7 @@ func (h host) RemoveTorrent(ctx context.Context, ih weir.InfoHash) error {
 	if err := h.torrents.detach(ctx, ih); err != nil {
 		return err
 	}
-	h.background.start("drop what was held of a removed torrent", func() error { return h.torrents.forget(e, false) })
+	h.background.start("drop what was held of a removed torrent", func() error { return h.torrents.forget(context.WithoutCancel(ctx), e, false) })
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,14 +65,17 @@ func (ts *torrents) recordTouched() {
 }
 
 // forget takes a detached torrent out of the catalogue, and unless keepCache drops its
-// pieces, pinned or not, and its metadata.
-func (ts *torrents) forget(e *entry, keepCache bool) error {
+// pieces, pinned or not, and its metadata: also those that were just being stored.
+func (ts *torrents) forget(ctx context.Context, e *entry, keepCache bool) error {
 	ih := e.InfoHash()
 	if err := ts.record(ih); err != nil {
 		return err
 	}
 	if keepCache {
 		return nil
+	}
+	if err := e.AwaitCommits(ctx); err != nil {
+		return fmt.Errorf("drop what was held of %s: %w", ih, err)
 	}
 	n := 0
 	if s := e.shape.Load(); s != nil {

@@ -187,8 +187,8 @@ func TestErrors(t *testing.T) {
 			"FetchEarly": c.Fetch(t.Context(), "early", func(api.Progress) {}),
 			"FetchLate":  c.Fetch(t.Context(), "late", func(api.Progress) {}),
 		} {
-			if !errors.Is(err, sentinel) || err.Error() != m.err.Error() {
-				t.Errorf("%s: %v, want %v", name, err, m.err)
+			if !errors.Is(err, sentinel) || err.Error() != weir.ErrorText(m.err) {
+				t.Errorf("%s: %v, want %s", name, err, weir.ErrorText(m.err))
 			}
 		}
 	}

@@ -104,10 +104,11 @@ func (w *webSeeds) housekeep(now time.Time) {
 		if d.pk == nil {
 			continue
 		}
-		if st := d.seed.Site().State(now); st.Gone {
+		site := d.seed.Site()
+		if site.Gone() {
 			w.choice.Rest(i, time.Time{})
-		} else if !st.Paused.IsZero() && len(w.seeds) > 1 {
-			w.choice.Rest(i, st.Paused)
+		} else if until := site.PausedUntil(); until.After(now) && len(w.seeds) > 1 {
+			w.choice.Rest(i, until)
 		}
 	}
 	w.choose(now)

@@ -31,6 +31,8 @@ rm -r and mv in DIR. With --ephemeral there is no such list.
 A SOURCE is one of
   a .torrent file           ./debian.torrent
   its web address           https://example.org/debian.torrent
+  the page of an item       https://archive.org/details/ITEM
+                            https://academictorrents.com/details/HASH
   a magnet                  'magnet:?xt=urn:btih:…'   (quoted, because of the &)
   an info hash              40 hexadecimal digits; peers come from the DHT or --peer
   a text file               with magnets, info hashes and web addresses, one per line

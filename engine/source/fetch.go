@@ -18,7 +18,7 @@ const (
 	fetchTimeout = 2 * time.Minute // for all of it, at least 560 kB/s for the largest
 )
 
-// fetch gets a .torrent from rawURL: at most maxRedirects redirects, to http and
+// fetch gets a .torrent from rawURL, or that of the item whose page it is: at most maxRedirects redirects, to http and
 // https only, and at most MaxDownloadBytes before and after decompression. A redirect
 // to a magnet ends there: the magnet is the answer. It ends with ctx and leaves no
 // connection behind.
@@ -29,6 +29,7 @@ func (l Loader) fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	if _, ok := usableURL(rawURL, "http", "https"); !ok {
 		return nil, weir.Errorf(weir.ErrInvalid, "%s is not a URL; one looks like https://example.org/name.torrent", quote(rawURL))
 	}
+	rawURL = itemTorrent(rawURL)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", redact(rawURL), err)

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/url"
+	"path"
 	"strconv"
 	"time"
 
@@ -51,6 +53,7 @@ func ParseTorrent(b []byte) (*Spec, error) {
 	if len(spec.Trackers) == 0 { // BEP 12: announce-list replaces announce
 		spec.Trackers = top.announce.tiers
 	}
+	top.addOldSeeds(spec.Info)
 	spec.WebSeeds = top.seeds.urls
 	spec.Nodes = top.nodes.nodes
 	return spec, nil
@@ -124,10 +127,22 @@ type topDict struct {
 	announce trackerTiers
 	tiers    trackerTiers
 	seeds    webSeeds
+	oldSeeds webSeeds // of BEP 17
 	nodes    dhtNodes
 	created  time.Time
 	encoding string // of names that are no UTF-8
 	codepage string // the same, as a number of Windows's
+}
+
+// addOldSeeds takes those of BEP 17 for web seeds that are plainly URLs of the file,
+// as Debian's are; the others are scripts with a protocol of their own.
+func (top *topDict) addOldSeeds(info *weir.TorrentInfo) {
+	for _, s := range top.oldSeeds.urls {
+		u, err := url.Parse(s)
+		if err == nil && info.Single && u.RawQuery == "" && path.Base(u.Path) == info.RawName() {
+			top.seeds.add(s)
+		}
+	}
 }
 
 // readInfo reads the info dictionary at the cursor, which is nearly all of the
@@ -182,6 +197,8 @@ func parseTop(b []byte) (top topDict, err error) {
 			top.tiers.addList(v)
 		case "url-list":
 			top.seeds.addList(v)
+		case "httpseeds":
+			top.oldSeeds.addList(v)
 		case "encoding":
 			if label, err := v.String(); err == nil {
 				top.encoding = string(label)

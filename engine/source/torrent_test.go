@@ -196,6 +196,8 @@ func TestParseTorrentOuter(t *testing.T) {
 		{"SeedEmptyString", dict{"url-list": ""}, outcome{}},
 		{"SeedList", dict{"url-list": []any{"https://s.example/", "ftp://s.example/", 5, "http://t.example/"}},
 			outcome{seeds: []string{"https://s.example/", "http://t.example/"}}},
+		{"OldSeedsOfTheFile", dict{"httpseeds": []any{"https://cd.example/iso/film.mkv", "https://cd.example/seed.php", "https://cd.example/film.mkv?x=1", "ftp://cd.example/film.mkv"}},
+			outcome{seeds: []string{"https://cd.example/iso/film.mkv"}}},
 		{"TooManySeeds", dict{"url-list": many}, outcome{seeds: many[:200]}},
 		{"Date", dict{"creation date": 1}, outcome{created: time.Unix(1, 0).UTC()}},
 		{"DateZero", dict{"creation date": 0}, outcome{}},

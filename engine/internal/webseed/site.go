@@ -100,6 +100,10 @@ func (s *Site) Has(now time.Time, piece int) bool {
 // Gone reports whether the site is given up for good.
 func (s *Site) Gone() bool { return s.gone != "" }
 
+// PausedUntil returns until when the server is left alone; a time that has passed if it
+// isn't.
+func (s *Site) PausedUntil() time.Time { return s.pause.until }
+
 // Lost returns why the site will not have the piece again, "" if it may: it has
 // another version of one of its files, or the piece was wrong.
 func (s *Site) Lost(now time.Time, piece int) string {

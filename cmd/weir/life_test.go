@@ -282,7 +282,7 @@ func TestSecondSignal(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != exitFailure {
 		t.Errorf("weir ended with %v, want exit code 1", err)
 	}
-	if !strings.Contains(m.Log(), "weir: ended by force") {
+	if !strings.Contains(m.Log(), "weir: ended by a second signal") {
 		t.Errorf("weir said %s", m.Log())
 	}
 	eventually(t, "the mount is gone", func() bool { return !isMounted(t, m.Dir) })

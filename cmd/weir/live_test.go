@@ -34,7 +34,7 @@ func TestKeeping(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"fetch", m.Path("sample", "sub", "one.bin")}, "one.bin: all 768 KiB are here"},
+		{[]string{"fetch", m.Path("sample", "sub", "one.bin")}, "one.bin: all 768 KiB are cached"},
 		{[]string{"ls", m.Dir}, "sample"},
 		{[]string{"status", m.Path("sample", "sub", "one.bin")}, "768 KiB of 768 KiB (100%), 4 of 4 pieces"},
 		{[]string{"pin", m.Path("sample", "big.bin")}, "big.bin: pinned 2.0 MiB"},
@@ -120,7 +120,7 @@ func TestTexts(t *testing.T) {
 		{cut("abc", 0), "abc"},
 		{weir.Printable("a\x1b[2Jb\nc\u0085"), `a\x1b[2Jb\nc\u0085`},
 		{weir.Printable("ü 字"), "ü 字"},
-		{programText("", 7), "a program that can't be told (process 7)"},
+		{programText("", 7), "an unknown program (process 7)"},
 		{programText("", 0), "the kernel"},
 	} {
 		if c.got != c.want {
@@ -140,7 +140,7 @@ func TestWaitTexts(t *testing.T) {
 	})
 	want := []string{
 		"mpv (process 7), for 2s: 2 requests, 256 KiB at 1.0 MiB of film/a.mkv: no peers",
-		"ls (process 9), for 1s: a look into later: its metadata",
+		"ls (process 9), for 1s: lookup in later: its metadata",
 		"mpv (process 8), for 1s: 4.0 KiB at 0 B of film/a.mkv: no peers",
 	}
 	if !slices.Equal(got, want) {
@@ -159,7 +159,7 @@ func TestLineProgress(t *testing.T) {
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 2 << 20}) // too soon
 	show(api.Progress{TotalBytes: 4 << 20, HaveBytes: 4 << 20})
 	end(true)
-	want := "x: 1.0 MiB of 4.0 MiB (25%), 1.0 MiB/s, 3s left\nx: all 4.0 MiB are here\n"
+	want := "x: 1.0 MiB of 4.0 MiB (25%), 1.0 MiB/s, 3s left\nx: all 4.0 MiB are cached\n"
 	if b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}
@@ -237,7 +237,7 @@ func TestPrintStatusOfOddTorrents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`state    refused: its metadata can't be used: \x1b[2J`, `hidden   x\u202ey, a link that leads out of the torrent`, "hidden   and 2 more"} {
+	for _, want := range []string{`state    refused: its metadata can't be used: \x1b[2J`, `hidden   x\u202ey, a link that points outside of the torrent`, "hidden   and 2 more"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -187,6 +188,10 @@ func TestWebSeedStaleFile(t *testing.T) {
 		}
 		t.Logf("file %d: known to be stale after %v", i, time.Since(start))
 	}
+	eventually(t, "the stale files are reported", func() bool { w := tor.Stats().WebSeeds; return len(w) > 0 && slices.Equal(w[0].Stale, []int{0, 4}) })
+	if w := tor.Stats().WebSeeds[0]; !strings.Contains(w.Why, "another version") || w.Newer != "" {
+		t.Errorf("reported: %+v", w)
+	}
 	tor.AddPeers([]string{s.Addr()})
 	wantFiles(t, tor, c)
 }
@@ -258,6 +263,13 @@ func TestWebSeedPassword(t *testing.T) {
 	wantBytes(t, testContext(t, 20*time.Second), tor, c, 0, 1<<20)
 	if strings.Contains(log.String(), "secret") {
 		t.Errorf("the log has the password: %s", log.String())
+	}
+	eventually(t, "the web seed is reported", func() bool { return len(tor.Stats().WebSeeds) > 0 && tor.Stats().WebSeeds[0].Received == 1<<20 })
+	if w := tor.Stats().WebSeeds[0]; w.URL != web.URL+"/" || w.State == engine.WebSeedUntried || w.Why != "" {
+		t.Errorf("reported: %+v", w)
+	}
+	if n := tor.Stats().FromWeb; n != 1<<20 {
+		t.Errorf("%d bytes from the web", n)
 	}
 }
 

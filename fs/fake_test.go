@@ -170,7 +170,7 @@ func (t *FakeTorrent) Outline() (Outline, bool) {
 
 // Status counts the range's bytes as peers, so that tests see what is asked for.
 func (t *FakeTorrent) Status(r weir.Range) Status {
-	return Status{Peers: int(r.Len()) + int(t.Peers.Load()), Seeds: 1, Availability: 1.5, State: "warm", Wait: "no peer has it"}
+	return Status{Peers: int(r.Len()) + int(t.Peers.Load()), Seeds: 1, Availability: 1.5, State: "warm", Wait: "no peer has it", WebSeeds: "http://h/ ready 0\n"}
 }
 
 func (t *FakeTorrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {

@@ -524,6 +524,7 @@ func TestXattrs(t *testing.T) {
 		{"m", "seeds", "1"},
 		{"m", "state", "warm"},
 		{"m", "wait", "no peer has it"},
+		{"m", "webseeds", "http://h/ ready 0\n"},
 		{"raw%2Fname/d/%2E%2E", "peers", fmt.Sprint(FakePiece)},
 		{"raw%2Fname/d", "peers", fmt.Sprint(2*FakePiece + 100)}, // from the first byte to the last
 		{"raw%2Fname/e", "availability", "1.500"},

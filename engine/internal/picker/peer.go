@@ -17,7 +17,8 @@ type Peer struct {
 	queue
 	meter   meter
 	silence silence
-	proven  bool // a piece with a block of it was verified, and none failed since
+	forgiven
+	proven bool // a piece with a block of it was verified, and none failed since
 
 	queueTime time.Duration // PeerOptions.QueueTime
 	runs      bool          // PeerOptions.Runs

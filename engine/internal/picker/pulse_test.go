@@ -30,3 +30,24 @@ func TestPulses(t *testing.T) {
 		}
 	}
 }
+
+// TestPulsesOfWhoDrops: such a peer was fast at first, so that it is given up long before
+// its next turn, and drops what is cancelled without a word.
+func TestPulsesOfWhoDrops(t *testing.T) {
+	for _, pulse := range []time.Duration{100 * ms, 250 * ms, 500 * ms, time.Second, 2 * time.Second} {
+		for _, known := range []float64{130e3, 1e6, 8e6, 50e6} {
+			for _, window := range []int{0, 4, 64} {
+				s := newSim(t, 400, 64<<10, Options{})
+				p := s.join(ms, 8e6)
+				p.pulse, p.drops = pulse, true
+				p.p.meter.rate, p.p.meter.measured = known, true
+				took, _ := s.stream(0, 100, window, 3000*time.Second, nil)
+				// A turn a piece, and a few times everything is taken back and can't be asked for
+				// again at once.
+				if most := 100*pulse*5/4 + 15*time.Second; took > most {
+					t.Errorf("a pulse of %v, known %.0f B/s, %d pieces ahead: %v, want %v at most", pulse, known, window, took, most)
+				}
+			}
+		}
+	}
+}

@@ -31,6 +31,27 @@ func (s silence) silent() bool { return s == slow || s == snubbed }
 // isSnubbed reports whether everything was taken back, and the peer has not spoken since.
 func (s silence) isSnubbed() bool { return s == snubbed || s == probed }
 
+// forgiven counts how often a peer was given up and spoke again. One that sends at the
+// turns of a slow clock, and drops what is cancelled without a word (Transmission 3.00),
+// would else be given up again and again just before it answers.
+type forgiven struct {
+	times int
+	since time.Time // of the last one, or of the last that was forgotten
+}
+
+func (f *forgiven) forgive(now time.Time) {
+	f.times, f.since = min(f.times+1, maxForgiven), now
+}
+
+// giveUpAfter returns after which silence everything is taken back.
+func (f *forgiven) giveUpAfter(now time.Time, patience time.Duration) time.Duration {
+	if f.times > 0 && now.Sub(f.since) >= forgiveTime {
+		f.times, f.since = f.times-1, now
+	}
+	usual := 3 * patience
+	return max(usual, min(usual<<f.times, maxGiveUp))
+}
+
 // silentFor returns for how long the peer has owed us an answer.
 func (p *Peer) silentFor(now time.Time) time.Duration {
 	if p.inFlight == 0 && !p.behindHedge {
@@ -57,7 +78,7 @@ func (s *scheduler) checkSilence(now time.Time) {
 			s.takeBackEarly(now, p)
 			continue
 		}
-		if silent >= 3*patience {
+		if silent >= p.giveUpAfter(now, patience) {
 			p.silence = snubbed
 			for p.oldest != nil {
 				b := Block{p.oldest.copy.index, p.oldest.index}

@@ -33,6 +33,7 @@ type simPeer struct {
 	rate    float64       // bytes per second
 	pulse   time.Duration // it sends at multiples of this only; at once when 0
 	frozen  bool
+	drops   bool // what is cancelled it drops without a word, as Transmission does
 	choking bool
 	corrupt bool
 	pending []Block // accepted and not yet sent
@@ -118,6 +119,9 @@ func (p *simPeer) hear(a Action) {
 	if a.Kind == Cancel {
 		if i := slices.Index(p.pending, a.Block); i > 0 || i == 0 && p.frozen { // the first one is on the line
 			p.pending = slices.Delete(p.pending, i, i+1)
+			if p.drops {
+				return
+			}
 			p.s.after(p.rtt/2, func() { p.s.k.Rejected(p.p, a.Block) })
 		}
 		return

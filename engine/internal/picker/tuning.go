@@ -96,6 +96,13 @@ const (
 	earlyPatience = 50 * time.Millisecond
 	// forgottenAfter is how late a block may be while others of its peer arrive.
 	forgottenAfter = 10 * time.Second
+	// A peer that speaks after everything was taken back was given up too soon: the silence
+	// that it takes to give it up doubles, at most so often. One doubling is forgotten in
+	// each spell of forgiveTime.
+	maxForgiven = 5
+	forgiveTime = time.Minute
+	// maxGiveUp bounds that silence.
+	maxGiveUp = 3 * maxPatience
 	// snubbedPenalty is how much later a block is expected of a peer that is snubbed.
 	snubbedPenalty = 10 * time.Second
 	// askAgainAfter is how long a peer with BEP 6, which should answer each request, is not

@@ -55,6 +55,7 @@ func TestTellHeldInTurns(t *testing.T) {
 			}
 		}
 		p.link.Close()
+		synctest.Wait()
 		if !bytes.Equal(got, want) {
 			t.Errorf("%d bytes of haves, want %d", len(got), len(want))
 		}

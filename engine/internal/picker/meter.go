@@ -137,7 +137,7 @@ func (m *meter) window(queue time.Duration) int {
 	if !m.measured {
 		return startBlocks + m.blocks
 	}
-	return max(minBlocks, int(m.rate*(m.rtt+m.pauses.pulse()*3/2+queue).Seconds()/m.meanBlock))
+	return max(minBlocks, int(m.rate*(m.rtt+max(queue, m.pauses.pulse()*3/2)).Seconds()/m.meanBlock))
 }
 
 // eta returns how long a block asked for now takes behind queued bytes.

@@ -51,9 +51,9 @@ func (e *Engine) openWebSeeds() {
 	e.web = webseed.NewClient(e.pool, e.opts.UserAgent)
 }
 
-// newWebSeeds returns the web seeds of a swarm whose metadata is known. Those that are
-// not tried first are tried in an order of their own at each run, so that the first
-// of a long list of mirrors isn't everybody's.
+// newWebSeeds returns the web seeds of a swarm whose metadata is known. They are
+// tried in an order of their own at each run, so that the first of a long list of
+// mirrors isn't everybody's.
 func newWebSeeds(s *swarm, urls []string) *webSeeds {
 	w := &webSeeds{s: s}
 	var hosts []string

@@ -54,9 +54,6 @@ type Seed struct {
 	wg      sync.WaitGroup
 	multi   bool
 	latency time.Duration // the smallest until an answer's head
-
-	received int64 // bytes of blocks
-	asked    int64 // requests
 }
 
 // NewSeed returns a seed at a base URL. Nothing is asked until Ask and Flush.
@@ -121,7 +118,6 @@ func (s *Seed) start(r *run) {
 	req := Request{URL: at, Asked: Asked{Range: weir.Range{Off: r.in.Off - f.Offset, End: r.in.End - f.Offset}, Length: f.Length}}
 	ctx, cancel := context.WithCancel(s.ctx)
 	r.stop = cancel
-	s.asked++
 	s.wg.Add(1)
 	go func() {
 		defer s.wg.Done()
@@ -150,7 +146,6 @@ func (s *Seed) came(r *run, data []byte) {
 	now := time.Now()
 	s.site.Delivered(r.file)
 	for _, b := range s.sched.came(now, r, data) {
-		s.received += b.in.Len()
 		s.owner.Block(b.in, b.data)
 	}
 	s.Flush(now)

@@ -2,11 +2,14 @@ package foreign
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // UDPTracker is a tracker of BEP 15. Its methods are safe for concurrent use.
@@ -17,6 +20,7 @@ type UDPTracker struct {
 	mu     sync.Mutex
 	peers  []netip.AddrPort // for everybody, about every torrent
 	swarms map[[20]byte][]netip.AddrPort
+	log    []string // a line for each announce
 }
 
 // What BEP 15 calls its actions, and the sign of one who wants to connect.
@@ -28,6 +32,10 @@ const (
 
 	udpConnection = 0x77656972 // the one connection id that is handed out
 	udpStopped    = 3          // the event of a peer that leaves
+
+	// udpInterval is how many seconds a client waits until it announces again: so few
+	// that one whose first dial went wrong on a busy machine is told of its peers again.
+	udpInterval = 60
 )
 
 // OpenUDPTracker starts a tracker at a loopback address; it ends with tb. It
@@ -43,6 +51,9 @@ func OpenUDPTracker(tb testing.TB, ip string) *UDPTracker {
 	tb.Cleanup(func() {
 		conn.Close()
 		<-t.done
+		if tb.Failed() {
+			tb.Logf("announces:\n%s", strings.Join(t.log, "\n"))
+		}
 	})
 	return t
 }
@@ -87,26 +98,28 @@ func (t *UDPTracker) answer(q []byte, from netip.AddrPort) []byte {
 		return binary.BigEndian.AppendUint64(begin(udpConnect), udpConnection)
 	case action == udpAnnounce && id == udpConnection && len(q) >= 98:
 		a := begin(udpAnnounce)
-		a = binary.BigEndian.AppendUint32(a, 1800)              // seconds until the next announce
+		a = binary.BigEndian.AppendUint32(a, udpInterval)
 		a = append(a, 0, 0, 0, 0, 0, 0, 0, 0)                   // leeches and seeds: nobody counts
 		event, port := q[83], binary.BigEndian.Uint16(q[96:98]) // the event is the last byte of four
-		return t.appendPeers(a, [20]byte(q[16:36]), netip.AddrPortFrom(from.Addr(), port), event == udpStopped)
+		return t.appendPeers(a, [20]byte(q[16:36]), netip.AddrPortFrom(from.Addr(), port), event)
 	}
 	return append(begin(udpError), "connect first"...)
 }
 
 // appendPeers takes note of who announced, and appends the others, in the form
 // of its own address family.
-func (t *UDPTracker) appendPeers(a []byte, ih [20]byte, who netip.AddrPort, stopped bool) []byte {
+func (t *UDPTracker) appendPeers(a []byte, ih [20]byte, who netip.AddrPort, event byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	swarm := slices.DeleteFunc(t.swarms[ih], func(o netip.AddrPort) bool { return o == who })
-	for _, o := range slices.Concat(t.peers, swarm) {
+	told := slices.Concat(t.peers, swarm)
+	t.log = append(t.log, fmt.Sprintf("%s torrent %x: %v, event %d, is told of %v", time.Now().Format("15:04:05.000"), ih, who, event, told))
+	for _, o := range told {
 		if o.Addr().Is4() == who.Addr().Is4() {
 			a = binary.BigEndian.AppendUint16(append(a, o.Addr().AsSlice()...), o.Port())
 		}
 	}
-	if !stopped {
+	if event != udpStopped {
 		swarm = append(swarm, who)
 	}
 	t.swarms[ih] = swarm

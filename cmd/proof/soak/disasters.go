@@ -43,19 +43,25 @@ func (d *Disasters) Run(ctx context.Context) error {
 
 // kill kills weir and starts it again with the same cache.
 func (d *Disasters) kill(ctx context.Context) error {
-	return d.again(ctx, Killed, syscall.SIGKILL, nil)
+	return d.whileAllowed(func() error { return d.again(ctx, Killed, syscall.SIGKILL, nil) })
 }
 
 // restart ends weir as a user does, while it is used.
 func (d *Disasters) restart(ctx context.Context) error {
-	return d.again(ctx, Restarted, syscall.SIGTERM, nil)
+	return d.whileAllowed(func() error { return d.again(ctx, Restarted, syscall.SIGTERM, nil) })
+}
+
+// whileAllowed does nothing once weir must live on. A disaster that has begun before
+// that is done to its end: a weir whose cache folder was removed needs its new start.
+func (d *Disasters) whileAllowed(disaster func() error) error {
+	if time.Now().After(d.kills) {
+		return nil
+	}
+	return disaster()
 }
 
 // again ends weir and starts it again. Once begun, it is done to the end.
 func (d *Disasters) again(ctx context.Context, f Fault, sig syscall.Signal, between func() error) error {
-	if time.Now().After(d.kills) {
-		return nil
-	}
 	defer d.ledger.Begin(f, "")()
 	d.mount.End(sig)
 	if between != nil {
@@ -90,9 +96,10 @@ func (d *Disasters) network(ctx context.Context) error {
 // removeCache removes the cache folder beneath weir, lets it be used without one
 // for a while, ends it and starts it with a new one.
 func (d *Disasters) removeCache(ctx context.Context) error {
-	if time.Now().After(d.kills) {
-		return nil
-	}
+	return d.whileAllowed(func() error { return d.withoutCache(ctx) })
+}
+
+func (d *Disasters) withoutCache(ctx context.Context) error {
 	end := d.ledger.Begin(CacheGone, "")
 	defer end()
 	d.mount.forget()

@@ -30,31 +30,9 @@ var (
 // nobody, so that the other one gets it.
 const yieldFor = time.Second
 
-// hand has the owner run fn and waits for it. It reports false if the owner went
+// runOnOwner has the owner run fn and waits for it. It reports false if the owner went
 // away before, and then fn does not run.
-func (s *swarm) hand(fn func()) bool {
-	var claimed atomic.Bool
-	ran := make(chan struct{})
-	posted := s.do(func() {
-		if claimed.CompareAndSwap(false, true) {
-			fn()
-			close(ran)
-		}
-	})
-	if !posted {
-		return false
-	}
-	select {
-	case <-ran:
-		return true
-	case <-s.ctx.Done():
-		if claimed.CompareAndSwap(false, true) {
-			return false
-		}
-		<-ran
-		return true
-	}
-}
+func (s *swarm) runOnOwner(fn func()) bool { return s.inbox.DoAndWait(s.ctx, fn) }
 
 // incomingSlot returns a slot for an incoming peer of sw, made by another peer if
 // need be.
@@ -69,7 +47,7 @@ func (e *Engine) incomingSlot(sw *swarm, addr netip.Addr) (*connlimit.Slot, erro
 	n := connlimit.Newcomer{Crowd: e.conns.Neighbours(addr)}
 	for _, o := range append([]*swarm{sw}, e.swarms()...) {
 		gave := false
-		o.hand(func() { gave = o.giveWay(n, time.Now()) })
+		o.runOnOwner(func() { gave = o.giveWay(n, time.Now()) })
 		if !gave {
 			continue
 		}

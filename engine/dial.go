@@ -16,6 +16,7 @@ import (
 	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/wire"
+	"github.com/weirfs/weir/engine/source"
 )
 
 // hastyTimeout is instead of dialTimeout when many others wait for a dial.
@@ -96,7 +97,7 @@ func (s *swarm) connect(addr string, slot *connlimit.Slot, m link.Mode, timeout 
 	var hello wire.Hello
 	var early *opening
 	mode, _ := m.Split()
-	if err == nil && mode != link.PlainLate && !s.hand(func() { early = s.speakEarly() }) {
+	if err == nil && mode != link.PlainLate && !s.runOnOwner(func() { early = s.speakEarly() }) {
 		err = errCooled
 		_ = conn.Close()
 	}
@@ -107,7 +108,7 @@ func (s *swarm) connect(addr string, slot *connlimit.Slot, m link.Mode, timeout 
 		}
 	}
 	slot.Connected()
-	joined := s.hand(func() {
+	joined := s.runOnOwner(func() {
 		if early != nil {
 			for _, b := range early.blocks {
 				delete(s.guessed, b)
@@ -147,7 +148,7 @@ func (s *swarm) notJoined(addr string, m link.Mode, why error) {
 	case errors.Is(why, errFull):
 		s.book.Postpone(addr, now)
 	case errors.Is(why, link.ErrHungUp):
-		next, more := m.Next(s.eng.opts.Encryption, s.t.names.Load().hybrid())
+		next, more := m.Next(s.eng.opts.Encryption, s.t.names.Load().Hybrid())
 		if more {
 			s.book.Retry(addr, uint8(next))
 			return
@@ -167,9 +168,9 @@ func (s *swarm) awaited() bool {
 func (s *swarm) handshake(m link.Mode, early *opening) *link.Handshake {
 	names, ih := s.t.names.Load(), s.t.ih
 	if _, other := m.Split(); other {
-		ih = names.other(ih)
+		ih = names.Other(ih)
 	}
-	h := &link.Handshake{Mode: m, Encryption: s.eng.opts.Encryption, Hello: s.eng.hello(ih, names), Accepts: names.has}
+	h := &link.Handshake{Mode: m, Encryption: s.eng.opts.Encryption, Hello: s.eng.hello(ih, names), Accepts: names.Has}
 	if early != nil {
 		// A bitfield is right whether or not the peer turns out to speak BEP 6.
 		h.Early = wire.AppendBitfield(nil, early.have)
@@ -182,13 +183,13 @@ func (s *swarm) handshake(m link.Mode, early *opening) *link.Handshake {
 	return h
 }
 
-func (e *Engine) hello(ih weir.InfoHash, n *names) wire.Hello {
+func (e *Engine) hello(ih weir.InfoHash, n *source.Names) wire.Hello {
 	bits := wire.OurBits()
 	if e.opts.DHT {
 		bits = wire.WithDHT(bits)
 	}
 	h := wire.Hello{InfoHash: ih, PeerID: e.peerID, Bits: bits}
-	if n.hybrid() {
+	if n.Hybrid() {
 		return h.Upgrading()
 	}
 	return h
@@ -200,7 +201,7 @@ func (e *Engine) infoHashes(yield func(weir.InfoHash) bool) {
 		if !yield(t.ih) {
 			return
 		}
-		if n := t.names.Load(); n.hybrid() && !yield(n.other(t.ih)) {
+		if n := t.names.Load(); n.Hybrid() && !yield(n.Other(t.ih)) {
 			return
 		}
 	}
@@ -251,7 +252,7 @@ func (e *Engine) welcome(raw net.Conn) error {
 			return wire.Hello{}, weir.Errorf(weir.ErrNotFound, "a peer asks for torrent %s, which is not here", theirs.InfoHash)
 		}
 		names := t.names.Load()
-		return e.hello(names.answer(theirs), names), nil
+		return e.hello(answerHash(names, theirs), names), nil
 	}}
 	conn, hello, err := in.Accepted(e.ctx, raw)
 	if err != nil {
@@ -266,7 +267,7 @@ func (e *Engine) welcome(raw net.Conn) error {
 	if err != nil {
 		return err
 	}
-	ok := sw.hand(func() { err = sw.join(conn, slot, from.String(), hello, 0, false, nil) })
+	ok := sw.runOnOwner(func() { err = sw.join(conn, slot, from.String(), hello, 0, false, nil) })
 	if !ok {
 		err = errCooled
 	}

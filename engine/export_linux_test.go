@@ -12,7 +12,7 @@ func (t *Torrent) onSockets(fn func(fd int)) (ok bool) {
 	if err != nil {
 		return false
 	}
-	sw.hand(func() {
+	sw.runOnOwner(func() {
 		ok = len(sw.peers) > 0
 		for _, p := range sw.peers {
 			conn, is := p.link.Conn.(syscall.Conn)

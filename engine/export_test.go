@@ -13,7 +13,7 @@ func (t *Torrent) Age(d time.Duration) {
 	if err != nil {
 		return
 	}
-	sw.hand(func() {
+	sw.runOnOwner(func() {
 		for _, p := range sw.peers {
 			p.give.Age(d)
 			p.joined = p.joined.Add(-d)
@@ -27,7 +27,7 @@ func (t *Torrent) Later(d time.Duration) {
 	if err != nil {
 		return
 	}
-	sw.hand(func() { sw.uploads.Round(time.Now().Add(d)) })
+	sw.runOnOwner(func() { sw.uploads.Round(time.Now().Add(d)) })
 }
 
 // Places returns the connections that count, and the dials among them.
@@ -44,7 +44,7 @@ func (t *Torrent) InMemory() (bytes int64) {
 	if err != nil {
 		return 0
 	}
-	sw.hand(func() {
+	sw.runOnOwner(func() {
 		sw.content.mem.mu.RLock()
 		defer sw.content.mem.mu.RUnlock()
 		for _, a := range sw.content.mem.pieces {

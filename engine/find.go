@@ -74,10 +74,10 @@ func (s *swarm) find() {
 // findOther looks for peers in the other swarm of a hybrid torrent, once.
 func (s *swarm) findOther() {
 	n := s.t.names.Load()
-	if s.search == nil || s.searchOther != nil || !n.hybrid() {
+	if s.search == nil || s.searchOther != nil || !n.Hybrid() {
 		return
 	}
-	s.searchOther = s.searchFor(n.other(s.t.ih))
+	s.searchOther = s.searchFor(n.Other(s.t.ih))
 }
 
 func (s *swarm) searchFor(ih weir.InfoHash) *discover.Search {

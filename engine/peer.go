@@ -60,7 +60,7 @@ type peer struct {
 // v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for
 // (BEP 52): in another one libtorrent ends a connection that asks.
 func (p *peer) v2() bool {
-	return p.link.Hello.InfoHash == p.sw.t.names.Load().v2 || p.sw.t.LoadedInfo() != nil && p.sw.t.LoadedInfo().V2 && p.link.Hello.InfoHash == p.sw.t.ih
+	return p.link.Hello.InfoHash == p.sw.t.names.Load().V2 || p.sw.t.LoadedInfo() != nil && p.sw.t.LoadedInfo().V2 && p.link.Hello.InfoHash == p.sw.t.ih
 }
 
 // join makes a connection whose handshakes are done part of the swarm.

@@ -19,7 +19,7 @@ type metainfo struct {
 	info   *weir.TorrentInfo
 	dict   dictionary // for peers that ask
 	hashes *verify.Hashes
-	names  names
+	names  source.Names
 	layers []byte // of a hybrid torrent that is taken as v1: source.Spec.LayerHashes
 	half   otherHalf
 
@@ -32,7 +32,7 @@ func newMetainfo(spec *source.Spec) (*metainfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metainfo{info: spec.Info, dict: newDictionary(spec.InfoBytes), hashes: hashes, names: namesOf(spec), layers: spec.LayerHashes}, nil
+	return &metainfo{info: spec.Info, dict: newDictionary(spec.InfoBytes), hashes: hashes, names: spec.Names(), layers: spec.LayerHashes}, nil
 }
 
 // Torrent is one torrent of an Engine. It is safe for concurrent use.
@@ -46,7 +46,7 @@ type Torrent struct {
 	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
 	endWith context.CancelCauseFunc
 
-	names   atomic.Pointer[names]
+	names   atomic.Pointer[source.Names]
 	closed  chan struct{} // by close
 	closing sync.Once
 	former  <-chan struct{} // of the torrent of the same name that was removed last; nil if none was
@@ -77,7 +77,7 @@ func newTorrent(e *Engine, spec *source.Spec) *Torrent {
 	t := &Torrent{eng: e, ih: spec.InfoHash, spec: &bare, metaCh: make(chan struct{}), closed: make(chan struct{}), wants: map[*Want]struct{}{}}
 	t.done, t.endWith = context.WithCancelCause(context.Background())
 	t.peers = slices.Clone(e.opts.Peers)
-	t.learnNames(namesOf(spec))
+	t.learnNames(spec.Names())
 	return t
 }
 

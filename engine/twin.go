@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"crypto/sha256"
 	"sync"
 
 	"github.com/weirfs/weir"
@@ -14,44 +13,17 @@ import (
 // cut to 20 bytes. Pieces, blocks and metadata are the same in both; requests for
 // hashes belong to connections that were made under the v2 hash.
 
-// names are the info hashes that a torrent goes by; zero where it has none, or none
-// that is known yet.
-type names struct{ v1, v2 weir.InfoHash }
-
-func namesOf(spec *source.Spec) names {
-	n := names{v1: spec.InfoHash}
-	if spec.InfoHashV2 != [sha256.Size]byte{} {
-		if n.v2 = source.Truncate(spec.InfoHashV2); n.v1 == n.v2 {
-			n.v1 = spec.InfoHashV1
-		}
-	}
-	return n
-}
-
-func (n names) hybrid() bool { return !n.v1.IsZero() && !n.v2.IsZero() }
-
-// has reports whether ih is one of the names.
-func (n names) has(ih weir.InfoHash) bool { return !ih.IsZero() && (ih == n.v1 || ih == n.v2) }
-
-// other returns the name beside ih, zero if there is none.
-func (n names) other(ih weir.InfoHash) weir.InfoHash {
-	if ih == n.v1 {
-		return n.v2
-	}
-	return n.v1
-}
-
-// answer returns the name to answer a handshake with: that of the v2 swarm for a
+// answerHash returns the info hash to answer a handshake with: that of the v2 swarm for a
 // peer that asks to be taken there.
-func (n names) answer(hello wire.Hello) weir.InfoHash {
-	if n.hybrid() && hello.InfoHash == n.v1 && hello.UpgradesToV2() {
-		return n.v2
+func answerHash(n *source.Names, hello wire.Hello) weir.InfoHash {
+	if n.Hybrid() && hello.InfoHash == n.V1 && hello.UpgradesToV2() {
+		return n.V2
 	}
 	return hello.InfoHash
 }
 
 // learnNames takes what the source, and later the metadata, says of them.
-func (t *Torrent) learnNames(n names) {
+func (t *Torrent) learnNames(n source.Names) {
 	t.names.Store(&n)
 }
 
@@ -61,7 +33,7 @@ func (e *Engine) named(ih weir.InfoHash) (*Torrent, bool) {
 		return t, true
 	}
 	for _, t := range e.Torrents() {
-		if t.names.Load().has(ih) {
+		if t.names.Load().Has(ih) {
 			return t, true
 		}
 	}
@@ -89,10 +61,10 @@ func (c *content) v2Hashes() *verify.Hashes {
 	}
 	m.half.once.Do(func() {
 		n := c.t.names.Load()
-		if !n.hybrid() {
+		if !n.Hybrid() {
 			return
 		}
-		spec, err := (&source.Spec{InfoHash: n.v2}).WithInfo(m.dict.read(c.readDictionary))
+		spec, err := (&source.Spec{InfoHash: n.V2}).WithInfo(m.dict.read(c.readDictionary))
 		if err != nil {
 			c.log.Warn("the v2 half of a hybrid torrent can't be used", "err", err)
 			return
@@ -117,10 +89,10 @@ func (c *content) v2Hashes() *verify.Hashes {
 // storeLayers leaves the piece layers of a hybrid torrent in the Store.
 func (t *Torrent) storeLayers(m *metainfo, dict []byte) error {
 	n := t.names.Load()
-	if m.layers == nil || !n.hybrid() {
+	if m.layers == nil || !n.Hybrid() {
 		return nil
 	}
-	spec, err := (&source.Spec{InfoHash: n.v2}).WithInfo(dict)
+	spec, err := (&source.Spec{InfoHash: n.V2}).WithInfo(dict)
 	if err != nil {
 		return nil // only the v1 half is of use
 	}

@@ -1,7 +1,9 @@
 package link
 
 import (
+	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirfs/weir/engine/internal/discover/pex"
@@ -74,6 +76,32 @@ func (b *Inbox) Wake() <-chan struct{} { return b.wake }
 
 // Do has the owner run fn. It reports false when the owner is gone.
 func (b *Inbox) Do(fn func()) bool { return b.post(Event{Do: fn}) }
+
+// DoAndWait has the owner run fn and waits for it. It reports false if the owner went
+// away before, or ctx ended, and then fn does not run.
+func (b *Inbox) DoAndWait(ctx context.Context, fn func()) bool {
+	var claimed atomic.Bool
+	ran := make(chan struct{})
+	posted := b.Do(func() {
+		if claimed.CompareAndSwap(false, true) {
+			fn()
+			close(ran)
+		}
+	})
+	if !posted {
+		return false
+	}
+	select {
+	case <-ran:
+		return true
+	case <-ctx.Done():
+		if claimed.CompareAndSwap(false, true) {
+			return false
+		}
+		<-ran
+		return true
+	}
+}
 
 // post reports false when the owner is gone.
 func (b *Inbox) post(e Event) bool {

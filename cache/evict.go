@@ -71,6 +71,7 @@ func (w *writer) victim() *volume {
 func (w *writer) drop(v *volume, hotBytes int64, all, protect bool) {
 	w.leave(v)
 	var gone []segment.Name
+	pinned := make(map[*volume]int64) // by where pinned pieces went, the end of them
 	for _, r := range w.candidates(v, protect) {
 		n := r.names[0].N
 		keep, to, left := policy.Fate(v.Class, r.uses, r.pinned, r.protected, n, hotBytes)
@@ -78,7 +79,10 @@ func (w *writer) drop(v *volume, hotBytes int64, all, protect bool) {
 			keep, to, left = true, v.Class, r.uses
 		}
 		if keep {
-			if err := w.move(v, r.names, to, left); err == nil {
+			if in, err := w.move(v, r.names, to, left); err == nil {
+				if r.pinned {
+					pinned[in] = in.End()
+				}
 				if w.stats.moves.Add(1); !r.pinned && !r.protected && !all {
 					hotBytes -= n
 					w.moved += n
@@ -96,7 +100,7 @@ func (w *writer) drop(v *volume, hotBytes int64, all, protect bool) {
 		gone = append(gone, r.names...)
 	}
 	w.stats.evictions.Add(int64(len(gone)))
-	w.remove(v, gone)
+	w.remove(v, gone, pinned)
 }
 
 // leave makes sure that nothing new points at a segment.
@@ -142,17 +146,17 @@ func (w *writer) candidates(v *volume, protect bool) (rows []candidate) {
 
 // move writes a row of v again, into the newest segment of a class, and points its
 // names there.
-func (w *writer) move(v *volume, names []segment.Name, to policy.Class, uses uint8) error {
+func (w *writer) move(v *volume, names []segment.Name, to policy.Class, uses uint8) (*volume, error) {
 	in, err := w.room(to, names[0].N, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	row := new(segment.Row)
 	if err := v.Load(row, names[0].ID, names[0].Off); err != nil {
-		return err
+		return nil, err
 	}
 	if err := w.append(in, uses, row); err != nil || len(names) == 1 {
-		return err
+		return in, err
 	}
 	var moved []weir.PieceID
 	h := w.held
@@ -168,11 +172,12 @@ func (w *writer) move(v *volume, names []segment.Name, to policy.Class, uses uin
 	if err := w.setNames(index.Linked, in, row.Off, moved...); err != nil {
 		w.log.Debug("links not recorded", "err", err)
 	}
-	return nil
+	return in, nil
 }
 
-// remove forgets the pieces gone, all that is left in v, and v itself.
-func (w *writer) remove(v *volume, gone []segment.Name) {
+// remove forgets the pieces gone, all that is left in v, and v itself. Its file
+// goes once the pinned pieces, which moved, are on disk: up to an end in each segment.
+func (w *writer) remove(v *volume, gone []segment.Name, pinned map[*volume]int64) {
 	// In small steps, so that readers come through in between.
 	for chunk := range slices.Chunk(gone, 256) {
 		w.held.mu.Lock()
@@ -190,9 +195,14 @@ func (w *writer) remove(v *volume, gone []segment.Name) {
 	<-w.removal
 	go func() {
 		defer func() { w.removal <- struct{}{} }()
-		if err := v.Drop(); err != nil {
+		var err error
+		for in, end := range pinned { // those are not removed before this is
+			err = errors.Join(err, in.Sync(end), w.names.Sync())
+		}
+		if err := errors.Join(err, v.Drop()); err != nil {
 			w.log.Warn("remove segment", "err", err)
 		}
+		w.log.Debug("segment removed", "segment", v.Seq)
 		if v.inDatabase.Load() {
 			if err := w.names.ForgetNames(v.Salt); err != nil { // the next start does it
 				w.log.Debug("names of a segment that is gone stay", "err", err)
@@ -281,7 +291,7 @@ func (w *writer) discard(v *volume, lost []segment.Name) error {
 	v.leaving = v.leaving || empty
 	w.held.mu.Unlock()
 	if empty {
-		w.remove(v, nil)
+		w.remove(v, nil, nil)
 		return nil
 	}
 	v.inDatabase.Store(true)
@@ -336,7 +346,7 @@ func (c *Cache) Clear() error {
 	c.held.mu.RUnlock()
 	for _, v := range all {
 		w.leave(v)
-		w.remove(v, c.held.namesIn(v))
+		w.remove(v, c.held.namesIn(v), nil)
 	}
 	w.waitRemoved()
 	return nil

@@ -2,8 +2,10 @@ package cache_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -98,6 +100,107 @@ func afterPowerLoss(r *rand.Rand, before, after image, writing []string) image {
 		}
 	}
 	return out
+}
+
+// keepSynced puts what was synced of the segments that are written into an image.
+func (im image) keepSynced(after image, synced map[string]int64, writing []string) {
+	for _, name := range writing {
+		path := filepath.Join("segments", name)
+		if n := synced[name]; n > 0 {
+			im[path] = append(bytes.Clone(after[path][:n]), im[path][min(n, int64(len(im[path]))):]...)
+		}
+	}
+}
+
+// onMessage is a log that calls do at a message.
+type onMessage struct {
+	slog.Handler
+	message string
+	do      func()
+}
+
+func (l onMessage) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l onMessage) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == l.message {
+		l.do()
+	}
+	return nil
+}
+
+// TestPowerLossSparesPins loses power each time when the file of a segment has gone:
+// the pinned pieces that lay in it, and those that share their rows, are there.
+func TestPowerLossSparesPins(t *testing.T) {
+	size := func(id weir.PieceID) int { return childSize(id.Index) }
+	const pieces, pieceLength, drops = 24, 600 * kib, 5
+	for seed := range kills() / 6 {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 11))
+			var removed func()
+			o := cache.Options{Dir: t.TempDir(), LimitBytes: 40 * mib, Log: slog.New(onMessage{slog.DiscardHandler, "segment removed", func() { removed() }})}
+			c := openCache(t, o)
+			var pinned []weir.PieceID
+			for i := range pieces {
+				id := piece('c', i)
+				putHashed(t, c, id, size(id))
+				names := []weir.PieceID{id}
+				if r.IntN(2) == 0 && c.Adopt(twin(id), sum(id, size(id)), int64(size(id))) {
+					names = append(names, twin(id))
+				}
+				for _, id := range names {
+					ti := &weir.TorrentInfo{InfoHash: id.Torrent, PieceLength: pieceLength, Length: pieces * pieceLength}
+					if r.IntN(2) > 0 {
+						continue
+					}
+					if err := c.Pin(ti, i, i+1); err != nil {
+						t.Fatal(err)
+					}
+					pinned = append(pinned, id)
+				}
+			}
+			if err := c.Close(); err != nil { // all is on disk
+				t.Fatal(err)
+			}
+			c = openCache(t, o)
+			before, lossy := imageOf(t, o.Dir), 0
+			removed = func() {
+				after, writing := imageOf(t, o.Dir), c.Writing()
+				synced, database := c.OnDisk()
+				for path := range after {
+					if database && !strings.HasPrefix(path, "segments") {
+						before[path] = after[path]
+					}
+				}
+				lost := afterPowerLoss(r, before, after, writing)
+				for path := range before {
+					if _, there := after[path]; !there {
+						delete(lost, path) // the file is gone, which is the point
+					}
+				}
+				lost.keepSynced(after, synced, writing)
+				o := cache.Options{Dir: t.TempDir(), LimitBytes: 40 * mib}
+				lost.write(t, o.Dir)
+				again := openCache(t, o)
+				verifyAll(t, again, size)
+				for _, id := range pinned {
+					if !again.Has(id) {
+						t.Errorf("%s was pinned and is gone", id)
+					}
+				}
+				if err := again.Close(); err != nil {
+					t.Error(err)
+				}
+				lossy++
+			}
+			for range drops {
+				c.DropOne()
+			}
+			if lossy < drops {
+				t.Errorf("%d segments were dropped, want %d", lossy, drops)
+			}
+			removed = func() {}
+		})
+	}
 }
 
 // TestPowerLoss: whatever becomes of what was not synced, what is served is right,

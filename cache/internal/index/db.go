@@ -49,6 +49,8 @@ const (
 
 // DB is an open database. All methods are safe for concurrent use.
 type DB struct {
+	Unsynced atomic.Bool // something was written that a power loss may take back
+
 	dir     string
 	log     *slog.Logger
 	ballast *ballast
@@ -232,6 +234,7 @@ func (d *DB) write(entries, bytes int, do func() error) error {
 			}
 		}
 		d.written += n
+		d.Unsynced.Store(true)
 		err := do()
 		if d.written > memtableBytes/2 {
 			if rerr := d.reserveLog(n); rerr != nil {
@@ -268,9 +271,18 @@ func (d *DB) reserveLog(n int64) error {
 	return nil
 }
 
+// Sync brings what SetNames recorded to disk.
+func (d *DB) Sync() error {
+	if !d.Unsynced.Load() {
+		return nil
+	}
+	return d.read(d.sync)
+}
+
 // sync returns once all that was written is on disk: in the log, which is synced, or
 // in a table, which badger makes of each log but the last.
 func (d *DB) sync() error {
+	d.Unsynced.Store(false)
 	for range 200 {
 		if len(d.memtableLogs()) <= 1 {
 			break

@@ -34,6 +34,8 @@ type Segment struct {
 	Class policy.Class
 	Salt  uint64
 
+	Synced atomic.Int64 // rows before this outlive a power loss
+
 	path string
 	m    []byte          // the map
 	refs atomic.Int64    // the owner's, and one for each reader

@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -79,13 +80,30 @@ func (s *Segment) Seal(names []Name, prints Prints) error {
 		return nil
 	}
 	f := s.file
-	err := s.finish(f, names, prints)
-	if serr := unix.Fdatasync(int(f.Fd())); serr != nil {
-		err = errors.Join(err, fmt.Errorf("sync %s: %w", s.path, serr))
-	}
+	err := errors.Join(s.finish(f, names, prints), s.Sync(math.MaxInt64))
 	s.stop()
 	s.settled.Store(true)
 	return err
+}
+
+// End returns where the rows that were appended end.
+func (s *Segment) End() int64 { return s.next }
+
+// Sync brings the rows before end to disk. It may be called while others write.
+func (s *Segment) Sync(end int64) error {
+	if s.Synced.Load() >= end {
+		return nil
+	}
+	f, err := os.Open(s.path)
+	if err != nil {
+		return err
+	}
+	err = unix.Fdatasync(int(f.Fd()))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("sync %s: %w", s.path, err)
+	}
+	s.Synced.Store(end)
+	return nil
 }
 
 // finish writes the list behind the rows and gives back what lies behind it.

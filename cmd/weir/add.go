@@ -23,9 +23,9 @@ func newAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add [flags] DIR SOURCE…",
 		Short: "add torrents to a mount that is in use",
-		Long: `add adds torrents to the mount at DIR, which may be any folder in it, and prints
-their paths. They stay after a restart, unless the mount is --ephemeral. For what a
-SOURCE can be, see weir mount --help.
+		Long: `add adds torrents to the mount at DIR, which may be any folder in it, and
+prints their paths. They are still there after a restart, unless the mount is
+--ephemeral. For what a SOURCE can be, see weir mount --help.
 
 Copying a .torrent file into the mount does the same:
   cp debian.torrent ~/t/

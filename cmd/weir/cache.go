@@ -22,8 +22,8 @@ import (
 )
 
 const cacheLong = `cache inspects, checks, empties and resizes the folder that holds the verified
-pieces, whether or not a mount is using it. Without --cache it is the folder that
-weir mount would use: the one in the settings, or ~/.cache/weir.
+pieces, whether or not a mount is using it. Without --cache it is the folder
+that weir mount would use: the one in the settings, or ~/.cache/weir.
 
 ` + exitCodes
 
@@ -123,9 +123,9 @@ func (f *cacheFolder) verify() *cobra.Command {
 		Use:   "verify",
 		Short: "hash every piece in the cache against its torrent",
 		Long: `verify reads every piece in the cache and checks its hash. Damaged pieces are
-dropped and fetched again when they are next read. A piece whose torrent's metadata
-is no longer in the cache can only be checked against its checksums. Mounts go on
-working meanwhile. Ctrl-C stops early.
+dropped; they are fetched again when they are next read. If a torrent's metadata
+is no longer in the cache, its pieces can only be checked against their
+checksums. Mounts keep working meanwhile. Ctrl-C stops early.
 
 Exit codes:
   0  every piece that was checked is right
@@ -149,10 +149,10 @@ func (f *cacheFolder) clear() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clear",
 		Short: "empty the cache",
-		Long: `clear drops every piece, pinned ones too, and frees the disk space. What weir knows
-about torrents stays: metadata, peers, and which files are pinned; a mount fetches
-pinned files again. --all drops that as well, and the list of torrents that were
-mounted; no mount may be using the cache then.
+		Long: `clear drops every piece, pinned ones too, and frees the disk space. What weir
+knows about torrents stays: metadata, peers, and which files are pinned; a mount
+fetches pinned files again. --all drops that as well, and the list of torrents
+that were mounted; it is refused while a mount is using the cache.
 
 ` + exitCodes,
 		Example: `  weir cache clear
@@ -185,11 +185,12 @@ mounted; no mount may be using the cache then.
 
 func (f *cacheFolder) resize() *cobra.Command {
 	return &cobra.Command{
-		Use:   "resize SIZE",
+		Use:   "resize [flags] SIZE",
 		Short: "change the size of the cache",
-		Long: `resize changes how much disk the cache may use, at once, even while a mount is using
-it, and for later mounts that don't set --cache-size. When the cache shrinks, pieces
-are dropped before resize returns. It can't become too small for what is pinned.
+		Long: `resize changes how much disk the cache may use, at once, even while a mount is
+using it, and for later mounts that don't set --cache-size. When the cache
+shrinks, pieces are dropped before resize returns. The new size must have room
+for what is pinned.
 
 ` + exitCodes,
 		Example: `  weir cache resize 100GiB`,

@@ -20,7 +20,7 @@ var shells = map[string]func(root *cobra.Command, w io.Writer) error{
 
 func newCompletion() *cobra.Command {
 	return &cobra.Command{
-		Use:   "completion bash|zsh|fish",
+		Use:   "completion [flags] bash|zsh|fish",
 		Short: "print a completion script for a shell",
 		Long: `completion prints a script that lets a shell complete weir's commands, flags and
 arguments: torrents for weir mount, mountpoints for weir umount. "make install"

@@ -10,9 +10,9 @@ func newDemo() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "show weir at work, on this machine alone",
-		Long: `demo makes a small torrent, seeds it three times within this process, mounts it by
-magnet on a temporary folder, reads parts of it, and prints what was fetched and how
-long it took. It needs no network and leaves nothing behind.
+		Long: `demo makes a small torrent, runs three seeders for it in this process, mounts
+it by magnet on a temporary folder, reads parts of it, and prints what was
+fetched and how long it took. It needs no network and leaves nothing behind.
 
 ` + exitCodes,
 		Example: "  weir demo",

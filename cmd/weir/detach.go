@@ -46,7 +46,7 @@ const readyFlag = "ready-fd"
 // register adds the flags.
 func (l *life) register(f *pflag.FlagSet) {
 	f.StringVar(&l.configFile, config.FileFlag, "", "read settings from `FILE` (default ~/.config/weir/config.yaml, else /etc/weir/config.yaml)")
-	f.BoolVarP(&l.detach, "detach", "d", false, "return when the mount is ready, and go on in the background")
+	f.BoolVarP(&l.detach, "detach", "d", false, "run in the background: return as soon as the mount is ready")
 	f.StringVar(&l.logFile, "log-file", "", "with --detach, write the log to `FILE` (default in ~/.local/state/weir)")
 	f.BoolVar(&l.autoUnmount, "auto-unmount", true, "remove the mount when weir is killed; a second, idle process waits for that")
 	f.BoolVar(&l.sandbox, "sandbox", true, "once mounted, give up access to all files that weir doesn't need; needs --auto-unmount")

@@ -15,10 +15,10 @@ import (
 )
 
 const doctorLong = `doctor checks that this machine has what weir mount needs, with the settings in
-effect. Next to each problem it prints what to do. It changes nothing and uses no
+effect. Below each problem it prints what to do. It changes nothing and uses no
 network.
 
-It takes the flags of weir mount, to check what they would mean.
+doctor takes the flags of weir mount, to check with other settings.
 
 Exit codes:
   0  weir can mount; there may be warnings
@@ -29,7 +29,7 @@ func newDoctor() *cobra.Command {
 	var asJSON bool
 	mount := newMount()
 	cmd := &cobra.Command{
-		Use:   "doctor [flags of mount]",
+		Use:   "doctor [flags]",
 		Short: "check this machine for what weir needs",
 		Long:  doctorLong,
 		Example: `  weir doctor

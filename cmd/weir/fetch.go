@@ -21,10 +21,11 @@ func newFetch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fetch [flags] PATH…",
 		Short: "download files into the cache now",
-		Long: `fetch downloads what is missing of files or folders into the cache, and returns when
-all of it is there. Reads have priority. Ctrl-C stops it; what has arrived stays until
-the cache needs the space (weir pin keeps it). If a torrent's magnet selects files
-(so=), only those are fetched, unless you name others.
+		Long: `fetch downloads the missing pieces of files or folders into the cache, and
+returns when all of them are there. Reads have priority. Ctrl-C stops it; what
+has arrived stays until the cache needs the space (weir pin keeps it). If a
+torrent's magnet selects files (so=), only those are fetched, unless you name
+others.
 
 ` + exitCodes,
 		Example: `  weir fetch ~/t/dataset/part-0007.csv

@@ -18,13 +18,19 @@ func newLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [flags] [DIR]",
 		Short: "list the torrents of a mount",
-		Long: `ls lists the torrents below DIR, a folder of a mount (by default the working folder),
-or the torrent that DIR is in: name, size, how much of it is cached, peers, rates and
-state.
+		Long: `ls lists the torrents below DIR, a folder of a mount (by default the working
+folder), or the torrent that DIR is in: name, size, how much of it is cached,
+peers, rates and state.
 
-States: cold (not in use), metadata (a magnet that is waiting for its metadata), idle
-(connected, nothing to fetch), fetching, reading, stuck (weir status shows why),
-complete (all of it is cached).
+States:
+  cold      not in use
+  metadata  a magnet that is waiting for its metadata
+  idle      connected, nothing to fetch
+  fetching  pieces are wanted, no read is waiting
+  reading   reads are waiting, and blocks arrive
+  stuck     something is wanted, and nothing arrives: weir status shows why
+  refused   a magnet whose metadata can't be used: weir status shows why
+  complete  all of it is cached
 
 ` + exitCodes,
 		Example: `  weir ls ~/t

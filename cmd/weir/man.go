@@ -12,7 +12,7 @@ import (
 
 func newMan() *cobra.Command {
 	return &cobra.Command{
-		Use:     "man DIR",
+		Use:     "man [flags] DIR",
 		Short:   "write the manual pages",
 		Long:    "man writes a manual page for weir and for each of its commands into DIR, which\nis created if missing. \"make install\" calls it.\n\n" + exitCodes,
 		Example: "  weir man ~/.local/share/man/man1",

@@ -20,34 +20,34 @@ import (
 	"github.com/weirfs/weir/reader"
 )
 
-const mountLong = `mount shows each torrent as a folder in DIR. It runs in the foreground until it is
-interrupted (Ctrl-C) or unmounted (weir umount DIR). Only what programs read is
-fetched, and a little ahead of them.
+const mountLong = `mount shows each torrent as a folder in DIR. It runs in the foreground until it
+is interrupted (Ctrl-C) or unmounted (weir umount DIR). It fetches only what
+programs read, and a little ahead of them.
 
-Torrents added earlier are there again at once, without a network: the cache folder
-holds the list. weir add, weir rm and weir mv change it while weir runs; so do cp,
-rm -r and mv in DIR. With --ephemeral there is no such list.
+Torrents added earlier are there again at once, without a network: the list is
+in the cache folder. weir add, weir rm and weir mv change it while weir runs; so
+do cp, rm -r and mv in DIR. With --ephemeral there is no such list.
 
 A SOURCE is one of
-  a .torrent file           ./debian.torrent
-  its web address           https://example.org/debian.torrent
-  the page of an item       https://archive.org/details/ITEM
-                            https://academictorrents.com/details/HASH
-  a magnet                  'magnet:?xt=urn:btih:…'   (quoted, because of the &)
-  an info hash              40 hexadecimal digits; peers come from the DHT or --peer
-  a text file               with magnets, info hashes and web addresses, one per line
-  a shortcut                to a magnet or an address: .url, .desktop
+  a .torrent file      ./debian.torrent
+  its web address      https://example.org/debian.torrent
+  the page of an item  https://archive.org/details/ITEM
+                       https://academictorrents.com/details/HASH
+  a magnet             'magnet:?xt=urn:btih:…'   (quoted, because of the &)
+  an info hash         40 hexadecimal digits; peers come from the DHT or --peer
+  a text file          with magnets, info hashes and web addresses, one a line
+  a shortcut           to a magnet or an address: .url, .desktop
 
-All sources are read at the same time. One that can't be read, or is not safe to
-mount, ends the command: a file or a magnet before anything is mounted, a web
-address as soon as it fails. A magnet needs no peers to be mounted: its folder is
-there at once and fills when a peer has sent the metadata.
+All sources are read at the same time. If one can't be read or is not safe to
+mount, the command fails: for a file or a magnet before anything is mounted, for
+a web address as soon as that is known. A magnet needs no peers to be mounted:
+its folder is there at once and fills when a peer has sent the metadata.
 
 Ctrl-C unmounts. Programs that still use the mount get a second to finish; a
-second Ctrl-C ends weir at once. With --detach weir goes to the background.
+second Ctrl-C ends weir at once. With --detach weir runs in the background.
 
-Every flag can also be set by an environment variable (WEIR_CACHE_SIZE=20GiB) or in
-a settings file: see weir config --help.
+Every flag can also be set by an environment variable (WEIR_CACHE_SIZE=20GiB) or
+in a settings file: see weir config --help.
 
 ` + exitCodes
 
@@ -113,18 +113,18 @@ func newMount() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&o.CacheDir, "cache", "", "keep verified pieces in `DIR` (default $XDG_CACHE_HOME/weir or ~/.cache/weir)")
 	f.Var(&cacheBytes, "cache-size", "limit the cache to `SIZE`, such as 20GiB (default 10GiB, or half of the free disk space if that is less)")
-	f.Var((*minFree)(&o.MinFree), "min-free", "keep `SPACE` of the cache's disk free, as 5% or 20GiB; 0 keeps only the 128 MiB that opening the cache needs (default 5%)")
+	f.Var((*minFree)(&o.MinFree), "min-free", "keep `SPACE` of the cache's disk free, such as 5% or 20GiB; 0 keeps only the 128 MiB that opening the cache needs (default 5%)")
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget them at the end")
 	f.BoolVar(&o.ByHash, "by-hash", false, "let programs open any torrent as DIR/by-hash/INFOHASH")
-	f.StringArrayVar(&o.Watch, "watch", nil, "add the .torrent and .magnet files and shortcuts (.url, .desktop) in `FOLDER`, now and whenever one appears; may be repeated")
+	f.StringArrayVar(&o.Watch, "watch", nil, "add the torrents of the .torrent, .magnet, .url and .desktop files in `FOLDER`, now and whenever a file appears; may be repeated")
 	o.ReadTimeout = time.Minute
-	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "let a read fail with ETIMEDOUT when the swarm has not answered it within `TIME`, such as 30s or 5m")
+	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "fail a read with ETIMEDOUT when its bytes have not arrived within `TIME`, such as 30s or 5m")
 	f.StringArrayVar(&o.Peers, "peer", nil, "also connect to the peer at `HOST:PORT`, for every source; may be repeated")
-	f.StringVar(&o.Listen, "listen", ":0", "accept peers at `HOST:PORT`; port 0 takes any free one; to forward a port, name it")
+	f.StringVar(&o.Listen, "listen", ":0", "accept connections from peers at `HOST:PORT`; port 0 is any free port; choose one if your router forwards it")
 	f.BoolVar(&o.DHT, "dht", true, "find peers of public torrents in the DHT")
 	f.BoolVar(&o.LSD, "lsd", true, "find peers of public torrents in the local network, by multicast")
-	f.BoolVar(&o.WebSeeds, "webseeds", true, "read from the web servers that torrents name, too")
-	f.BoolVar(&o.AllowPrivate, "allow-private", false, "let torrents, magnets, trackers and web servers name addresses of this machine and its network, not only trackers at /announce")
+	f.BoolVar(&o.WebSeeds, "webseeds", true, "also fetch from the web servers that torrents name (web seeds)")
+	f.BoolVar(&o.AllowPrivate, "allow-private", false, "also contact addresses of this machine and its network that torrents, magnets, trackers or web servers name; without it, only trackers at /announce")
 	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed (if the peer wants it), required (always) or off (never)")
 	f.Var(&uploadLimit, "upload-limit", "upload at most `SIZE` per second, such as 500KB or 2MiB (default no limit)")
 	f.Var(&downloadLimit, "download-limit", "download at most `SIZE` per second (default no limit)")
@@ -132,12 +132,12 @@ func newMount() *cobra.Command {
 	f.Uint32Var(&o.UID, "uid", o.UID, "show files as owned by this user `ID`")
 	f.Uint32Var(&o.GID, "gid", o.GID, "show files as owned by this group `ID`")
 	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users read the mount; unless you are root, this needs user_allow_other in /etc/fuse.conf")
-	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty; its content is hidden meanwhile")
-	f.StringVar(&quiet, "quiet-readers", "", "refuse files to these `PROGRAMS` (name,name:head,…), or with :head all but the first and last 8 MiB of each")
+	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty; its content is hidden while weir is mounted")
+	f.StringVar(&quiet, "quiet-readers", "", "refuse files to these `PROGRAMS` (name,name:head,…); with :head they may read the first and last 8 MiB of each file")
 	f.StringVar(&o.Metrics, "metrics", "", "serve metrics for Prometheus over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
 	f.BoolVar(&o.Pprof, "pprof", false, "with --metrics, also serve Go's profiles under /debug/pprof/")
-	f.BoolVar(&noControl, "no-control", false, "make no control socket; weir add, ls, status and the like won't work")
-	f.Var((*logLevel)(&level), "log-level", "log from `LEVEL` on: debug, info, warn or error")
+	f.BoolVar(&noControl, "no-control", false, "make no control socket; weir add, ls, status and other commands won't work")
+	f.Var((*logLevel)(&level), "log-level", "log messages of `LEVEL` and above: debug, info, warn or error")
 	f.BoolVarP(&verbose, "verbose", "v", false, "the same as --log-level debug")
 	life.register(f)
 	completeValues(cmd, "encryption", "allowed", "required", "off")

@@ -12,12 +12,12 @@ import (
 
 func newMv() *cobra.Command {
 	return &cobra.Command{
-		Use:   "mv FROM TO",
+		Use:   "mv [flags] FROM TO",
 		Short: "rename torrents, or move them into folders",
-		Long: `mv moves or renames the folder of a torrent, or a folder of torrents, within its mount.
-If TO is a folder of torrents or ends in a slash, FROM is moved into it. Missing folders
-are created. Programs keep the files that they have open. Nothing inside of a torrent
-can be moved. mv(1) does the same.
+		Long: `mv moves or renames a torrent's folder, or a folder of torrents, within its
+mount. If TO is a folder of torrents or ends in a slash, FROM is moved into it.
+Missing folders are created. Files that programs have open stay open. Nothing
+inside a torrent can be moved. mv(1) does the same.
 
 ` + exitCodes,
 		Example: `  weir mv ~/t/debian-12.iso ~/t/linux/debian/

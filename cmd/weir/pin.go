@@ -13,12 +13,12 @@ import (
 func newPin() *cobra.Command {
 	return newPinCommand(pinCommand{
 		use: "pin", short: "keep files in the cache, and fetch what is missing",
-		long: `pin keeps files or folders in the cache until weir unpin: they are never evicted.
-What is missing is fetched in the background, also after a restart. A torrent that
-is pinned and complete can be read offline. Pinned files may use four fifths of the
-cache; pin fails if they would need more. If a torrent's magnet selects files (so=),
-only those are pinned, unless you name others. If a magnet has no metadata yet, it
-is pinned when the metadata arrives.`,
+		long: `pin keeps files or folders in the cache until weir unpin: they are never
+evicted. Missing pieces are fetched in the background, also after a restart. A
+torrent that is pinned and complete can be read offline. Pinned files may use
+four fifths of the cache; pin fails if they would need more. If a torrent's
+magnet selects files (so=), only those are pinned, unless you name others. If a
+magnet has no metadata yet, it is pinned when the metadata arrives.`,
 		example: `  weir pin ~/t/debian-12.iso
   weir pin ~/t/film/film.mkv && weir fetch ~/t/film/film.mkv`,
 		do: (*api.Client).Pin, done: "%s: pinned %s\n",

@@ -16,10 +16,10 @@ func newRm() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm [flags] DIR NAME…",
 		Short: "remove torrents from a mount that is in use",
-		Long: `rm removes torrents from the mount at DIR, and their pieces from the cache. A NAME is
-a torrent's folder in DIR, or its info hash. Programs that have one of its files open
-get ESTALE. Instead of DIR and NAME, the path of one torrent's folder will do. rmdir
-or rm -r of that folder does the same.
+		Long: `rm removes torrents from the mount at DIR, and their pieces from the cache. A
+NAME is a torrent's folder in DIR, or its info hash. Programs that have one of
+its files open get ESTALE. Instead of DIR and NAME, you can give the path of one
+torrent's folder. rmdir or rm -r of that folder does the same.
 
 ` + exitCodes,
 		Example: `  weir rm ~/t debian-12.iso linux/old

@@ -26,6 +26,10 @@ const exitCodes = `Exit codes:
   1  failure (see standard error)
   2  wrong usage`
 
+// helpColumns is the longest line of a help text, so that none breaks on a usual
+// terminal.
+const helpColumns = 80
+
 // usageError is an error of the command line itself.
 type usageError struct {
 	err     error
@@ -57,9 +61,9 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weir",
 		Short: "mount torrents as folders",
-		Long: `weir mounts torrents as folders. When a program reads a file, weir fetches the
-pieces it needs from the swarm, verifies and caches them; the rest of the torrent is
-not downloaded.
+		Long: `weir mounts torrents as folders. When a program reads a file, weir fetches
+the pieces that hold those bytes from other peers and from web seeds, verifies
+them and keeps them in its cache. The rest of the torrent is not downloaded.
 
 ` + exitCodes,
 		Example: `  weir demo
@@ -75,6 +79,8 @@ not downloaded.
 			return cmd.Help()
 		},
 	}
+	// The texts of flags are wrapped as the texts of commands are.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", helpColumns)))
 	root.CompletionOptions.DisableDefaultCmd = true // ours is documented like the others
 	root.SetHelpCommand(newHelp())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -60,19 +60,19 @@ func samePath(a, b string) bool {
 	return err == nil && a == b
 }
 
-const configLong = `config prints the settings that weir mount would use, and where each comes from. A
-setting is taken from the first of these that has it:
+const configLong = `config prints the settings that weir mount would use, and where each comes from.
+A setting is taken from the first of these that has it:
 
   the command line   --cache-size 20GiB
   the environment    WEIR_CACHE_SIZE=20GiB
   one settings file  cache-size: 20GiB
   the default
 
-The settings file is the one named by --config or WEIR_CONFIG; otherwise the user's
-own, $XDG_CONFIG_HOME/weir/config.yaml or ~/.config/weir/config.yaml; otherwise
-/etc/weir/config.yaml. Its keys are the flags of weir mount, with a list for a flag
-that may be repeated, and "mountpoint" and "torrents", which weir mount uses when it
-is called without arguments.
+The settings file is the one named by --config or WEIR_CONFIG; otherwise the
+user's own, $XDG_CONFIG_HOME/weir/config.yaml or ~/.config/weir/config.yaml;
+otherwise /etc/weir/config.yaml. Its keys are the flags of weir mount, with a
+list for a flag that may be repeated. Two more keys, "mountpoint" and
+"torrents", are what weir mount uses when it is called without arguments.
 
 config takes the flags of weir mount, to show what they would change.
 
@@ -82,7 +82,7 @@ func newConfig() *cobra.Command {
 	var asJSON bool
 	mount := newMount()
 	cmd := &cobra.Command{
-		Use:   "config [flags of mount]",
+		Use:   "config [flags]",
 		Short: "print the settings in effect and where they come from",
 		Long:  configLong,
 		Example: `  weir config

@@ -19,8 +19,8 @@ func newStatus() *cobra.Command {
 		Use:   "status [flags] PATH…",
 		Short: "show why a read is waiting",
 		Long: `status describes a torrent, or a file or folder in it: how much of it is cached,
-which programs have it open, which reads are waiting and for what, and the state of
-its peers and trackers. It never waits for the network.
+which programs have it open, which reads are waiting and for what, and the state
+of its peers, trackers and web seeds. It never waits for the network.
 
 ` + exitCodes,
 		Example: `  weir status ~/t/film/film.mkv

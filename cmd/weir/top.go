@@ -26,8 +26,8 @@ func newTop() *cobra.Command {
 		Short: "watch a mount at work",
 		Long: `top shows what happens in the mount at DIR (by default the working folder): the
 active torrents, the open files and the programs that have them open, and which
-reads are waiting and for what. It refreshes until Ctrl-C; if the output is not a
-terminal, each refresh is printed below the last one.
+reads are waiting and for what. It refreshes until Ctrl-C; if the output is not
+a terminal, each refresh is printed below the last one.
 
 ` + exitCodes,
 		Example: `  weir top ~/t

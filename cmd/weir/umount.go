@@ -15,7 +15,7 @@ import (
 func newUmount() *cobra.Command {
 	var lazy bool
 	cmd := &cobra.Command{
-		Use:   "umount DIR",
+		Use:   "umount [flags] DIR",
 		Short: "unmount what weir mounted on DIR",
 		Long: `umount unmounts DIR and returns when its weir process has stored what it fetched
 and ended. It also removes a mount that a crashed weir left behind. If programs

@@ -1,0 +1,125 @@
+package weir_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// readPages returns the text of the pages that match, by path.
+func readPages(t *testing.T, patterns ...string) map[string]string {
+	t.Helper()
+	pages := map[string]string{}
+	for _, pattern := range patterns {
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no page %s: %v", pattern, err)
+		}
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages[name] = string(b)
+		}
+	}
+	return pages
+}
+
+var (
+	pageLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading  = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+	fenced   = regexp.MustCompile("(?ms)^```.*?^```$")
+)
+
+// anchors returns the names by which links lead to the headings of a page.
+func anchors(text string) map[string]bool {
+	names := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		name := strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")
+		names[regexp.MustCompile(`[^\pL\pN_-]`).ReplaceAllString(name, "")] = true
+	}
+	return names
+}
+
+// TestLinks follows every link from page to page, to its heading too.
+func TestLinks(t *testing.T) {
+	for page, text := range readPages(t, "*.md", "docs/*.md", "docs/decisions/*.md") {
+		for _, m := range pageLink.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			to := page
+			if target != "" {
+				to = filepath.Join(filepath.Dir(page), target)
+			}
+			b, err := os.ReadFile(to)
+			if info, statErr := os.Stat(to); statErr == nil && info.IsDir() {
+				err = nil
+			}
+			if err != nil {
+				t.Errorf("%s links to %s, which is not there", page, m[1])
+			} else if anchor != "" && !anchors(string(b))[anchor] {
+				t.Errorf("%s links to %s, and there is no such heading", page, m[1])
+			}
+		}
+	}
+}
+
+var (
+	testName   = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)(…?)")
+	testFunc   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
+	pathName   = regexp.MustCompile("`((?:cache|cmd|contrib|engine|fs|reader)/[\\w./-]+)`")
+	makeTarget = regexp.MustCompile("(?m)(?:`|^    )make ([a-z]+)")
+)
+
+// TestDocumentedTests looks for each test, each file and folder, and each target of
+// make that the pages name.
+func TestDocumentedTests(t *testing.T) {
+	tests := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		for _, m := range testFunc.FindAllStringSubmatch(string(b), -1) {
+			tests[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page, text := range readPages(t, "README.md", "SECURITY.md", "docs/*.md") {
+		for _, m := range testName.FindAllStringSubmatch(text, -1) {
+			found := tests[m[1]]
+			for name := range tests {
+				found = found || m[2] != "" && strings.HasPrefix(name, m[1])
+			}
+			if !found {
+				t.Errorf("%s names %s, and there is no such test", page, m[1])
+			}
+		}
+		for _, m := range pathName.FindAllStringSubmatch(text, -1) {
+			if strings.HasSuffix(m[1], "...") {
+				continue
+			}
+			if _, err := os.Stat(m[1]); err != nil {
+				t.Errorf("%s names %s, which is not there", page, m[1])
+			}
+		}
+		for _, m := range makeTarget.FindAllStringSubmatch(text, -1) {
+			if !regexp.MustCompile(`(?m)^` + m[1] + `:`).Match(makefile) {
+				t.Errorf("%s names make %s, and the Makefile has no such target", page, m[1])
+			}
+		}
+	}
+}

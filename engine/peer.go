@@ -333,20 +333,26 @@ func (s *swarm) theirPiece(p *peer, index int) error {
 	return nil
 }
 
-// act puts a decision of the picker on the wire.
-func (s *swarm) act(a picker.Action) {
-	if d, ok := a.Peer.Ref.(*webSeed); ok {
-		d.act(a)
-		return
-	}
-	p := a.Peer.Ref.(*peer)
+var _ picker.Ref = (*peer)(nil)
+
+// Act implements picker.Ref: it puts a decision of the picker on the wire.
+func (p *peer) Act(a picker.Action) {
 	t := pp.Request
 	if a.Kind == picker.Cancel {
 		t = pp.Cancel
 	} else {
 		p.link.Requested(1)
 	}
-	p.link.Send(func(b []byte) []byte { return appendRequest(b, t, s.layout, a.Block) })
+	p.link.Send(func(b []byte) []byte { return appendRequest(b, t, p.sw.layout, a.Block) })
+}
+
+// Right implements picker.Ref.
+func (p *peer) Right(int) {}
+
+// Wrong implements picker.Ref: who lies is banned.
+func (p *peer) Wrong(piece int) {
+	p.sw.log.Warn("peer sent wrong data; banned", "peer", p.addr, "piece", piece)
+	p.sw.ban(p)
 }
 
 // appendRequest appends a request for a block, or its cancel.

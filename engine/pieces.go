@@ -233,9 +233,7 @@ func (s *swarm) judged(c *picker.Copy, d *pieceData, right bool, digests []uint6
 	senders := c.Senders()
 	if right {
 		for _, from := range senders {
-			if web, ok := from.Ref.(*webSeed); ok {
-				web.right(d.index)
-			}
+			from.Ref.Right(d.index)
 		}
 		var first bool
 		if first, guilty = s.pick.Verified(c, digests); first {
@@ -253,13 +251,7 @@ func (s *swarm) judged(c *picker.Copy, d *pieceData, right bool, digests []uint6
 		guilty = s.pick.Failed(time.Now(), c, digests)
 	}
 	for _, g := range guilty {
-		if web, ok := g.Ref.(*webSeed); ok {
-			web.wrong(d.index)
-			continue
-		}
-		p := g.Ref.(*peer)
-		s.log.Warn("peer sent wrong data; banned", "peer", p.addr, "piece", d.index)
-		s.ban(p)
+		g.Ref.Wrong(d.index)
 	}
 }
 

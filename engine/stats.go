@@ -186,11 +186,8 @@ func (s *swarm) tellStats(now time.Time) {
 	if s.search != nil {
 		r.SwarmSeeds, r.SwarmLeeches, r.Trackers = s.trackerReport()
 	}
-	r.WebSeeds = nil
-	if s.web != nil {
-		r.WebSeeds = s.web.report(now)
-	}
-	f := s.facts(now, arrived)
+	r.WebSeeds = s.web.report(now)
+	f := s.facts(now, arrived, r.WebSeeds)
 	r.State, r.Waiting, r.Waited = f.state(), f.waiting, f.waited
 	r.Why = ""
 	if r.State == StateStuck || r.State == StateMetadata {
@@ -226,7 +223,7 @@ func (s *swarm) tellCounts() {
 const tellAfter = 10 * time.Second
 
 // facts gathers what there is to say about progress.
-func (s *swarm) facts(now time.Time, arrived bool) progress {
+func (s *swarm) facts(now time.Time, arrived bool, web []WebSeed) progress {
 	f := progress{
 		metadata: s.t.meta.Load() != nil, arrived: arrived, peers: len(s.peers), known: s.book.Len(),
 		dialing: s.book.Dialing(), lastDial: s.lastDial, piece: -1,
@@ -264,11 +261,9 @@ func (s *swarm) facts(now time.Time, arrived bool) progress {
 	if s.fetch != nil {
 		f.tooLarge, f.maxMetadata = s.fetch.TooLarge(), s.eng.opts.MaxMetadata
 	}
-	if s.web != nil {
-		for _, d := range s.web.report(now) {
-			if d.Why != "" {
-				f.webSeeds = append(f.webSeeds, d.Why)
-			}
+	for _, d := range web {
+		if d.Why != "" {
+			f.webSeeds = append(f.webSeeds, d.Why)
 		}
 	}
 	if s.search != nil {
@@ -299,6 +294,6 @@ func (s *swarm) trackerReport() (seeds, leeches int, lines []string) {
 // missed notes that a read is given up at its deadline, and why.
 func (s *swarm) missed() {
 	now := time.Now()
-	f := s.facts(now, false)
+	f := s.facts(now, false, s.web.report(now))
 	s.t.missed.Store(&Missed{At: now, Why: f.why()})
 }

@@ -227,7 +227,7 @@ func (s *swarm) decide(now time.Time) {
 		s.chargeMemory()
 		s.pick.SetDelay(s.eng.down.Backlog(now))
 		for _, a := range s.pick.Pick(now) {
-			s.act(a)
+			a.Peer.Ref.Act(a)
 		}
 		s.web.flush(now)
 		s.askHashes(now)

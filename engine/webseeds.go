@@ -164,8 +164,11 @@ func (w *webSeeds) giveUp(now time.Time) {
 	}
 }
 
-// report returns what people may want to know.
+// report returns what people may want to know, nothing of no web seeds.
 func (w *webSeeds) report(now time.Time) []WebSeed {
+	if w == nil {
+		return nil
+	}
 	var all []WebSeed
 	for _, d := range w.seeds {
 		u := *d.base
@@ -268,8 +271,10 @@ func (d *webSeed) tell(now time.Time) {
 	d.s.pick.Unchoked(now, d.pk) // what it has rejected says nothing of what it has
 }
 
-// act carries out what the picker has decided.
-func (d *webSeed) act(a picker.Action) {
+var _ picker.Ref = (*webSeed)(nil)
+
+// Act implements picker.Ref.
+func (d *webSeed) Act(a picker.Action) {
 	begin, length := d.s.layout.Place(a.Block)
 	in := weir.Range{Off: int64(a.Block.Piece)*d.s.t.LoadedInfo().PieceLength + int64(begin)}
 	in.End = in.Off + int64(length)
@@ -280,16 +285,16 @@ func (d *webSeed) act(a picker.Action) {
 	}
 }
 
-// wrong says that a piece which the server alone has given has a wrong hash.
-func (d *webSeed) wrong(piece int) {
+// Wrong implements picker.Ref: the server alone has given the piece.
+func (d *webSeed) Wrong(piece int) {
 	d.blame(d.seed.Site().Wrong(time.Now(), piece))
 	if d.pk != nil {
 		d.tell(time.Now())
 	}
 }
 
-// right says that a piece with blocks of the server was right.
-func (d *webSeed) right(piece int) {
+// Right implements picker.Ref.
+func (d *webSeed) Right(piece int) {
 	if stale := d.seed.Site().Right(piece); len(stale) > 0 {
 		d.blame(stale)
 		if d.pk != nil {

@@ -10,8 +10,7 @@ import (
 // Peer is what the picker knows of one connected peer. The owner keeps the
 // pointer as the peer's name; its fields belong to the picker.
 type Peer struct {
-	// Ref is the owner's own; the picker does not look at it.
-	Ref any
+	Ref Ref
 
 	offer
 	queue
@@ -24,9 +23,20 @@ type Peer struct {
 	runs      bool          // PeerOptions.Runs
 }
 
+// Ref is the owner's side of a peer. The picker does not call it: it hands it back
+// with what it has decided.
+type Ref interface {
+	// Act sends what the picker has decided.
+	Act(a Action)
+	// Right says that a piece with blocks of the peer has the right hash.
+	Right(piece int)
+	// Wrong says that the peer is guilty of a piece's wrong hash.
+	Wrong(piece int)
+}
+
 // PeerOptions say what is known of a peer when it joins.
 type PeerOptions struct {
-	Ref         any
+	Ref         Ref
 	RTT         time.Duration // of the handshake, 0 if unknown
 	MaxRequests int           // reqq of its extended handshake, 0 if unknown
 	Fast        bool

@@ -27,6 +27,7 @@ type sim struct {
 }
 
 type simPeer struct {
+	Ref     // never called: the simulation looks at what is decided itself
 	s       *sim
 	p       *Peer
 	rtt     time.Duration

@@ -169,15 +169,3 @@ func (c *Choice) may(now time.Time, i int) bool {
 	}
 	return !slices.ContainsFunc(c.all, func(o candidate) bool { return o.active && o.host == d.host })
 }
-
-// NextChange returns when another web seed may be asked again, and false if time
-// alone changes nothing.
-func (c *Choice) NextChange(now time.Time) (time.Time, bool) {
-	var next time.Time
-	for i := range c.all {
-		if d := &c.all[i]; !d.gone && d.until.After(now) && (next.IsZero() || d.until.Before(next)) {
-			next = d.until
-		}
-	}
-	return next, !next.IsZero()
-}

@@ -68,10 +68,7 @@ func (c *content) Answer(l *link.Link, r link.Request, buf []byte) (answer []byt
 
 // metadata is a piece of the info dictionary, or its refusal.
 func (c *content) metadata(r link.Request, buf []byte) (answer []byte, payload int) {
-	var b []byte
-	if m := c.t.meta.Load(); m != nil {
-		b = m.dict.read(c.readDictionary)
-	}
+	b := c.t.meta.Dictionary()
 	off := r.Index * metadata.PieceBytes
 	if off >= len(b) {
 		return wire.AppendExtended(buf, r.ID, metadataRefusal(r.Index)), 0
@@ -85,7 +82,7 @@ func (c *content) metadata(r link.Request, buf []byte) (answer []byte, payload i
 
 // hashes are what a peer asked for of a hash tree, or the refusal.
 func (c *content) hashes(req wire.HashMessage, buf []byte) (answer []byte, payload int) {
-	if h := c.v2Hashes(); h != nil {
+	if h := c.t.meta.V2Hashes(); h != nil {
 		hashes, ok := h.Answer(verify.HashRequest(req))
 		if !ok {
 			hashes, ok = c.hashBelow(h, verify.HashRequest(req))

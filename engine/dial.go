@@ -148,7 +148,7 @@ func (s *swarm) notJoined(addr string, m link.Mode, why error) {
 	case errors.Is(why, errFull):
 		s.book.Postpone(addr, now)
 	case errors.Is(why, link.ErrHungUp):
-		next, more := m.Next(s.eng.opts.Encryption, s.t.names.Load().Hybrid())
+		next, more := m.Next(s.eng.opts.Encryption, s.t.meta.Names().Hybrid())
 		if more {
 			s.book.Retry(addr, uint8(next))
 			return
@@ -166,7 +166,7 @@ func (s *swarm) awaited() bool {
 
 // handshake is what is said to a peer first.
 func (s *swarm) handshake(m link.Mode, early *opening) *link.Handshake {
-	names, ih := s.t.names.Load(), s.t.ih
+	names, ih := s.t.meta.Names(), s.t.ih
 	if _, other := m.Split(); other {
 		ih = names.Other(ih)
 	}
@@ -183,7 +183,7 @@ func (s *swarm) handshake(m link.Mode, early *opening) *link.Handshake {
 	return h
 }
 
-func (e *Engine) hello(ih weir.InfoHash, n *source.Names) wire.Hello {
+func (e *Engine) hello(ih weir.InfoHash, n source.Names) wire.Hello {
 	bits := wire.OurBits()
 	if e.opts.DHT {
 		bits = wire.WithDHT(bits)
@@ -195,13 +195,22 @@ func (e *Engine) hello(ih weir.InfoHash, n *source.Names) wire.Hello {
 	return h
 }
 
+// answerHash returns the info hash to answer a handshake with: that of the v2 swarm for a
+// peer that asks to be taken there.
+func answerHash(n source.Names, hello wire.Hello) weir.InfoHash {
+	if n.Hybrid() && hello.InfoHash == n.V1 && hello.UpgradesToV2() {
+		return n.V2
+	}
+	return hello.InfoHash
+}
+
 // infoHashes calls yield with the torrents that we know until it returns false.
 func (e *Engine) infoHashes(yield func(weir.InfoHash) bool) {
 	for _, t := range e.Torrents() {
 		if !yield(t.ih) {
 			return
 		}
-		if n := t.names.Load(); n.Hybrid() && !yield(n.Other(t.ih)) {
+		if n := t.meta.Names(); n.Hybrid() && !yield(n.Other(t.ih)) {
 			return
 		}
 	}
@@ -251,7 +260,7 @@ func (e *Engine) welcome(raw net.Conn) error {
 		if t, known = e.named(theirs.InfoHash); !known {
 			return wire.Hello{}, weir.Errorf(weir.ErrNotFound, "a peer asks for torrent %s, which is not here", theirs.InfoHash)
 		}
-		names := t.names.Load()
+		names := t.meta.Names()
 		return e.hello(answerHash(names, theirs), names), nil
 	}}
 	conn, hello, err := in.Accepted(e.ctx, raw)

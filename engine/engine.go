@@ -28,6 +28,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/metainfo"
 	"github.com/weirfs/weir/engine/internal/netrule"
 	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/webseed"
@@ -53,9 +54,21 @@ type Store interface {
 	Record(bucket string, key []byte) ([]byte, error)
 }
 
-// MetadataBucket is where the engine keeps info dictionaries that came from
-// peers, by info hash, so that a magnet needs them only once.
-const MetadataBucket = "metadata"
+// Where the engine keeps what came from peers, in the records of its Store.
+const (
+	// MetadataBucket has info dictionaries, by info hash, so that a magnet needs them
+	// only once.
+	MetadataBucket = metainfo.MetadataBucket
+	// LayersBucket has the piece layers of files of v2 torrents, by info hash and file
+	// index.
+	LayersBucket = metainfo.LayersBucket
+)
+
+// Checker compares pieces with the metadata that an engine left in its Store's records.
+type Checker = metainfo.Checker
+
+// NewChecker returns a Checker of what stands in records.
+func NewChecker(records metainfo.Records) *Checker { return metainfo.NewChecker(records) }
 
 // Options configure an Engine. Store is required; zero fields take defaults.
 type Options struct {
@@ -173,7 +186,7 @@ type Engine struct {
 	warm          atomic.Int32        // swarms that run
 
 	records  recordWriter
-	loaded   loadedTorrents
+	metainfo *metainfo.Loader
 	uncached uncached
 	ownAddr  connlimit.OwnAddress
 
@@ -206,6 +219,7 @@ func New(o Options) *Engine {
 		conns:      connlimit.New(o.MaxConnections),
 		belowLayer: make(chan struct{}, 1),
 	}
+	e.metainfo = metainfo.NewLoader(metainfo.Options{Store: o.Store, Ready: e.storeReady, Log: o.Log})
 	copy(e.peerID[:], "-WE0001-")
 	_, _ = rand.Read(e.peerID[8:])
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
@@ -273,7 +287,7 @@ func (e *Engine) Close() error {
 	closing.Wait()
 	e.wg.Wait()
 	e.records.wait()
-	e.loaded.stop()
+	e.metainfo.Close()
 	e.pool.Close()
 	if e.disc != nil {
 		err = errors.Join(err, e.disc.Close())
@@ -292,6 +306,12 @@ func (e *Engine) SetLimits(upload, download int64) {
 // already, the known one is returned with an error that wraps weir.ErrExists,
 // after it has learned the trackers and peers of spec.
 func (e *Engine) Add(spec *source.Spec) (*Torrent, error) { return e.add(spec, false) }
+
+// AddStored makes a torrent known whose metadata a former run left in the Store
+// (see Torrent.StoreMetadata), without reading it: spec needs only the info hash and what
+// finds peers. It is otherwise as Add. If the Store lacks the metadata after all,
+// it comes from peers, as a magnet's does.
+func (e *Engine) AddStored(spec *source.Spec) (*Torrent, error) { return e.add(spec, true) }
 
 func (e *Engine) add(spec *source.Spec, stored bool) (*Torrent, error) {
 	if spec.InfoHash.IsZero() {
@@ -315,7 +335,7 @@ func (e *Engine) add(spec *source.Spec, stored bool) (*Torrent, error) {
 		t.former = former.closed
 	}
 	e.mu.Unlock()
-	t.expectMetadata(stored)
+	t.meta.Expect(stored)
 	return t, nil
 }
 

@@ -73,7 +73,7 @@ func (s *swarm) find() {
 
 // findOther looks for peers in the other swarm of a hybrid torrent, once.
 func (s *swarm) findOther() {
-	n := s.t.names.Load()
+	n := s.t.meta.Names()
 	if s.search == nil || s.searchOther != nil || !n.Hybrid() {
 		return
 	}

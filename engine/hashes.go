@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"encoding/binary"
 	"errors"
-	"slices"
 	"time"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
@@ -18,10 +16,6 @@ import (
 // are needed (BEP 52). Blocks are fetched meanwhile; a piece that is complete
 // before its hash is known waits for it in swarm.unhashed.
 
-// LayersBucket is where the engine keeps the piece layers of files of v2 torrents
-// that came from peers, by info hash and file index.
-const LayersBucket = "layers"
-
 // hashPatience passes before a request for hashes goes to another peer.
 const hashPatience = 2 * time.Second
 
@@ -34,7 +28,7 @@ type hashAsk struct {
 
 // needHash sees to it that the piece can be verified.
 func (s *swarm) needHash(index int) {
-	req, needed := s.t.meta.Load().hashes.RequestFor(index)
+	req, needed := s.t.meta.InMemory().Hashes.RequestFor(index)
 	if needed && s.hashAsks[req] == nil {
 		s.hashAsks[req] = &hashAsk{piece: index, tried: map[*peer]bool{}}
 	}
@@ -64,17 +58,17 @@ func (s *swarm) askHashes(now time.Time) {
 
 // hashMessage handles the messages of BEP 52.
 func (s *swarm) hashMessage(p *peer, m *wire.Message, at time.Time) error {
-	meta := s.t.meta.Load()
+	meta := s.t.meta.InMemory()
 	if meta == nil || !p.v2() {
 		return p.link.Useless(m, at)
 	}
-	if !meta.info.V2 {
+	if !meta.Info.V2 {
 		return s.hashesOfHybrid(p, m, at)
 	}
 	req := verify.HashRequest(*m.Hash)
 	switch m.Type {
 	case pp.HashRequest:
-		if (meta.hashes.Answers(req) || meta.hashes.AnswersBelow(req)) && p.link.Queue(link.Request{Hashes: m.Hash}) {
+		if (meta.Hashes.Answers(req) || meta.Hashes.AnswersBelow(req)) && p.link.Queue(link.Request{Hashes: m.Hash}) {
 			return nil
 		}
 		p.link.Refuse(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashReject, *m.Hash, nil) })
@@ -89,7 +83,7 @@ func (s *swarm) hashMessage(p *peer, m *wire.Message, at time.Time) error {
 		if ask == nil || !ask.tried[p] {
 			return p.link.Useless(m, at) // an answer that came too late
 		}
-		if err := meta.hashes.Accept(req, m.Hashes); err != nil {
+		if err := meta.Hashes.Accept(req, m.Hashes); err != nil {
 			if errors.Is(err, weir.ErrCorrupt) {
 				s.book.Ban(p.link.Remote().String(), time.Now())
 				return errBanned
@@ -124,7 +118,7 @@ func (s *swarm) hashesRefused(p *peer, req verify.HashRequest) {
 	if len(ask.tried) < len(s.peers) {
 		ask.at = time.Time{} // somebody else is asked at once; whoever refused it, not before hashPatience
 	}
-	bare, ok := s.t.meta.Load().hashes.RequestNoProof(ask.piece)
+	bare, ok := s.t.meta.InMemory().Hashes.RequestNoProof(ask.piece)
 	if !ok || bare == req || s.hashAsks[bare] != nil {
 		return
 	}
@@ -135,21 +129,21 @@ func (s *swarm) hashesRefused(p *peer, req verify.HashRequest) {
 // gotHashes verifies the complete pieces that waited, and keeps the layer of the
 // piece's file once it is whole.
 func (s *swarm) gotHashes(piece int) {
-	meta := s.t.meta.Load()
+	meta := s.t.meta.InMemory()
 	for req, ask := range s.hashAsks {
-		if meta.hashes.Known(ask.piece) {
+		if meta.Hashes.Known(ask.piece) {
 			delete(s.hashAsks, req) // the other form of the same question
 		}
 	}
 	s.verifyUnhashed()
-	first, end := meta.info.FilesIn(meta.info.PieceRange(piece))
+	first, end := meta.Info.FilesIn(meta.Info.PieceRange(piece))
 	for f := first; f < end; f++ {
-		layer := meta.hashes.Layer(f)
+		layer := meta.Hashes.Layer(f)
 		if layer == nil {
 			continue
 		}
 		s.eng.records.post(func() {
-			if err := s.eng.opts.Store.PutRecord(LayersBucket, layerKey(s.t.ih, f), layer); err != nil {
+			if err := s.t.meta.SaveLayer(f, layer); err != nil {
 				s.log.Warn("hashes not kept in the cache", "err", err)
 			}
 		})
@@ -162,16 +156,5 @@ func (s *swarm) verifyUnhashed() {
 	s.unhashed = nil
 	for _, c := range waiting {
 		s.verify(c) // or it goes on waiting
-	}
-}
-
-func layerKey(ih weir.InfoHash, file int) []byte {
-	return binary.BigEndian.AppendUint32(slices.Clone(ih[:]), uint32(file))
-}
-
-// loadLayers takes from the Store the layers that a former run left there.
-func (t *Torrent) loadLayers(m *metainfo) {
-	if err := loadLayers(t.eng.opts.Store, t.ih, m); err != nil {
-		t.eng.log.Warn("hashes in the cache ignored", "torrent", t.ih, "err", err)
 	}
 }

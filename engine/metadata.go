@@ -12,6 +12,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/metadata"
+	"github.com/weirfs/weir/engine/internal/metainfo"
 	"github.com/weirfs/weir/engine/internal/subnet"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -41,8 +42,8 @@ func (s *swarm) extensionHandshake(p *peer) []byte {
 	if ip := p.link.Remote().Addr().Unmap(); ip.IsValid() {
 		h.YourIp = pp.CompactIp(ip.AsSlice())
 	}
-	if m := s.t.meta.Load(); m != nil {
-		h.MetadataSize = m.dict.size
+	if m := s.t.meta.InMemory(); m != nil {
+		h.MetadataSize = m.DictionaryBytes()
 	}
 	return bencode.MustMarshal(h)
 }
@@ -132,11 +133,11 @@ func (s *swarm) metadataMessage(p *peer, m *wire.Message, at time.Time) error {
 // serveMetadata sees to it that a request for a piece of the info dictionary is
 // answered.
 func (s *swarm) serveMetadata(p *peer, m *wire.Message, at time.Time) error {
-	piece, meta := m.Metadata.Piece, s.t.meta.Load()
+	piece, meta := m.Metadata.Piece, s.t.meta.InMemory()
 	if p.metadataID == 0 {
 		return p.link.Useless(m, at)
 	}
-	if meta == nil || piece >= metadata.Pieces(meta.dict.size) {
+	if meta == nil || piece >= metadata.Pieces(meta.DictionaryBytes()) {
 		p.link.Refuse(func(b []byte) []byte { return wire.AppendExtended(b, p.metadataID, metadataRefusal(piece)) })
 		return p.link.Useless(m, at)
 	}
@@ -191,13 +192,13 @@ func (s *swarm) finishMetadata() {
 		return
 	}
 	s.spawn(func() {
-		m, err := s.t.withInfo(b)
+		m, err := s.t.meta.Parse(b)
 		s.do(func() { s.judgedMetadata(size, from, m, err) })
 	})
 }
 
 // judgedMetadata takes the verdict on an info dictionary.
-func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo, err error) {
+func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo.Metainfo, err error) {
 	switch {
 	case s.fetch == nil: // it came from elsewhere meanwhile
 		return
@@ -214,7 +215,7 @@ func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo, err error) {
 		s.t.endWith(err)
 		return
 	}
-	s.t.setMeta(m)
+	s.t.meta.Set(m)
 	s.gotMeta()
 	if s.storeMeta = !s.eng.storeReady(); !s.storeMeta {
 		s.storeMetadata()
@@ -225,7 +226,7 @@ func (s *swarm) judgedMetadata(size int, from []*peer, m *metainfo, err error) {
 func (s *swarm) storeMetadata() {
 	s.storeMeta = false
 	s.eng.records.post(func() {
-		if err := s.t.StoreMetadata(); err != nil {
+		if err := s.t.meta.Save(); err != nil {
 			s.log.Warn("metadata not kept in the cache", "err", err)
 		}
 	})

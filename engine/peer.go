@@ -60,7 +60,7 @@ type peer struct {
 // v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for
 // (BEP 52): in another one libtorrent ends a connection that asks.
 func (p *peer) v2() bool {
-	return p.link.Hello.InfoHash == p.sw.t.names.Load().V2 || p.sw.t.LoadedInfo() != nil && p.sw.t.LoadedInfo().V2 && p.link.Hello.InfoHash == p.sw.t.ih
+	return p.link.Hello.InfoHash == p.sw.t.meta.Names().V2 || p.sw.t.LoadedInfo() != nil && p.sw.t.LoadedInfo().V2 && p.link.Hello.InfoHash == p.sw.t.ih
 }
 
 // join makes a connection whose handshakes are done part of the swarm.
@@ -233,8 +233,8 @@ func (s *swarm) ban(p *peer) {
 
 // numPieces returns how many the torrent has, 0 while that is not known.
 func (s *swarm) numPieces() int {
-	if m := s.t.meta.Load(); m != nil {
-		return m.info.NumPieces()
+	if m := s.t.meta.InMemory(); m != nil {
+		return m.Info.NumPieces()
 	}
 	return 0
 }

@@ -196,8 +196,8 @@ func (s *swarm) received(from *picker.Peer, b picker.Block, data picker.Buffer, 
 
 // verify hashes a complete copy of a piece beside the owner, once its hash is known.
 func (s *swarm) verify(c *picker.Copy) {
-	meta, suspicious := s.t.meta.Load(), s.pick.Suspicious(c.Index())
-	if !meta.hashes.Known(c.Index()) {
+	meta, suspicious := s.t.meta.InMemory(), s.pick.Suspicious(c.Index())
+	if !meta.Hashes.Known(c.Index()) {
 		s.unhashed = append(s.unhashed, c)
 		s.needHash(c.Index())
 		return
@@ -206,7 +206,7 @@ func (s *swarm) verify(c *picker.Copy) {
 	d := newPieceData(s.layout, c.Index(), blocks)
 	s.spawn(func() {
 		s.eng.hashing <- struct{}{}
-		right := meta.hashes.Check(d.index, d.slices())
+		right := meta.Hashes.Check(d.index, d.slices())
 		var digests []uint64
 		if suspicious || !right {
 			digests = digestsOf(blocks)

@@ -56,9 +56,7 @@ const PeersBucket = "peers"
 // metadata, hashes of pieces, and peers, which become candidates.
 func (s *swarm) loadRecords() {
 	s.spawn(func() {
-		if m := s.t.metainfo(); m != nil && m.layersDue.Swap(false) {
-			s.t.loadLayers(m)
-		}
+		s.t.meta.LoadDue()
 		peers := s.loadPeers()
 		s.do(func() {
 			s.gotMeta()
@@ -139,7 +137,7 @@ func (s *swarm) writeLast() {
 		if peers != nil {
 			s.writePeers(peers)
 		}
-		s.t.dropMetadata()
+		s.t.meta.Drop()
 	})
 	<-written
 }

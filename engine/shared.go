@@ -29,8 +29,8 @@ func (s *swarm) put(d *pieceData) error {
 		return s.eng.opts.Store.Put(id, d.slices())
 	}
 	var hash []byte
-	if m := s.t.metainfo(); m != nil {
-		hash = m.hashes.Hash(d.index)
+	if m := s.t.meta.Load(); m != nil {
+		hash = m.Hashes.Hash(d.index)
 	}
 	return store.PutHashed(id, hash, d.slices())
 }
@@ -42,7 +42,7 @@ const adoptAtOnce = 10 * time.Millisecond
 // adopt takes those pieces of spans from the Store that it has under another name.
 func (s *swarm) adopt(spans []picker.Span) {
 	store, ok := s.eng.opts.Store.(sharing)
-	m := s.t.meta.Load()
+	m := s.t.meta.InMemory()
 	if !ok || m == nil || s.pick == nil {
 		return
 	}
@@ -57,8 +57,8 @@ func (s *swarm) adopt(spans []picker.Span) {
 			if s.pick.Held(i) {
 				continue
 			}
-			id, size := weir.PieceID{Torrent: s.t.ih, Index: i}, m.info.PieceRange(i).Len()
-			if store.Adopt(id, m.hashes.Hash(i), size) && s.pick.Found(i) {
+			id, size := weir.PieceID{Torrent: s.t.ih, Index: i}, m.Info.PieceRange(i).Len()
+			if store.Adopt(id, m.Hashes.Hash(i), size) && s.pick.Found(i) {
 				s.release(i)
 				s.spread(i)
 			}

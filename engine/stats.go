@@ -225,7 +225,7 @@ const tellAfter = 10 * time.Second
 // facts gathers what there is to say about progress.
 func (s *swarm) facts(now time.Time, arrived bool, web []WebSeed) progress {
 	f := progress{
-		metadata: s.t.meta.Load() != nil, arrived: arrived, peers: len(s.peers), known: s.book.Len(),
+		metadata: s.t.meta.InMemory() != nil, arrived: arrived, peers: len(s.peers), known: s.book.Len(),
 		dialing: s.book.Dialing(), lastDial: s.lastDial, piece: -1,
 	}
 	if s.pick == nil {

@@ -145,7 +145,7 @@ const (
 func (s *swarm) own() {
 	defer s.end()
 	s.find()
-	if s.t.meta.Load() == nil {
+	if s.t.meta.InMemory() == nil {
 		s.fetch = s.newFetch()
 	}
 	opening := s.eng.opts.StoreReady // nil once it was seen
@@ -329,7 +329,7 @@ func (s *swarm) end() {
 // gotMeta builds what needs the metadata and the Store, once both are there, and
 // tells it what the peers have said so far.
 func (s *swarm) gotMeta() {
-	m := s.t.meta.Load()
+	m := s.t.meta.InMemory()
 	if s.pick != nil || m == nil {
 		return
 	}
@@ -346,13 +346,13 @@ func (s *swarm) gotMeta() {
 	if !s.eng.storeReady() {
 		return // storeOpened comes back
 	}
-	held := s.eng.opts.Store.Held(s.t.ih, m.info.NumPieces())
-	for i := range m.info.BlankPieces {
+	held := s.eng.opts.Store.Held(s.t.ih, m.Info.NumPieces())
+	for i := range m.Info.BlankPieces {
 		held[i] = true // nothing has to be fetched
 	}
-	s.layout = picker.Layout{Info: m.info}
+	s.layout = picker.Layout{Info: m.Info}
 	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
-	s.uploads.Begin(m.info, s.pick)
+	s.uploads.Begin(m.Info, s.pick)
 	s.web = newWebSeeds(s, s.webURLs)
 	s.web.choose(time.Now())
 	for _, p := range s.peers {

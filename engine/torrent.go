@@ -9,31 +9,10 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/metainfo"
 	"github.com/weirfs/weir/engine/internal/peerbook"
-	"github.com/weirfs/weir/engine/internal/verify"
 	"github.com/weirfs/weir/engine/source"
 )
-
-// metainfo is what is known of a torrent once its metadata is there.
-type metainfo struct {
-	info   *weir.TorrentInfo
-	dict   dictionary // for peers that ask
-	hashes *verify.Hashes
-	names  source.Names
-	layers []byte // of a hybrid torrent that is taken as v1: source.Spec.LayerHashes
-	half   otherHalf
-
-	layersDue atomic.Bool // the Store, which was not ready, may have hashes of a v2 torrent
-}
-
-// newMetainfo takes the metadata of a spec that has it.
-func newMetainfo(spec *source.Spec) (*metainfo, error) {
-	hashes, err := verify.New(spec.Info, spec.PieceHashes, spec.Roots)
-	if err != nil {
-		return nil, err
-	}
-	return &metainfo{info: spec.Info, dict: newDictionary(spec.InfoBytes), hashes: hashes, names: spec.Names(), layers: spec.LayerHashes}, nil
-}
 
 // Torrent is one torrent of an Engine. It is safe for concurrent use.
 type Torrent struct {
@@ -41,12 +20,11 @@ type Torrent struct {
 	ih   weir.InfoHash
 	spec *source.Spec // as the user named it, without metadata
 
-	metadataState
+	meta *metainfo.Entry
 
 	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
 	endWith context.CancelCauseFunc
 
-	names   atomic.Pointer[source.Names]
 	closed  chan struct{} // by close
 	closing sync.Once
 	former  <-chan struct{} // of the torrent of the same name that was removed last; nil if none was
@@ -55,10 +33,8 @@ type Torrent struct {
 	missed atomic.Pointer[Missed]
 
 	mu       sync.Mutex
-	known    bool          // the metadata is
-	metaCh   chan struct{} // closed when it is
-	sw       *swarm        // nil while cold
-	last     *swarm        // that Engine.Remove ended; nil if it was cold
+	sw       *swarm // nil while cold
+	last     *swarm // that Engine.Remove ended; nil if it was cold
 	trackers [][]string
 	nodes    []string // of the DHT, as the source names them
 	peers    []string // host:port to try whenever it gets warm
@@ -74,11 +50,24 @@ type counters struct {
 func newTorrent(e *Engine, spec *source.Spec) *Torrent {
 	bare := *spec
 	bare.Info, bare.InfoBytes, bare.PieceHashes, bare.Roots, bare.LayerHashes = nil, nil, nil, nil, nil
-	t := &Torrent{eng: e, ih: spec.InfoHash, spec: &bare, metaCh: make(chan struct{}), closed: make(chan struct{}), wants: map[*Want]struct{}{}}
+	t := &Torrent{eng: e, ih: spec.InfoHash, spec: &bare, closed: make(chan struct{}), wants: map[*Want]struct{}{}}
 	t.done, t.endWith = context.WithCancelCause(context.Background())
 	t.peers = slices.Clone(e.opts.Peers)
-	t.learnNames(spec.Names())
+	t.meta = e.metainfo.NewEntry(t.done, t.spec)
 	return t
+}
+
+// named returns the torrent that goes by a name.
+func (e *Engine) named(ih weir.InfoHash) (*Torrent, bool) {
+	if t, ok := e.Torrent(ih); ok {
+		return t, true
+	}
+	for _, t := range e.Torrents() {
+		if t.meta.Names().Has(ih) {
+			return t, true
+		}
+	}
+	return nil, false
 }
 
 // learn adds what spec knows: trackers, peers, metadata.
@@ -104,30 +93,7 @@ func (t *Torrent) learn(spec *source.Spec) error {
 	}
 	t.mu.Unlock()
 	t.AddPeers(spec.Peers)
-	if spec.Info == nil || t.meta.Load() != nil {
-		return nil
-	}
-	m, err := newMetainfo(spec)
-	if err != nil {
-		return err
-	}
-	if t.eng.storeReady() {
-		t.loadLayers(m)
-	} else {
-		m.layersDue.Store(true)
-	}
-	t.setMeta(m)
-	return nil
-}
-
-// withInfo verifies an info dictionary. The error wraps weir.ErrCorrupt if
-// somebody may have a better one.
-func (t *Torrent) withInfo(b []byte) (*metainfo, error) {
-	spec, err := t.spec.WithInfo(b)
-	if err != nil {
-		return nil, err
-	}
-	return newMetainfo(spec)
+	return t.meta.Learn(spec)
 }
 
 // InfoHash returns the torrent's name.
@@ -136,8 +102,8 @@ func (t *Torrent) InfoHash() weir.InfoHash { return t.ih }
 // Info returns the torrent's shape, nil while it is not known. It may read the
 // metadata from the Store, and never waits for the network.
 func (t *Torrent) Info() *weir.TorrentInfo {
-	if m := t.metainfo(); m != nil {
-		return m.info
+	if m := t.meta.Load(); m != nil {
+		return m.Info
 	}
 	return nil
 }
@@ -145,11 +111,16 @@ func (t *Torrent) Info() *weir.TorrentInfo {
 // LoadedInfo is Info without a look into the Store: nil for a torrent that left its
 // metadata there.
 func (t *Torrent) LoadedInfo() *weir.TorrentInfo {
-	if m := t.meta.Load(); m != nil {
-		return m.info
+	if m := t.meta.InMemory(); m != nil {
+		return m.Info
 	}
 	return nil
 }
+
+// StoreMetadata puts the metadata into the Store, so that a later run can use AddStored.
+// It does nothing while the metadata is unknown or the Store is not ready; metadata that
+// comes from peers later is stored without a call.
+func (t *Torrent) StoreMetadata() error { return t.meta.Save() }
 
 // WaitInfo waits for the metadata, warming the torrent if it must come from
 // peers. It returns ctx's error, weir.ErrRemoved or weir.ErrClosed.
@@ -165,11 +136,8 @@ func (t *Torrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
 		if !sw.use(1) {
 			continue // it has just cooled
 		}
-		t.mu.Lock()
-		metaCh := t.metaCh
-		t.mu.Unlock()
 		select {
-		case <-metaCh:
+		case <-t.meta.Known():
 			sw.use(-1)
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -210,9 +178,9 @@ func (t *Torrent) warmUnasked() (*swarm, error) {
 // warm returns the running swarm, starting it if the torrent is cold.
 func (t *Torrent) warm() (*swarm, error) {
 	t.mu.Lock()
-	for t.sw == nil && t.meta.Load() == nil && t.loadable() && t.done.Err() == nil {
+	for t.sw == nil && t.done.Err() == nil && !t.meta.Use() {
 		t.mu.Unlock()
-		t.metainfo() // reads the Store, or finds that there is nothing
+		t.meta.Load() // reads the Store, or finds that there is nothing
 		t.mu.Lock()
 	}
 	defer t.mu.Unlock()
@@ -241,6 +209,7 @@ func (t *Torrent) cool(sw *swarm) bool {
 		return false
 	}
 	t.sw = nil
+	t.meta.Release()
 	return true
 }
 

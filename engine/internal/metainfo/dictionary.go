@@ -1,4 +1,4 @@
-package engine
+package metainfo
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/weirfs/weir/engine/source"
 )
 
-// largeDictionary is from which size on an info dictionary is packed in the Store
+// largeDictionary is from which size on an info dictionary is packed in the records
 // and does not stay in memory. A film's is some 50 KB and a big dataset's 50 MB,
 // which nobody needs once it is parsed but peers that come by a magnet.
 const largeDictionary = 256 << 10
@@ -29,22 +29,22 @@ type dictionary struct {
 	size int // bytes
 
 	mu    sync.Mutex
-	bytes []byte // nil when it was left in the Store
+	bytes []byte // nil when it was left in the records
 
 	reading sync.Mutex // one reads it; guards lost
-	lost    time.Time  // when the Store did not have it right
+	lost    time.Time  // when the records did not have it right
 }
 
 func newDictionary(b []byte) dictionary { return dictionary{size: len(b), bytes: b} }
 
-// held returns the dictionary, nil if it is in the Store only.
+// held returns the dictionary, nil if it is in the records only.
 func (d *dictionary) held() []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.bytes
 }
 
-// leave drops a large one from memory; the Store has it.
+// leave drops a large one from memory; the records have it.
 func (d *dictionary) leave() {
 	if d.size < largeDictionary {
 		return
@@ -77,36 +77,20 @@ func (d *dictionary) read(from func() ([]byte, error)) []byte {
 	return b
 }
 
-// readDictionary reads the dictionary from the Store and verifies it.
-func (c *content) readDictionary() ([]byte, error) {
-	b, err := readDictionary(c.t.eng.opts.Store, c.t.ih)
-	if err == nil && weir.InfoHash(sha1.Sum(b)) != c.t.ih && source.Truncate(sha256.Sum256(b)) != c.t.ih {
+// readDictionary reads the dictionary from the records and verifies it.
+func (e *Entry) readDictionary() ([]byte, error) {
+	b, err := readDictionary(e.l.Store, e.ih)
+	if err == nil && weir.InfoHash(sha1.Sum(b)) != e.ih && source.Truncate(sha256.Sum256(b)) != e.ih {
 		err = weir.ErrCorrupt
 	}
 	if err != nil {
-		c.log.Warn("metadata for peers not read from the cache", "err", err)
+		e.l.Log.Warn("metadata for peers not read from the cache", "torrent", e.ih, "err", err)
 	}
 	return b, err
 }
 
-// Records are what is read of a Store's records.
-type Records interface {
-	// Record returns an error that wraps weir.ErrNotFound if there is none.
-	Record(bucket string, key []byte) ([]byte, error)
-}
-
-// readDictionary reads an info dictionary that was left in the records. Whether it
-// is right, the caller must see.
-func readDictionary(records Records, ih weir.InfoHash) ([]byte, error) {
-	b, err := records.Record(MetadataBucket, ih[:])
-	if err != nil {
-		return nil, err
-	}
-	return unpackDictionary(b)
-}
-
 // packDictionary returns a dictionary as it stands in the records. A large one is
-// compressed: a list of a million files becomes a fiftieth, which the Store would
+// compressed: a list of a million files becomes a fiftieth, which a cache would
 // otherwise write and sync several times over while the first programs list it.
 func packDictionary(b []byte) ([]byte, error) {
 	if len(b) < largeDictionary {

@@ -1,0 +1,42 @@
+package metainfo
+
+import (
+	"fmt"
+
+	"github.com/weirfs/weir"
+)
+
+// Checker compares pieces with the metadata that an engine left in its Store's
+// records. It needs no engine. It keeps one torrent in memory at a time: ask for
+// pieces torrent by torrent. It is for one goroutine.
+type Checker struct {
+	records Records
+	ih      weir.InfoHash
+	meta    *Metainfo
+	err     error // why there is no meta
+}
+
+// NewChecker returns a Checker of what stands in records.
+func NewChecker(records Records) *Checker { return &Checker{records: records} }
+
+// Check hashes a piece. The error wraps weir.ErrCorrupt when data is not the
+// piece, and weir.ErrNotFound when that can't be said: the torrent's metadata, or
+// a v2 torrent's hashes, are not in the records or damaged there.
+func (c *Checker) Check(id weir.PieceID, data []byte) error {
+	if c.meta == nil && c.err == nil || id.Torrent != c.ih {
+		c.ih = id.Torrent
+		c.meta, c.err = load(c.records, id.Torrent)
+	}
+	if c.err != nil {
+		return c.err
+	}
+	switch {
+	case id.Index < 0 || id.Index >= c.meta.Info.NumPieces():
+		return fmt.Errorf("%s: the torrent has %d pieces: %w", id, c.meta.Info.NumPieces(), weir.ErrCorrupt)
+	case !c.meta.Hashes.Known(id.Index):
+		return weir.Errorf(weir.ErrNotFound, "the hash of piece %s is not known", id)
+	case !c.meta.Hashes.Check(id.Index, [][]byte{data}):
+		return fmt.Errorf("%s: %w", id, weir.ErrCorrupt)
+	}
+	return nil
+}

@@ -2,7 +2,8 @@
 // that tests meet the protocol as others understand it: libtorrent (through
 // Debian's Python), qbittorrent-nox, transmission-daemon, aria2c, webtorrent and
 // the Client of anacrolix/torrent as peers on loopback; mktorrent,
-// transmission-create and libtorrent as makers of torrents; and a UDP tracker.
+// transmission-create and libtorrent as makers of torrents; nginx as a web seed; and a
+// UDP tracker.
 //
 // Only tests use it. It knows nothing of weir's engine; a peer is a process, an
 // address and some content on disk. Every process ends with the test that

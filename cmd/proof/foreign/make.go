@@ -18,6 +18,7 @@ type Making struct {
 	PieceBytes int    // a power of two, 32 KiB at least
 	Private    bool   // BEP 27
 	Version    Property
+	WebSeeds   []string // URLs (BEP 19); mktorrent and libtorrent only
 }
 
 // Maker makes .torrent files with one kind of tool.
@@ -46,6 +47,9 @@ func MkTorrent(tb testing.TB, m Making) string {
 	if m.Private {
 		args = append(args, "-p")
 	}
+	for _, u := range m.WebSeeds {
+		args = append(args, "-w", u)
+	}
 	run(tb, "mktorrent", append(args, m.Path)...)
 	return out
 }
@@ -70,7 +74,7 @@ func LibtorrentMake(tb testing.TB, m Making) string {
 	tb.Helper()
 	out := filepath.Join(tb.TempDir(), "made.torrent")
 	version := map[Property]string{V1: "v1", Hybrid: "hybrid", V2: "v2"}[m.Version]
-	run(tb, python, "-c", makeScript, m.Path, out, m.Announce, fmt.Sprint(m.PieceBytes), version, fmt.Sprint(m.Private))
+	run(tb, python, append([]string{"-c", makeScript, m.Path, out, m.Announce, fmt.Sprint(m.PieceBytes), version, fmt.Sprint(m.Private)}, m.WebSeeds...)...)
 	return out
 }
 

@@ -193,7 +193,7 @@ func (d *infoDict) takeV1(t *weir.TorrentInfo, l *fileNames) ([]byte, error) {
 			got, t.Length, t.PieceLength, want)
 	}
 	if d.hasV2() {
-		h := hybridCheck{t: t}
+		h := hybridCheck{t: t, links: l.links.all}
 		err := readTree(d.tree, h.add)
 		if err == nil {
 			err = h.end()

@@ -239,9 +239,10 @@ func (l *treeLayout) append(f weir.FileInfo, root [merkle.Size]byte) {
 // BEP 52 asks for it: to clients that read one or the other, and to us, both must
 // mean the same bytes in the same pieces.
 type hybridCheck struct {
-	t    *weir.TorrentInfo // as the v1 half has it
-	next int               // of t.Files
-	off  int64             // where the v2 layout is
+	t     *weir.TorrentInfo // as the v1 half has it
+	links []link            // of t.Files, in order, those before next left out
+	next  int               // of t.Files
+	off   int64             // where the v2 layout is
 }
 
 func (h *hybridCheck) add(f *treeFile) error {
@@ -281,7 +282,11 @@ func sameName(a string, b []byte) bool {
 // skip passes over padding and links and returns the next other file, or nil.
 func (h *hybridCheck) skip() *weir.FileInfo {
 	for ; h.next < len(h.t.Files); h.next++ {
-		if f := &h.t.Files[h.next]; f.Shown() && f.Link == "" {
+		for len(h.links) > 0 && h.links[0].file < h.next {
+			h.links = h.links[1:]
+		}
+		isLink := len(h.links) > 0 && h.links[0].file == h.next
+		if f := &h.t.Files[h.next]; !f.Padding && !isLink {
 			return f
 		}
 	}

@@ -3,7 +3,6 @@ package catalogue
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -142,29 +141,7 @@ func (r *Record) Spec(ih weir.InfoHash) *source.Spec {
 }
 
 // Magnet returns a link that leads to the torrent.
-func (r *Record) Magnet(ih weir.InfoHash) string {
-	m := "magnet:?xt=urn:btih:" + ih.String()
-	if len(r.HashV2) == 32 {
-		v2 := fmt.Sprintf("urn:btmh:1220%x", r.HashV2)
-		if weir.InfoHash(r.HashV2[:20]) == ih { // v2 alone
-			m = "magnet:?xt=" + v2
-		} else {
-			m += "&xt=" + v2
-		}
-	}
-	if len(r.Name) > 0 {
-		m += "&dn=" + url.QueryEscape(string(r.Name))
-	}
-	for _, tier := range r.Trackers {
-		for _, tr := range tier {
-			m += "&tr=" + url.QueryEscape(tr)
-		}
-	}
-	for _, ws := range r.WebSeeds {
-		m += "&ws=" + url.QueryEscape(ws)
-	}
-	return m
-}
+func (r *Record) Magnet(ih weir.InfoHash) string { return r.Spec(ih).Magnet() }
 
 func (r *Record) encode() ([]byte, error) { return json.Marshal(r) }
 

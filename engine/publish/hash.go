@@ -1,0 +1,198 @@
+package publish
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/weirfs/weir/engine/publish/metainfo"
+	"github.com/weirfs/weir/engine/source/merkle"
+)
+
+// readBytes is how much a worker reads at once: it stays in the processor's cache until
+// both hashes have it.
+const readBytes = 256 << 10
+
+// workers is how many pieces are read and hashed at a time: some wait for the disk
+// while others hash.
+func workers() int { return 2 * runtime.GOMAXPROCS(0) }
+
+// openFile is a file whose pieces are being hashed.
+type openFile struct {
+	*os.File
+	entry *entry
+	left  atomic.Int64 // bytes to hash
+	users atomic.Int64 // jobs that are not done, and eachPieceOf
+}
+
+// release closes the file when nobody needs it any more.
+func (f *openFile) release() {
+	if f.users.Add(-1) == 0 {
+		_ = f.Close() // nothing was written
+	}
+}
+
+// job is a piece of a file.
+type job struct {
+	file  *openFile
+	piece metainfo.Piece
+}
+
+// hash reads all files, and returns the hashes of their pieces.
+func (p *Publication) hash(ctx context.Context) (*metainfo.Hashes, error) {
+	hashes := p.layout.NewHashes()
+	group, ctx := errgroup.WithContext(ctx)
+	jobs := make(chan job)
+	group.Go(func() error {
+		defer close(jobs)
+		return p.eachPiece(ctx, jobs)
+	})
+	for range workers() {
+		group.Go(func() error {
+			w := worker{hashes: hashes, sha1: sha1.New(), buffer: make([]byte, readBytes), hashed: &p.hashed}
+			for j := range jobs {
+				if err := w.do(ctx, j); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return hashes, group.Wait()
+}
+
+// eachPiece opens one file after another and hands out its pieces.
+func (p *Publication) eachPiece(ctx context.Context, jobs chan<- job) error {
+	for i := range p.found.entries { // which are in torrent order
+		if p.found.entries[i].Length == 0 {
+			continue
+		}
+		if err := p.eachPieceOf(ctx, i, jobs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Publication) eachPieceOf(ctx context.Context, i int, jobs chan<- job) error {
+	e := &p.found.entries[i]
+	path := p.root
+	if !p.found.single {
+		path = filepath.Join(path, filepath.Join(e.Path...))
+	}
+	f, err := open(path, e)
+	if err != nil {
+		return err
+	}
+	defer f.release()
+	for piece := range p.layout.PiecesOf(i) {
+		f.users.Add(1)
+		select {
+		case jobs <- job{f, piece}:
+		case <-ctx.Done():
+			f.release()
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// open opens a file that is still the one that was found.
+func open(path string, e *entry) (*openFile, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := &openFile{File: file, entry: e}
+	f.left.Store(e.Length)
+	f.users.Store(1)
+	if err := f.check(); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// check fails when the file is another than the one that was found.
+func (f *openFile) check() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	if stampOf(&st) != f.entry.stamp {
+		return changedError(f.entry.name())
+	}
+	return nil
+}
+
+// worker hashes one piece after another.
+type worker struct {
+	hashes *metainfo.Hashes
+	sha1   hash.Hash
+	leaves merkle.Stack
+	buffer []byte
+	hashed *atomic.Int64
+}
+
+// zeros is what padding is made of.
+var zeros [64 << 10]byte
+
+func (w *worker) do(ctx context.Context, j job) error {
+	defer j.file.release()
+	piece := j.piece
+	w.sha1.Reset()
+	w.leaves.Reset(0)
+	for off := int64(0); off < piece.Length; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b := w.buffer[:min(int64(len(w.buffer)), piece.Length-off)]
+		if _, err := j.file.ReadAt(b, piece.Offset+off); errors.Is(err, io.EOF) {
+			return changedError(j.file.entry.name())
+		} else if err != nil {
+			return err
+		}
+		w.add(b)
+		off += int64(len(b))
+		w.hashed.Add(int64(len(b)))
+	}
+	if w.hashes.V1 != nil {
+		for n := piece.Padding; n > 0; n -= int64(len(zeros)) {
+			_, _ = w.sha1.Write(zeros[:min(n, int64(len(zeros)))]) // never fails
+		}
+		w.hashes.SetV1(piece.Index, [sha1.Size]byte(w.sha1.Sum(nil)))
+	}
+	if w.hashes.V2 != nil {
+		w.hashes.SetV2(piece.Index, w.leaves.Root(piece.Depth))
+	}
+	if j.file.left.Add(-piece.Length) > 0 {
+		return nil
+	}
+	return j.file.check()
+}
+
+// add hashes what comes next of the piece: whole leaves, but for the last.
+func (w *worker) add(b []byte) {
+	if w.hashes.V1 != nil {
+		_, _ = w.sha1.Write(b) // never fails
+	}
+	if w.hashes.V2 == nil {
+		return
+	}
+	for len(b) > 0 {
+		n := min(len(b), merkle.LeafBytes)
+		leaf := sha256.Sum256(b[:n])
+		w.leaves.Add(&leaf)
+		b = b[n:]
+	}
+}

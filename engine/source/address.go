@@ -46,6 +46,29 @@ func ParsePeer(s string) (string, error) {
 	return s, nil
 }
 
+// ParseTracker checks an announce URL. The error wraps weir.ErrInvalid.
+func ParseTracker(s string) (string, error) {
+	u, ok := usableURL(s, trackerSchemes...)
+	if !ok {
+		return "", weir.Errorf(weir.ErrInvalid, "tracker %s: want a URL with http, https or udp, as in udp://tracker.example.org:6969/announce", quote(redact(s)))
+	}
+	return u, nil
+}
+
+// ParseWebSeed checks the URL of a web seed. The error wraps weir.ErrInvalid.
+func ParseWebSeed(s string) (string, error) {
+	u, ok := usableURL(s, webSeedSchemes...)
+	if !ok {
+		return "", weir.Errorf(weir.ErrInvalid, "web seed %s: want a URL with http or https, as in https://example.org/files/", quote(redact(s)))
+	}
+	return u, nil
+}
+
+var (
+	trackerSchemes = []string{"http", "https", "udp"}
+	webSeedSchemes = []string{"http", "https"}
+)
+
 // hostName reports whether s looks like a name of DNS. The last label of one is
 // never a number; that would be a mistyped address.
 func hostName(s string) bool {
@@ -84,7 +107,7 @@ type trackerTiers struct {
 func (t *trackerTiers) add(urls ...string) {
 	var tier []string
 	for _, s := range urls {
-		s, ok := usableURL(s, "http", "https", "udp")
+		s, ok := usableURL(s, trackerSchemes...)
 		if !ok || t.n == maxTrackers || slices.Contains(tier, s) || t.has(s) {
 			continue
 		}
@@ -160,7 +183,7 @@ func (d *dhtNodes) addList(v *bencode.Cursor) {
 type webSeeds struct{ urls []string }
 
 func (w *webSeeds) add(s string) {
-	s, ok := usableURL(s, "http", "https")
+	s, ok := usableURL(s, webSeedSchemes...)
 	if ok && len(w.urls) < maxWebSeeds && !slices.Contains(w.urls, s) {
 		w.urls = append(w.urls, s)
 	}

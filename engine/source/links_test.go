@@ -49,7 +49,9 @@ func TestLinks(t *testing.T) {
 					"dir": dict{"b": dict{"": dict{"length": 2, "pieces root": hashes(2)[:32]}}, "sub": dict{"link": dict{"": leaf}}},
 				},
 			}
-			for kind, info := range map[string]dict{"v1": v1, "v2": v2} {
+			pad := with(file(16383, ".pad", "16383"), dict{"attr": "p"})
+			hybrid := with(v2, dict{"files": []dict{file(1, "a"), pad, file(2, "dir", "b"), link}, "pieces": hashes(2)})
+			for kind, info := range map[string]dict{"v1": v1, "v2": v2, "hybrid": hybrid} {
 				spec, err := source.ParseTorrent(encode(t, dict{"info": info}))
 				if err != nil {
 					t.Fatal(kind, err)

@@ -56,21 +56,16 @@ func ParseMagnet(s string) (*Spec, error) {
 
 // Magnet returns a link that leads to the torrent: its names, trackers and web seeds.
 func (s *Spec) Magnet() string {
-	m := "magnet:?xt="
-	v2 := ""
-	if s.InfoHashV2 != ([len(s.InfoHashV2)]byte{}) {
-		v2 = fmt.Sprintf("urn:btmh:1220%x", s.InfoHashV2)
-	}
-	switch v1 := s.v1(); {
-	case v1.IsZero():
-		m += v2
-	case v2 == "":
-		m += "urn:btih:" + v1.String()
-	default:
-		m += "urn:btih:" + v1.String() + "&xt=" + v2
-	}
+	var params []string
 	add := func(key, value string) {
-		m += "&" + key + "=" + strings.ReplaceAll(url.QueryEscape(value), "+", "%20") // not all take a plus for a space
+		params = append(params, key+"="+strings.ReplaceAll(url.QueryEscape(value), "+", "%20")) // not all take a plus for a space
+	}
+	names := s.Names()
+	if !names.V1.IsZero() {
+		params = append(params, "xt=urn:btih:"+names.V1.String())
+	}
+	if !names.V2.IsZero() {
+		params = append(params, fmt.Sprintf("xt=urn:btmh:1220%x", s.InfoHashV2))
 	}
 	if s.Name != "" {
 		add("dn", s.Name)
@@ -83,16 +78,7 @@ func (s *Spec) Magnet() string {
 	for _, seed := range s.WebSeeds {
 		add("ws", seed)
 	}
-	return m
-}
-
-// v1 returns the SHA-1 of the info dictionary, or zero if there is no v1 half or it
-// is not known.
-func (s *Spec) v1() weir.InfoHash {
-	if s.InfoHashV2 != ([len(s.InfoHashV2)]byte{}) && Truncate(s.InfoHashV2) == s.InfoHash {
-		return s.InfoHashV1
-	}
-	return s.InfoHash
+	return "magnet:?" + strings.Join(params, "&")
 }
 
 func magnetError(why string) error {

@@ -126,6 +126,52 @@ func TestParseMagnetRefuses(t *testing.T) {
 	}
 }
 
+// TestMagnet reads what Magnet writes.
+func TestMagnet(t *testing.T) {
+	v1 := source.Spec{InfoHash: weir.InfoHash{1, 2, 3}}
+	hybrid := source.Spec{InfoHash: weir.InfoHash{1}, InfoHashV2: [32]byte{2}, Name: "a b+c & é?", Trackers: [][]string{{"udp://t.example:80/x?a=b&c"}, {"https://u.example/"}},
+		WebSeeds: []string{"https://w.example/a%20b/"}}
+	v2 := source.Spec{InfoHash: weir.InfoHash{2}, InfoHashV2: [32]byte{2}}
+	fromV2 := v2
+	fromV2.InfoHashV1 = hybrid.InfoHash
+	for name, s := range map[string]source.Spec{"V1": v1, "Hybrid": hybrid, "V2": v2, "HybridByV2": fromV2} {
+		t.Run(name, func(t *testing.T) {
+			m := s.Magnet()
+			got, err := source.ParseMagnet(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Names() != s.Names() || got.InfoHashV2 != s.InfoHashV2 || got.Name != s.Name || !reflect.DeepEqual(got.Trackers, s.Trackers) || !reflect.DeepEqual(got.WebSeeds, s.WebSeeds) {
+				t.Errorf("%s is read as %+v", m, got)
+			}
+			if strings.ContainsAny(m, " +") {
+				t.Errorf("%s has a space or a plus in it", m)
+			}
+		})
+	}
+}
+
+func TestParseAddresses(t *testing.T) {
+	for in, want := range map[string][2]bool{
+		"http://a.example/": {true, true}, " https://a.example/x ": {true, true}, "udp://a.example:1": {true, false},
+		"ftp://a.example/": {}, "a.example": {}, "http:///x": {}, "": {}, "http://a.example/\x7f": {},
+	} {
+		tracker, err1 := source.ParseTracker(in)
+		seed, err2 := source.ParseWebSeed(in)
+		if (err1 == nil) != want[0] || (err2 == nil) != want[1] {
+			t.Errorf("%q: %v and %v, want %v", in, err1, err2, want)
+		}
+		if err1 == nil && tracker != strings.TrimSpace(in) || err2 == nil && seed != strings.TrimSpace(in) {
+			t.Errorf("%q is taken as %q and %q", in, tracker, seed)
+		}
+		for _, err := range []error{err1, err2} {
+			if err != nil && !errors.Is(err, weir.ErrInvalid) {
+				t.Errorf("%q: %v does not wrap ErrInvalid", in, err)
+			}
+		}
+	}
+}
+
 func TestParseMagnetBounds(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(plain)

@@ -88,6 +88,9 @@ func New(files []File, shape Shape) (*Layout, error) {
 		}
 		files[0].Path = []string{shape.Name}
 	}
+	if full := l.count(maxLength); full > maxPieces { // before so many are sorted
+		return nil, l.tooMuch()
+	}
 	if err := l.checkFiles(); err != nil {
 		return nil, err
 	}
@@ -195,10 +198,14 @@ func (l *Layout) choosePieceLength() error {
 		}
 	}
 	if n > maxPieces {
-		return weir.Errorf(weir.ErrInvalid, "%d files of %d bytes are too much for one torrent, which has %d pieces at most, and each file one of its own: make several", len(l.Files), l.Bytes, maxPieces)
+		return l.tooMuch()
 	}
 	l.PieceLength = length
 	return nil
+}
+
+func (l *Layout) tooMuch() error {
+	return weir.Errorf(weir.ErrInvalid, "%d files are too much for one torrent: it has %d pieces of %d MiB at most, and each file has its own: make several", len(l.Files), maxPieces, MaxPieceLength>>20)
 }
 
 // count returns how many pieces of a length there would be.
@@ -211,7 +218,12 @@ func (l *Layout) count(pieceLength int64) int64 {
 }
 
 // pieces returns how many pieces a file has.
-func pieces(length, pieceLength int64) int64 { return (length + pieceLength - 1) / pieceLength }
+func pieces(length, pieceLength int64) int64 {
+	if length <= 0 {
+		return 0
+	}
+	return (length-1)/pieceLength + 1
+}
 
 // NumPieces returns how many pieces the torrent has. None has bytes of two files.
 func (l *Layout) NumPieces() int { return l.pieces }

@@ -119,8 +119,9 @@ func newMount() *cobra.Command {
 	f.StringArrayVar(&o.Watch, "watch", nil, "add the torrents of the .torrent, .magnet, .url and .desktop files in `FOLDER`, now and whenever a file appears; may be repeated")
 	o.ReadTimeout = time.Minute
 	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "fail a read with ETIMEDOUT when its bytes have not arrived within `TIME`, such as 30s or 5m")
-	f.StringArrayVar(&o.Peers, "peer", nil, "also connect to the peer at `HOST:PORT`, for every source; may be repeated")
-	f.StringVar(&o.Listen, "listen", ":0", "accept connections from peers at `HOST:PORT`; port 0 is any free port; choose one if your router forwards it")
+	f.Var((*peerList)(&o.Peers), "peer", "also connect to the peer at `HOST:PORT`, for every source; may be repeated")
+	o.Listen = ":0"
+	f.Var((*peerListenAddress)(&o.Listen), "listen", "accept connections from peers at `HOST:PORT`; port 0 is any free port; choose one if your router forwards it")
 	f.BoolVar(&o.DHT, "dht", true, "find peers of public torrents in the DHT")
 	f.BoolVar(&o.LSD, "lsd", true, "find peers of public torrents in the local network, by multicast")
 	f.BoolVar(&o.WebSeeds, "webseeds", true, "also fetch from the web servers that torrents name (web seeds)")
@@ -134,7 +135,7 @@ func newMount() *cobra.Command {
 	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users read the mount; unless you are root, this needs user_allow_other in /etc/fuse.conf")
 	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty; its content is hidden while weir is mounted")
 	f.StringVar(&quiet, "quiet-readers", "", "refuse files to these `PROGRAMS` (name,name:head,…); with :head they may read the first and last 8 MiB of each file")
-	f.StringVar(&o.Metrics, "metrics", "", "serve metrics for Prometheus over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
+	f.Var((*listenAddress)(&o.Metrics), "metrics", "serve metrics for Prometheus over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
 	f.BoolVar(&o.Pprof, "pprof", false, "with --metrics, also serve Go's profiles under /debug/pprof/")
 	f.BoolVar(&noControl, "no-control", false, "make no control socket; weir add, ls, status and other commands won't work")
 	f.Var((*logLevel)(&level), "log-level", "log messages of `LEVEL` and above: debug, info, warn or error")

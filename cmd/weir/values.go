@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,6 +111,79 @@ func newLog(w io.Writer, level slog.Level) *slog.Logger {
 		return a
 	}}))
 }
+
+// peerList is a flag for addresses of peers, which may be repeated.
+type peerList []string
+
+func (p *peerList) String() string { return strings.Join(*p, ",") }
+
+// Set adds one: a flag that may be repeated has no other meaning for it.
+func (p *peerList) Set(s string) error { return p.Append(s) }
+
+func (p *peerList) Append(s string) error {
+	peer, err := source.ParsePeer(s)
+	if err != nil {
+		return fmt.Errorf("want HOST:PORT, such as 192.0.2.7:6881, [2001:db8::1]:6881 or host.example:6881, got %q", s)
+	}
+	*p = append(*p, peer)
+	return nil
+}
+
+func (p *peerList) Replace(all []string) error {
+	*p = nil
+	for _, s := range all {
+		if err := p.Append(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *peerList) GetSlice() []string { return *p }
+
+func (p *peerList) Type() string { return "peers" }
+
+// listenAddress is a flag for where to accept connections. Whether the address is free,
+// and one of this machine, shows when it is opened.
+type listenAddress string
+
+func (a *listenAddress) String() string { return string(*a) }
+
+func (a *listenAddress) Set(s string) error {
+	if s == "" { // the default
+		*a = ""
+		return nil
+	}
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("want HOST:PORT or :PORT, with a port from 0 to 65535, got %q", s)
+	}
+	*a = listenAddress(s)
+	return nil
+}
+
+func (a *listenAddress) Type() string { return "address" }
+
+// peerListenAddress is a listenAddress, or "off".
+type peerListenAddress string
+
+func (a *peerListenAddress) String() string { return string(*a) }
+
+func (a *peerListenAddress) Set(s string) error {
+	if s == "off" {
+		*a = "off"
+		return nil
+	}
+	if err := (*listenAddress)(a).Set(s); err != nil {
+		return fmt.Errorf("want HOST:PORT, :PORT or off, with a port from 0 to 65535, got %q", s)
+	}
+	return nil
+}
+
+func (a *peerListenAddress) Type() string { return "address" }
 
 // logLevel is a flag for what is logged.
 type logLevel slog.Level

@@ -32,10 +32,6 @@ func (d *Daemon) Open(ctx context.Context) error {
 	if _, err := mountpoint.Check(d.opt.Mountpoint, d.opt.AllowNonEmpty); err != nil {
 		return err
 	}
-	peers, err := parsePeers(d.opt.Peers)
-	if err != nil {
-		return err
-	}
 	fetching, stopFetching := context.WithCancel(ctx)
 	local, remote := sources.Split(d.opt.Sources)
 	fetched := make(chan sources.Loaded, 2)
@@ -53,7 +49,7 @@ func (d *Daemon) Open(ctx context.Context) error {
 	var opening errgroup.Group
 	d.store = newPendingStore()
 	opening.Go(func() error { return d.openCache(ctx) })
-	early := d.openEngine(peers)
+	early := d.openEngine()
 	if early == nil {
 		early = d.join(here.Specs)
 	}
@@ -143,14 +139,14 @@ func (d *Daemon) openCache(ctx context.Context) error {
 
 // openEngine opens the engine, which needs the cache only once it has something to
 // store.
-func (d *Daemon) openEngine(peers []string) error {
+func (d *Daemon) openEngine() error {
 	var routers []string
 	if d.opt.DHT {
 		routers = engine.PublicRouters()
 	}
 	e := engine.New(engine.Options{
 		WebSeeds: d.opt.WebSeeds, DHT: d.opt.DHT, DHTBootstrap: routers, LSD: d.opt.LSD,
-		Store: d.store, StoreReady: d.store.ready, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: peers, UserAgent: userAgent(d.opt.Version),
+		Store: d.store, StoreReady: d.store.ready, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: d.opt.Peers, UserAgent: userAgent(d.opt.Version),
 		AllowPrivate: d.opt.AllowPrivate, MaxMetadata: d.opt.MaxMetadata, UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
 	})
 	d.engine = e // for Close, which it needs even now
@@ -281,19 +277,6 @@ func openCache(ctx context.Context, o cache.Options) (*cache.Cache, error) {
 			}
 		}
 	}
-}
-
-// parsePeers checks addresses of the command line.
-func parsePeers(addrs []string) ([]string, error) {
-	peers := make([]string, len(addrs))
-	var errs []error
-	for i, a := range addrs {
-		var err error
-		if peers[i], err = source.ParsePeer(a); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return peers, errors.Join(errs...)
 }
 
 // userAgent is what trackers and peers are told.

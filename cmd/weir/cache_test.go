@@ -94,7 +94,7 @@ func TestCacheVerifyFindsDamage(t *testing.T) {
 func TestCacheOfSilentOwner(t *testing.T) {
 	for name, test := range map[string]struct{ control, says string }{
 		"NoSocket":   {"", "can't be asked"},
-		"DeadSocket": {filepath.Join(t.TempDir(), "none"), "no weir listens"},
+		"DeadSocket": {filepath.Join(t.TempDir(), "none"), "it was removed, or weir has ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

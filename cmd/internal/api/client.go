@@ -149,7 +149,9 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		err = ue.Err // it tells of a made-up URL
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, fs.ErrNotExist): // it may lie in the cache folder
+		return fmt.Errorf("the control socket %s is gone: it was removed, or weir has ended; unmount and mount again: %w", c.socket, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no weir listens at %s: it has ended; mount again: %w", c.socket, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s belongs to the user who mounted: run this as that user: %w", c.socket, err)

@@ -183,7 +183,7 @@ func TestNobodyThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for socket, want := range map[string]string{
-		filepath.Join(dir, "none"):     "it has ended; mount again",
+		filepath.Join(dir, "none"):     "it was removed, or weir has ended; unmount and mount again",
 		stale:                          "it has ended; mount again",
 		plain:                          "it has ended; mount again", // the kernel refuses, too
 		dir + strings.Repeat("/x", 99): "ask weir at",

@@ -158,18 +158,18 @@ func (w *writer) move(v *volume, names []segment.Name, to policy.Class, uses uin
 	if err := w.append(in, uses, row); err != nil || len(names) == 1 {
 		return in, err
 	}
-	var moved []weir.PieceID
+	var moved []segment.Name
 	h := w.held
 	h.mu.Lock()
 	for _, f := range names[1:] {
 		if h.at(f.ID).is(v, f.Off) { // else dropped meanwhile
 			f.Off, f.Link = row.Off, true
 			h.set(f, in).heat.store(uses, h.now())
-			moved = append(moved, f.ID)
+			moved = append(moved, f)
 		}
 	}
 	h.mu.Unlock()
-	if err := w.setNames(index.Linked, in, row.Off, moved...); err != nil {
+	if err := w.setNames(index.Linked, in, moved...); err != nil {
 		w.log.Debug("links not recorded", "err", err)
 	}
 	return in, nil
@@ -294,14 +294,9 @@ func (w *writer) discard(v *volume, lost []segment.Name) error {
 		w.remove(v, nil, nil)
 		return nil
 	}
-	v.inDatabase.Store(true)
-	names := make([]index.Name, len(lost))
-	for i, f := range lost {
-		names[i] = index.Name{Salt: v.Salt, Off: f.Off, ID: f.ID}
-	}
-	recorded := w.names.SetNames(index.Gone, names...)
+	recorded := w.setNames(index.Gone, v, lost...)
 	segment.SortByRow(lost)
-	dead := lost[:0]
+	var dead []segment.Name
 	for _, f := range lost {
 		if !w.inUse(v, f) {
 			dead = append(dead, f)
@@ -310,7 +305,7 @@ func (w *writer) discard(v *volume, lost []segment.Name) error {
 	err := v.Free(dead, w.held.namesIn(v))
 	w.held.measure(v)
 	if recorded != nil { // now that there is room, maybe
-		recorded = w.names.SetNames(index.Gone, names...)
+		recorded = w.setNames(index.Gone, v, lost...)
 	}
 	return errors.Join(recorded, err)
 }

@@ -36,12 +36,11 @@ type volume struct {
 
 	// Guarded by holdings.mu.
 	sealed  bool
-	disk    int64              // bytes on disk, as du counts
-	live    int                // pieces in the index
-	leaving bool               // it is being dropped: nothing new may point at it
-	links   map[uint32]int     // by offset of a row, how many of its names are links
-	open    segment.OpenPrints // while it is written
-	prints  segment.Prints     // once it is sealed
+	disk    int64          // bytes on disk, as du counts
+	live    int            // pieces in the index
+	leaving bool           // it is being dropped: nothing new may point at it
+	links   map[uint32]int // by offset of a row, how many of its names are links
+	prints  segment.Prints
 }
 
 func (h *holdings) now() uint32 { return uint32(h.clock.Load() >> 20) }
@@ -221,11 +220,7 @@ func (h *holdings) rowsWith(hash []byte) (rows []row) {
 		return nil
 	}
 	for _, v := range slices.Backward(h.volumes) {
-		off, ok := v.prints.Find(hash)
-		if !v.sealed {
-			off, ok = v.open.Find(hash)
-		}
-		if ok && !v.leaving {
+		if off, ok := v.prints.Find(hash, v.sealed); ok && !v.leaving {
 			v.Acquire()
 			rows = append(rows, row{v, off})
 		}
@@ -257,8 +252,7 @@ func (h *holdings) refilter() {
 	h.mu.RLock()
 	f := segment.NewFilter(h.pieces)
 	for _, v := range h.volumes {
-		f.AddSealed(v.prints)
-		f.AddOpen(v.open)
+		f.Add(v.prints...)
 	}
 	h.mu.RUnlock()
 	h.mu.Lock()

@@ -216,7 +216,7 @@ func (w *writer) putGroup(pieces []*incoming) {
 			continue
 		}
 		if p.hash != nil {
-			if held, fresh := w.link(p.id, p.hash, p.n, p.blocks); held {
+			if held, fresh := w.link(p.id, p.hash, p.n, &p.row); held {
 				p.finish(fresh, nil)
 				continue
 			}
@@ -292,8 +292,9 @@ func (w *writer) append(v *volume, uses uint8, rows ...*segment.Row) error {
 		h.clock.Add(uint64(r.Bytes()))
 		h.set(segment.Name{ID: r.ID(), Off: r.Off, N: r.Bytes()}, v).heat.store(uses, h.now())
 		if hash := r.Hash(); len(hash) > 0 {
-			v.open.Add(hash, r.Off)
-			h.filter.Add(hash)
+			print := segment.NewPrint(hash, r.Off)
+			v.prints = append(v.prints, print)
+			h.filter.Add(print)
 		}
 	}
 	return nil

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache/internal/index"
+	"github.com/weirfs/weir/cache/internal/segment"
 )
+
+// gather holds what is viewed.
+var gather = sync.Pool{New: func() any { return new([]byte) }}
 
 // View calls use once, with the n bytes at off of the piece, if the piece is
 // held, and returns whether it did. The bytes are valid during the call only and
@@ -19,34 +24,25 @@ import (
 // The error wraps weir.ErrInvalid when the range is outside of the piece and
 // weir.ErrClosed after Close. View never waits for a writer.
 func (s *store) View(id weir.PieceID, off int64, n int, use func(b []byte)) (bool, error) {
-	p, err := s.held.find(id, off, n, true)
-	if err != nil || p.in == nil {
-		return s.counted(false, err)
+	if n < 0 || n > segment.MaxPieceBytes {
+		return false, weir.Errorf(weir.ErrInvalid, "read %d bytes of %s", n, id)
 	}
-	return s.counted(s.served(id, p, p.view(off, n, use)), nil)
+	buf := gather.Get().(*[]byte)
+	defer gather.Put(buf)
+	*buf = slices.Grow((*buf)[:0], n)
+	b := (*buf)[:n:n]
+	held, err := s.ReadAt(id, b, off)
+	if held {
+		use(b)
+	}
+	return held, err
 }
 
 // ReadAt fills dst from off of the piece, if the piece is held, and returns
 // whether it did; when not, what dst holds means nothing. It is View with one copy
 // less.
 func (s *store) ReadAt(id weir.PieceID, dst []byte, off int64) (bool, error) {
-	p, err := s.held.find(id, off, len(dst), true)
-	if err != nil || p.in == nil {
-		return s.counted(false, err)
-	}
-	return s.counted(s.served(id, p, p.in.Read(dst, p.off, p.n, off)), nil)
-}
-
-// served gives the reference in p back, and drops the piece if it was not right.
-func (s *store) served(id weir.PieceID, p place, right bool) bool {
-	p.in.Release()
-	if !right {
-		s.dropDamaged(id, p)
-	}
-	return right
-}
-
-func (s *store) counted(held bool, err error) (bool, error) {
+	held, err := s.read(id, dst, off, true)
 	switch {
 	case held:
 		s.stats.hits.Add(1)
@@ -56,22 +52,18 @@ func (s *store) counted(held bool, err error) (bool, error) {
 	return held, err
 }
 
-// gather holds what is viewed.
-var gather = sync.Pool{New: func() any { return new([]byte) }}
-
-// view checks and hands out; false when the bytes are damaged.
-func (p place) view(off int64, n int, use func([]byte)) bool {
-	buf := gather.Get().(*[]byte)
-	defer gather.Put(buf)
-	if cap(*buf) < n {
-		*buf = make([]byte, n)
+// read is ReadAt without being counted; with use it counts as a use of the piece.
+func (s *store) read(id weir.PieceID, dst []byte, off int64, use bool) (bool, error) {
+	p, err := s.held.find(id, off, len(dst), use)
+	if err != nil || p.in == nil {
+		return false, err
 	}
-	b := (*buf)[:n:n]
-	if !p.in.Read(b, p.off, p.n, off) {
-		return false
+	right := p.in.Read(dst, p.off, p.n, off)
+	p.in.Release()
+	if !right {
+		s.dropDamaged(id, p)
 	}
-	use(b)
-	return true
+	return right, nil
 }
 
 // dropDamaged forgets a piece whose bytes in place p are not right any more, and
@@ -98,7 +90,7 @@ func (s *store) dropName(id weir.PieceID, p place) {
 	}
 	s.stats.damaged.Add(1)
 	s.log.Warn("damaged piece dropped from the cache", "torrent", id.Torrent, "piece", id.Index)
-	if err := s.setNames(index.Gone, p.in, p.off, id); err != nil {
+	if err := s.setNames(index.Gone, p.in, segment.Name{ID: id, Off: p.off}); err != nil {
 		s.log.Debug("damaged piece stays listed", "err", err)
 	}
 	s.announce([]change{{id, false}})
@@ -154,9 +146,11 @@ type Report struct {
 // gives it to check (nil: the blocks are enough), which compares it with its
 // torrent: an error that wraps weir.ErrCorrupt drops the piece, one that wraps
 // weir.ErrNotFound says that there is nothing to compare with, and any other ends
-// Verify. When ctx ends, Verify returns what it has found so far and the error. data is valid during the call. Reading and writing go on meanwhile.
+// Verify. When ctx ends, Verify returns what it has found so far and the error. data is
+// valid during the call. Reading and writing go on meanwhile.
 func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []byte) error) (Report, error) {
 	var report Report
+	var data []byte
 	for _, id := range c.held.list() {
 		if err := ctx.Err(); err != nil {
 			return report, err
@@ -165,19 +159,18 @@ func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []b
 		if !ok {
 			continue // evicted meanwhile
 		}
-		var err error
-		held, verr := c.peek(id, int(n), func(b []byte) {
-			if check != nil {
-				err = check(id, b)
-			}
-		})
+		data = slices.Grow(data[:0], int(n))[:n]
+		right, err := c.read(id, data, 0, false)
+		if err != nil {
+			return report, fmt.Errorf("verify: %w", err)
+		}
+		if right && check != nil {
+			err = check(id, data)
+		}
 		switch {
-		case verr != nil:
-			return report, fmt.Errorf("verify: %w", verr)
-		case !held:
-			if c.Has(id) {
-				continue
-			}
+		case !right && c.Has(id): // put again meanwhile
+			continue
+		case !right:
 			report.Dropped = append(report.Dropped, id)
 		case errors.Is(err, weir.ErrCorrupt):
 			report.Dropped = append(report.Dropped, id)
@@ -193,15 +186,6 @@ func (c *Cache) Verify(ctx context.Context, check func(id weir.PieceID, data []b
 		report.Bytes += n
 	}
 	return report, nil
-}
-
-// peek is View of a whole piece that is no use of it.
-func (s *store) peek(id weir.PieceID, n int, use func(b []byte)) (bool, error) {
-	p, err := s.held.find(id, 0, n, false)
-	if err != nil || p.in == nil {
-		return false, err
-	}
-	return s.served(id, p, p.view(0, n, use)), nil
 }
 
 // expel drops a piece, pinned or not.

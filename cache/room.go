@@ -91,7 +91,7 @@ func (w *writer) tryRoom(to policy.Class, n int64, evict bool) (*volume, error) 
 	if err != nil {
 		return nil, err
 	}
-	v = &volume{Segment: s, disk: s.Size(), open: make(segment.OpenPrints)}
+	v = &volume{Segment: s, disk: s.Size()}
 	w.active[to] = v
 	w.held.add(v)
 	return v, nil
@@ -119,14 +119,13 @@ func (w *writer) retire(which policy.Class) {
 
 // seal closes a segment. It needs the token for sealing and no lock.
 func (w *writer) seal(v *volume) {
-	prints := v.open.Sorted() // nothing is added any more
+	prints := v.prints.Sorted() // nothing is added any more
 	if err := v.Seal(w.held.namesIn(v), prints); err != nil {
 		w.log.Warn("segment not sealed in good order", "err", err)
 	}
 	n := v.Size()
 	w.held.mu.Lock()
-	v.disk, v.sealed = n, true
-	v.prints, v.open = prints, nil
+	v.disk, v.sealed, v.prints = n, true, prints
 	w.held.mu.Unlock()
 }
 

@@ -1,9 +1,6 @@
 package cache
 
 import (
-	"bytes"
-	"slices"
-
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache/internal/index"
 	"github.com/weirfs/weir/cache/internal/segment"
@@ -34,26 +31,27 @@ func (s *store) Adopt(id weir.PieceID, hash []byte, n int64) bool {
 	return held
 }
 
-// link points id at a row with this hash, and with these bytes, if any are given.
+// link points id at a row with this hash, and with the bytes of like, if that is given.
 // It reports whether id is held now, and whether that is new.
-func (s *store) link(id weir.PieceID, hash []byte, n int64, blocks [][]byte) (held, fresh bool) {
+func (s *store) link(id weir.PieceID, hash []byte, n int64, like *segment.Row) (held, fresh bool) {
 	for _, r := range s.held.rowsWith(hash) {
 		if !held {
-			held, fresh = s.linkTo(r, id, hash, n, blocks)
+			held, fresh = s.linkTo(r, id, hash, n, like)
 		}
 		r.in.Release()
 	}
 	return held, fresh
 }
 
-func (s *store) linkTo(r row, id weir.PieceID, hash []byte, n int64, blocks [][]byte) (held, fresh bool) {
+func (s *store) linkTo(r row, id weir.PieceID, hash []byte, n int64, like *segment.Row) (held, fresh bool) {
 	written, ok := r.in.Has(r.off, hash, n)
-	if !ok || blocks != nil && !(place{in: r.in, off: r.off, n: n}).holds(blocks) {
+	if !ok || like != nil && !r.in.Equals(r.off, like) {
 		return false, false
 	}
 	// It is recorded first, so that what takes the piece away again is recorded after it.
 	// Without that the link is forgotten by the next start, and only that.
-	if err := s.setNames(index.Linked, r.in, r.off, id); err != nil {
+	f := segment.Name{ID: id, Off: r.off, N: n, Link: written != id}
+	if err := s.setNames(index.Linked, r.in, f); err != nil {
 		s.log.Debug("link not recorded", "err", err)
 	}
 	h := s.held
@@ -63,50 +61,26 @@ func (s *store) linkTo(r row, id weir.PieceID, hash []byte, n int64, blocks [][]
 	case h.at(id) != nil:
 		held = true
 	case h.alive(r.in, r.off, written):
-		f := segment.Name{ID: id, Off: r.off, N: n, Link: written != id}
 		h.set(f, r.in).heat.store(0, h.now())
 		held, fresh = true, true
 	}
 	h.mu.Unlock()
 	if !held {
-		if err := s.setNames(index.Gone, r.in, r.off, id); err != nil {
+		if err := s.setNames(index.Gone, r.in, f); err != nil {
 			s.log.Debug("link stays recorded", "err", err)
 		}
 	}
 	return held, fresh
 }
 
-// setNames records what became of names of a row.
-func (s *store) setNames(fate index.Fate, v *volume, off int64, ids ...weir.PieceID) error {
+// setNames records what became of names of rows.
+func (s *store) setNames(fate index.Fate, v *volume, names ...segment.Name) error {
 	v.inDatabase.Store(true)
-	names := make([]index.Name, len(ids))
-	for i, id := range ids {
-		names[i] = index.Name{Salt: v.Salt, Off: off, ID: id}
+	recorded := make([]index.Name, len(names))
+	for i, f := range names {
+		recorded[i] = index.Name{Salt: v.Salt, Off: f.Off, ID: f.ID}
 	}
-	return s.names.SetNames(fate, names...)
-}
-
-// holds reports whether the bytes here are these, and right.
-func (p place) holds(blocks [][]byte) bool {
-	const step = 512 << 10
-	rest := slices.Clone(blocks)
-	for off := int64(0); off < p.n; off += step {
-		same := true
-		read := p.view(off, int(min(step, p.n-off)), func(b []byte) {
-			for same && len(b) > 0 {
-				n := min(len(b), len(rest[0]))
-				same = bytes.Equal(b[:n], rest[0][:n])
-				b = b[n:]
-				if rest[0] = rest[0][n:]; len(rest[0]) == 0 {
-					rest = rest[1:]
-				}
-			}
-		})
-		if !read || !same {
-			return false
-		}
-	}
-	return true
+	return s.names.SetNames(fate, recorded...)
 }
 
 // named applies what the database says to the rows of a segment, under the names that

@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -45,62 +46,38 @@ func parseName(b []byte) (n Name, ok bool) {
 }
 
 // SetNames records the fate of names. It outlives a kill at once, and a power loss
-// some time later.
+// after Sync, or some time later.
 func (d *DB) SetNames(fate Fate, names ...Name) error {
 	if len(names) == 0 {
 		return nil
 	}
 	return d.write(len(names), len(names)*nameKey, func() error {
-		if len(names) == 1 {
-			return d.badger.Update(func(txn *badger.Txn) error { return txn.Set(names[0].key(), []byte{byte(fate)}) })
-		}
-		batch := d.badger.NewWriteBatch()
-		defer batch.Cancel()
-		for _, n := range names {
-			if err := batch.Set(n.key(), []byte{byte(fate)}); err != nil {
-				return err
+		return d.batch(func(b *badger.WriteBatch) (err error) {
+			for _, n := range names {
+				err = errors.Join(err, b.Set(n.key(), []byte{byte(fate)}))
 			}
-		}
-		return batch.Flush()
+			return err
+		})
 	})
 }
 
 // EachName calls name for all that were recorded.
 func (d *DB) EachName(name func(Name, Fate)) error {
 	return d.read(func() error {
-		return d.badger.View(func(txn *badger.Txn) error {
-			it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{'n'}})
-			defer it.Close()
-			for it.Rewind(); it.Valid(); it.Next() {
-				n, ok := parseName(it.Item().Key())
-				if err := it.Item().Value(func(v []byte) error {
-					if ok && len(v) == 1 {
-						name(n, Fate(v[0]))
-					}
-					return nil
-				}); err != nil {
-					return err
+		return d.each([]byte{'n'}, func(key []byte, item *badger.Item) error {
+			return item.Value(func(v []byte) error {
+				if n, ok := parseName(key); ok && len(v) == 1 {
+					name(n, Fate(v[0]))
 				}
-			}
-			return nil
+				return nil
+			})
 		})
 	})
 }
 
 // ForgetNames removes what was recorded of a segment.
 func (d *DB) ForgetNames(salt uint64) error {
-	var keys [][]byte
-	prefix := Name{Salt: salt}.key()[:1+8]
-	err := d.read(func() error {
-		return d.badger.View(func(txn *badger.Txn) error {
-			it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-			defer it.Close()
-			for it.Rewind(); it.Valid(); it.Next() {
-				keys = append(keys, it.Item().KeyCopy(nil))
-			}
-			return nil
-		})
-	})
+	keys, err := d.keys(Name{Salt: salt}.key()[:1+8])
 	if err != nil || len(keys) == 0 {
 		return err
 	}

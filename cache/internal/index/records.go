@@ -1,7 +1,6 @@
 package index
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,25 +27,21 @@ const (
 func (d *DB) sweep() error {
 	named := make(map[uint64]bool)
 	var orphans [][]byte
-	err := d.badger.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{PrefetchValues: false})
-		defer it.Close()
-		for it.Seek([]byte{'r'}); it.ValidForPrefix([]byte{'r'}); it.Next() {
-			if err := it.Item().Value(func(v []byte) error {
-				if name, _, _, ok := parseLong(v); ok {
-					named[name] = true
-					d.long = max(d.long, name)
-				}
-				return nil
-			}); err != nil {
-				return err
+	err := d.each([]byte{'r'}, func(_ []byte, item *badger.Item) error {
+		return item.Value(func(v []byte) error {
+			if name, _, _, ok := parseLong(v); ok {
+				named[name] = true
+				d.long = max(d.long, name)
 			}
-		}
-		for it.Seek([]byte{'c'}); it.ValidForPrefix([]byte{'c'}); it.Next() {
-			key := it.Item().KeyCopy(nil)
-			if len(key) != 13 || !named[binary.BigEndian.Uint64(key[1:])] {
-				orphans = append(orphans, key)
-			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	err = d.each([]byte{'c'}, func(key []byte, _ *badger.Item) error {
+		if len(key) != 13 || !named[binary.BigEndian.Uint64(key[1:])] {
+			orphans = append(orphans, key)
 		}
 		return nil
 	})
@@ -56,16 +51,46 @@ func (d *DB) sweep() error {
 	return d.deleteAll(orphans)
 }
 
+// each calls do for the entries whose keys begin so, in order. The key is do's to keep.
+func (d *DB) each(prefix []byte, do func(key []byte, item *badger.Item) error) error {
+	return d.badger.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			if err := do(it.Item().KeyCopy(nil), it.Item()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// keys returns the keys that begin so, in order.
+func (d *DB) keys(prefix []byte) (keys [][]byte, err error) {
+	err = d.read(func() error {
+		return d.each(prefix, func(key []byte, _ *badger.Item) error {
+			keys = append(keys, key)
+			return nil
+		})
+	})
+	return keys, err
+}
+
+// batch writes what do says.
+func (d *DB) batch(do func(b *badger.WriteBatch) error) error {
+	b := d.badger.NewWriteBatch()
+	defer b.Cancel()
+	return errors.Join(do(b), b.Flush())
+}
+
 // deleteAll removes keys. The caller is the only writer.
 func (d *DB) deleteAll(keys [][]byte) error {
-	batch := d.badger.NewWriteBatch()
-	defer batch.Cancel()
-	for _, key := range keys {
-		if err := batch.Delete(key); err != nil {
-			return err
+	return d.batch(func(b *badger.WriteBatch) (err error) {
+		for _, key := range keys {
+			err = errors.Join(err, b.Delete(key))
 		}
-	}
-	return batch.Flush()
+		return err
+	})
 }
 
 func recordKey(bucket string, key []byte) []byte {
@@ -133,14 +158,12 @@ func (d *DB) putChunks(name uint64, value []byte) error {
 	const step = 16
 	for i := 0; i*chunkBytes < len(value); i += step {
 		err := d.write(step, step*chunkBytes, func() error {
-			batch := d.badger.NewWriteBatch()
-			defer batch.Cancel()
-			for k := i; k < i+step && k*chunkBytes < len(value); k++ {
-				if err := batch.Set(chunkKey(name, k), value[k*chunkBytes:min((k+1)*chunkBytes, len(value))]); err != nil {
-					return err
+			return d.batch(func(b *badger.WriteBatch) (err error) {
+				for k := i; k < i+step && k*chunkBytes < len(value); k++ {
+					err = errors.Join(err, b.Set(chunkKey(name, k), value[k*chunkBytes:min((k+1)*chunkBytes, len(value))]))
 				}
-			}
-			return batch.Flush()
+				return err
+			})
 		})
 		if err != nil {
 			return err
@@ -245,17 +268,11 @@ func (d *DB) Clear() error {
 }
 
 // Keys returns the keys of a bucket, in order.
-func (d *DB) Keys(bucket string) (keys [][]byte, err error) {
+func (d *DB) Keys(bucket string) ([][]byte, error) {
 	prefix := recordKey(bucket, nil)
-	err = d.read(func() error {
-		return d.badger.View(func(txn *badger.Txn) error {
-			it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-			defer it.Close()
-			for it.Rewind(); it.Valid(); it.Next() {
-				keys = append(keys, bytes.TrimPrefix(it.Item().KeyCopy(nil), prefix))
-			}
-			return nil
-		})
-	})
+	keys, err := d.keys(prefix)
+	for i := range keys {
+		keys[i] = keys[i][len(prefix):]
+	}
 	return keys, err
 }

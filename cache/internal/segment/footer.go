@@ -115,7 +115,7 @@ func (s *Segment) readFooter() (names []Name, prints Prints, err error) {
 	}
 	prints = make(Prints, 0, printed)
 	for ; len(hashes) > 0; hashes = hashes[printBytes:] {
-		prints = append(prints, printed64(le.Uint64(hashes)))
+		prints = append(prints, Print(le.Uint64(hashes)))
 	}
 	SortByRow(names)
 	s.next, s.rows = int64(start), len(names)

@@ -1,8 +1,10 @@
 package segment
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,6 +79,28 @@ func (s *Segment) read(dst []byte, row, n, off int64) bool {
 		}
 	}
 	return true
+}
+
+// Equals reports whether the row at off holds the bytes of r, with the right sums.
+func (s *Segment) Equals(off int64, r *Row) (same bool) {
+	err := disk.Guard(func() error {
+		start, end := off+rowHead(r.n), off+Span(r.n)
+		if end > int64(len(s.m)) {
+			return nil
+		}
+		if err := s.populate(off, end, off, end); err != nil {
+			return err
+		}
+		sums := slices.Clone(s.m[off+headBytes : start])
+		flipSums(sums, maskOf(s.Salt, off))
+		same = bytes.Equal(sums, r.head[headBytes:])
+		for _, b := range r.blocks {
+			same = same && bytes.Equal(b, s.m[start:][:len(b)])
+			start += int64(len(b))
+		}
+		return nil
+	})
+	return same && err == nil
 }
 
 // readPart copies the part of a block that dst, which begins skip bytes after the

@@ -171,7 +171,7 @@ func (s *Segment) walk() (names []Name, prints Prints) {
 	for {
 		p, ok := s.headAt(s.next, int64(len(s.m)))
 		if !ok {
-			return names, prints.sort()
+			return names, prints.Sorted()
 		}
 		if p.kind == kindFree {
 			s.next += p.n
@@ -179,7 +179,7 @@ func (s *Segment) walk() (names []Name, prints Prints) {
 		}
 		names = append(names, Name{ID: p.id, Off: s.next, N: p.n})
 		if GoodHash(p.hash) {
-			prints = append(prints, newPrint(p.hash, s.next))
+			prints = append(prints, NewPrint(p.hash, s.next))
 		}
 		s.next += Span(p.n)
 		s.rows++

@@ -38,14 +38,13 @@ func hashOf(i int) []byte {
 func pieceID(i int) weir.PieceID { return weir.PieceID{Torrent: weir.InfoHash{byte(i % 3)}, Index: i} }
 
 // fill makes a segment of n pieces, every second one with a hash.
-func fill(tb testing.TB, dir string, n int) (s *Segment, names []Name, prints OpenPrints) {
+func fill(tb testing.TB, dir string, n int) (s *Segment, names []Name, prints Prints) {
 	tb.Helper()
 	s, err := Create(dir, 7, policy.Probation, Capacity(4<<20, 100*kib))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(s.Release)
-	prints = make(OpenPrints)
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := 0; i < n; {
 		var rows []*Row
@@ -70,7 +69,7 @@ func fill(tb testing.TB, dir string, n int) (s *Segment, names []Name, prints Op
 		for _, row := range rows {
 			names = append(names, Name{ID: row.ID(), Off: row.Off, N: row.Bytes()})
 			if hash := row.Hash(); len(hash) > 0 {
-				prints.Add(hash, row.Off)
+				prints = append(prints, NewPrint(hash, row.Off))
 			}
 		}
 	}
@@ -129,7 +128,7 @@ func TestSegment(t *testing.T) {
 					if !serves(t, again, f) {
 						t.Errorf("%s is not served", f.ID)
 					}
-					off, ok := hashes.Find(hashOf(i))
+					off, ok := hashes.Find(hashOf(i), true)
 					if ok != (i%2 == 0) || ok && off != f.Off {
 						t.Errorf("the hash of %s leads to %d, %v", f.ID, off, ok)
 					}
@@ -239,7 +238,7 @@ func TestFull(t *testing.T) {
 	}
 	defer s.Release()
 	var names []Name
-	prints := make(OpenPrints)
+	var prints Prints
 	for i := 3; s.Fits(16*kib, 0); i += len(sizes) {
 		row := new(Row)
 		row.Set(weir.PieceID{Torrent: weir.InfoHash{byte(i), byte(i >> 8)}, Index: i}, hashOf(i), [][]byte{content(i)}, 16*kib)
@@ -247,7 +246,7 @@ func TestFull(t *testing.T) {
 			t.Fatal(err)
 		}
 		names = append(names, Name{ID: row.ID(), Off: row.Off, N: 16 * kib})
-		prints.Add(row.Hash(), row.Off)
+		prints = append(prints, NewPrint(row.Hash(), row.Off))
 	}
 	// The list of as many torrents fits into what was reserved.
 	before := s.Size()
@@ -275,7 +274,7 @@ func TestParseName(t *testing.T) {
 func TestPrints(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for n := range 300 {
-		p, newest := make(OpenPrints), map[uint32]int64{}
+		p, newest := Prints{}, map[uint32]int64{}
 		hash := func() []byte {
 			v := r.Uint32()
 			if n%3 == 0 {
@@ -285,22 +284,22 @@ func TestPrints(t *testing.T) {
 		}
 		for i := range n {
 			h := hash()
-			p.Add(h, int64(i))
+			p = append(p, NewPrint(h, int64(i)))
 			newest[printOf(h)] = int64(i)
 		}
 		sorted := p.Sorted()
 		for print, off := range newest {
 			h := binary.LittleEndian.AppendUint32(nil, print)
-			if got, ok := sorted.Find(h); !ok || got != off {
+			if got, ok := sorted.Find(h, true); !ok || got != off {
 				t.Fatalf("%d of %d: %d, %v, want %d", print, n, got, ok, off)
 			}
-			if got, ok := p.Find(h); !ok || got != off {
+			if got, ok := p.Find(h, false); !ok || got != off {
 				t.Fatalf("%d of %d, open: %d, %v, want %d", print, n, got, ok, off)
 			}
 		}
 		for range 20 {
 			h := hash()
-			if off, ok := sorted.Find(h); ok && newest[printOf(h)] != off || !ok && newest[printOf(h)] != 0 {
+			if off, ok := sorted.Find(h, true); ok && newest[printOf(h)] != off || !ok && newest[printOf(h)] != 0 {
 				t.Fatalf("%x is %d, %v", h, off, ok)
 			}
 		}
@@ -311,22 +310,18 @@ func TestFilter(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	hash := func() []byte { return binary.LittleEndian.AppendUint32(nil, r.Uint32()) }
 	for _, n := range []int{0, 10, 10_000} {
-		f, p, sealed := NewFilter(n), make(OpenPrints), Prints{}
+		f, p := NewFilter(n), Prints{}
 		var in [][]byte
 		for i := range n {
 			h := hash()
 			in = append(in, h)
-			switch i % 3 {
-			case 0:
-				f.Add(h)
-			case 1:
-				p.Add(h, 1)
-			default:
-				sealed = append(sealed, newPrint(h, 1))
+			if i%3 == 0 {
+				f.Add(NewPrint(h, 1))
+			} else {
+				p = append(p, NewPrint(h, 1))
 			}
 		}
-		f.AddOpen(p)
-		f.AddSealed(sealed)
+		f.Add(p...)
 		for _, h := range in {
 			if !f.Has(h) {
 				t.Fatalf("%x is in it", h)
@@ -345,7 +340,7 @@ func TestFilter(t *testing.T) {
 			t.Error("full at once")
 		}
 		for !f.Full() {
-			f.Add(hash())
+			f.Add(NewPrint(hash(), 1))
 		}
 	}
 }

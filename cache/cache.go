@@ -131,8 +131,6 @@ func Open(o Options) (*Cache, error) {
 		protect: o.Protect,
 		token:   make(chan struct{}, 1),
 		active:  make(map[policy.Class]*volume),
-		sealing: make(chan struct{}, 1),
-		removal: make(chan struct{}, 1),
 		ghost:   policy.NewGhost(),
 		nextSeq: 1,
 	}
@@ -147,8 +145,6 @@ func Open(o Options) (*Cache, error) {
 	}
 	f.homes = []disk.Home{disk.At(f.lock.Name()), disk.At(c.writer.root), disk.At(filepath.Join(o.Dir, indexName))}
 	c.writer.token <- struct{}{}
-	c.writer.sealing <- struct{}{}
-	c.writer.removal <- struct{}{}
 	return c, nil
 }
 
@@ -274,8 +270,8 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	// What goes on in the background is done.
-	<-w.sealing
-	<-w.removal
+	w.sealing.Lock()
+	w.removal.Lock()
 	for _, v := range w.active {
 		if v != nil && c.folder.lost() == nil {
 			w.seal(v)

@@ -22,10 +22,7 @@ func (w *writer) dropOne(hotBytes int64, protect bool) bool {
 	v := w.victim()
 	if v == nil {
 		// A small budget may be all in segments that are still open.
-		for _, which := range policy.Classes {
-			w.retire(which)
-		}
-		w.waitSealed()
+		w.retireAll()
 		if v = w.victim(); v == nil {
 			return false
 		}
@@ -169,9 +166,7 @@ func (w *writer) move(v *volume, names []segment.Name, to policy.Class, uses uin
 		}
 	}
 	h.mu.Unlock()
-	if err := w.setNames(index.Linked, in, moved...); err != nil {
-		w.log.Debug("links not recorded", "err", err)
-	}
+	_ = w.setNames(index.Linked, in, moved...)
 	return in, nil
 }
 
@@ -192,9 +187,9 @@ func (w *writer) remove(v *volume, gone []segment.Name, pinned map[*volume]int64
 	w.held.take(v)
 	// Freeing the blocks takes a while: the writer goes on, at most one segment
 	// ahead of it.
-	<-w.removal
+	w.removal.Lock()
 	go func() {
-		defer func() { w.removal <- struct{}{} }()
+		defer w.removal.Unlock()
 		var err error
 		for in, end := range pinned { // those are not removed before this is
 			err = errors.Join(err, in.Sync(end), w.names.Sync())
@@ -224,7 +219,7 @@ func (w *writer) shrink(limit int64) {
 		}
 		hot = max(0, hot-(w.moved-before))
 	}
-	w.waitRemoved()
+	wait(&w.removal)
 }
 
 // merge writes the pieces of small segments together when there are too many.
@@ -275,12 +270,12 @@ func (c *Cache) Evict(ih weir.InfoHash, pieces []int) error {
 			w.retire(which)
 		}
 	}
-	w.waitSealed()
+	wait(&w.sealing)
 	var errs []error
 	for v, names := range lost {
 		errs = append(errs, w.discard(v, names))
 	}
-	w.waitRemoved()
+	wait(&w.removal)
 	return errors.Join(errs...)
 }
 
@@ -296,32 +291,12 @@ func (w *writer) discard(v *volume, lost []segment.Name) error {
 	}
 	recorded := w.setNames(index.Gone, v, lost...)
 	segment.SortByRow(lost)
-	var dead []segment.Name
-	for _, f := range lost {
-		if !w.inUse(v, f) {
-			dead = append(dead, f)
-		}
-	}
-	err := v.Free(dead, w.held.namesIn(v))
+	err := v.Free(lost, w.held.namesIn(v))
 	w.held.measure(v)
 	if recorded != nil { // now that there is room, maybe
 		recorded = w.setNames(index.Gone, v, lost...)
 	}
 	return errors.Join(recorded, err)
-}
-
-// inUse reports whether the row of a forgotten piece still has a name.
-func (w *writer) inUse(v *volume, f segment.Name) bool {
-	written := f.ID
-	if f.Link {
-		var ok bool
-		if written, ok = v.Writer(f.Off); !ok {
-			return true // unreadable: it goes with its segment
-		}
-	}
-	w.held.mu.RLock()
-	defer w.held.mu.RUnlock()
-	return w.held.alive(v, f.Off, written)
 }
 
 // Clear drops every piece, the pinned ones too. Pins and records stay: see
@@ -332,10 +307,7 @@ func (c *Cache) Clear() error {
 		return err
 	}
 	defer w.release()
-	for _, which := range policy.Classes {
-		w.retire(which)
-	}
-	w.waitSealed()
+	w.retireAll()
 	c.held.mu.RLock()
 	all := slices.Clone(c.held.volumes)
 	c.held.mu.RUnlock()
@@ -343,6 +315,6 @@ func (c *Cache) Clear() error {
 		w.leave(v)
 		w.remove(v, c.held.namesIn(v), nil)
 	}
-	w.waitRemoved()
+	wait(&w.removal)
 	return nil
 }

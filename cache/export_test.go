@@ -8,8 +8,8 @@ import (
 
 // Settle waits until nothing is sealed and nothing is removed in the background.
 func (c *Cache) Settle() {
-	c.writer.waitSealed()
-	c.writer.waitRemoved()
+	wait(&c.writer.sealing)
+	wait(&c.writer.removal)
 }
 
 // Writing returns the file names of the segments that are being written.
@@ -33,7 +33,7 @@ func (c *Cache) DropOne() bool {
 	}
 	defer w.release()
 	ok := w.dropOne(hotHalf, true)
-	w.waitRemoved()
+	wait(&w.removal)
 	return ok
 }
 

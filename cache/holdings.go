@@ -115,7 +115,8 @@ func (h *holdings) alive(v *volume, off int64, written weir.PieceID) bool {
 	return !v.leaving && (v.links[uint32(off)] > 0 || h.at(written).is(v, off))
 }
 
-// place is where a piece lies, with a reference to its segment.
+// place is a row, and of the piece that was looked up there its length and whether it
+// is a link; with a reference to the segment.
 type place struct {
 	in     *volume // nil: it is not held
 	off, n int64
@@ -205,24 +206,18 @@ func (h *holdings) namesIn(v *volume) []segment.Name {
 	return names
 }
 
-// row is a row that might hold what is looked for. Whoever has one gives the
-// reference to its segment back.
-type row struct {
-	in  *volume
-	off int64
-}
-
-// rowsWith returns the rows whose hash begins like this one, newest first.
-func (h *holdings) rowsWith(hash []byte) (rows []row) {
+// rowsWith returns the rows whose hash begins like this one, newest first. The caller
+// gives the references to their segments back.
+func (h *holdings) rowsWith(hash []byte) (rows []place) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	if !h.filter.Has(hash) {
+	if len(hash) == 0 || !h.filter.Has(hash) {
 		return nil
 	}
 	for _, v := range slices.Backward(h.volumes) {
 		if off, ok := v.prints.Find(hash, v.sealed); ok && !v.leaving {
 			v.Acquire()
-			rows = append(rows, row{v, off})
+			rows = append(rows, place{in: v, off: off})
 		}
 	}
 	return rows

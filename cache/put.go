@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 	"slices"
@@ -33,8 +34,8 @@ type writer struct {
 	token chan struct{} // holds one
 
 	active  map[policy.Class]*volume
-	sealing chan struct{} // holds one token; who has it seals a segment
-	removal chan struct{} // holds one token; who has it removes files
+	sealing sync.Mutex // held while a segment is sealed, also in the background
+	removal sync.Mutex // held while files are removed, also in the background
 	ghost   *policy.Ghost
 	nextSeq uint64
 	credit  int64     // bytes freed while the disk was below its minimum, to be used again
@@ -52,11 +53,7 @@ type change struct {
 
 // incoming is a piece on its way into the cache.
 type incoming struct {
-	row    segment.Row
-	id     weir.PieceID
-	hash   []byte // nil: not known
-	n      int64  // bytes
-	blocks [][]byte
+	segment.Row
 
 	// What became of it, for whoever has the token; for others once done has told.
 	done  chan struct{} // takes one
@@ -68,9 +65,9 @@ type incoming struct {
 // incomings are used again, with their buffers.
 var incomings = sync.Pool{New: func() any { return &incoming{done: make(chan struct{}, 1)} }}
 
-func (w *incoming) finish(fresh bool, err error) {
-	w.fresh, w.err, w.over = fresh, err, true
-	w.done <- struct{}{}
+func (p *incoming) finish(fresh bool, err error) {
+	p.fresh, p.err, p.over = fresh, err, true
+	p.done <- struct{}{}
 }
 
 // queue holds the pieces that wait to be put, in the order in which they came.
@@ -79,9 +76,9 @@ type queue struct {
 	waiting []*incoming
 }
 
-func (q *queue) add(w *incoming) {
+func (q *queue) add(p *incoming) {
 	q.mu.Lock()
-	q.waiting = append(q.waiting, w)
+	q.waiting = append(q.waiting, p)
 	q.mu.Unlock()
 }
 
@@ -91,7 +88,7 @@ func (q *queue) next(group []*incoming) []*incoming {
 	defer q.mu.Unlock()
 	n, sum := 0, int64(0)
 	for n < min(len(q.waiting), groupPieces) {
-		if sum += q.waiting[n].n; n > 0 && sum > groupBytes {
+		if sum += q.waiting[n].Bytes(); n > 0 && sum > groupBytes {
 			break
 		}
 		n++
@@ -110,37 +107,25 @@ func (q *queue) next(group []*incoming) []*incoming {
 // The error wraps weir.ErrNoSpace when the piece fits neither into the budget nor
 // on the disk (what is held can still be read, and a later Put may succeed),
 // weir.ErrInvalid when there is no such piece, weir.ErrClosed after Close.
-func (c *Cache) Put(id weir.PieceID, blocks [][]byte) error { return c.put(id, nil, blocks) }
+func (c *Cache) Put(id weir.PieceID, blocks [][]byte) error { return c.PutHashed(id, nil, blocks) }
 
 // PutHashed is Put of a piece whose hash is known (see Adopt), so that it can be
 // adopted under other names. When the same bytes are held already they are not
 // written again. Without a hash it is Put.
 func (c *Cache) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) error {
-	switch {
-	case len(hash) == 0:
-		hash = nil
-	case !segment.GoodHash(hash):
-		return weir.Errorf(weir.ErrInvalid, "put %s: no hash has %d bytes", id, len(hash))
-	}
-	return c.put(id, hash, blocks)
-}
-
-// goodPiece reports whether a piece of n bytes may have this name.
-func goodPiece(id weir.PieceID, n int64) bool {
-	return id.Index >= 0 && id.Index < segment.MaxPieces && n > 0 && n <= segment.MaxPieceBytes
-}
-
-func (c *Cache) put(id weir.PieceID, hash []byte, blocks [][]byte) error {
 	var n int64
 	for _, b := range blocks {
 		n += int64(len(b))
 	}
-	if !goodPiece(id, n) {
+	switch {
+	case !goodPiece(id, n):
 		return weir.Errorf(weir.ErrInvalid, "put %s: no piece has %d bytes", id, n)
+	case len(hash) > 0 && !segment.GoodHash(hash):
+		return weir.Errorf(weir.ErrInvalid, "put %s: no hash has %d bytes", id, len(hash))
 	}
 	p := incomings.Get().(*incoming)
-	p.id, p.hash, p.n, p.blocks, p.over = id, hash, n, blocks, false
-	p.row.Set(id, hash, blocks, n) // in parallel with other puts
+	p.over = false
+	p.Set(id, hash, blocks, n) // in parallel with other puts
 	w := &c.writer
 	w.queue.add(p)
 	select {
@@ -150,8 +135,7 @@ func (c *Cache) put(id weir.PieceID, hash []byte, blocks [][]byte) error {
 		<-p.done
 	}
 	fresh, err := p.fresh, p.err
-	p.hash, p.blocks = nil, nil
-	p.row.Forget()
+	p.Forget()
 	incomings.Put(p)
 	if fresh {
 		c.announce([]change{{id, true}})
@@ -160,6 +144,11 @@ func (c *Cache) put(id weir.PieceID, hash []byte, blocks [][]byte) error {
 		return fmt.Errorf("put %s: %w", id, err)
 	}
 	return nil
+}
+
+// goodPiece reports whether a piece of n bytes may have this name.
+func goodPiece(id weir.PieceID, n int64) bool {
+	return id.Index >= 0 && id.Index < segment.MaxPieces && n > 0 && n <= segment.MaxPieceBytes
 }
 
 // lead puts what waits, until p is among that. The caller has the token, which
@@ -189,14 +178,11 @@ type group struct {
 	lastBatched bool // the last write had several pieces
 }
 
-// has reports whether a piece of this name, or one with this hash, is in it.
-func (g *group) has(id weir.PieceID, hash []byte) bool {
-	for _, p := range g.pieces {
-		if p.id == id || len(hash) > 0 && string(p.hash) == string(hash) {
-			return true
-		}
-	}
-	return false
+// has reports whether a piece of the name of p, or with its hash, is in it.
+func (g *group) has(p *incoming) bool {
+	return slices.ContainsFunc(g.pieces, func(q *incoming) bool {
+		return q.ID() == p.ID() || len(p.Hash()) > 0 && bytes.Equal(q.Hash(), p.Hash())
+	})
 }
 
 // putGroup puts pieces, as many together as lie side by side in one segment, and
@@ -208,27 +194,20 @@ func (w *writer) putGroup(pieces []*incoming) {
 			p.finish(false, err)
 			continue
 		}
-		if w.group.has(p.id, p.hash) {
+		if w.group.has(p) {
 			w.commit() // then it is held, or there is a row to share
 		}
-		if w.held.has(p.id) {
+		if w.held.has(p.ID()) {
 			p.finish(false, nil)
-			continue
-		}
-		if p.hash != nil {
-			if held, fresh := w.link(p.id, p.hash, p.n, &p.row); held {
-				p.finish(fresh, nil)
-				continue
-			}
-		}
-		v, err := w.roomFor(p)
-		if err != nil {
+		} else if held, fresh := w.link(p.ID(), p.Hash(), p.Bytes(), &p.Row); held {
+			p.finish(fresh, nil)
+		} else if v, err := w.roomFor(p); err != nil {
 			p.finish(false, err)
-			continue
+		} else {
+			w.group.in = v
+			w.group.pieces = append(w.group.pieces, p)
+			w.group.bytes += segment.Listed(p.Bytes())
 		}
-		w.group.in = v
-		w.group.pieces = append(w.group.pieces, p)
-		w.group.bytes += segment.Listed(p.n)
 	}
 	w.commit()
 }
@@ -236,14 +215,14 @@ func (w *writer) putGroup(pieces []*incoming) {
 // roomFor returns the segment that a piece goes to, with what is in the group
 // before it in mind.
 func (w *writer) roomFor(p *incoming) (*volume, error) {
-	to := w.classOf(p.id)
+	to := w.classOf(p.ID())
 	v := w.active[to]
-	if v != nil && (w.group.in == v || w.group.in == nil) && v.Fits(p.n, w.group.bytes) {
+	if v != nil && (w.group.in == v || w.group.in == nil) && v.Fits(p.Bytes(), w.group.bytes) {
 		return v, nil
 	}
 	// Room is made with nothing on its way: it drops, moves and seals.
 	w.commit()
-	return w.room(to, p.n, true)
+	return w.room(to, p.Bytes(), true)
 }
 
 // classOf returns the class of a piece that is put.
@@ -268,7 +247,7 @@ func (w *writer) commit() {
 	}
 	g.rows = g.rows[:0]
 	for _, p := range g.pieces {
-		g.rows = append(g.rows, &p.row)
+		g.rows = append(g.rows, &p.Row)
 	}
 	err := w.append(g.in, 0, g.rows...)
 	for _, p := range g.pieces {

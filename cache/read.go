@@ -90,9 +90,7 @@ func (s *store) dropName(id weir.PieceID, p place) {
 	}
 	s.stats.damaged.Add(1)
 	s.log.Warn("damaged piece dropped from the cache", "torrent", id.Torrent, "piece", id.Index)
-	if err := s.setNames(index.Gone, p.in, segment.Name{ID: id, Off: p.off}); err != nil {
-		s.log.Debug("damaged piece stays listed", "err", err)
-	}
+	_ = s.setNames(index.Gone, p.in, segment.Name{ID: id, Off: p.off})
 	s.announce([]change{{id, false}})
 }
 

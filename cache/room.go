@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 
@@ -41,7 +42,7 @@ func (w *writer) room(to policy.Class, n int64, evict bool) (*volume, error) {
 		if !errors.Is(err, weir.ErrNoSpace) || !evict || try > 0 || !w.dropOne(hotHalf, true) {
 			return nil, w.reportFull(err)
 		}
-		w.waitRemoved()
+		wait(&w.removal)
 	}
 }
 
@@ -110,14 +111,22 @@ func (w *writer) retire(which policy.Class) {
 		return
 	}
 	w.active[which] = nil
-	<-w.sealing
+	w.sealing.Lock()
 	go func() {
-		defer func() { w.sealing <- struct{}{} }()
+		defer w.sealing.Unlock()
 		w.seal(v)
 	}()
 }
 
-// seal closes a segment. It needs the token for sealing and no lock.
+// retireAll retires the newest of all classes, and returns when they are sealed.
+func (w *writer) retireAll() {
+	for _, which := range policy.Classes {
+		w.retire(which)
+	}
+	wait(&w.sealing)
+}
+
+// seal closes a segment. The caller holds sealing.
 func (w *writer) seal(v *volume) {
 	prints := v.prints.Sorted() // nothing is added any more
 	if err := v.Seal(w.held.namesIn(v), prints); err != nil {
@@ -129,16 +138,11 @@ func (w *writer) seal(v *volume) {
 	w.held.mu.Unlock()
 }
 
-func (w *writer) waitSealed() {
-	<-w.sealing
-	w.sealing <- struct{}{}
-}
-
-// waitRemoved waits until what was dropped is off the disk, except for what
-// readers are in.
-func (w *writer) waitRemoved() {
-	<-w.removal
-	w.removal <- struct{}{}
+// wait waits for what goes on in the background: sealing, or the removal of what was
+// dropped, but for what readers are in.
+func wait(mu *sync.Mutex) {
+	mu.Lock()
+	defer mu.Unlock()
 }
 
 // makeRoom drops segments until delta more bytes fit into the budget and leave
@@ -151,7 +155,7 @@ func (w *writer) makeRoom(delta int64) error {
 			return err
 		}
 		if avail-delta < keepFree {
-			w.waitRemoved()
+			wait(&w.removal)
 			avail, _, _ = disk.Free(w.folder.dir)
 		}
 		low := avail-delta < keepFree

@@ -43,7 +43,7 @@ func (s *store) link(id weir.PieceID, hash []byte, n int64, like *segment.Row) (
 	return held, fresh
 }
 
-func (s *store) linkTo(r row, id weir.PieceID, hash []byte, n int64, like *segment.Row) (held, fresh bool) {
+func (s *store) linkTo(r place, id weir.PieceID, hash []byte, n int64, like *segment.Row) (held, fresh bool) {
 	written, ok := r.in.Has(r.off, hash, n)
 	if !ok || like != nil && !r.in.Equals(r.off, like) {
 		return false, false
@@ -51,9 +51,7 @@ func (s *store) linkTo(r row, id weir.PieceID, hash []byte, n int64, like *segme
 	// It is recorded first, so that what takes the piece away again is recorded after it.
 	// Without that the link is forgotten by the next start, and only that.
 	f := segment.Name{ID: id, Off: r.off, N: n, Link: written != id}
-	if err := s.setNames(index.Linked, r.in, f); err != nil {
-		s.log.Debug("link not recorded", "err", err)
-	}
+	_ = s.setNames(index.Linked, r.in, f)
 	h := s.held
 	h.mu.Lock()
 	switch {
@@ -66,21 +64,24 @@ func (s *store) linkTo(r row, id weir.PieceID, hash []byte, n int64, like *segme
 	}
 	h.mu.Unlock()
 	if !held {
-		if err := s.setNames(index.Gone, r.in, f); err != nil {
-			s.log.Debug("link stays recorded", "err", err)
-		}
+		_ = s.setNames(index.Gone, r.in, f)
 	}
 	return held, fresh
 }
 
-// setNames records what became of names of rows.
+// setNames records what became of names of rows. Without that the next start knows
+// less, which many can bear: the log is told.
 func (s *store) setNames(fate index.Fate, v *volume, names ...segment.Name) error {
 	v.inDatabase.Store(true)
 	recorded := make([]index.Name, len(names))
 	for i, f := range names {
 		recorded[i] = index.Name{Salt: v.Salt, Off: f.Off, ID: f.ID}
 	}
-	return s.names.SetNames(fate, recorded...)
+	err := s.names.SetNames(fate, recorded...)
+	if err != nil {
+		s.log.Debug("names not recorded", "segment", v.Seq, "err", err)
+	}
+	return err
 }
 
 // named applies what the database says to the rows of a segment, under the names that

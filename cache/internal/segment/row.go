@@ -198,17 +198,6 @@ func (s *Segment) Has(off int64, hash []byte, n int64) (written weir.PieceID, ok
 	return written, ok && err == nil
 }
 
-// Writer returns the name that the row at off was written under.
-func (s *Segment) Writer(off int64) (id weir.PieceID, ok bool) {
-	err := disk.Guard(func() error {
-		var p parsed
-		p, ok = s.headAt(off, int64(len(s.m)))
-		id = p.id
-		return nil
-	})
-	return id, ok && err == nil
-}
-
 // Load makes r the row at off, under another name maybe, so that it can be
 // appended to another segment while the caller holds a reference to this one.
 // Nothing is copied or checked but the head: the sums go along, and are as wrong

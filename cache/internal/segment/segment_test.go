@@ -218,8 +218,8 @@ func TestLoad(t *testing.T) {
 		if err := to.Append(row); err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := to.Writer(row.Off); !ok || got != id || !serves(t, to, Name{ID: id, Off: row.Off, N: f.N}) {
-			t.Errorf("%s is %s there, %v", f.ID, got, ok)
+		if got, ok := to.headAt(row.Off, row.Off+Span(f.N)); !ok || got.id != id || !serves(t, to, Name{ID: id, Off: row.Off, N: f.N}) {
+			t.Errorf("%s is %s there, %v", f.ID, got.id, ok)
 		}
 		// Right bytes in the wrong place are wrong.
 		if dst := make([]byte, f.N); row.Off != f.Off && to.Read(dst, f.Off, f.N, 0) {

@@ -120,11 +120,11 @@ func (s *Segment) finish(f *os.File, names []Name, prints Prints) error {
 	return nil
 }
 
-// Free gives the space of rows back. dead are rows of a sealed segment that have
-// no name left, and live all that have one, each in the order of the file. What
+// Free gives the space of rows of a sealed segment back: of those that lost a name and
+// are not among live, which are all that have one, each in the order of the file. What
 // lies between two live rows becomes one free row, whose head stays. Readers that
 // are in it see zeros, which their checksum refuses, or have what they need.
-func (s *Segment) Free(dead, live []Name) error {
+func (s *Segment) Free(lost, live []Name) error {
 	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func (s *Segment) Free(dead, live []Name) error {
 	var errs []error
 	from, i := int64(headerBytes), 0 // where a gap begins: behind live row i-1
 	done := int64(0)
-	for _, d := range dead {
+	for _, d := range lost {
 		if d.Off < done {
 			continue // in a gap that is free by now
 		}
@@ -144,6 +144,9 @@ func (s *Segment) Free(dead, live []Name) error {
 		end := s.next
 		if i < len(live) {
 			end = live[i].Off
+		}
+		if end == d.Off {
+			continue // it has another name
 		}
 		done = end
 		head := make([]byte, headBytes)

@@ -3,13 +3,19 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine"
+	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/engine/swarmtest"
 	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
@@ -26,22 +32,46 @@ func BenchmarkSequential(b *testing.B) {
 			}
 			b.SetBytes(c.Info().Length)
 			for b.Loop() {
-				e := engine.New(engine.Options{Store: discardStore(), Listen: "off"})
-				t := addTorrent(b, e, specOf(c, peers...))
-				w := t.NewWant()
-				buf := make([]byte, 128<<10)
-				for off := int64(0); off < c.Info().Length; off += int64(len(buf)) {
-					w.Set([]weir.Range{{Off: off, End: off + 64<<20}})
-					if err := t.ReadAt(context.Background(), buf, off); err != nil {
-						b.Fatal(err)
-					}
-				}
-				w.Close()
-				if err := e.Close(); err != nil {
-					b.Fatal(err)
-				}
+				readAll(b, engine.Options{Store: discardStore(), Listen: "off"}, c, specOf(c, peers...))
 			}
 		})
+	}
+}
+
+// BenchmarkWebSeed is the same with a web seed, which sends a file.
+func BenchmarkWebSeed(b *testing.B) {
+	c := newContent(b, 512<<20, 4<<20)
+	f, err := os.Create(filepath.Join(b.TempDir(), "file.bin"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, c.FileReader(0)); err != nil {
+		b.Fatal(err)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, f.Name()) }))
+	defer s.Close()
+	b.SetBytes(c.Info().Length)
+	for b.Loop() {
+		readAll(b, engine.Options{Store: discardStore(), Listen: "off", WebSeeds: true, AllowPrivate: true}, c, webSpec(b, c, s.URL+"/file.bin"))
+	}
+}
+
+// readAll reads a torrent with an engine of its own.
+func readAll(b *testing.B, o engine.Options, c *swarmtest.Content, spec *source.Spec) {
+	e := engine.New(o)
+	t := addTorrent(b, e, spec)
+	w := t.NewWant()
+	buf := make([]byte, 128<<10)
+	for off := int64(0); off < c.Info().Length; off += int64(len(buf)) {
+		w.Set([]weir.Range{{Off: off, End: off + 64<<20}})
+		if err := t.ReadAt(context.Background(), buf, off); err != nil {
+			b.Fatal(err)
+		}
+	}
+	w.Close()
+	if err := e.Close(); err != nil {
+		b.Fatal(err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/weirfs/weir/engine/internal/netrule"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/webseed"
+	"github.com/weirfs/weir/engine/internal/wire"
 )
 
 // webQueueTime is what is kept asked of a web seed: a request in a run of many MiB
@@ -317,26 +318,22 @@ func (d *webSeed) Run(fn func()) { d.s.do(fn) }
 // Wait implements webseed.Owner.
 func (d *webSeed) Wait(n int) { d.s.eng.down.Wait(d.s.ctx, nil, n) }
 
+// Buffer implements webseed.Owner.
+func (d *webSeed) Buffer(n int) webseed.Buffer { return wire.NewBlock(n) }
+
 // Block implements webseed.Owner.
-func (d *webSeed) Block(in weir.Range, data []byte) {
-	d.received += int64(len(data))
-	d.s.t.counts.downloaded.Add(int64(len(data)))
-	d.s.t.counts.web.Add(int64(len(data)))
-	if d.pk == nil {
-		d.s.t.counts.wasted.Add(int64(len(data)))
+func (d *webSeed) Block(in weir.Range, data webseed.Buffer) {
+	d.received += in.Len()
+	d.s.t.counts.downloaded.Add(in.Len())
+	d.s.t.counts.web.Add(in.Len())
+	b, begin, ok := d.blockAt(in)
+	if d.pk == nil || !ok {
+		d.s.t.counts.wasted.Add(in.Len())
+		data.Free()
 		return
 	}
-	b, begin, ok := d.blockAt(in)
-	if !ok {
-		return // it would not have been asked for
-	}
-	bytes := int64(len(data))
-	if whole := blockBytes(d.s.t.LoadedInfo().PieceRange(b.Piece).Len(), begin/weir.BlockBytes); len(data) < whole {
-		padded := make([]byte, whole)
-		copy(padded[begin%weir.BlockBytes:], data)
-		data = padded
-	}
-	d.s.received(d.pk, b, webBlock(data), bytes, time.Now())
+	data.Extend(begin%weir.BlockBytes, blockBytes(d.s.t.LoadedInfo().PieceRange(b.Piece).Len(), begin/weir.BlockBytes))
+	d.s.received(d.pk, b, data, in.Len(), time.Now())
 }
 
 // blockAt returns the block that covers bytes of the torrent, and where in its piece
@@ -365,12 +362,3 @@ func (d *webSeed) Changed() {
 		d.tell(time.Now())
 	}
 }
-
-// webBlock is the memory of a block that a web seed gave.
-type webBlock []byte
-
-// Bytes implements picker.Buffer.
-func (b webBlock) Bytes() []byte { return b }
-
-// Free implements picker.Buffer.
-func (webBlock) Free() {}

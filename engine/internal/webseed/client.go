@@ -15,8 +15,6 @@ const (
 	maxHops = 5
 	// stallTime is how long a body may bring nothing before the request is given up.
 	stallTime = 15 * time.Second
-	// readBytes is what is taken from a body at a time.
-	readBytes = 64 << 10
 	// maxRest is how much behind the asked bytes is read so that a connection can be
 	// used again.
 	maxRest = 64 << 10
@@ -56,11 +54,19 @@ type BodyError struct{ Reason string }
 
 func (e *BodyError) Error() string { return e.Reason }
 
+// Sink takes the bytes of a body.
+type Sink interface {
+	// Next returns memory for the next of the asked bytes, never for more than are left.
+	Next() []byte
+	// Filled says that it is full. An error ends the request and is returned.
+	Filled() error
+}
+
 // Get makes a request and its redirects, and gives the asked bytes to sink, in
-// order; sink's error ends the request and is returned. The answer is judged by its
+// order. The answer is judged by its
 // head: unless it is Take, no body is read and the error is nil. An error before any
 // answer is the network's, or wraps netrule.ErrInside. No error names the URL.
-func (c *Client) Get(ctx context.Context, r Request, sink func(b []byte) error) (Result, error) {
+func (c *Client) Get(ctx context.Context, r Request, sink Sink) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	at := r.URL
@@ -123,7 +129,7 @@ func (c *Client) ask(ctx context.Context, at *url.URL, r Request) (*http.Respons
 }
 
 // read gives the asked bytes of a body to sink.
-func (c *Client) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response, asked Asked, a Answer, sink func([]byte) error) error {
+func (c *Client) read(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response, asked Asked, a Answer, sink Sink) error {
 	stalled := &BodyError{fmt.Sprintf("nothing came for %v", c.stall)}
 	timer := time.AfterFunc(c.stall, func() { cancel(stalled) })
 	defer timer.Stop()
@@ -146,18 +152,18 @@ func (c *Client) read(ctx context.Context, cancel context.CancelCauseFunc, resp 
 			return fail(err)
 		}
 	}
-	buf := make([]byte, min(readBytes, asked.Range.Len()))
 	for left := asked.Range.Len(); left > 0; {
-		n, err := io.ReadAtLeast(body, buf[:min(left, int64(len(buf)))], 1)
-		timer.Reset(c.stall)
-		if n > 0 {
-			if err := sink(buf[:n]); err != nil {
-				return err
+		part := sink.Next()
+		left -= int64(len(part))
+		for len(part) > 0 {
+			n, err := body.Read(part)
+			timer.Reset(c.stall)
+			if part = part[n:]; err != nil && len(part) > 0 {
+				return fail(err)
 			}
-			left -= int64(n)
 		}
-		if err != nil && left > 0 {
-			return fail(err)
+		if err := sink.Filled(); err != nil {
+			return err
 		}
 	}
 	// What is left of a small file is read, so that the connection is free again. More

@@ -43,9 +43,29 @@ func fetch(t *testing.T, c *Client, at string, asked Asked) ([]byte, Result, err
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got bytes.Buffer
-	res, err := c.Get(t.Context(), Request{URL: u, Asked: asked}, func(b []byte) error { got.Write(b); return nil })
-	return got.Bytes(), res, err
+	got := &sink{left: int(asked.Range.Len()), step: 64 << 10}
+	res, err := c.Get(t.Context(), Request{URL: u, Asked: asked}, got)
+	return got.got, res, err
+}
+
+// sink keeps a body, in steps.
+type sink struct {
+	left, step int
+	got, next  []byte
+	filled     func() error
+}
+
+func (s *sink) Next() []byte {
+	s.next = make([]byte, min(s.left, s.step))
+	return s.next
+}
+
+func (s *sink) Filled() error {
+	s.got, s.left = append(s.got, s.next...), s.left-len(s.next)
+	if s.filled != nil {
+		return s.filled()
+	}
+	return nil
 }
 
 func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
@@ -311,12 +331,12 @@ func TestClientEnds(t *testing.T) {
 	})
 	u, _ := url.Parse(s.URL)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := client(t).Get(ctx, Request{URL: u, Asked: Asked{weir.Range{End: 100}, 100}}, func([]byte) error { cancel(); return nil })
+	_, err := client(t).Get(ctx, Request{URL: u, Asked: Asked{weir.Range{End: 100}, 100}}, &sink{left: 100, step: 10, filled: func() error { cancel(); return nil }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	stop := errors.New("enough")
-	if _, err := client(t).Get(t.Context(), Request{URL: u, Asked: Asked{weir.Range{End: 100}, 100}}, func([]byte) error { return stop }); err != stop {
+	if _, err := client(t).Get(t.Context(), Request{URL: u, Asked: Asked{weir.Range{End: 100}, 100}}, &sink{left: 100, step: 10, filled: func() error { return stop }}); err != stop {
 		t.Errorf("error %v, want the sink's", err)
 	}
 }

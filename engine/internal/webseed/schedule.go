@@ -15,34 +15,42 @@ const MaxRunBytes = 16 << 20
 // the bytes that come into blocks again. It is pure, and for one goroutine at a time.
 type schedule struct {
 	info   *weir.TorrentInfo
-	blocks map[int64]*block // by offset
-	queue  []*block         // of which something is in no run yet, in the order of asking
-	runs   []*run           // that are under way
+	buffer func(n int) Buffer
+	blocks map[int64]*block // that somebody waits for, by offset
+	late   map[int64]*block // that were taken back and are in a run, by offset
+	queue  queue
+	runs   []*run // that are under way
+	asked  uint64 // how many blocks were, so far
 }
 
 // block is a block that somebody waits for.
 type block struct {
-	in   weir.Range // of the torrent
-	next int64      // where what is in no run begins
-	left int64      // bytes that have not come
-	data []byte     // nil until something came
-	gone bool       // it was taken back
+	in    weir.Range // of the torrent
+	order uint64     // of asking
+	next  int64      // where what is in no run begins
+	left  int64      // bytes that have not come
+	data  Buffer     // of one that comes in several parts; nil until something came
+	gone  bool       // it was taken back
+	runs  []*run     // that are to bring bytes of it
+	span  *span      // that has what is in no run
 }
 
 // run is one request: bytes of one file.
 type run struct {
 	file    int
 	in      weir.Range // of the torrent
-	blocks  []*block   // of which it brings bytes, and has not brought all, in their order
+	parts   []int      // its bytes, by the blocks that they belong to
+	blocks  []*block   // of the parts that have not come
+	waited  int        // how many of these were not taken back
 	at      int64      // how far it has come
-	first   time.Time  // when its first bytes came
+	first   time.Time  // when its first part came
 	stop    func()     // ends the request
 	stopped bool       // stop was called
 	moved   bool       // it goes to where a redirect has led before
 }
 
-func newSchedule(info *weir.TorrentInfo) schedule {
-	return schedule{info: info, blocks: map[int64]*block{}}
+func newSchedule(info *weir.TorrentInfo, buffer func(n int) Buffer) schedule {
+	return schedule{info: info, buffer: buffer, blocks: map[int64]*block{}, late: map[int64]*block{}, queue: newQueue()}
 }
 
 // ask adds a block, which lies in the torrent and is not all padding.
@@ -50,19 +58,33 @@ func (s *schedule) ask(in weir.Range) {
 	if s.blocks[in.Off] != nil {
 		return
 	}
-	for _, r := range s.runs {
-		for _, b := range r.blocks {
-			if !r.stopped && b.gone && b.in == in && b.next == in.End && r.at <= in.Off && r.in.End >= in.End {
-				b.gone = false // it is on its way all the same
-				s.blocks[in.Off] = b
-				return
-			}
-		}
+	if b := s.late[in.Off]; b != nil && b.in == in && !b.runs[0].stopped {
+		b.gone = false // it is on its way all the same
+		b.runs[0].waited++
+		delete(s.late, in.Off)
+		s.blocks[in.Off] = b
+		return
 	}
-	b := &block{in: in, next: in.Off, left: in.Len()}
+	s.asked++
+	b := &block{in: in, order: s.asked, next: in.Off, left: in.Len()}
 	s.blocks[in.Off] = b
-	s.queue = append(s.queue, b)
-	s.skipPadding(b)
+	s.enqueue(b)
+}
+
+// enqueue adds what is in no run of a block to the queue. Padding is skipped: no
+// server has it, and it is zeros.
+func (s *schedule) enqueue(b *block) {
+	for b.next < b.in.End {
+		i := s.fileAt(b.next)
+		f := &s.info.Files[i]
+		end := min(b.in.End, f.Range().End)
+		if !f.Padding {
+			s.queue.add(b, i, end)
+			return
+		}
+		b.left -= end - b.next
+		b.next = end
+	}
 }
 
 // takeBack forgets a block. It reports whether it was there, and ends the requests
@@ -73,11 +95,8 @@ func (s *schedule) takeBack(in weir.Range) bool {
 		return false
 	}
 	s.forget(b)
-	for _, r := range s.runs {
-		if slices.Contains(r.blocks, b) && !slices.ContainsFunc(r.blocks, func(b *block) bool { return !b.gone }) {
-			r.stopped = true
-			r.stop()
-		}
+	if len(b.runs) == 1 && b.runs[0].in.Intersect(in) == in {
+		s.late[in.Off] = b
 	}
 	return true
 }
@@ -95,21 +114,18 @@ func (s *schedule) all() []weir.Range {
 func (s *schedule) forget(b *block) {
 	b.gone = true
 	delete(s.blocks, b.in.Off)
-	if b.next < b.in.End {
-		s.queue = slices.DeleteFunc(s.queue, func(q *block) bool { return q == b })
+	if b.span != nil {
+		s.queue.remove(b)
 	}
-}
-
-// skipPadding moves next over what no server has: padding is zeros.
-func (s *schedule) skipPadding(b *block) {
-	for b.next < b.in.End {
-		f := &s.info.Files[s.fileAt(b.next)]
-		if !f.Padding {
-			return
+	if b.data != nil {
+		b.data.Free()
+		b.data = nil
+	}
+	for _, r := range b.runs {
+		if r.waited--; r.waited == 0 && !r.stopped {
+			r.stopped = true
+			r.stop()
 		}
-		end := min(b.in.End, f.Range().End)
-		b.left -= end - b.next
-		b.next = end
 	}
 }
 
@@ -118,13 +134,9 @@ func (s *schedule) skipPadding(b *block) {
 // what follows a run that is under way is not asked for before that is nearly done,
 // so that it becomes a long request and not many short ones.
 func (s *schedule) nextRun(now time.Time, latency time.Duration) (*run, bool) {
-	if len(s.queue) == 0 {
-		return nil, false
-	}
-	held := s.following(now, latency)
-	for _, b := range s.queue {
-		if !held[b] {
-			return s.startRun(s.fileAt(b.next), b), true
+	for _, sp := range s.queue.spans {
+		if !s.held(now, sp, latency) {
+			return s.startRun(sp), true
 		}
 	}
 	return nil, false
@@ -135,88 +147,97 @@ func (s *schedule) fileAt(off int64) int {
 	return first
 }
 
-// following returns the blocks that come right behind a run in its file, end to end,
-// of the runs that have more than latency to go.
-func (s *schedule) following(now time.Time, latency time.Duration) map[*block]bool {
-	var held map[*block]bool
+// held reports whether a span comes right behind a run in its file, with others that
+// wait between them or not, that has more than latency to go.
+func (s *schedule) held(now time.Time, sp *span, latency time.Duration) bool {
+	first := s.queue.first(sp)
 	for _, r := range s.runs {
-		if !r.first.IsZero() {
-			rate := float64(r.at-r.in.Off) / max(now.Sub(r.first), time.Millisecond).Seconds()
-			if float64(r.in.End-r.at) <= rate*latency.Seconds()+2*weir.BlockBytes {
-				continue
-			}
-		}
-		end := s.info.Files[r.file].Range().End
-		for off := r.in.End; off < end; {
-			b := s.blocks[off]
-			if b == nil || b.next != off {
-				break
-			}
-			if held == nil {
-				held = map[*block]bool{}
-			}
-			held[b] = true
-			off = b.in.End
+		if r.file == sp.file && r.in.End == first.in.Off && !r.nearlyDone(now, latency) {
+			return true
 		}
 	}
-	return held
+	return false
 }
 
-// startRun begins with what is in no run yet of a block, and extends over what
-// follows.
-func (s *schedule) startRun(file int, b *block) *run {
-	end := s.info.Files[file].Range().End
-	r := &run{file: file, in: weir.Range{Off: b.next, End: b.next}, at: b.next}
-	for b != nil && b.next == r.in.End && r.in.End < end && r.in.Len() < MaxRunBytes {
-		r.blocks = append(r.blocks, b)
-		r.in.End = min(b.in.End, end)
-		b.next = r.in.End
-		s.skipPadding(b)
-		if b.next >= b.in.End {
-			done := b
-			s.queue = slices.DeleteFunc(s.queue, func(q *block) bool { return q == done })
-		}
-		b = s.blocks[r.in.End]
+// nearlyDone reports whether the rest should come within latency.
+func (r *run) nearlyDone(now time.Time, latency time.Duration) bool {
+	if r.first.IsZero() {
+		return false
 	}
+	rate := float64(r.at-r.in.Off) / max(now.Sub(r.first), time.Millisecond).Seconds()
+	return float64(r.in.End-r.at) <= rate*latency.Seconds()+2*weir.BlockBytes
+}
+
+// startRun begins with a span, and extends over what follows.
+func (s *schedule) startRun(sp *span) *run {
+	r := &run{file: sp.file, in: weir.Range{Off: sp.in.Off, End: sp.in.Off}, at: sp.in.Off}
+	end := s.info.Files[sp.file].Range().End
+	for sp != nil && sp.file == r.file && r.in.Len() < MaxRunBytes {
+		for _, b := range s.queue.take(sp, MaxRunBytes-r.in.Len()) {
+			upTo := min(b.in.End, end)
+			r.parts = append(r.parts, int(upTo-b.next))
+			r.blocks = append(r.blocks, b)
+			b.runs = append(b.runs, r)
+			b.next, r.in.End = upTo, upTo
+			s.enqueue(b)
+		}
+		sp = s.queue.starts[r.in.End]
+	}
+	r.waited = len(r.blocks)
 	s.runs = append(s.runs, r)
 	return r
 }
 
-// came takes bytes that a run brought, and returns the blocks that are complete.
-func (s *schedule) came(now time.Time, r *run, data []byte) (whole []*block) {
+// came takes the next part of a run. It returns the block that is complete with it, if
+// one is, and its bytes.
+func (s *schedule) came(now time.Time, r *run, part Buffer) (whole *block, data Buffer) {
 	if r.first.IsZero() {
 		r.first = now
 	}
-	for len(data) > 0 && len(r.blocks) > 0 {
-		b := r.blocks[0]
-		end := min(b.in.End, r.in.End)
-		n := min(int64(len(data)), end-r.at)
-		if !b.gone {
-			if b.data == nil {
-				b.data = make([]byte, b.in.Len())
-			}
-			copy(b.data[r.at-b.in.Off:], data[:n])
-			if b.left -= n; b.left == 0 {
-				delete(s.blocks, b.in.Off)
-				whole = append(whole, b)
-			}
+	b := r.blocks[0]
+	r.blocks = r.blocks[1:]
+	at, n := r.at, int64(len(part.Bytes()))
+	r.at += n
+	s.leave(b, r)
+	if b.gone {
+		part.Free()
+		return nil, nil
+	}
+	r.waited--
+	b.left -= n
+	if n < b.in.Len() {
+		if b.data == nil {
+			b.data = s.buffer(int(b.in.Len()))
+			clear(b.data.Bytes())
 		}
-		r.at += n
-		data = data[n:]
-		if r.at == end {
-			r.blocks = r.blocks[1:]
+		copy(b.data.Bytes()[at-b.in.Off:], part.Bytes())
+		part.Free()
+		part, b.data = b.data, nil
+		if b.left > 0 {
+			b.data = part
+			return nil, nil
 		}
 	}
-	return whole
+	delete(s.blocks, b.in.Off)
+	return b, part
+}
+
+// leave says that a run has nothing to do with a block any more.
+func (s *schedule) leave(b *block, r *run) {
+	b.runs = slices.DeleteFunc(b.runs, func(o *run) bool { return o == r })
+	if s.late[b.in.Off] == b {
+		delete(s.late, b.in.Off)
+	}
 }
 
 // ended forgets a run and returns the blocks that it still owed.
-func (s *schedule) ended(r *run) (owed []*block) {
+func (s *schedule) ended(r *run) (owed []weir.Range) {
 	s.runs = slices.DeleteFunc(s.runs, func(o *run) bool { return o == r })
 	for _, b := range r.blocks {
+		s.leave(b, r)
 		if !b.gone {
 			s.forget(b)
-			owed = append(owed, b)
+			owed = append(owed, b.in)
 		}
 	}
 	return owed

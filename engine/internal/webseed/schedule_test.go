@@ -32,6 +32,43 @@ func large(lengths ...int64) *weir.TorrentInfo {
 	return info
 }
 
+// memory is a buffer that is full of what was in it before, and can tell that it was
+// given back.
+type memory struct {
+	b     []byte
+	freed bool
+}
+
+func newMemory(n int) Buffer { return &memory{b: bytes.Repeat([]byte{0xee}, n)} }
+
+func (m *memory) Bytes() []byte {
+	if m.freed {
+		panic("used after it was given back")
+	}
+	return m.b
+}
+
+func (m *memory) Extend(int, int) { panic("that is the owner's") }
+
+func (m *memory) Free() {
+	m.Bytes()
+	m.freed = true
+}
+
+// come lets the next n bytes of a run come, and what is left of the part with the last
+// of them, out of data's place in the torrent. It returns the blocks that are complete.
+func come(s *schedule, now time.Time, r *run, n int64, data []byte) (whole []weir.Range, bytes [][]byte) {
+	for end := min(r.at+n, r.in.End); r.at < end; {
+		part := newMemory(r.parts[len(r.parts)-len(r.blocks)])
+		copy(part.Bytes(), data[r.at:])
+		if b, data := s.came(now, r, part); b != nil {
+			whole, bytes = append(whole, b.in), append(bytes, data.Bytes())
+			data.Free()
+		}
+	}
+	return whole, bytes
+}
+
 func runsOf(s *schedule, now time.Time) (all []string) {
 	for {
 		r, ok := s.nextRun(now, 0)
@@ -64,7 +101,7 @@ func TestScheduleRuns(t *testing.T) {
 			[]string{"a 0-16777216"}}, // and no more before that is nearly done
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSchedule(tt.info)
+			s := newSchedule(tt.info, newMemory)
 			for _, b := range tt.ask(tt.info) {
 				s.ask(b)
 			}
@@ -78,7 +115,7 @@ func TestScheduleRuns(t *testing.T) {
 // What follows a run waits until the run is nearly done, and is one run then.
 func TestScheduleFollows(t *testing.T) {
 	now, info := time.Unix(1e9, 0), large(2000*kib)
-	s := newSchedule(info)
+	s := newSchedule(info, newMemory)
 	blocks := blocksOf(info, 0, 8)
 	for _, b := range blocks[:16] {
 		s.ask(b)
@@ -94,15 +131,16 @@ func TestScheduleFollows(t *testing.T) {
 	if _, ok := s.nextRun(now, latency); ok {
 		t.Fatal("what follows is asked for before anything came")
 	}
-	s.came(now, r, make([]byte, 1))
+	data := make([]byte, info.Length)
+	come(&s, now, r, 1, data)
 	// 1 MiB/s: in 50 ms come 51 KiB.
 	now = now.Add(100 * time.Millisecond)
-	s.came(now, r, make([]byte, 100*kib))
+	come(&s, now, r, 85*kib, data)
 	if _, ok := s.nextRun(now, latency); ok {
 		t.Fatal("what follows is asked for too early")
 	}
 	now = now.Add(100 * time.Millisecond)
-	s.came(now, r, make([]byte, 100*kib))
+	come(&s, now, r, 100*kib, data)
 	next, ok := s.nextRun(now, latency)
 	if !ok || next.in.Off != r.in.End || next.in.Len() != 256*kib {
 		t.Fatalf("next run %+v", next)
@@ -114,7 +152,7 @@ func TestScheduleFollows(t *testing.T) {
 
 func TestScheduleTakeBack(t *testing.T) {
 	now, info := time.Unix(1e9, 0), large(1000*kib)
-	s := newSchedule(info)
+	s := newSchedule(info, newMemory)
 	blocks := blocksOf(info, 0, 1)
 	for _, b := range blocks {
 		s.ask(b)
@@ -131,8 +169,9 @@ func TestScheduleTakeBack(t *testing.T) {
 	if _, ok := s.nextRun(now, 0); ok {
 		t.Error("a block that is on its way is asked for again")
 	}
-	whole := s.came(now, r, make([]byte, 40*kib))
-	if len(whole) != 1 || whole[0].in != blocks[1] {
+	data := make([]byte, info.Length)
+	whole, _ := come(&s, now, r, 32*kib, data)
+	if len(whole) != 1 || whole[0] != blocks[1] {
 		t.Errorf("%d blocks came", len(whole))
 	}
 	if stopped != 0 {
@@ -145,11 +184,11 @@ func TestScheduleTakeBack(t *testing.T) {
 	if again, ok := s.nextRun(now, 0); !ok || again.in != blocks[3] {
 		t.Error("a block is expected of a request that is being ended")
 	} else {
-		s.came(now, again, make([]byte, blocks[3].Len()))
+		come(&s, now, again, blocks[3].Len(), data)
 		s.ended(again)
 	}
-	if owed := s.ended(r); len(owed) != 0 || len(s.blocks) != 0 || len(s.queue) != 0 {
-		t.Errorf("left: %d, %d, %d", len(owed), len(s.blocks), len(s.queue))
+	if owed := s.ended(r); len(owed) != 0 || len(s.blocks) != 0 || len(s.queue.spans) != 0 || len(s.late) != 0 {
+		t.Errorf("left: %d, %d, %d", len(owed), len(s.blocks), len(s.queue.spans))
 	}
 }
 
@@ -176,7 +215,7 @@ func TestScheduleRandom(t *testing.T) {
 				clear(bytesOf[f.Offset:f.Range().End])
 			}
 		}
-		s, now := newSchedule(info), time.Unix(1e9, 0)
+		s, now := newSchedule(info, newMemory), time.Unix(1e9, 0)
 		all := blocksOf(info, 0, info.NumPieces())
 		waits := map[weir.Range]bool{}
 		for range 500 {
@@ -222,24 +261,26 @@ func TestScheduleRandom(t *testing.T) {
 					break
 				}
 				n := min(int64(rnd.IntN(40*kib)), r.in.End-r.at)
-				for _, b := range s.came(now, r, bytesOf[r.at:r.at+n]) {
-					if !waits[b.in] || !bytes.Equal(b.data, bytesOf[b.in.Off:b.in.End]) {
-						t.Fatalf("seed %d: block %v is wrong or unasked", seed, b.in)
+				whole, got := come(&s, now, r, n, bytesOf)
+				for i, in := range whole {
+					if !waits[in] || !bytes.Equal(got[i], bytesOf[in.Off:in.End]) {
+						t.Fatalf("seed %d: block %v is wrong or unasked", seed, in)
 					}
-					delete(waits, b.in)
+					delete(waits, in)
 				}
 				if r.at == r.in.End || rnd.IntN(10) == 0 {
-					for _, b := range s.ended(r) {
-						if !waits[b.in] {
-							t.Fatalf("seed %d: block %v is owed to nobody", seed, b.in)
+					for _, in := range s.ended(r) {
+						if !waits[in] {
+							t.Fatalf("seed %d: block %v is owed to nobody", seed, in)
 						}
-						delete(waits, b.in)
+						delete(waits, in)
 					}
 				}
 			}
 			if len(waits) != len(s.blocks) {
 				t.Fatalf("seed %d: %d wait, %d are known", seed, len(waits), len(s.blocks))
 			}
+			checkQueue(t, &s, seed)
 		}
 		for len(waits) > 0 {
 			for len(s.runs) > 0 {
@@ -248,11 +289,12 @@ func TestScheduleRandom(t *testing.T) {
 					s.ended(r)
 					continue
 				}
-				for _, b := range s.came(now, r, bytesOf[r.at:r.in.End]) {
-					delete(waits, b.in)
+				whole, _ := come(&s, now, r, r.in.Len(), bytesOf)
+				for _, in := range whole {
+					delete(waits, in)
 				}
-				for _, b := range s.ended(r) {
-					t.Fatalf("seed %d: %v is owed after all came", seed, b.in)
+				for _, in := range s.ended(r) {
+					t.Fatalf("seed %d: %v is owed after all came", seed, in)
 				}
 			}
 			r, ok := s.nextRun(now, 0)
@@ -263,5 +305,37 @@ func TestScheduleRandom(t *testing.T) {
 				r.stop = func() {}
 			}
 		}
+	}
+}
+
+// checkQueue looks whether the queue agrees with itself and with the blocks.
+func checkQueue(t *testing.T, s *schedule, seed uint64) {
+	t.Helper()
+	queued := 0
+	order := uint64(0)
+	for _, sp := range s.queue.spans {
+		at := sp.in.Off
+		for _, b := range sp.blocks {
+			queued++
+			if b.next != at || b.span != sp || b.gone || s.blocks[b.in.Off] != b {
+				t.Fatalf("seed %d: block %v in span %v", seed, b.in, sp.in)
+			}
+			at = min(b.in.End, s.info.Files[sp.file].Range().End)
+		}
+		if sp.blocks[0].order < order || at != sp.in.End || s.queue.starts[sp.in.Off] != sp || s.queue.ends[sp.in.End] != sp {
+			t.Fatalf("seed %d: span %v ends at %d", seed, sp.in, at)
+		}
+		order = sp.blocks[0].order
+	}
+	if n := len(s.queue.spans); n != len(s.queue.starts) || n != len(s.queue.ends) {
+		t.Fatalf("seed %d: %d spans, %d starts, %d ends", seed, n, len(s.queue.starts), len(s.queue.ends))
+	}
+	for _, b := range s.blocks {
+		if b.span != nil {
+			queued--
+		}
+	}
+	if queued != 0 {
+		t.Fatalf("seed %d: %d more blocks in the queue than are known", seed, queued)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,19 +18,32 @@ const (
 	maxRunsMulti = 16 // streams of one connection
 	// firstLatency is how long an answer is expected to take before one was seen.
 	firstLatency = 200 * time.Millisecond
-	// ahead is how many reads of a body may wait for the owner.
-	ahead = 4
+	// ahead is how many parts of a body may wait for the owner.
+	ahead = 32
 )
 
-// Owner is what a Seed tells, and how. All but Run and Wait are called on the owner's
-// goroutine.
+// Buffer is the memory of a block.
+type Buffer interface {
+	Bytes() []byte
+	// Extend puts zeros around what it has: so many before it, and behind it up to n
+	// bytes in all.
+	Extend(before, n int)
+	// Free gives it back.
+	Free()
+}
+
+// Owner is what a Seed tells, and how. All but Run, Buffer and Wait are called on the
+// owner's goroutine.
 type Owner interface {
 	// Run runs fn on the owner's goroutine, later and in order. It may wait.
 	Run(fn func())
+	// Buffer returns memory of n bytes, at most a block's, of unspecified content; it is
+	// called on any goroutine.
+	Buffer(n int) Buffer
 	// Wait waits until n more bytes may be received; it is called on any goroutine.
 	Wait(n int)
 	// Block hands over a block that was asked for. data is the owner's from now on.
-	Block(in weir.Range, data []byte)
+	Block(in weir.Range, data Buffer)
 	// Rejected says that a block that was asked for, and may be taken back, won't come.
 	Rejected(in weir.Range)
 	// Changed says that Has may answer otherwise for some pieces. Blocks of pieces that
@@ -58,7 +70,7 @@ type Seed struct {
 
 // NewSeed returns a seed at a base URL. Nothing is asked until Ask and Flush.
 func NewSeed(ctx context.Context, base *url.URL, info *weir.TorrentInfo, client *Client, owner Owner) *Seed {
-	s := &Seed{base: base, info: info, site: NewSite(info), client: client, owner: owner, sched: newSchedule(info), latency: firstLatency}
+	s := &Seed{base: base, info: info, site: NewSite(info), client: client, owner: owner, sched: newSchedule(info, owner.Buffer), latency: firstLatency}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	return s
 }
@@ -89,7 +101,8 @@ func (s *Seed) TakeBackAll() {
 	}
 }
 
-// Flush starts the requests that can be started.
+// Flush starts the requests that can be started. The owner calls it when it has asked,
+// and after what Run was given.
 func (s *Seed) Flush(now time.Time) {
 	most := MaxRuns
 	if s.multi {
@@ -122,33 +135,56 @@ func (s *Seed) start(r *run) {
 	go func() {
 		defer s.wg.Done()
 		defer cancel()
-		room := make(chan struct{}, ahead)
-		res, err := s.client.Get(ctx, req, func(b []byte) error {
-			select {
-			case room <- struct{}{}:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			data := slices.Clone(b)
-			s.owner.Wait(len(b))
-			s.owner.Run(func() {
-				<-room
-				s.came(r, data)
-			})
-			return nil
-		})
+		b := &body{seed: s, run: r, ctx: ctx, parts: r.parts, room: make(chan struct{}, ahead)}
+		res, err := s.client.Get(ctx, req, b)
+		if b.part != nil {
+			b.part.Free()
+		}
 		s.owner.Run(func() { s.ended(r, res, err) })
 	}()
 }
 
-// came takes bytes of a run.
-func (s *Seed) came(r *run, data []byte) {
-	now := time.Now()
-	s.site.Delivered(r.file)
-	for _, b := range s.sched.came(now, r, data) {
-		s.owner.Block(b.in, b.data)
+// body takes what a run brings, in memory of blocks, to the owner.
+type body struct {
+	seed  *Seed
+	run   *run
+	ctx   context.Context
+	parts []int // that have not come
+	part  Buffer
+	room  chan struct{} // has an entry for each part that waits for the owner
+}
+
+var _ Sink = (*body)(nil)
+
+// Next implements Sink.
+func (b *body) Next() []byte {
+	b.part = b.seed.owner.Buffer(b.parts[0])
+	return b.part.Bytes()
+}
+
+// Filled implements Sink.
+func (b *body) Filled() error {
+	select {
+	case b.room <- struct{}{}:
+	case <-b.ctx.Done():
+		return b.ctx.Err()
 	}
-	s.Flush(now)
+	part := b.part
+	b.part, b.parts = nil, b.parts[1:]
+	b.seed.owner.Wait(len(part.Bytes()))
+	b.seed.owner.Run(func() {
+		<-b.room
+		b.seed.came(b.run, part)
+	})
+	return nil
+}
+
+// came takes a part of a run.
+func (s *Seed) came(r *run, part Buffer) {
+	s.site.Delivered(r.file)
+	if b, data := s.sched.came(time.Now(), r, part); b != nil {
+		s.owner.Block(b.in, data)
+	}
 }
 
 // ended takes what became of a request.
@@ -181,8 +217,7 @@ func (s *Seed) ended(r *run, res Result, err error) {
 	if changed {
 		s.owner.Changed()
 	}
-	for _, b := range owed {
-		s.owner.Rejected(b.in)
+	for _, in := range owed {
+		s.owner.Rejected(in)
 	}
-	s.Flush(now)
 }

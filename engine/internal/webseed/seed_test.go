@@ -35,11 +35,14 @@ func (o *swarm) Run(fn func()) {
 	}
 }
 
-func (o *swarm) Block(in weir.Range, data []byte) {
-	if !o.asked[in] || o.have[in] || int64(len(data)) != in.Len() {
-		o.t.Errorf("block %v, %d bytes, asked %v, held %v", in, len(data), o.asked[in], o.have[in])
+func (o *swarm) Buffer(n int) Buffer { return newMemory(n) }
+
+func (o *swarm) Block(in weir.Range, data Buffer) {
+	if !o.asked[in] || o.have[in] || int64(len(data.Bytes())) != in.Len() {
+		o.t.Errorf("block %v, %d bytes, asked %v, held %v", in, len(data.Bytes()), o.asked[in], o.have[in])
 	}
-	copy(o.got[in.Off:], data)
+	copy(o.got[in.Off:], data.Bytes())
+	data.Free()
 	o.have[in] = true
 	delete(o.asked, in)
 }

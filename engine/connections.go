@@ -44,7 +44,7 @@ func (e *Engine) incomingSlot(sw *swarm, addr netip.Addr) (*connlimit.Slot, erro
 	case !full:
 		return nil, errCrowd
 	}
-	n := connlimit.Newcomer{Crowd: e.conns.Neighbours(addr)}
+	n := connlimit.Newcomer{FromNetwork: e.conns.Neighbours(addr)}
 	for _, o := range append([]*swarm{sw}, e.swarms()...) {
 		gave := false
 		o.runOnOwner(func() { gave = o.giveWay(n, time.Now()) })
@@ -76,7 +76,7 @@ func (s *swarm) room(slot *connlimit.Slot, addr netip.Addr, dialed bool) bool {
 	if len(s.peers) < s.eng.opts.MaxPeers {
 		return true
 	}
-	n := connlimit.Newcomer{Crowd: s.eng.conns.Neighbours(addr) - slot.Neighbour(), Awaited: dialed && s.starved(time.Now())}
+	n := connlimit.Newcomer{FromNetwork: s.eng.conns.Neighbours(addr) - slot.Neighbour(), Awaited: dialed && s.starved(time.Now())}
 	return s.giveWay(n, time.Now())
 }
 
@@ -180,21 +180,21 @@ func (s *swarm) squeeze(now time.Time) {
 // worth is what a connection is worth.
 func (s *swarm) worth(p *peer, now time.Time) connlimit.Peer {
 	w := connlimit.Peer{
-		Ours:   p.pk == nil || s.pick.Interesting(p.pk), // before the metadata, everybody may have it
-		Theirs: p.give.Wants(),
-		Silent: !p.answered,
-		Dialed: p.dialed,
-		Age:    now.Sub(p.joined),
-		Idle:   now.Sub(p.give.Moved),
-		Gave:   -1,
-		Served: !p.give.Took.IsZero() && now.Sub(p.give.Took) < servedFor,
-		Crowd:  s.eng.conns.Neighbours(p.link.Remote().Addr()),
+		Interesting: p.pk == nil || s.pick.Interesting(p.pk), // before the metadata, everybody may have it
+		Interested:  p.give.Wants(),
+		Silent:      !p.answered,
+		Dialed:      p.dialed,
+		Age:         now.Sub(p.joined),
+		Idle:        now.Sub(p.give.Moved),
+		LastBlock:   -1,
+		Served:      !p.give.Took.IsZero() && now.Sub(p.give.Took) < servedFor,
+		FromNetwork: s.eng.conns.Neighbours(p.link.Remote().Addr()),
 		// Where it does not say where it listens, the port that it came from: ports
 		// count only among peers of one address.
 		Priority: s.eng.priority(p.link.Remote()),
 	}
 	if !p.give.Gave.IsZero() {
-		w.Gave = now.Sub(p.give.Gave)
+		w.LastBlock = now.Sub(p.give.Gave)
 	}
 	return w
 }

@@ -43,7 +43,7 @@ func (s *swarm) dial(now time.Time) {
 			return
 		}
 		timeout := dialTimeout
-		if c.Hasty || slot.Crowded() {
+		if c.Hasty || slot.Hurried() {
 			timeout = hastyTimeout
 		}
 		s.book.Dial(c.Addr)
@@ -94,7 +94,7 @@ func (s *swarm) connect(addr string, slot *connlimit.Slot, m link.Mode, timeout 
 	begin := time.Now()
 	conn, err := s.eng.network().Dial(ctx, addr)
 	rtt := time.Since(begin)
-	var hello wire.Hello
+	var hello wire.Handshake
 	var early *opening
 	mode, _ := m.Split()
 	if err == nil && mode != link.PlainLate && !s.runOnOwner(func() { early = s.speakEarly() }) {
@@ -183,12 +183,12 @@ func (s *swarm) handshake(m link.Mode, early *opening) *link.Handshake {
 	return h
 }
 
-func (e *Engine) hello(ih weir.InfoHash, n source.Names) wire.Hello {
+func (e *Engine) hello(ih weir.InfoHash, n source.Names) wire.Handshake {
 	bits := wire.OurBits()
 	if e.opts.DHT {
 		bits = wire.WithDHT(bits)
 	}
-	h := wire.Hello{InfoHash: ih, PeerID: e.peerID, Bits: bits}
+	h := wire.Handshake{InfoHash: ih, PeerID: e.peerID, Bits: bits}
 	if n.Hybrid() {
 		return h.Upgrading()
 	}
@@ -197,7 +197,7 @@ func (e *Engine) hello(ih weir.InfoHash, n source.Names) wire.Hello {
 
 // answerHash returns the info hash to answer a handshake with: that of the v2 swarm for a
 // peer that asks to be taken there.
-func answerHash(n source.Names, hello wire.Hello) weir.InfoHash {
+func answerHash(n source.Names, hello wire.Handshake) weir.InfoHash {
 	if n.Hybrid() && hello.InfoHash == n.V1 && hello.UpgradesToV2() {
 		return n.V2
 	}
@@ -255,10 +255,10 @@ func (e *Engine) accept(l net.Listener) {
 // welcome shakes hands with an incoming peer and takes it to its torrent.
 func (e *Engine) welcome(raw net.Conn) error {
 	var t *Torrent
-	in := link.Incoming{Encryption: e.opts.Encryption, Hashes: e.infoHashes, Answer: func(theirs wire.Hello) (wire.Hello, error) {
+	in := link.Incoming{Encryption: e.opts.Encryption, Hashes: e.infoHashes, Answer: func(theirs wire.Handshake) (wire.Handshake, error) {
 		var known bool
 		if t, known = e.named(theirs.InfoHash); !known {
-			return wire.Hello{}, weir.Errorf(weir.ErrNotFound, "a peer asks for torrent %s, which is not here", theirs.InfoHash)
+			return wire.Handshake{}, weir.Errorf(weir.ErrNotFound, "a peer asks for torrent %s, which is not here", theirs.InfoHash)
 		}
 		names := t.meta.Names()
 		return e.hello(answerHash(names, theirs), names), nil

@@ -50,12 +50,12 @@ func dialBareBits(tb testing.TB, local, addr string, ih weir.InfoHash, bits pp.P
 	}
 	peerNumber.Lock()
 	peerNumber.n++
-	hello := wire.Hello{InfoHash: ih, PeerID: [20]byte{'b', 'a', 'r', 'e', byte(peerNumber.n >> 8), byte(peerNumber.n)}, Bits: bits}
+	hello := wire.Handshake{InfoHash: ih, PeerID: [20]byte{'b', 'a', 'r', 'e', byte(peerNumber.n >> 8), byte(peerNumber.n)}, Bits: bits}
 	peerNumber.Unlock()
 	if _, err := conn.Write(hello.Append(nil)); err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := wire.ReadHello(conn); err != nil {
+	if _, err := wire.ReadHandshake(conn); err != nil {
 		tb.Fatal(err)
 	}
 	p := &barePeer{tb, conn, make(chan wire.Message, 10_000)}

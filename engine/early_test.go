@@ -49,7 +49,7 @@ func TestRequestsWithTheHandshake(t *testing.T) {
 				}
 			}
 		}
-		hello := wire.Hello{InfoHash: c.InfoHash(), PeerID: [20]byte{'x'}, Bits: wire.OurBits()}
+		hello := wire.Handshake{InfoHash: c.InfoHash(), PeerID: [20]byte{'x'}, Bits: wire.OurBits()}
 		_, _ = conn.Write(wire.AppendBitfield(hello.Append(nil), make([]bool, 1)))
 		<-ctx.Done()
 	}()

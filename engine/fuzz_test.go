@@ -271,7 +271,7 @@ func (s *fuzzSession) peer() *fuzzPeer {
 	}
 	p := &fuzzPeer{nc: nc}
 	s.peers[s.speaks] = p
-	hello := wire.Hello{InfoHash: s.c.InfoHash(), PeerID: [20]byte{'-', 'F', 'Z', byte(s.speaks)}, Bits: wire.OurBits()}
+	hello := wire.Handshake{InfoHash: s.c.InfoHash(), PeerID: [20]byte{'-', 'F', 'Z', byte(s.speaks)}, Bits: wire.OurBits()}
 	if _, err := nc.Write(hello.Append(nil)); err != nil {
 		return p
 	}
@@ -286,7 +286,7 @@ func (p *fuzzPeer) listen(pieces int) {
 		defer p.mu.Unlock()
 		p.gone = true
 	}()
-	if _, err := wire.ReadHello(p.nc); err != nil {
+	if _, err := wire.ReadHandshake(p.nc); err != nil {
 		return
 	}
 	r := wire.NewReader(p.nc, func() int { return pieces })

@@ -50,14 +50,14 @@ func TestHybridHandshakes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				hello := wire.Hello{InfoHash: ask.name, PeerID: [20]byte{'h'}, Bits: wire.OurBits()}
+				hello := wire.Handshake{InfoHash: ask.name, PeerID: [20]byte{'h'}, Bits: wire.OurBits()}
 				if ask.upgrade {
 					hello = hello.Upgrading()
 				}
 				if _, err := conn.Write(hello.Append(nil)); err != nil {
 					t.Fatal(err)
 				}
-				got, err := wire.ReadHello(conn)
+				got, err := wire.ReadHandshake(conn)
 				if err != nil || got.InfoHash != ask.want || !got.UpgradesToV2() {
 					t.Errorf("handshake under %s, upgrade %v: answer %s, its upgrade bit %v, %v", ask.name, ask.upgrade, got.InfoHash, got.UpgradesToV2(), err)
 				}
@@ -73,10 +73,10 @@ func TestHybridHandshakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.Write(wire.Hello{InfoHash: plain.InfoHash(), Bits: wire.OurBits()}.Upgrading().Append(nil)); err != nil {
+	if _, err := conn.Write(wire.Handshake{InfoHash: plain.InfoHash(), Bits: wire.OurBits()}.Upgrading().Append(nil)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := wire.ReadHello(conn); err != nil || got.InfoHash != plain.InfoHash() || got.UpgradesToV2() {
+	if got, err := wire.ReadHandshake(conn); err != nil || got.InfoHash != plain.InfoHash() || got.UpgradesToV2() {
 		t.Errorf("a v1 torrent is upgraded: %+v, %v", got, err)
 	}
 }

@@ -65,7 +65,7 @@ func (p *peer) v2() bool {
 
 // join makes a connection whose handshakes are done part of the swarm.
 // early is what went out with the handshake already, nil if nothing.
-func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wire.Hello, rtt time.Duration, dialed bool, early *opening) error {
+func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wire.Handshake, rtt time.Duration, dialed bool, early *opening) error {
 	if hello.PeerID == s.eng.peerID {
 		return errSelf
 	}

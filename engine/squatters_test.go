@@ -102,7 +102,7 @@ func TestHandshakesThatNeverCome(t *testing.T) {
 	c := numberedContent(t, 1)
 	e := openEngine(t, engine.Options{})
 	addTorrent(t, e, specOf(c))
-	hello := wire.Hello{InfoHash: c.InfoHash()}
+	hello := wire.Handshake{InfoHash: c.InfoHash()}
 	for i := range 200 {
 		conn, err := net.Dial("tcp", portOf(e))
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package quickack turns the delay of acknowledgements off. Benchmarks do it for bare
-// requests too, so that both sides of a comparison have it.
+// Package quickack turns delayed TCP acknowledgements off. Benchmarks use it too, so that
+// both sides of a comparison have it.
 package quickack
 
 import (
@@ -13,17 +13,17 @@ import (
 // of a block until we have acknowledged those before, and we wait 40 ms with that
 // for something of ours to send.
 //
-// The kernel takes its word back whenever we answer quickly, so the option is set
-// again around each read and write while few blocks are awaited. With many on their
-// way the delay costs nothing, and fewer acknowledgements are better.
+// The kernel resets the option whenever we answer quickly, so it is set again around each
+// read and write while few blocks are awaited. With many on their way the delay costs
+// nothing, and fewer acknowledgements are better.
 type Socket struct {
-	raw syscall.RawConn // nil where there is no such thing
+	raw syscall.RawConn // nil if the connection is no socket
 	few func() bool
 }
 
-// New returns the Socket of a connection, encrypted or not. few reports
-// whether so little is awaited that the delay of an acknowledgement shows; it is
-// called by every goroutine that calls Set.
+// New returns the Socket of a connection, encrypted or not. few reports whether so few
+// blocks are awaited that a delayed acknowledgement costs time; it is called by every
+// goroutine that calls Set.
 func New(conn net.Conn, few func() bool) *Socket {
 	a := &Socket{few: few}
 	if c, ok := conn.(syscall.Conn); ok {
@@ -34,7 +34,7 @@ func New(conn net.Conn, few func() bool) *Socket {
 	return a
 }
 
-// Set tells the kernel if few are awaited.
+// Set sets the option if few blocks are awaited.
 func (a *Socket) Set() {
 	if a.raw != nil && a.few() {
 		_ = a.raw.Control(setQuickAck) // fails when the connection ends

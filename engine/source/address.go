@@ -12,8 +12,8 @@ import (
 	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
-// The bounds on addresses in one source. What goes beyond is left out: nobody
-// needs it, and each address may cost us a connection.
+// The bounds on addresses in one source. More are left out: nobody needs them, and each
+// may cost us a connection.
 const (
 	maxTrackers = 200
 	maxWebSeeds = 200
@@ -69,8 +69,8 @@ var (
 	webSeedSchemes = []string{"http", "https"}
 )
 
-// hostName reports whether s looks like a name of DNS. The last label of one is
-// never a number; that would be a mistyped address.
+// hostName reports whether s looks like a DNS name. Its last label is never a number:
+// that is a mistyped address.
 func hostName(s string) bool {
 	if len(s) > 253 {
 		return false
@@ -86,8 +86,7 @@ func hostName(s string) bool {
 	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
-// usableURL returns s without space around it, if it is a URL of one of schemes
-// that names a host.
+// usableURL trims s, and reports whether it is a URL with a host and one of schemes.
 func usableURL(s string, schemes ...string) (string, bool) {
 	s = strings.TrimSpace(s)
 	if s == "" || len(s) > maxURLBytes {
@@ -123,8 +122,8 @@ func (t *trackerTiers) has(s string) bool {
 	return slices.ContainsFunc(t.tiers, func(tier []string) bool { return slices.Contains(tier, s) })
 }
 
-// addList reads an announce-list. v is well formed; whatever else it is than a
-// list of lists of strings is passed over, a bare string counts as a tier.
+// addList reads an announce-list. v is well formed. Anything but a list of lists of
+// strings is ignored; a bare string counts as a tier.
 func (t *trackerTiers) addList(v *bencode.Cursor) {
 	if v.Kind() != bencode.List {
 		return
@@ -146,8 +145,8 @@ func (d *dhtNodes) add(s string) {
 	}
 }
 
-// addList reads the nodes of a .torrent, a list of lists of a host and a port. v is
-// well formed; what is something else is passed over.
+// addList reads the nodes of a .torrent, a list of lists of a host and a port. v is well
+// formed; anything else is ignored.
 func (d *dhtNodes) addList(v *bencode.Cursor) {
 	if v.Kind() != bencode.List {
 		return
@@ -197,8 +196,7 @@ func (w *webSeeds) addList(v *bencode.Cursor) {
 	}
 }
 
-// stringsAt consumes a string, or a list of which it takes the strings; anything
-// else it passes over.
+// stringsAt consumes a value and returns its strings: one, or those of a list.
 func stringsAt(v *bencode.Cursor) (all []string, err error) {
 	one := func() error {
 		if v.Kind() != bencode.String {

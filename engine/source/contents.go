@@ -11,8 +11,8 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// ErrNoAddress is what a shortcut is refused for that leads nowhere: the launcher of
-// a program, say. It wraps weir.ErrInvalid.
+// ErrNoAddress refuses a shortcut without a URL, such as the launcher of a program. It
+// wraps weir.ErrInvalid.
 var ErrNoAddress = weir.Errorf(weir.ErrInvalid, "is a shortcut without a URL: open it in a text editor, or give weir the .torrent or the magnet itself")
 
 // Contents is what a file names.
@@ -22,10 +22,10 @@ type Contents struct {
 }
 
 // ParseFile reads the content of any file that names torrents: a .torrent, a text
-// with magnets, info hashes and URLs, one a line, empty lines and ones that begin
-// with # aside, or a shortcut to one (.url, .desktop). Texts are UTF-8 or UTF-16. What
-// it is follows from the content, never from a name. It makes no traffic. Errors
-// are for who may read the file: they show some of it.
+// with magnets, info hashes and URLs, one a line, or a shortcut (.url, .desktop). Empty
+// lines and lines that begin with # are ignored. Texts are UTF-8 or UTF-16. The kind of
+// file follows from its content, never from its name. ParseFile makes no traffic. Errors
+// show some of the content: they are for a user who may read the file.
 func ParseFile(content []byte) (*Contents, error) {
 	if isTorrent(content) {
 		spec, err := ParseTorrent(content)
@@ -53,7 +53,7 @@ func ParseFile(content []byte) (*Contents, error) {
 			c.Specs = append(c.Specs, spec)
 			continue
 		}
-		if !shortcut { // of that, people see no lines
+		if !shortcut { // the user sees no lines in a shortcut
 			err = fmt.Errorf("line %d: %w", line.number, err)
 		}
 		if errs = append(errs, err); len(errs) == maxErrors {
@@ -95,18 +95,18 @@ func ParseName(text string) (*Spec, error) {
 	if hasScheme(text, "magnet") {
 		return ParseMagnet(text)
 	}
-	spec, err := parseBare(text)
+	spec, err := parseInfoHash(text)
 	if err != nil {
 		return nil, weir.Errorf(weir.ErrInvalid, "%s is neither a magnet, a URL nor an info hash; a magnet looks like %s", quote(text), exampleMagnet)
 	}
 	return spec, nil
 }
 
-// One returns the torrent of a file that names just one, and fetches it if need be.
+// One returns the torrent of a file that names exactly one, and fetches it if need be.
 func (l Loader) One(ctx context.Context, c *Contents) (*Spec, error) {
 	switch {
 	case c.Count() != 1:
-		return nil, weir.Errorf(weir.ErrInvalid, "names %d torrents where one is wanted: weir add takes them all, and so does copying it into the mount", c.Count())
+		return nil, weir.Errorf(weir.ErrInvalid, "names %d torrents where one is needed: weir add takes them all, and so does copying it into the mount", c.Count())
 	case len(c.URLs) == 1:
 		return Loader{Found: true, AllowPrivate: l.AllowPrivate}.Load(ctx, c.URLs[0])
 	}
@@ -115,19 +115,19 @@ func (l Loader) One(ctx context.Context, c *Contents) (*Spec, error) {
 
 func isURL(s string) bool { return hasScheme(s, "http") || hasScheme(s, "https") }
 
-// isTorrent reports whether a file is to be read as a .torrent. An info hash may
-// begin like one.
+// isTorrent reports whether a file is to be read as a .torrent. An info hash may begin
+// with a "d" too.
 func isTorrent(content []byte) bool {
 	if len(content) == 0 || content[0] != 'd' || len(content) > 1 && (content[1] < '0' || content[1] > '9') && content[1] != 'e' {
 		return false
 	}
 	const longest = 100 // more than any info hash
 	first, _, _ := strings.Cut(string(content[:min(len(content), longest)]), "\n")
-	_, err := parseBare(strings.TrimSpace(first))
+	_, err := parseInfoHash(strings.TrimSpace(first))
 	return err != nil
 }
 
-// sniffText refuses what is no text, with words for what people mistake for one.
+// sniffText refuses what is not text, and recognises common mistakes.
 func sniffText(content []byte) error {
 	head := plainText(content[:min(len(content), 512)])
 	page := bytes.HasPrefix(bytes.TrimSpace(head), []byte("<"))

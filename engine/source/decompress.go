@@ -13,15 +13,15 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// maxEncodings bounds how often content is compressed over and over.
+// maxEncodings bounds how many times content may be compressed.
 const maxEncodings = 3
 
 // errTooLarge says that content has more than MaxDownloadBytes once it is unpacked.
 var errTooLarge = errors.New("too large")
 
 // decompress undoes the encodings that a server names in the order in which it
-// applied them, and compression that it keeps quiet about: no .torrent and no magnet
-// begins like that.
+// applied them, and compression that it does not name: no .torrent and no magnet begins
+// like that.
 func decompress(b []byte, headers []string) ([]byte, error) {
 	var names []string
 	for name := range strings.SplitSeq(strings.ToLower(strings.Join(headers, ",")), ",") {
@@ -30,7 +30,7 @@ func decompress(b []byte, headers []string) ([]byte, error) {
 		}
 	}
 	if len(names) > maxEncodings {
-		return nil, weir.Errorf(weir.ErrInvalid, "the content is compressed %d times, at most one is supported", len(names))
+		return nil, weir.Errorf(weir.ErrInvalid, "the content is compressed %d times, at most %d are supported", len(names), maxEncodings)
 	}
 	for _, name := range slices.Backward(names) {
 		var err error

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -18,10 +19,10 @@ const (
 	fetchTimeout = 2 * time.Minute // for all of it, at least 560 kB/s for the largest
 )
 
-// fetch gets a .torrent from rawURL, or that of the item whose page it is: at most maxRedirects redirects, to http and
-// https only, and at most MaxDownloadBytes before and after decompression. A redirect
-// to a magnet ends there: the magnet is the answer. It ends with ctx and leaves no
-// connection behind.
+// fetch gets a .torrent from rawURL, which may also be the page of an item. It follows at
+// most maxRedirects redirects, to http and https only, and reads at most MaxDownloadBytes
+// before and after decompression. If a redirect leads to a magnet, the magnet is the
+// answer. It ends with ctx and leaves no connection open.
 func (l Loader) fetch(ctx context.Context, rawURL string) ([]byte, error) {
 	if len(rawURL) > maxURLBytes {
 		return nil, weir.Errorf(weir.ErrInvalid, "the URL has %d bytes (limit %d)", len(rawURL), maxURLBytes)
@@ -114,4 +115,33 @@ func redact(rawURL string) string {
 		s = s[:200] + "…"
 	}
 	return s
+}
+
+// itemTorrent returns the URL of an item's torrent for that of the item's page, at sites
+// where one follows from the other: the Internet Archive (details/ITEM and download/ITEM)
+// and Academic Torrents (details/HASH). It returns any other URL as it is.
+func itemTorrent(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		return rawURL
+	}
+	kind, rest, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	item, inside, _ := strings.Cut(rest, "/")
+	switch strings.TrimPrefix(strings.ToLower(u.Host), "www.") {
+	case "archive.org":
+		// A page may show one file of the item; a download of one is that file.
+		if isItem(item) && (kind == "details" || kind == "download" && inside == "") {
+			return "https://archive.org/download/" + item + "/" + item + "_archive.torrent"
+		}
+	case "academictorrents.com":
+		if ih, err := weir.ParseInfoHash(item); kind == "details" && err == nil {
+			return "https://academictorrents.com/download/" + ih.String() + ".torrent"
+		}
+	}
+	return rawURL
+}
+
+// isItem reports whether s can be the name of an item of the Internet Archive.
+func isItem(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" && strings.Trim(s, ".") != ""
 }

@@ -11,12 +11,12 @@ import (
 )
 
 // ReadFile reads a file that may be a .torrent: a regular one of at most
-// MaxMetainfoBytes, opened once, so that what was judged is what is read. flags are
-// more of open(2): with syscall.O_NOFOLLOW a symbolic link is refused. Errors never
-// show what is in the file, and wrap weir.ErrInvalid when it will never do.
+// MaxMetainfoBytes. It is opened once, so that the file that was checked is the one that
+// is read. flags are further flags of open(2): with syscall.O_NOFOLLOW a symbolic link is
+// refused. Errors never show the file's content, and wrap weir.ErrInvalid when trying
+// again can't help.
 func ReadFile(path string, flags int) ([]byte, error) {
-	// Not blocking, because opening a pipe waits for a writer, and a terminal must
-	// not become ours.
+	// Opening a pipe must not wait for a writer, and a terminal must not become ours.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|flags, 0)
 	switch {
 	case errors.Is(err, syscall.ELOOP) && flags&syscall.O_NOFOLLOW != 0:
@@ -39,7 +39,7 @@ func ReadFile(path string, flags int) ([]byte, error) {
 	case fi.Size() > MaxMetainfoBytes:
 		return nil, tooLong(path, fi.Size())
 	}
-	// Room for all of it at once: growing by and by takes twice the memory.
+	// Growing the buffer in steps would take twice the memory.
 	b := bytes.NewBuffer(make([]byte, 0, fi.Size()+bytes.MinRead))
 	if _, err := b.ReadFrom(io.LimitReader(f, MaxMetainfoBytes+1)); err != nil {
 		return nil, err

@@ -11,17 +11,17 @@ import (
 	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
-// fileNames is what is to be done about names when all of them are known.
+// fileNames collects the links and the names to decode, for when all files are known.
 type fileNames struct {
 	links     links
 	undecoded undecoded
 }
 
-// readFiles reads the list of n files, more than none, of a multi-file torrent into t and sets its
-// length.
+// readFiles reads the list of n files, n > 0, of a multi-file torrent into t, and sets
+// its length.
 func (l *fileNames) readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 	c := bencode.NewMetainfo(raw)
-	// A list of smaller things than files fails below, but takes no memory first.
+	// A list of elements too short for files fails below, without taking memory first.
 	t.Files = make([]weir.FileInfo, 0, min(n, len(raw)/minFileBytes))
 	var r fileReader
 	return c.List(func() error {
@@ -47,7 +47,7 @@ func (l *fileNames) readFiles(t *weir.TorrentInfo, raw []byte, n int) error {
 	})
 }
 
-// fileReader reads one file after the other and keeps what they can share.
+// fileReader reads one file after the other, and reuses its memory.
 type fileReader struct {
 	names      nameStore
 	path, utf8 pathReader // of the file being read
@@ -118,7 +118,7 @@ func (r *fileReader) read(c *bencode.Cursor) (f weir.FileInfo, err error) {
 	return f, err
 }
 
-// chosen returns the path that counts: path.utf-8 if that is what it says.
+// chosen returns the path that counts: path.utf-8 if it is valid UTF-8.
 func (r *fileReader) chosen() *pathReader {
 	switch {
 	case !r.utf8.ok || len(r.utf8.raw) == 0:
@@ -137,8 +137,8 @@ type pathReader struct {
 
 func (p *pathReader) reset() { *p = pathReader{raw: p.raw[:0]} }
 
-// read consumes the value at the cursor. Names that are empty or "." lead nowhere
-// and are left out, if there are others.
+// read consumes the value at the cursor. Names that are empty or "." are left out, if
+// there are others.
 func (p *pathReader) read(c *bencode.Cursor) error {
 	if c.Kind() != bencode.List {
 		return c.Skip()
@@ -167,14 +167,14 @@ func (p *pathReader) read(c *bencode.Cursor) error {
 	return err
 }
 
-// noName stands for a file all of whose names lead nowhere.
+// noName is the name of a file whose names are all empty or ".".
 var noName = []byte("_")
 
 func (p *pathReader) valid() bool {
 	return !slices.ContainsFunc(p.raw, func(name []byte) bool { return !utf8.Valid(name) })
 }
 
-// names returns the names after a look at each.
+// names returns the names after checking each.
 func (p *pathReader) names() ([][]byte, error) {
 	switch {
 	case !p.ok || len(p.raw) == 0:
@@ -190,8 +190,8 @@ func (p *pathReader) names() ([][]byte, error) {
 	return p.raw, nil
 }
 
-// isPaddingName reports whether a file that fills up the piece it is in is padding
-// by its name, as it was before BEP 47 gave it an attribute: BitComet's
+// isPaddingName reports whether a file that ends with a piece is padding by its name, as
+// was usual before BEP 47 gave padding an attribute: BitComet's
 // "_____padding_file_7_…", libtorrent's ".pad/16384" and, earlier,
 // ".____padding_file/7". A file that merely has such a name is content.
 func isPaddingName(f *weir.FileInfo, pieceLength int64) bool {

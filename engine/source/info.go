@@ -40,13 +40,12 @@ const (
 )
 
 // WithInfo returns a copy of s, which has no metadata, with that of infoBytes, an
-// info dictionary that came from peers or from our own records. infoBytes must
-// hash to all that s says: InfoHash, which decides the half of a hybrid torrent
-// that is taken (v1 for its SHA-1, v2 for its SHA-256), and InfoHashV2 if that is
-// set. The copy keeps infoBytes, and shares the rest of s. The error wraps
-// weir.ErrCorrupt when a hash differs: then somebody may have better bytes.
-// Otherwise it wraps weir.ErrInvalid or weir.ErrHostile, and nobody has. Here
-// nothing may follow the dictionary.
+// info dictionary that came from peers or from our own records. infoBytes must have the
+// hashes that s names: InfoHash, which chooses the half of a hybrid torrent (v1 for its
+// SHA-1, v2 for its SHA-256), and InfoHashV2 if that is set. Nothing may follow the
+// dictionary. The copy keeps infoBytes, and shares the rest of s. The error wraps
+// weir.ErrCorrupt when a hash differs: another peer may have the right bytes. Otherwise
+// it wraps weir.ErrInvalid or weir.ErrHostile, and no peer can have better ones.
 func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 	if len(infoBytes) > MaxMetainfoBytes {
 		return nil, weir.Errorf(weir.ErrInvalid, "torrent %s: the metadata has %d bytes, at most %d are supported", s.InfoHash, len(infoBytes), MaxMetainfoBytes)
@@ -71,7 +70,7 @@ func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 	}
 	out := *s
 	if err == nil {
-		err = out.take(d, infoBytes, v2, asV2, nil, s.Encoding)
+		err = out.fill(d, infoBytes, v2, asV2, nil, s.Encoding)
 	}
 	if err != nil {
 		return nil, refused(s.InfoHash, err)
@@ -83,8 +82,8 @@ func (s *Spec) WithInfo(infoBytes []byte) (*Spec, error) {
 // for more: in handshakes, with trackers, and as weir's name for it.
 func Truncate(v2 [sha256.Size]byte) weir.InfoHash { return weir.InfoHash(v2[:len(weir.InfoHash{})]) }
 
-// infoDict holds the values of an info dictionary that we use, before they are
-// judged. A nil slice is a key that was not there, or had another type.
+// infoDict holds the values of an info dictionary that we use, before they are checked.
+// A nil slice means that the key was missing or had a value of another type.
 type infoDict struct {
 	name, nameUTF8 []byte
 	encoding       []byte // some programs have it here
@@ -101,18 +100,17 @@ type infoDict struct {
 	metaVersion    int64
 }
 
-// hasV1 and hasV2 say which halves there are. Piece hashes of a v2 torrent that
-// tells no files for them are of no use, and a file tree without the meta version
-// is no concern of ours.
+// hasV1 and hasV2 say which halves there are. Piece hashes without a list of files don't
+// make a v2 torrent a hybrid, and a file tree without the meta version is ignored.
 func (d *infoDict) hasV1() bool {
 	return d.pieces != nil && (!d.hasV2() || d.files != nil || d.hasLength && !d.noFiles)
 }
 func (d *infoDict) hasV2() bool { return d.metaVersion == 2 }
 
-// take judges what d says and fills in s, whose InfoHash is known; v2 is the
-// SHA-256 of the dictionary. asV2 takes the v2 half, with such layers as there are.
-// charsets are labels of those in which the names may be.
-func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bool, layers *pieceLayers, charsets ...string) error {
+// fill checks d and fills in s, whose InfoHash is known; v2 is the SHA-256 of the
+// dictionary. asV2 chooses the v2 half, with the layers that are known. charsets are
+// labels of character sets that the names may be in.
+func (s *Spec) fill(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bool, layers *pieceLayers, charsets ...string) error {
 	t := &weir.TorrentInfo{
 		InfoHash:    s.InfoHash,
 		PieceLength: d.pieceLength,
@@ -136,16 +134,16 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 	var roots [][merkle.Size]byte
 	var err error
 	if asV2 {
-		hashes, roots, err = d.takeV2(t, layers, &names)
+		hashes, roots, err = d.fillV2(t, layers, &names)
 	} else {
-		hashes, err = d.takeV1(t, &names)
+		hashes, err = d.fillV1(t, &names)
 	}
 	if err != nil {
 		return err
 	}
 	if d.hasV1() && asV2 {
 		// The other half must agree, whichever is taken.
-		if _, err := d.takeV1(&weir.TorrentInfo{PieceLength: t.PieceLength, Name: t.Name, Single: d.files == nil}, &fileNames{}); err != nil {
+		if _, err := d.fillV1(&weir.TorrentInfo{PieceLength: t.PieceLength, Name: t.Name, Single: d.files == nil}, &fileNames{}); err != nil {
 			return err
 		}
 	}
@@ -170,9 +168,9 @@ func (s *Spec) take(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 	return nil
 }
 
-// takeV1 fills t from the v1 half and returns the piece hashes. Of a hybrid
-// torrent the v2 half must say the same.
-func (d *infoDict) takeV1(t *weir.TorrentInfo, l *fileNames) ([]byte, error) {
+// fillV1 fills t from the v1 half and returns the piece hashes. The v2 half of a hybrid
+// torrent must agree.
+func (d *infoDict) fillV1(t *weir.TorrentInfo, l *fileNames) ([]byte, error) {
 	var err error
 	if t.Single {
 		err = d.singleFile(t)
@@ -205,9 +203,9 @@ func (d *infoDict) takeV1(t *weir.TorrentInfo, l *fileNames) ([]byte, error) {
 	return bytes.Clone(d.pieces), nil
 }
 
-// takeV2 fills t from the file tree and returns each file's root and, if all are
+// fillV2 fills t from the file tree and returns each file's root and, if all are
 // known, the hashes of the pieces.
-func (d *infoDict) takeV2(t *weir.TorrentInfo, layers *pieceLayers, names *fileNames) ([]byte, [][merkle.Size]byte, error) {
+func (d *infoDict) fillV2(t *weir.TorrentInfo, layers *pieceLayers, names *fileNames) ([]byte, [][merkle.Size]byte, error) {
 	var size treeSize
 	known := true
 	err := readTree(d.tree, func(f *treeFile) error {
@@ -265,9 +263,8 @@ func readInfoDict(b []byte) (*infoDict, error) {
 	return d, nil
 }
 
-// readInfoDictAt picks the known keys out of the dictionary at the cursor. One that
-// stands there twice is refused, because programs differ in which of them they
-// take.
+// readInfoDictAt reads the known keys of the dictionary at the cursor. A repeated key is
+// refused, because programs differ in which of its values they take.
 func readInfoDictAt(c *bencode.Cursor) (*infoDict, error) {
 	d := &infoDict{}
 	seen := make(map[string]bool)
@@ -313,10 +310,10 @@ func readInfoDictAt(c *bencode.Cursor) (*infoDict, error) {
 	return d, err
 }
 
-// check judges what needs no look at the files.
+// check checks everything but the files.
 func (d *infoDict) check() error {
 	switch {
-	// First of all, as BEP 52 says: what else is wrong may be a newer version's way.
+	// First, as BEP 52 demands: anything else may be different in a newer version.
 	case d.metaVersion > 2 && d.metaVersion <= math.MaxInt32: // larger ones are no versions
 		return weir.Errorf(weir.ErrInvalid, "meta version %d is newer than this weir knows", d.metaVersion)
 	case d.hasV2() && d.tree == nil:

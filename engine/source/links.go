@@ -10,23 +10,22 @@ import (
 	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
-// links are the symbolic links (BEP 47) of one torrent while it is read. They are
-// judged when all files are known.
+// links are the symbolic links (BEP 47) of one torrent. They are resolved when all of its
+// files are known.
 type links struct{ all []link }
 
 type link struct {
 	file   int    // its index
-	target []byte // a list of names in bencode; anything else is no target
+	target []byte // a list of names in bencode; anything else is ignored
 }
 
-// add notes that a file is a link.
+// add records that a file is a link.
 func (l *links) add(file int, target []byte) { l.all = append(l.all, link{file, target}) }
 
-// resolve sets Link, or Hidden, of the files that are links. BEP 47 has targets
-// relative to the torrent's folder; some programs wrote them relative to the
-// link's own. What is there in the torrent decides, and where nothing is, BEP 47,
-// as long as the target stays inside.
-// d decodes names, if it is not nil.
+// resolve sets Link, or Hidden, of the files that are links. In BEP 47, targets are
+// relative to the torrent's folder; some programs wrote them relative to the link's own.
+// The reading that leads to a file of the torrent is chosen, else BEP 47's, as long as
+// the target stays inside the torrent. d, if not nil, decodes names.
 func (l *links) resolve(files []weir.FileInfo, d *decoder) {
 	if len(l.all) == 0 {
 		return
@@ -61,8 +60,8 @@ func (l *links) resolve(files []weir.FileInfo, d *decoder) {
 
 var errNoTarget = errors.New("no name that a file can have")
 
-// targetNames reads a link's target, which programs also write as one text with
-// slashes. It returns nil if there is none that a file could have.
+// targetNames reads a link's target, which some programs write as one text with slashes.
+// It returns nil if no file can have such a path.
 func targetNames(raw []byte) (names []string, absolute bool) {
 	c := bencode.NewMetainfo(raw)
 	if c.Kind() != bencode.List {
@@ -88,7 +87,7 @@ func targetNames(raw []byte) (names []string, absolute bool) {
 	return names, absolute
 }
 
-// walk goes from folder dir along names, and reports whether it stays inside.
+// walk follows names from folder dir, and reports whether that stays inside the torrent.
 func walk(dir, names []string) ([]string, bool) {
 	path := slices.Clone(dir)
 	for _, name := range names {
@@ -132,8 +131,8 @@ func newPathIndex(files []weir.FileInfo) *pathIndex {
 	return x
 }
 
-// has reports whether something is at path. What lies in a folder follows the
-// folder's own path in the order.
+// has reports whether a file or a folder is at path. The files of a folder are sorted
+// behind where its own path would be.
 func (x *pathIndex) has(path []string) bool {
 	at, _ := slices.BinarySearchFunc(x.order, path, func(i int32, path []string) int {
 		return slices.Compare(x.files[i].Path, path)

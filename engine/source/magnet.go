@@ -11,10 +11,10 @@ import (
 // ParseMagnet reads a magnet (BEP 9): xt with a v1 info hash in hexadecimal or
 // base32 (btih), a v2 one as a multihash in hexadecimal (btmh), or both; dn, tr
 // (each a tier of its own), x.pe, ws, dht (nodes of the DHT) and so (BEP 53).
-// Numbered keys ("tr.1") count like plain ones. xs and as, URLs of metadata, are never fetched: a magnet from the
-// web must not make us send requests to any address. What can't be read, or is of no
-// use to us, is passed over, as long as one info hash is left; of several of a kind
-// the last one counts, as with libtorrent. The Spec has no Info. The error wraps
+// Numbered keys ("tr.1") count like plain ones. xs and as, URLs of metadata, are never
+// fetched: a magnet from the web must not make us send requests to any address.
+// Parameters that can't be read or used are ignored, as long as there is an info hash;
+// the last of several counts, as with libtorrent. The Spec has no Info. The error wraps
 // weir.ErrInvalid.
 //
 // anacrolix's parser is not used: it panics on base32 with padding, refuses
@@ -36,15 +36,15 @@ func ParseMagnet(s string) (*Spec, error) {
 		key, value, _ := strings.Cut(strings.TrimPrefix(param, "amp;"), "=")
 		if text, err := url.QueryUnescape(value); err == nil {
 			value = text
-		} // else it may be a name with a plain per cent sign: take it as it stands
+		} // else it may be a name with a plain per cent sign: take it as it is
 		m.add(plainKey(key), value)
 	}
 	switch {
 	case !m.spec.InfoHash.IsZero():
 	case m.v2:
 		m.spec.InfoHash = Truncate(m.spec.InfoHashV2)
-	case m.unread != "":
-		return nil, magnetError(fmt.Sprintf("xt=%s has no info hash: that has 40 hexadecimal digits or 32 base32 characters, or for a v2 torrent 1220 and 64 hexadecimal digits", quote(m.unread)))
+	case m.badTopic != "":
+		return nil, magnetError(fmt.Sprintf("xt=%s has no info hash: that has 40 hexadecimal digits or 32 base32 characters, or for a v2 torrent 1220 and 64 hexadecimal digits", quote(m.badTopic)))
 	default:
 		return nil, magnetError("it has no xt=urn:btih: or urn:btmh: with an info hash")
 	}
@@ -95,11 +95,11 @@ func plainKey(key string) string {
 	return key
 }
 
-// magnet is a magnet while it is read.
+// magnet collects what a magnet says while it is read.
 type magnet struct {
 	spec     Spec
 	v2       bool   // a v2 info hash is there
-	unread   string // a topic that we can't read; no matter when there is another hash
+	badTopic string // a topic that we can't read; an error only if there is no other hash
 	trackers trackerTiers
 	seeds    webSeeds
 	nodes    dhtNodes
@@ -135,8 +135,8 @@ func (m *magnet) add(key, value string) {
 	}
 }
 
-// addTopic reads an xt. Whether a btih and a btmh belong together is seen when the
-// metadata is there.
+// addTopic reads an xt. Whether a btih and a btmh are of the same torrent shows when the
+// metadata arrives.
 func (m *magnet) addTopic(urn string) {
 	const btih, btmh = "urn:btih:", "urn:btmh:"
 	head, hash := strings.ToLower(urn[:min(len(urn), len(btih))]), ""
@@ -151,12 +151,12 @@ func (m *magnet) addTopic(urn string) {
 			m.spec.InfoHashV2, m.v2 = v2, true
 			return
 		}
-		m.unread = urn
+		m.badTopic = urn
 	case btih:
 		if ih, err := parseHash(hash); err == nil {
 			m.spec.InfoHash = ih
 			return
 		}
-		m.unread = urn
+		m.badTopic = urn
 	}
 }

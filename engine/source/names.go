@@ -14,9 +14,9 @@ const (
 	maxPathNames = 256
 )
 
-// checkName judges one component of a path, or a torrent's name. Whatever it lets
-// through is kept raw, a slash as in "AC/DC" too: fs makes it safe to show. What can
-// only be meant to leave the folder is refused.
+// checkName checks one component of a path, or a torrent's name. It refuses what can only
+// be meant to leave the folder. Everything else stays as it is, even a slash ("AC/DC"): fs
+// makes names safe to show.
 func checkName[T string | []byte](name T) error {
 	switch {
 	case len(name) == 0:
@@ -39,9 +39,9 @@ func checkName[T string | []byte](name T) error {
 	return nil
 }
 
-// nameStore turns the names of millions of files into strings with few
-// allocations: their text and their slices are cut from shared chunks, and a name
-// that the file before had at the same depth is used again.
+// nameStore turns the names of millions of files into strings with few allocations: text
+// and slices are cut from shared chunks, and a name that the previous file had at the same
+// depth is reused.
 type nameStore struct {
 	last  []string        // the path that was returned last
 	text  strings.Builder // the current chunk of text; replaced before it grows
@@ -53,7 +53,7 @@ const (
 	maxSlotChunk = 4 << 10
 )
 
-// path returns a copy of names that holds on to nothing of the input.
+// path returns a copy of names that shares no memory with the input.
 func (s *nameStore) path(names [][]byte) []string {
 	if cap(s.slots)-len(s.slots) < len(names) {
 		// Chunks double, so that a small torrent gets small ones.

@@ -7,11 +7,11 @@ import (
 	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
-// What is not needed to verify bytes refuses no torrent: a key that may be absent
-// and has a value of another type counts as absent. These functions consume the value
-// at the cursor, whatever it is; an error means that it is no bencode.
+// A torrent is not refused for what verifying its bytes does not need: an optional key
+// with a value of another type counts as missing. These functions consume the value at
+// the cursor, whatever it is; an error means that it is not valid bencode.
 
-// optStr reads a string; nil is anything else.
+// optStr reads a string, or returns nil.
 func optStr(c *bencode.Cursor) ([]byte, error) {
 	if c.Kind() != bencode.String {
 		return nil, c.Skip()
@@ -19,7 +19,7 @@ func optStr(c *bencode.Cursor) ([]byte, error) {
 	return c.String()
 }
 
-// optInteger reads an integer; not ok is anything else.
+// optInteger reads an integer; ok is false for anything else.
 func optInteger(c *bencode.Cursor) (n int64, ok bool, err error) {
 	if c.Kind() != bencode.Int {
 		return 0, false, c.Skip()
@@ -28,8 +28,8 @@ func optInteger(c *bencode.Cursor) (n int64, ok bool, err error) {
 	return n, err == nil, err
 }
 
-// fileLength is optInteger for the length of a file among others. One that int64
-// can't hold counts as 0, as libtorrent, and so a swarm, has it.
+// fileLength is optInteger for the length of one of several files. One that int64 can't
+// hold counts as 0, as in libtorrent, and so in most peers.
 func fileLength(c *bencode.Cursor) (n int64, ok bool, err error) {
 	rest := c.Rest()
 	n, ok, err = optInteger(c)
@@ -42,7 +42,7 @@ func fileLength(c *bencode.Cursor) (n int64, ok bool, err error) {
 	return n, ok, err
 }
 
-// optRaw reads a value of a kind as it stands in the input; nil is anything else.
+// optRaw returns a value of a kind as it is in the input, or nil.
 func optRaw(c *bencode.Cursor, kind bencode.Kind) ([]byte, error) {
 	isKind := c.Kind() == kind
 	b, err := c.Raw()
@@ -52,14 +52,14 @@ func optRaw(c *bencode.Cursor, kind bencode.Kind) ([]byte, error) {
 	return b, err
 }
 
-// flag reads a value that says yes unless it is the integer 0.
+// flag reads a value that means true unless it is the integer 0.
 func flag(c *bencode.Cursor) (bool, error) {
 	n, ok, err := optInteger(c)
 	return !ok || n != 0, err
 }
 
-// rawCounted reads a value as it stands in the input, and how many elements it has if it
-// is a list.
+// rawCounted returns a value as it is in the input, and its number of elements if it is a
+// list.
 func rawCounted(c *bencode.Cursor) (b []byte, n int, err error) {
 	if c.Kind() != bencode.List {
 		b, err = c.Raw()

@@ -20,9 +20,8 @@ type pieceLayer struct {
 	checked bool   // it leads to its root; files of the same content share it
 }
 
-// readPieceLayers reads the dictionary; raw is nil where there is none, and so is
-// the result. Whether the hashes are right is asked later, for the files that
-// there are.
+// readPieceLayers reads the dictionary, or returns nil if raw is nil. The hashes are
+// checked later, for the files of the torrent only.
 func readPieceLayers(raw []byte) (*pieceLayers, error) {
 	if raw == nil {
 		return nil, nil
@@ -38,7 +37,7 @@ func readPieceLayers(raw []byte) (*pieceLayers, error) {
 		if _, ok := p.byRoot[root]; ok {
 			return weir.Errorf(weir.ErrHostile, "root %x is there twice", root)
 		}
-		// Nobody asks for shorter ones; left out, millions of them cost nothing.
+		// Shorter ones are never needed, and millions of them would take memory.
 		if len(hashes) >= 2*merkle.Size {
 			p.byRoot[root] = pieceLayer{hashes: hashes}
 		}
@@ -50,9 +49,9 @@ func readPieceLayers(raw []byte) (*pieceLayers, error) {
 	return p, nil
 }
 
-// of returns the hashes of the pieces of f, which has more than one, after
-// checking them against its root. They are part of the input; nil means that they
-// are not there, or not as many: peers have them.
+// of returns the hashes of the pieces of f, which has more than one, after checking them
+// against its root. They are part of the input; nil means that they are missing or
+// incomplete, and peers must be asked.
 func (p *pieceLayers) of(f *treeFile, pieceLength int64) ([]byte, error) {
 	if p == nil {
 		return nil, nil

@@ -7,17 +7,15 @@ import (
 	"strings"
 )
 
-// FileSpan is a row of files by their indexes, the last one included.
+// FileSpan is a range of files by index, Last included.
 type FileSpan struct{ First, Last int }
 
-// maxSelected bounds the spans of one source, before those that touch are made
-// one.
+// maxSelected bounds the spans of one source, before adjacent ones are joined.
 const maxSelected = 10_000
 
 // addSelection adds the files that text names, as in "0,2,4-6" (BEP 53), to
-// spans, and returns them sorted and apart from each other. Items that make no sense
-// are passed over. A text with anything but digits, commas and dashes in it says
-// nothing that can be relied on: it adds nothing.
+// spans, and returns them sorted and disjoint. Items that make no sense are ignored, and
+// so is a text with anything but digits, commas and dashes in it.
 func addSelection(spans []FileSpan, text string) []FileSpan {
 	if strings.Trim(text, "0123456789,- ") != "" {
 		return spans
@@ -50,7 +48,7 @@ func addSelection(spans []FileSpan, text string) []FileSpan {
 	return out
 }
 
-// fileIndex reads an index that a torrent of ours can have.
+// fileIndex reads an index, at most the highest that a torrent can have.
 func fileIndex(s string) (int, bool) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	return int(n), err == nil && n < maxFiles

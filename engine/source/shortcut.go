@@ -7,9 +7,8 @@ import (
 	"unicode/utf16"
 )
 
-// plainText returns a text as UTF-8, without a byte order mark. Windows's programs
-// write UTF-16, and those that leave the mark out give themselves away by the zeros
-// beside the first letter.
+// plainText returns a text as UTF-8, without a byte order mark. Windows programs write
+// UTF-16; without a mark it is recognised by the zero byte of the first character.
 func plainText(content []byte) []byte {
 	if rest, ok := bytes.CutPrefix(content, []byte("\xef\xbb\xbf")); ok {
 		return rest
@@ -29,7 +28,7 @@ func plainText(content []byte) []byte {
 	default:
 		return content
 	}
-	units := make([]uint16, len(content)/2) // half a character at the end is none
+	units := make([]uint16, len(content)/2) // an odd byte at the end is ignored
 	for i := range units {
 		units[i] = order.Uint16(content[2*i:])
 	}
@@ -39,7 +38,7 @@ func plainText(content []byte) []byte {
 // shortcutLines returns the addresses of a shortcut to a page, a line each: a .url of
 // Windows or a .desktop, which are INI files. ok is false for any other text.
 func shortcutLines(text []byte) (lines []byte, ok bool) {
-	inside := false // a section that has the address
+	inside := false // in a section that has addresses
 	for line := range bytes.Lines(text) {
 		s := strings.TrimSpace(string(line))
 		switch {

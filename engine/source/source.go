@@ -1,9 +1,8 @@
 // Package source turns what the user names — a .torrent file, an http(s) URL of
 // one, a magnet, a bare info hash, or a text or shortcut with some of these — into
-// validated Specs, and validates
-// metadata that peers sent. Everything that comes from outside is judged here,
-// once: whoever holds a weir.TorrentInfo from this package may index, add and
-// multiply with it.
+// validated Specs, and validates metadata that peers sent. Input from outside is checked
+// here, once: a weir.TorrentInfo from this package is safe to index, add and multiply
+// with.
 //
 // It knows nothing of swarms, caches and mounts, keeps no state and starts
 // nothing: its only traffic is the one GET that Load makes for a URL. Of weir it imports
@@ -36,7 +35,7 @@ const (
 	MaxMagnetBytes = 64 << 10
 )
 
-// exampleMagnet stands in messages about magnets that make no sense.
+// exampleMagnet is shown in errors about bad magnets.
 const exampleMagnet = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&dn=name"
 
 // Spec is a torrent as the user named it: enough to join its swarm. It is not
@@ -148,7 +147,7 @@ func Read(arg string) (*Contents, error) {
 	}
 	b, err := ReadFile(arg, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		if spec, hashErr := parseBare(arg); hashErr == nil {
+		if spec, hashErr := parseInfoHash(arg); hashErr == nil {
 			return &Contents{Specs: []*Spec{spec}}, nil
 		}
 		return nil, weir.Errorf(weir.ErrNotFound, "%s: no such file, and neither a URL, a magnet nor an info hash: check the path", quote(arg))
@@ -163,8 +162,8 @@ func Read(arg string) (*Contents, error) {
 	return c, nil
 }
 
-// parseBare reads an info hash that stands for itself.
-func parseBare(s string) (*Spec, error) {
+// parseInfoHash reads an info hash that stands for itself.
+func parseInfoHash(s string) (*Spec, error) {
 	if len(s) == 2*merkle.Size {
 		v2, err := parseHashV2(s)
 		return &Spec{InfoHash: Truncate(v2), InfoHashV2: v2}, err

@@ -8,14 +8,14 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Sum is the hash of an info dictionary that comes bit by bit, for who doesn't want
-// to keep it before it is known to be the one that a Spec names.
+// Sum hashes an info dictionary that arrives in chunks, for callers that don't keep the
+// bytes before they are known to be what a Spec names.
 type Sum struct {
 	spec   *Spec
 	v1, v2 hash.Hash
 }
 
-// NewSum begins the hash of the dictionary that s names.
+// NewSum returns a Sum for the dictionary that s names.
 func (s *Spec) NewSum() *Sum { return &Sum{s, sha1.New(), sha256.New()} }
 
 // Add takes the next bytes.
@@ -24,14 +24,14 @@ func (s *Sum) Add(b []byte) {
 	s.v2.Write(b)
 }
 
-// Right reports whether what was added has the hashes that the Spec names.
+// Right reports whether the bytes that were added have the hashes that the Spec names.
 func (s *Sum) Right() bool {
 	_, err := s.spec.named(weir.InfoHash(s.v1.Sum(nil)), [sha256.Size]byte(s.v2.Sum(nil)))
 	return err == nil
 }
 
-// named returns weir.ErrCorrupt if s does not name a dictionary of these hashes, and
-// else whether it names the v2 half.
+// named returns weir.ErrCorrupt if s names other hashes than these of a dictionary, and
+// otherwise whether it names the v2 half.
 func (s *Spec) named(v1 weir.InfoHash, v2 [sha256.Size]byte) (asV2 bool, err error) {
 	asV2 = s.InfoHash == Truncate(v2)
 	switch {

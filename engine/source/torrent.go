@@ -19,15 +19,13 @@ import (
 // must not be changed afterwards. Time and memory stay in proportion to len(b),
 // which may be MaxMetainfoBytes at most.
 //
-// What is needed to verify and to lay out bytes is judged strictly. All else is
-// passed over where it makes no sense, as other programs do too: values of another
-// type, trackers and web seeds of other schemes, a date that can't be, bytes after
-// the end.
+// What is needed to verify and lay out bytes is checked strictly. Everything else is
+// ignored if it makes no sense, as other programs do: values of another type, trackers
+// and web seeds of other schemes, impossible dates, bytes after the end.
 //
-// A hybrid torrent (BEP 52) is read as v1, after a look at whether both halves
-// say the same; it needs no piece layers. Of a v2-only one layers may be missing,
-// though BEP 52 calls it incomplete then: peers have them. Those that are there must
-// lead to their root.
+// A hybrid torrent (BEP 52) is read as v1, if its halves agree; it needs no piece layers.
+// A v2-only torrent may lack layers, although BEP 52 calls it incomplete then: peers have
+// them. Layers that are there must lead to their roots.
 //
 // Errors wrap weir.ErrInvalid for what makes no sense or is not supported, and
 // weir.ErrHostile for what no honest program makes.
@@ -59,7 +57,7 @@ func ParseTorrent(b []byte) (*Spec, error) {
 	return spec, nil
 }
 
-// spec judges the info dictionary and the piece layers.
+// spec checks the info dictionary and the piece layers.
 func (top *topDict) spec() (*Spec, error) {
 	v2 := sha256.Sum256(top.info)
 	spec := &Spec{InfoHash: sha1.Sum(top.info)}
@@ -78,22 +76,22 @@ func (top *topDict) spec() (*Spec, error) {
 		layers, err = readPieceLayers(top.layers)
 	}
 	if err == nil {
-		err = spec.take(d, top.info, v2, !d.hasV1(), layers, top.encoding, top.codepage)
+		err = spec.fill(d, top.info, v2, !d.hasV1(), layers, top.encoding, top.codepage)
 	}
 	if err != nil {
 		return nil, refused(spec.InfoHash, err)
 	}
 	if layers != nil && d.hasV1() {
 		half := Spec{InfoHash: Truncate(v2)}
-		if half.take(d, top.info, v2, true, layers, top.encoding, top.codepage) == nil {
+		if half.fill(d, top.info, v2, true, layers, top.encoding, top.codepage) == nil {
 			spec.LayerHashes = half.PieceHashes
 		}
 	}
 	return spec, nil
 }
 
-// refused says which torrent is refused, and that it is no mistake if no honest program
-// makes such a thing.
+// refused adds to an error which torrent it is about, and whether the torrent looks like
+// an attack.
 func refused(ih weir.InfoHash, err error) error {
 	if errors.Is(err, weir.ErrHostile) {
 		return fmt.Errorf("torrent %s is refused as unsafe: %w", ih, err)
@@ -101,7 +99,7 @@ func refused(ih weir.InfoHash, err error) error {
 	return fmt.Errorf("torrent %s: %w", ih, err)
 }
 
-// sniff refuses what is not a .torrent at first sight, and says what it is.
+// sniff recognises common mistakes for a .torrent by their first bytes, and names them.
 func sniff(b []byte) error {
 	head := bytes.TrimLeft(bytes.TrimPrefix(b[:min(len(b), 512)], []byte("\xef\xbb\xbf")), " \t\r\n")
 	switch {
@@ -122,7 +120,7 @@ func sniff(b []byte) error {
 // topDict is what we use of the outermost dictionary.
 type topDict struct {
 	info     []byte
-	dict     *infoDict // info, if it could be read in passing
+	dict     *infoDict // info, if it could be read in the same pass
 	layers   []byte    // the dictionary of piece layers (BEP 52), nil if there is none
 	announce trackerTiers
 	tiers    trackerTiers
@@ -134,7 +132,7 @@ type topDict struct {
 	codepage string // the same, as a number of Windows's
 }
 
-// addOldSeeds takes those of BEP 17 for web seeds that are plainly URLs of the file,
+// addOldSeeds adds seeds of BEP 17 to the web seeds if they are plainly URLs of the file,
 // as Debian's are; the others are scripts with a protocol of their own.
 func (top *topDict) addOldSeeds(info *weir.TorrentInfo) {
 	for _, s := range top.oldSeeds.urls {
@@ -145,9 +143,9 @@ func (top *topDict) addOldSeeds(info *weir.TorrentInfo) {
 	}
 }
 
-// readInfo reads the info dictionary at the cursor, which is nearly all of the
-// file, in one go. Where anything is wrong it returns false and moves nothing: to
-// find the words for it takes another look.
+// readInfo reads the info dictionary at the cursor, which is nearly all of the file, in
+// one pass. If anything is wrong it returns false and moves nothing: the slow path finds
+// the words for it.
 func (top *topDict) readInfo(c *bencode.Cursor) bool {
 	ahead := *c
 	d, err := readInfoDictAt(&ahead)

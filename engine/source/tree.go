@@ -16,7 +16,7 @@ import (
 // because each brings its hash; a v2 file of any length is one root of 32 bytes.
 const maxTreePieces = 1 << 21
 
-// treeFile is one file of a file tree (BEP 52) while it is judged.
+// treeFile is one file of a file tree (BEP 52) while it is read.
 type treeFile struct {
 	path   [][]byte // parts of the input; valid during the call that gets it
 	length int64
@@ -49,10 +49,11 @@ func readTree(raw []byte, each func(f *treeFile) error) error {
 	return r.entry()
 }
 
-// entry reads the dictionary at the cursor, which is a folder or a file: the empty
-// key has the properties of either, and only a file has a length. Names must be in ascending order, as bencode has it: where a piece
-// lies depends on the order of files, and programs that sort them would see another
-// torrent. It also shows names that are there twice. A name "." leads nowhere.
+// entry reads the dictionary at the cursor, which is a folder or a file: the empty key
+// has the properties of either, and only a file has a length. Names must be in ascending
+// order, as bencode demands: where a piece lies depends on the order of files, and a
+// program that sorts them would see another torrent. This also finds names that are there
+// twice. A name "." is the folder itself.
 func (r *treeReader) entry() error {
 	if r.depth > maxPathNames {
 		return weir.Errorf(weir.ErrHostile, "more than %d folders deep", maxPathNames)
@@ -105,8 +106,7 @@ func (r *treeReader) entry() error {
 	return r.at(err)
 }
 
-// at says in an error which file or folder it is about, once: what fails stays
-// the innermost one.
+// at adds the path to an error, once: that of the innermost file or folder.
 func (r *treeReader) at(err error) error {
 	if err == nil || r.failed || len(r.path) == 0 {
 		return err
@@ -115,8 +115,7 @@ func (r *treeReader) at(err error) error {
 	return fmt.Errorf("%s: %w", quote(bytes.Join(r.path, []byte("/"))), err)
 }
 
-// properties reads what the empty key has; isFile is false when it is about a
-// folder.
+// properties reads the value of the empty key; isFile is false for a folder.
 func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 	var root, attr []byte
 	var hasLength, hasEmpty, seenLength, seenRoot, seenAttr bool
@@ -181,11 +180,11 @@ func (r *treeReader) properties() (f treeFile, isFile bool, err error) {
 	return f, true, err
 }
 
-// treeSize is what a tree needs, counted before memory is taken for it.
+// treeSize counts the memory that a tree needs, before it is allocated.
 type treeSize struct {
 	entries int   // of weir.TorrentInfo.Files, gaps included
 	pieces  int64 // of all files
-	gap     bool  // the next file that has bytes needs one before it
+	gap     bool  // the next file with bytes needs a gap before it
 }
 
 func (n *treeSize) add(f *treeFile, pieceLength int64) error {
@@ -235,9 +234,9 @@ func (l *treeLayout) append(f weir.FileInfo, root [merkle.Size]byte) {
 	l.roots = append(l.roots, root)
 }
 
-// hybridCheck compares a file tree with the list of files of the same torrent.
-// BEP 52 asks for it: to clients that read one or the other, and to us, both must
-// mean the same bytes in the same pieces.
+// hybridCheck compares a file tree with the list of files of the same torrent. BEP 52
+// demands it: both must mean the same bytes in the same pieces to all clients, whichever
+// they read.
 type hybridCheck struct {
 	t     *weir.TorrentInfo // as the v1 half has it
 	links []link            // of t.Files, in order, those before next left out

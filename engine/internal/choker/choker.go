@@ -6,12 +6,11 @@
 // time, and one goroutine at a time calls them (the owner of the swarm).
 //
 // The scheme is that of BEP 3. While we fetch, peers that give are ranked by how
-// much they give, and keep their slots by rank, looked at every ten seconds; one
-// slot at least is optimistic: the others get it in turn, half a minute each,
-// newcomers first. While we only seed nobody can give, so all slots are given in
-// turn: the round robin that libtorrent calls its seed choking algorithm and
-// uses by default. Everybody gets the same time, and nobody takes everything by
-// being fast.
+// much they give, every ten seconds, and the best have slots. At least one slot is
+// optimistic: the other peers get it in turn, half a minute each, newcomers first.
+// A seed gets nothing back, so it gives all slots in turn, as libtorrent's default
+// seed choking algorithm (round robin) does: every peer gets the same time, and a
+// fast one can't take everything.
 package choker
 
 import (
@@ -23,8 +22,8 @@ import (
 
 // Times of the scheme.
 const (
-	Round = 10 * time.Second // between looks at the ranks; the least time that a slot is kept
-	Turn  = 30 * time.Second // of an optimistic slot, while others wait
+	Round = 10 * time.Second // between rankings; a slot is kept for at least that long
+	Turn  = 30 * time.Second // how long an optimistic slot lasts while others wait
 )
 
 // Bounds of the number of slots.
@@ -35,15 +34,15 @@ const (
 )
 
 const (
-	// loyalty is how much better a peer must be than one that has a slot.
-	loyalty = 1.25
+	// hysteresis is how many times faster a peer must be to replace one with a slot.
+	hysteresis = 1.25
 	// newcomerWeight makes the wait of a peer that was never served count more,
 	// as BEP 3 makes it likelier to be chosen.
 	newcomerWeight = 3
-	// reached is the share of the upload limit beyond which it counts as used up.
-	reached = 0.9
-	// pause passes before another slot is tried after one that was of no use.
-	pause = 5 * time.Minute
+	// limitReached is the share of the upload limit beyond which it counts as used up.
+	limitReached = 0.9
+	// trialPause is the wait after an extra slot that did not raise the upload rate.
+	trialPause = 5 * time.Minute
 )
 
 // Facts describe the moment.
@@ -87,7 +86,7 @@ type Choker struct {
 	lastRound time.Time
 	trial     bool      // the latest slot is on trial
 	before    float64   // the upload rate without it
-	resume    time.Time // no slot is tried before
+	resume    time.Time // no further slot is tried before then
 }
 
 // New returns a Choker without peers.
@@ -120,7 +119,7 @@ func base(limit float64) int {
 }
 
 // Decide returns what changes now. Free slots are given at once; slots are taken
-// back and ranks looked at every Round, so it may be called as often as is handy.
+// back and peers ranked only every Round, so it may be called at any time.
 func (c *Choker) Decide(now time.Time, f Facts) []Change {
 	had := make([]bool, len(c.peers))
 	for i, p := range c.peers {
@@ -158,7 +157,7 @@ func (c *Choker) set(p *Peer, unchoke bool, now time.Time) {
 	}
 }
 
-func (c *Choker) taken() (n int) {
+func (c *Choker) slotsTaken() (n int) {
 	for _, p := range c.peers {
 		if p.unchoked {
 			n++
@@ -175,14 +174,14 @@ func (c *Choker) waiting(now time.Time) []*Peer {
 			w = append(w, p)
 		}
 	}
-	patience := func(p *Peer) time.Duration {
+	weight := func(p *Peer) time.Duration {
 		d := now.Sub(p.since)
 		if !p.served {
 			d = newcomerWeight*d + 1 // who never had a slot goes first among equals
 		}
 		return d
 	}
-	slices.SortStableFunc(w, func(a, b *Peer) int { return cmp.Compare(patience(b), patience(a)) })
+	slices.SortStableFunc(w, func(a, b *Peer) int { return cmp.Compare(weight(b), weight(a)) })
 	return w
 }
 
@@ -196,7 +195,7 @@ func (c *Choker) rank(now time.Time, f Facts) {
 	}
 	worth := func(p *Peer) float64 {
 		if p.ranked {
-			return p.Gives * loyalty
+			return p.Gives * hysteresis
 		}
 		return p.Gives
 	}
@@ -210,23 +209,23 @@ func (c *Choker) rank(now time.Time, f Facts) {
 		}
 		p.ranked = ranked
 	}
-	around := c.optimistic()
+	optimistic := c.optimistic()
 	for _, p := range best {
 		if p.unchoked {
 			continue
 		}
-		if c.taken() >= slots {
-			if len(around) == 0 || now.Sub(around[0].since) < Round {
+		if c.slotsTaken() >= slots {
+			if len(optimistic) == 0 || now.Sub(optimistic[0].since) < Round {
 				break // next round
 			}
-			c.set(around[0], false, now)
-			around = around[1:]
+			c.set(optimistic[0], false, now)
+			optimistic = optimistic[1:]
 		}
 		c.set(p, true, now)
 		p.ranked = true
 	}
-	for ; c.taken() > slots && len(around) > 0 && now.Sub(around[0].since) >= Round; around = around[1:] {
-		c.set(around[0], false, now) // there are fewer slots than before
+	for ; c.slotsTaken() > slots && len(optimistic) > 0 && now.Sub(optimistic[0].since) >= Round; optimistic = optimistic[1:] {
+		c.set(optimistic[0], false, now) // there are fewer slots than before
 	}
 }
 
@@ -245,15 +244,15 @@ func (c *Choker) optimistic() []*Peer {
 // rotate ends the turns that are over, as many as there are peers that wait and
 // a third of the slots at a time, so that the rate stays steady.
 func (c *Choker) rotate(now time.Time, f Facts) {
-	around, waiting := c.optimistic(), 0
+	optimistic, waiting := c.optimistic(), 0
 	for _, p := range c.waiting(now) {
 		if !p.served || p.since.Before(now) { // else its slot was taken back just now, and is not for it
 			waiting++
 		}
 	}
-	free := max(0, c.Slots(f.UploadLimit)-c.taken())
-	most := min(waiting-free, (len(around)+2)/3)
-	for _, p := range around {
+	free := max(0, c.Slots(f.UploadLimit)-c.slotsTaken())
+	most := min(waiting-free, (len(optimistic)+2)/3)
+	for _, p := range optimistic {
 		if most <= 0 {
 			return
 		}
@@ -271,7 +270,7 @@ func (c *Choker) rotate(now time.Time, f Facts) {
 
 // fill gives free slots to who waits.
 func (c *Choker) fill(now time.Time, f Facts) {
-	free := c.Slots(f.UploadLimit) - c.taken()
+	free := c.Slots(f.UploadLimit) - c.slotsTaken()
 	if free <= 0 {
 		return
 	}
@@ -286,21 +285,21 @@ func (c *Choker) fill(now time.Time, f Facts) {
 // on trial: it stays if the rate grew by half of its fair share at least.
 func (c *Choker) adjust(now time.Time, f Facts) {
 	slots := c.Slots(f.UploadLimit)
-	full := len(c.waiting(now)) > 0 && c.taken() >= slots
+	full := len(c.waiting(now)) > 0 && c.slotsTaken() >= slots
 	if c.trial {
 		c.trial = false
 		if f.UploadLimit <= 0 && f.UploadRate < c.before*(1+1/float64(2*slots)) {
 			c.extra--
-			c.resume = now.Add(pause)
+			c.resume = now.Add(trialPause)
 			return
 		}
 	}
 	switch {
 	case !full:
-		c.extra = min(c.extra, max(0, c.taken()-base(f.UploadLimit)))
+		c.extra = min(c.extra, max(0, c.slotsTaken()-base(f.UploadLimit)))
 	case slots >= maxSlots || now.Before(c.resume):
 	case f.UploadLimit > 0:
-		if f.UploadRate < reached*f.UploadLimit {
+		if f.UploadRate < limitReached*f.UploadLimit {
 			c.extra++
 		}
 	default:

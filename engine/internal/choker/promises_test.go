@@ -240,7 +240,7 @@ func (o *observer) best(m moment) []*choker.Peer {
 // and a newcomer as if it had waited three times as long.
 func (o *observer) order(m moment, given []*choker.Peer) {
 	o.tb.Helper()
-	patience := func(p *choker.Peer) time.Duration {
+	weight := func(p *choker.Peer) time.Duration {
 		d := m.now.Sub(o.slots[p].since)
 		if !o.slots[p].served {
 			d *= 3
@@ -252,8 +252,8 @@ func (o *observer) order(m moment, given []*choker.Peer) {
 			continue
 		}
 		for _, q := range m.peers {
-			if q.Interested && !q.Unchoked() && !m.had[q] && patience(q) > patience(p) {
-				o.tb.Fatalf("peer %v has waited for %v (as it counts), %v got the slot after %v", q.Ref, patience(q), p.Ref, patience(p))
+			if q.Interested && !q.Unchoked() && !m.had[q] && weight(q) > weight(p) {
+				o.tb.Fatalf("peer %v has waited for %v (as it counts), %v got the slot after %v", q.Ref, weight(q), p.Ref, weight(p))
 			}
 		}
 	}

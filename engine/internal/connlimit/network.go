@@ -6,18 +6,16 @@ import (
 	"github.com/weirfs/weir/engine/internal/subnet"
 )
 
-// How many connections the peers of one address may have, all torrents together,
-// and those of one network. A NAT hides several honest peers, and one peer may have
-// several torrents in common with us. For an IPv6 customer's /64 the first counts,
-// for the /48 or IPv4 /24 around the second.
+// Bounds on connections over all torrents. They are above one because several honest
+// peers may be behind one NAT, and one peer may share several torrents with us.
 const (
-	maxPerAddress = 16
-	maxPerNetwork = 48
+	maxPerAddress = 16 // for an IPv4 address or an IPv6 /64
+	maxPerNetwork = 48 // for an IPv4 /24 or an IPv6 /48
 )
 
-// networks returns what an address is counted with, the narrowest first: its
-// customer, and the IPv4 /24 or IPv6 /48 around that. Addresses of this machine count
-// by themselves.
+// networks returns the networks in which an address is counted, the narrowest first:
+// what one customer has (IPv4 /32, IPv6 /64), and the /24 or /48 around that. An address
+// of this machine is counted by itself.
 func networks(ip netip.Addr) []netip.Prefix {
 	switch {
 	case !ip.IsValid():
@@ -28,18 +26,18 @@ func networks(ip netip.Addr) []netip.Prefix {
 	return []netip.Prefix{subnet.Customer(ip), subnet.Of(ip, 24, 48)}
 }
 
-// carrier is what providers share out among customers behind their NAT (RFC 6598).
-var carrier = netip.MustParsePrefix("100.64.0.0/10")
+// carrierNAT has the addresses of customers behind a provider's NAT (RFC 6598).
+var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
 
-// near reports whether an address is of this machine or its surroundings, where a
-// single one may stand for everybody there is.
+// near reports whether an address is of this machine or a private network. Behind a
+// proxy or a NAT all peers may come from one such address.
 func near(ip netip.Addr) bool {
 	ip = ip.Unmap()
-	return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || carrier.Contains(ip)
+	return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || carrierNAT.Contains(ip)
 }
 
-// allows reports whether there may be one more connection with an address. Those
-// nearby have no bound but the one for all.
+// allows reports whether there may be one more connection with an address. Near
+// addresses are only bounded by the limit of all connections.
 func (l *Limiter) allows(ip netip.Addr) bool {
 	if near(ip) {
 		return true

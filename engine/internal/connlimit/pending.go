@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// Pending are the incoming connections whose handshake is under way. There is room
-// for each newcomer: when they are too many, the oldest of the network with most of
-// them ends. An honest handshake takes a few round trips, so whoever only holds
-// sockets open holds up nobody. It is safe for concurrent use.
+// Pending are the incoming connections whose handshake is under way. A newcomer is
+// always accepted: at the limit, the oldest handshake of the network that has most is
+// ended for it. Honest handshakes take a few round trips, so peers that only hold
+// sockets open block nobody. It is safe for concurrent use.
 type Pending struct {
 	most int
 
@@ -25,8 +25,7 @@ type Handshake struct {
 // NewPending returns a Pending for so many handshakes.
 func NewPending(most int) *Pending { return &Pending{most: most} }
 
-// Enter takes a newcomer, and returns the handshake that must end for it, nil if
-// none.
+// Enter adds a newcomer, and returns the handshake that must be ended for it, or nil.
 func (p *Pending) Enter(addr netip.Addr, ref any) (entered, ends *Handshake) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,12 +48,12 @@ func (p *Pending) victim() *Handshake {
 	var worst *Handshake
 	most := -1
 	for _, h := range p.list {
-		crowd := 0
+		inNetwork := 0
 		for _, n := range h.nets {
-			crowd = max(crowd, counts[n])
+			inNetwork = max(inNetwork, counts[n])
 		}
-		if crowd > most {
-			worst, most = h, crowd
+		if inNetwork > most {
+			worst, most = h, inNetwork
 		}
 	}
 	return worst

@@ -12,9 +12,9 @@ import (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Priority is the canonical priority of the connection between two peers (BEP
-// 40): both sides compute the same, nobody can choose it, and those with a higher
-// one are preferred, so that a swarm of full programs stays well connected. It
-// is 0 for addresses of different families.
+// 40). Both sides compute the same value and can't choose it. Connections with a higher
+// one are preferred, so that a swarm stays well connected although all its peers are at
+// their limits. It is 0 for addresses of different families.
 func Priority(a, b netip.AddrPort) uint32 {
 	ipA, ipB := a.Addr().Unmap(), b.Addr().Unmap()
 	x, y := ipA.AsSlice(), ipB.AsSlice()
@@ -24,8 +24,8 @@ func Priority(a, b netip.AddrPort) uint32 {
 	if ipA == ipB {
 		x, y = binary.BigEndian.AppendUint16(nil, a.Port()), binary.BigEndian.AppendUint16(nil, b.Port())
 	} else {
-		// What a network can choose freely counts little: whole is only what says
-		// which network it is, and of the rest every other bit.
+		// The owner of a network can choose the bits behind its prefix. The first
+		// whole bytes count as they are, of the others every other bit.
 		common := 0
 		for common < len(x) && x[common] == y[common] {
 			common++
@@ -44,7 +44,8 @@ func Priority(a, b netip.AddrPort) uint32 {
 	return crc32.Checksum(append(x, y...), castagnoli)
 }
 
-// OwnAddress finds out how others see us. It is safe for concurrent use.
+// OwnAddress finds out our external address from what peers report. It is safe for
+// concurrent use.
 type OwnAddress struct {
 	mu    sync.Mutex
 	votes []addressVote // newest last
@@ -52,14 +53,13 @@ type OwnAddress struct {
 
 type addressVote struct{ from, weAre netip.Addr }
 
-// Of so many peers' last words as many must agree.
 const (
-	addressVoters = 16
-	addressQuorum = 3
+	addressVoters = 16 // the latest reports that count, one a peer
+	addressQuorum = 3  // how many of them must agree
 )
 
-// Vote takes what a peer says of us (yourip, BEP 10). Only addresses that the
-// whole world can see us at count.
+// Vote takes the address that a peer sees us at (yourip, BEP 10). Only public addresses
+// count.
 func (o *OwnAddress) Vote(from, weAre netip.Addr) {
 	weAre = weAre.Unmap()
 	if !weAre.IsGlobalUnicast() || weAre.IsPrivate() {
@@ -74,9 +74,8 @@ func (o *OwnAddress) Vote(from, weAre netip.Addr) {
 	o.votes = append(o.votes, addressVote{from, weAre})
 }
 
-// Like returns our address of the same family as a, unspecified while nobody
-// agrees on it: then priorities are as good as random, which serves as well on
-// our side.
+// Like returns our address of the same family as a, or the unspecified address while
+// too few peers agree. Priorities differ from the other side's then, which does no harm.
 func (o *OwnAddress) Like(a netip.Addr) netip.Addr {
 	o.mu.Lock()
 	defer o.mu.Unlock()

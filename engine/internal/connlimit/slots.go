@@ -1,8 +1,7 @@
 // Package connlimit decides who gets a connection: how many there are over all
-// torrents, how many dials are under way and whose, how many one address or
-// network may have, which handshake ends for a newcomer's, and which peer gives
-// way to whom. Facts go in, decisions come out: it opens and closes nothing, and
-// knows no clock.
+// torrents, how many dials each torrent has under way, how many connections one address
+// or network may have, and which peer or handshake gives way to a newcomer. Facts go in,
+// decisions come out: it opens and closes nothing, and has no clock.
 package connlimit
 
 import (
@@ -10,16 +9,16 @@ import (
 	"sync"
 )
 
-// The dials that are under way over all torrents are bounded, so that a router
-// with a small table is not flooded: half of maxHalfOpen goes to whoever comes
-// first, the rest is shared out evenly. Each torrent has fewDials whatever the
-// others do. So that a crowd of dead torrents keeps no live one from its peers,
-// one that has reached nobody in failedDials gets a single dial when half is used
-// up, which does not count against the others; and then nobody waits for long.
+// The dials under way over all torrents are bounded, so that a router with a small
+// table of connections is not flooded. The first half of maxHalfOpen goes to whoever
+// asks first, the second is divided evenly between the torrents; each torrent may have
+// minDials whatever the others do. A torrent whose last hopelessAfter dials all failed is
+// hopeless: once half of maxHalfOpen is used, it gets a single dial, which does not count
+// for the others. So many dead torrents don't keep a live one from its peers.
 const (
-	maxHalfOpen = 64
-	fewDials    = 2
-	failedDials = 8
+	maxHalfOpen   = 64
+	minDials      = 2
+	hopelessAfter = 8
 )
 
 // Limiter counts the connections of all torrents, dials included. It is safe for
@@ -30,9 +29,9 @@ type Limiter struct {
 	mu       sync.Mutex
 	open     int // slots taken, dials included
 	dialing  int
-	hopeless int         // of these, those of torrents that reach nobody
-	dials    map[any]int // of each torrent, those with none left out
-	hopeful  map[any]int // the same of torrents that may reach somebody
+	hopeless int         // dials of hopeless torrents
+	dials    map[any]int // by torrent
+	hopeful  map[any]int // the same, without those of hopeless torrents
 	networks map[netip.Prefix]int
 }
 
@@ -43,7 +42,7 @@ type Slot struct {
 	addr     netip.Addr
 	gone     bool
 	hopeless bool
-	crowded  bool
+	hurried  bool
 }
 
 // New returns a Limiter for so many connections.
@@ -51,7 +50,7 @@ func New(most int) *Limiter {
 	return &Limiter{most: most, dials: map[any]int{}, hopeful: map[any]int{}, networks: map[netip.Prefix]int{}}
 }
 
-// Incoming returns a slot for a connection that is there, nil if there is none.
+// Incoming returns a slot for an incoming connection, or nil if there is none.
 // full reports that the limit of all connections was hit, and not that of the address.
 func (l *Limiter) Incoming(addr netip.Addr) (s *Slot, full bool) {
 	l.mu.Lock()
@@ -67,20 +66,20 @@ func (l *Limiter) Incoming(addr netip.Addr) (s *Slot, full bool) {
 	return s, false
 }
 
-// Dial returns a slot for a connection that a torrent makes, nil if there is none.
+// Dial returns a slot for a connection that a torrent makes, or nil if there is none.
 // full reports that the limit of connections was hit, and not that of dials. failed is
 // how many dials of the torrent have failed since one succeeded. addr is invalid
 // for a host name.
 func (l *Limiter) Dial(torrent any, addr netip.Addr, failed int) (s *Slot, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	crowded, hopeless := l.dialing >= maxHalfOpen/2, failed >= failedDials
+	hurried, hopeless := l.dialing >= maxHalfOpen/2, failed >= hopelessAfter
 	if l.open >= l.most || !l.mayDial(l.dials[torrent], hopeless) {
 		return nil, l.open >= l.most
 	}
 	l.dialing++
 	l.dials[torrent]++
-	s = &Slot{l: l, addr: addr, torrent: torrent, hopeless: hopeless, crowded: crowded}
+	s = &Slot{l: l, addr: addr, torrent: torrent, hopeless: hopeless, hurried: hurried}
 	l.enter(s)
 	if hopeless {
 		l.hopeless++
@@ -102,7 +101,7 @@ func (l *Limiter) enter(s *Slot) {
 func (l *Limiter) mayDial(dials int, hopeless bool) bool {
 	others := l.dialing - l.hopeless
 	switch {
-	case dials == 0, dials < fewDials && !hopeless:
+	case dials == 0, dials < minDials && !hopeless:
 		return l.dialing < max(maxHalfOpen, l.most*3/4) // connections need slots too
 	case hopeless:
 		return l.dialing < maxHalfOpen/2
@@ -130,7 +129,7 @@ func (l *Limiter) Neighbours(addr netip.Addr) int {
 	return 0
 }
 
-// Neighbour returns what the slot adds to Neighbours of its own address.
+// Neighbour returns how much this slot adds to Neighbours of its own address: 0 or 1.
 func (s *Slot) Neighbour() int {
 	if s.addr.IsValid() {
 		return 1
@@ -138,9 +137,9 @@ func (s *Slot) Neighbour() int {
 	return 0
 }
 
-// Crowded reports whether so many dials are under way that this one should not
-// take long.
-func (s *Slot) Crowded() bool { return s.crowded }
+// Hurried reports whether so many dials are under way that this one should have a
+// short timeout.
+func (s *Slot) Hurried() bool { return s.hurried }
 
 // Connected says that the dial is over.
 func (s *Slot) Connected() {

@@ -68,13 +68,13 @@ func TestDialsAreShared(t *testing.T) {
 			}
 			if pl, full := b.Dial(crowd[i], somewhere, 0); pl != nil {
 				dials[crowd[i]]++
-			} else if full || round < fewDials {
+			} else if full || round < minDials {
 				t.Fatalf("torrent %d gets no dial in round %d, full %v", i, round, full)
 			}
 		}
 	}
 	late := &torrent{}
-	for range fewDials {
+	for range minDials {
 		if pl, _ := b.Dial(late, somewhere, 0); pl == nil {
 			t.Fatal("a torrent that comes late gets no dial")
 		}
@@ -101,7 +101,7 @@ func TestHopelessDials(t *testing.T) {
 	var places []*Slot
 	for range 16 {
 		for range 50 {
-			if pl, _ := b.Dial(&torrent{}, somewhere, failedDials); pl != nil {
+			if pl, _ := b.Dial(&torrent{}, somewhere, hopelessAfter); pl != nil {
 				places = append(places, pl)
 			}
 		}
@@ -115,12 +115,12 @@ func TestHopelessDials(t *testing.T) {
 		if pl == nil {
 			t.Fatalf("%d dials of torrents that reach nobody leave room for %d", len(places), i)
 		}
-		if !pl.Crowded() {
+		if !pl.Hurried() {
 			t.Error("a dial in a crowd may take as long as any")
 		}
 		places = append(places, pl)
 	}
-	if pl, _ := b.Dial(late, somewhere, failedDials); pl != nil {
+	if pl, _ := b.Dial(late, somewhere, hopelessAfter); pl != nil {
 		t.Error("a torrent that reaches nobody has more than one dial in a crowd")
 	}
 	for _, pl := range places {
@@ -238,7 +238,7 @@ func TestHalfIsFree(t *testing.T) {
 			if i-2 >= others {
 				break
 			}
-			if s, _ := l.Dial(torrent, somewhere, 0); s == nil || s.Crowded() {
+			if s, _ := l.Dial(torrent, somewhere, 0); s == nil || s.Hurried() {
 				t.Fatalf("dial %d: %+v", i, s)
 			}
 		}
@@ -246,7 +246,7 @@ func TestHalfIsFree(t *testing.T) {
 			t.Errorf("beside %d others a third dial is allowed: %v", others, s != nil)
 		}
 		if others == 30 {
-			if s, _ := l.Dial("new", somewhere, 0); s == nil || !s.Crowded() {
+			if s, _ := l.Dial("new", somewhere, 0); s == nil || !s.Hurried() {
 				t.Error("the dial after half of them may take as long as any")
 			}
 		}

@@ -63,7 +63,7 @@ func FirstMode(e wire.Encryption) Mode {
 type Handshake struct {
 	Mode       Mode
 	Encryption wire.Encryption
-	Hello      wire.Hello
+	Hello      wire.Handshake
 	// Early are messages that go out before the other side has answered: its answer
 	// then comes with an unchoke, a round trip earlier, and with the first blocks,
 	// another one.
@@ -75,7 +75,7 @@ type Handshake struct {
 // Dialed shakes hands on a connection that we made. The connection that it returns
 // is the one to go on with. Errors that wrap ErrHungUp call for another Mode. Whoever
 // calls it closes conn when it fails.
-func (h *Handshake) Dialed(ctx context.Context, conn net.Conn) (net.Conn, wire.Hello, error) {
+func (h *Handshake) Dialed(ctx context.Context, conn net.Conn) (net.Conn, wire.Handshake, error) {
 	raw := conn // conn changes below, while this may run
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -90,9 +90,9 @@ func (h *Handshake) Dialed(ctx context.Context, conn net.Conn) (net.Conn, wire.H
 	if err == nil && len(out) > 0 {
 		_, err = conn.Write(out)
 	}
-	var in wire.Hello
+	var in wire.Handshake
 	if err == nil {
-		in, err = wire.ReadHello(conn)
+		in, err = wire.ReadHandshake(conn)
 	}
 	switch {
 	case err != nil && ctx.Err() == nil:
@@ -116,21 +116,21 @@ type Incoming struct {
 	Hashes func(yield func(weir.InfoHash) bool)
 	// Answer returns our handshake for that of a peer, and the hash that the
 	// connection is for from then on.
-	Answer func(theirs wire.Hello) (wire.Hello, error)
+	Answer func(theirs wire.Handshake) (wire.Handshake, error)
 }
 
 // Accepted shakes hands on a connection that came to us. What it returns is the
 // connection to go on with, and the peer's handshake with the info hash of ours. The
 // connection fails when ctx ends before.
-func (h *Incoming) Accepted(ctx context.Context, raw net.Conn) (net.Conn, wire.Hello, error) {
+func (h *Incoming) Accepted(ctx context.Context, raw net.Conn) (net.Conn, wire.Handshake, error) {
 	_ = raw.SetDeadline(time.Now().Add(incomingTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	conn, err := wire.Accept(ctx, raw, h.Encryption, h.Hashes)
 	if err != nil {
-		return nil, wire.Hello{}, err
+		return nil, wire.Handshake{}, err
 	}
-	theirs, err := wire.ReadHello(conn)
+	theirs, err := wire.ReadHandshake(conn)
 	if err != nil {
 		return nil, theirs, err
 	}

@@ -44,7 +44,7 @@ const fewInFlight = 64
 // Options are what a link needs. All are required.
 type Options struct {
 	Conn  net.Conn
-	Hello wire.Hello // the peer's
+	Hello wire.Handshake // the peer's
 	// Inbox takes what the peer sends, and that the connection has failed.
 	Inbox *Inbox
 	// Answerer makes what the peer asked for.

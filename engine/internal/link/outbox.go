@@ -44,7 +44,7 @@ func (r Request) block() bool { return !r.Metadata && r.Hashes == nil }
 func (r Request) uploadBytes() int {
 	switch {
 	case r.Hashes != nil:
-		return min(max(r.Hashes.Length, 0), wire.MostHashes) * 32
+		return min(max(r.Hashes.Length, 0), wire.MaxHashes) * 32
 	case r.Metadata:
 		return metadata.PieceBytes
 	}

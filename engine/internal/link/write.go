@@ -17,7 +17,7 @@ const spareBytes = 64 << 10
 // writer is the state of the goroutine that writes to a peer.
 type writer struct {
 	l             *Link
-	turn          throttle.Turn // under the upload limit
+	turn          throttle.Queued // under the upload limit
 	spare, answer []byte
 }
 

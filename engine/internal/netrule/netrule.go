@@ -3,10 +3,10 @@
 // of this machine and of its network (SSRF).
 //
 // Rule is pure: facts in, a verdict with its reason out. Trip and Control ask it
-// about the address that is dialed, after names are looked up, since names may lie
-// and change between two look-ups. Connections to peers are no matter of this
-// package: a peer in the same network is welcome, and gets a handshake of
-// BitTorrent and nothing that anybody else chose.
+// about the address that is dialed, after names are resolved, since a name may resolve
+// to another address the next time. This package is not for connections to peers: a peer
+// in the same network is welcome, and is sent a BitTorrent handshake and nothing that
+// anybody else chose.
 //
 // What must not live here: what is asked of whom, and how answers are read.
 package netrule
@@ -27,7 +27,7 @@ const announcePath = "/announce"
 
 // Facts are what a verdict depends on.
 type Facts struct {
-	Addr netip.Addr // that is about to be dialed
+	Addr netip.Addr // about to be dialed
 	// Typed says that the user named the URL, on the command line or in the
 	// settings. Whatever else names one is content: torrents, magnets, files in
 	// watched folders.
@@ -40,9 +40,9 @@ type Facts struct {
 	FromPublic bool
 }
 
-// Rule judges addresses. The zero Rule is the one for outsiders.
+// Rule judges addresses.
 type Rule struct {
-	AllowPrivate bool // lift it
+	AllowPrivate bool // allow all
 }
 
 // Judge returns nil if the address may be dialed, or an error that wraps ErrInside
@@ -64,8 +64,8 @@ func (r Rule) Judge(f Facts) error {
 	return fmt.Errorf("%s is a %s address, which only you may name, on the command line: %w; --allow-private allows it", f.Addr, kind, ErrInside)
 }
 
-// isAnnounce reports whether a path is /announce or below it, for every server:
-// one that is not in its shortest form may mean another to some of them.
+// isAnnounce reports whether every server takes a path for /announce or one below it: a
+// path that is not in its shortest form may mean another to some of them.
 func isAnnounce(p string) bool {
 	if p != announcePath && !strings.HasPrefix(p, announcePath+"/") || strings.ContainsAny(p, "\\\x00;%") {
 		return false
@@ -95,7 +95,7 @@ var insideRanges = []struct {
 	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"}, // metadata of most clouds
 	{netip.MustParsePrefix("fe80::/10"), "link-local"},
 	{netip.MustParsePrefix("fec0::/10"), "private"},
-	{netip.MustParsePrefix("64:ff9b:1::/48"), "private"}, // NAT64 of a network's own
+	{netip.MustParsePrefix("64:ff9b:1::/48"), "private"}, // a network's own NAT64
 	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
 	{netip.MustParsePrefix("ff00::/8"), "multicast"},
 	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"}, // broadcast included
@@ -121,11 +121,11 @@ func Inside(a netip.Addr) string {
 	return ""
 }
 
-// Where an IPv4 address is in an IPv6 one.
+// embeddings are the prefixes of IPv6 addresses that contain an IPv4 address, and where.
 var embeddings = []struct {
 	prefix netip.Prefix
 	off    int
-	not    byte // it is written with these bits turned
+	not    byte // its bytes are XORed with this
 }{
 	{netip.MustParsePrefix("::/96"), 12, 0},           // IPv4-compatible
 	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12, 0}, // SIIT

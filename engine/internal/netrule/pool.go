@@ -10,7 +10,7 @@ import (
 )
 
 // Pool is an http.RoundTripper for content: URLs that the user did not type. It
-// keeps connections, each judged when it is dialed, and follows no redirects. Safe
+// reuses connections, each judged when it is dialed, and follows no redirects. It is safe
 // for concurrent use.
 type Pool struct {
 	rule      Rule
@@ -18,7 +18,7 @@ type Pool struct {
 	transport *http.Transport
 }
 
-// PoolOptions are what a Pool is made of.
+// PoolOptions are the options of a Pool.
 type PoolOptions struct {
 	Rule  Rule
 	Proxy func(*http.Request) (*url.URL, error) // as in http.Transport; nil for none

@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// How long the steps of a request may take, beside the caller's own deadline, and
-// how long the head of an answer may be.
+// Bounds on each step of a request, besides the caller's own deadline, and on the header
+// of an answer.
 const (
 	stepTimeout    = 30 * time.Second
 	maxHeaderBytes = 64 << 10
 )
 
-// Control returns what net.Dialer.Control is to be: it asks the rule about each
-// address that is tried.
+// Control returns a function for net.Dialer.Control that judges each address to be
+// dialed.
 func (r Rule) Control(f Facts) func(network, address string, c syscall.RawConn) error {
 	return func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
@@ -35,19 +35,19 @@ func (r Rule) Control(f Facts) func(network, address string, c syscall.RawConn) 
 }
 
 // Trip is one request and its redirects: an http.RoundTripper that judges each hop
-// by the address it dials. No connection is kept, and a hop's URL with its query is
-// not told to the next one (Referer). Its fields are set before use; a Trip is for
-// one call of http.Client.Do.
+// by the address it dials. Connections are not reused, and a hop is not told the URL of
+// the one before (Referer). The fields are set before use; a Trip is for one call of
+// http.Client.Do.
 type Trip struct {
 	Rule    Rule
 	Typed   bool
 	Tracker bool
-	// AnnouncePath is what counts as the first hop's path instead of its own: that
-	// of a scrape is made from that of the announce.
+	// AnnouncePath is judged instead of the first hop's path, for a scrape: its path is
+	// made from that of the announce.
 	AnnouncePath string
 	Network      string // "4" or "6" to use that one only
-	// Proxy is as in http.Transport; nil for none. What a proxy is asked for is
-	// judged by its name, as it is the proxy that looks it up.
+	// Proxy is as in http.Transport; nil for none. Requests through a proxy are judged
+	// by the host's name, since the proxy resolves it.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Dial connects to an address and port instead of the system, which looks names up;
 	// nil for the system. Network and Proxy mean nothing to it.
@@ -113,14 +113,14 @@ func (t *Trip) RoundTrip(req *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(req)
 }
 
-// reached notes where a hop was, before its answer can be there.
+// reached records whether a hop was at a public address, before its answer arrives.
 func (t *Trip) reached(a net.Addr) {
 	if at, err := netip.ParseAddrPort(a.String()); err != nil || Inside(at.Addr()) == "" {
 		t.public.Store(true)
 	}
 }
 
-// throughProxy judges a host that a proxy looks up.
+// throughProxy judges a host that a proxy resolves.
 func (t *Trip) throughProxy(f Facts, host string) error {
 	public, err := t.Rule.judgeName(f, host)
 	if public {
@@ -129,9 +129,9 @@ func (t *Trip) throughProxy(f Facts, host string) error {
 	return err
 }
 
-// judgeName judges a host that a proxy looks up, and reports whether it counts as
-// public. A name does unless every resolver takes it for this machine; a number that
-// is no proper address is one that resolvers read in ways of their own.
+// judgeName judges a host that a proxy resolves, and reports whether it counts as public.
+// A name does, unless every resolver takes it for this machine. A number that is not a
+// proper address counts as inside: resolvers differ in what they make of it.
 func (r Rule) judgeName(f Facts, host string) (public bool, err error) {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	last := host[strings.LastIndexByte(host, '.')+1:]

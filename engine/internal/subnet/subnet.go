@@ -1,15 +1,15 @@
-// Package subnet says which addresses are likely one party's: what a provider gives
-// one customer, and the networks around that. Whoever counts, bans or grants by
-// address counts by these, so that nobody is many by taking other addresses of his own.
+// Package subnet says which addresses probably belong to one party: what a provider
+// gives one customer, and the networks around that. Counts and bans by address use
+// these, so that nobody evades them by taking another address of his own.
 //
 // It is pure. What must not live here: what is counted, and how many are too many.
 package subnet
 
 import "net/netip"
 
-// Of returns the network around an address, of so many bits for IPv4 and IPv6. An
-// IPv4 address in IPv6 clothes is one of IPv4, and zones make no difference. It is
-// invalid for an invalid address.
+// Of returns the network around an address, with a prefix of bits4 bits for IPv4 and
+// bits6 for IPv6. An IPv4-mapped IPv6 address counts as IPv4, and zones are ignored. The
+// result is invalid for an invalid address.
 func Of(ip netip.Addr, bits4, bits6 int) netip.Prefix {
 	ip = ip.Unmap().WithZone("")
 	bits := bits6
@@ -23,8 +23,8 @@ func Of(ip netip.Addr, bits4, bits6 int) netip.Prefix {
 	return p
 }
 
-// Customer returns what one customer of a provider has: an IPv4 address, an IPv6 /64.
-// Addresses of this machine stand for themselves.
+// Customer returns the network that one customer of a provider usually has: an IPv4
+// address or an IPv6 /64. A loopback address is a network by itself.
 func Customer(ip netip.Addr) netip.Prefix {
 	if ip.Unmap().IsLoopback() {
 		return Of(ip, 32, 128)

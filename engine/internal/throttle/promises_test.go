@@ -12,7 +12,7 @@ import (
 
 // sender is a connection that always has a next message to send.
 type sender struct {
-	turn   throttle.Turn
+	turn   throttle.Queued
 	size   int       // of the next message
 	at     time.Time // when it asks again
 	passed int64
@@ -81,7 +81,7 @@ func TestPromises(t *testing.T) {
 func TestStep(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := throttle.New(block) // a block a second
-	var a throttle.Turn
+	var a throttle.Queued
 	a.Ready(l, now, 8*block)
 	if d := l.Backlog(now); d != 1900*time.Millisecond {
 		t.Errorf("a message of eight blocks holds the others up for %v", d)
@@ -181,7 +181,7 @@ func TestWaitEndsAlone(t *testing.T) {
 func TestCredit(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := throttle.New(100 * block)
-	var a throttle.Turn
+	var a throttle.Queued
 	if _, _, ok := a.Ready(l, now, 8*block); !ok {
 		t.Fatal("eight blocks have to wait after a pause")
 	}
@@ -200,7 +200,7 @@ func TestCredit(t *testing.T) {
 	}
 	// Bytes that passed without a limit are no debt when there is one again.
 	l.SetRate(0)
-	var b throttle.Turn
+	var b throttle.Queued
 	b.Ready(l, now, 100*block)
 	b.Used(100 * block)
 	l.SetRate(1)

@@ -1,11 +1,11 @@
-// Package throttle bounds a rate of bytes that many connections share. It knows
+// Package throttle limits a rate of bytes that many connections share. It knows
 // nothing of peers, of messages or of what the bytes are for, and starts no
-// goroutine: whoever waits does so itself.
+// goroutine: its callers wait themselves.
 //
-// It is a queue of moments rather than a bucket of tokens, because a block of
-// 16 KiB must pass a limit of 1 kB/s too, because a change of the rate must reach
-// those who wait already, and because a writer that waits has other things to
-// send meanwhile (golang.org/x/time/rate refuses the first and does not do the second).
+// It hands out moments at which bytes may pass, rather than tokens from a bucket: a
+// block of 16 KiB must pass a limit of 1 kB/s, a new rate must apply to those who wait
+// already, and a writer must be free to send other messages while it waits.
+// golang.org/x/time/rate refuses the first and does not do the second.
 package throttle
 
 import (
@@ -19,18 +19,18 @@ import (
 // make up for a timer that fires late.
 const burst = 100 * time.Millisecond
 
-// Limiter is a rate that is shared in the order of asking: who asks for a block at
-// a time gets as much as everybody else. It is safe for concurrent use.
+// Limiter is a rate that is shared first come, first served: connections that ask for
+// one block at a time get equal shares. It is safe for concurrent use.
 type Limiter struct {
 	rate  atomic.Int64 // bytes per second; 0 is no limit
 	total atomic.Int64 // bytes that passed
 
 	mu      sync.Mutex
-	free    time.Time     // when all that was granted will have passed
+	free    time.Time     // when all bytes reserved so far will have passed
 	changed chan struct{} // closed when the rate changes
 }
 
-// New returns a Limiter of so many bytes per second, 0 for no limit.
+// New returns a Limiter of rate bytes per second, 0 for no limit.
 func New(rate int64) *Limiter {
 	l := &Limiter{changed: make(chan struct{})}
 	l.rate.Store(max(0, rate))
@@ -56,9 +56,8 @@ func (l *Limiter) Passed(n int) { l.total.Add(int64(n)) }
 // Total returns the bytes that passed since the beginning.
 func (l *Limiter) Total() int64 { return l.total.Load() }
 
-// Reserve takes a place in the queue for n bytes. They may pass at the first
-// result, which is in the past if that is now. If changed is closed before, the
-// place is void.
+// Reserve reserves n bytes. They may pass from at on, which is in the past if they may
+// pass now. If changed is closed before, the reservation is void.
 func (l *Limiter) Reserve(now time.Time, n int) (at time.Time, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,7 +73,7 @@ func (l *Limiter) Reserve(now time.Time, n int) (at time.Time, changed <-chan st
 	return at, l.changed
 }
 
-// Backlog returns how long who comes now has to wait.
+// Backlog returns how long a reservation made now would have to wait.
 func (l *Limiter) Backlog(now time.Time) time.Duration {
 	if l.rate.Load() == 0 {
 		return 0
@@ -84,8 +83,8 @@ func (l *Limiter) Backlog(now time.Time) time.Duration {
 	return max(0, l.free.Sub(now))
 }
 
-// Wait returns when n bytes that have passed already are paid for, or ctx or done
-// end. It costs next to nothing without a limit.
+// Wait is called after n bytes have passed, and returns when the next may: when the rate
+// has made up for them, or ctx or done ends. It costs next to nothing without a limit.
 func (l *Limiter) Wait(ctx context.Context, done <-chan struct{}, n int) {
 	l.Passed(n)
 	for l.rate.Load() != 0 {
@@ -98,7 +97,7 @@ func (l *Limiter) Wait(ctx context.Context, done <-chan struct{}, n int) {
 		select {
 		case <-timer.C:
 			return
-		case <-changed: // paid by waiting so far
+		case <-changed: // the wait so far is enough
 			timer.Stop()
 			return
 		case <-ctx.Done():
@@ -111,21 +110,21 @@ func (l *Limiter) Wait(ctx context.Context, done <-chan struct{}, n int) {
 	}
 }
 
-// Turn is one connection's place in the queue. It belongs to one goroutine. The
-// zero Turn has none.
-type Turn struct {
+// Queued is one connection's reservation and what it may send now. It belongs to one
+// goroutine. The zero Queued has neither.
+type Queued struct {
 	at      time.Time
-	changed <-chan struct{} // nil while there is no place
-	credit  int             // bytes that may pass, and did not yet
+	changed <-chan struct{} // nil while nothing is reserved
+	credit  int             // bytes that may pass now
 }
 
-// step is how much a connection reserves at a time, so that who sends long
-// messages gets no more than others.
-const step = 16 << 10
+// grantBytes is the most that a connection reserves at a time, so that one with long
+// messages gets no more than the others.
+const grantBytes = 16 << 10
 
-// Ready reports whether n bytes may pass now, and takes places in the queue as
-// needed. Who is not ready asks again after wait, or when changed is closed.
-func (t *Turn) Ready(l *Limiter, now time.Time, n int) (wait time.Duration, changed <-chan struct{}, ok bool) {
+// Ready reports whether n bytes may pass now, and reserves what is missing. If not, call
+// it again after wait, or when changed is closed.
+func (t *Queued) Ready(l *Limiter, now time.Time, n int) (wait time.Duration, changed <-chan struct{}, ok bool) {
 	for t.credit < n && l.rate.Load() != 0 {
 		if t.changed != nil {
 			select {
@@ -134,7 +133,7 @@ func (t *Turn) Ready(l *Limiter, now time.Time, n int) (wait time.Duration, chan
 			default:
 			}
 		}
-		more := min(step, n-t.credit)
+		more := min(grantBytes, n-t.credit)
 		if t.changed == nil {
 			t.at, t.changed = l.Reserve(now, more)
 		}
@@ -147,5 +146,5 @@ func (t *Turn) Ready(l *Limiter, now time.Time, n int) (wait time.Duration, chan
 	return 0, nil, true
 }
 
-// Used says that n bytes passed. What is ready and not used stays ready.
-func (t *Turn) Used(n int) { t.credit = max(0, t.credit-n) }
+// Used says that n bytes passed. Credit that is not used is kept.
+func (t *Queued) Used(n int) { t.credit = max(0, t.credit-n) }

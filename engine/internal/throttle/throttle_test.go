@@ -95,7 +95,7 @@ func TestWaitEnds(t *testing.T) {
 func TestTurn(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := throttle.New(block)
-	var a, b throttle.Turn
+	var a, b throttle.Queued
 	if _, _, ok := a.Ready(l, now, block); !ok {
 		t.Fatal("the first block has to wait")
 	}

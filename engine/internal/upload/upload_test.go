@@ -30,7 +30,7 @@ func TestUploads(t *testing.T) {
 		ours, theirs := net.Pipe()
 		up := throttle.New(0)
 		l := link.New(link.Options{
-			Conn: ours, Hello: wire.Hello{Bits: wire.OurBits()}, Inbox: link.NewInbox(), Answerer: zeros{},
+			Conn: ours, Hello: wire.Handshake{Bits: wire.OurBits()}, Inbox: link.NewInbox(), Answerer: zeros{},
 			Pieces: func() int { return 4 }, Up: up, Down: throttle.New(0),
 		})
 		l.Run(t.Context(), func(fn func()) { go fn() })

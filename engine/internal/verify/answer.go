@@ -4,9 +4,9 @@ import (
 	"github.com/weirfs/weir/engine/source/merkle"
 )
 
-// filesOf returns the files that have a root. Files of the
-// same content share one. A file that claims the root of another and a different
-// number of pieces is left out, so that it never becomes known: it can't be true.
+// filesOf returns the files with this root. Files of the same content share one. A file
+// with the root of an earlier one but another number of pieces is a lie: it is left out,
+// and its hashes never become known.
 func (h *Hashes) filesOf(root [merkle.Size]byte) []int {
 	h.index.Do(func() {
 		h.byRoot = make(map[[merkle.Size]byte][]int)
@@ -20,9 +20,9 @@ func (h *Hashes) filesOf(root [merkle.Size]byte) []int {
 	return h.byRoot[root]
 }
 
-// Answers reports whether a request is one that an honest peer may make: for hashes
-// of a file that we know, no lower than the layer of its pieces; see Below. It costs
-// nothing.
+// Answers reports whether an honest peer may make a request: for hashes of a file of
+// the torrent, from the layer of its pieces up. See AnswersBelow for lower ones. It
+// computes no hash.
 func (h *Hashes) Answers(req HashRequest) bool {
 	_, ok := h.answers(req)
 	return ok
@@ -37,7 +37,7 @@ func (h *Hashes) answers(req HashRequest) (file int, ok bool) {
 	depth := merkle.Depth(int64(h.pieces(files[0]))) - (req.BaseLayer - h.layer) // above the base layer
 	switch {
 	case req.BaseLayer < h.layer || depth < 1,
-		req.Length < 2 || req.Length > min(mostLength, 1<<depth) || req.Length&(req.Length-1) != 0,
+		req.Length < 2 || req.Length > min(maxLength, 1<<depth) || req.Length&(req.Length-1) != 0,
 		req.Index < 0 || req.Index >= 1<<depth || req.Index%req.Length != 0,
 		req.ProofLayers < 0 || req.ProofLayers >= depth:
 		return 0, false
@@ -45,10 +45,10 @@ func (h *Hashes) answers(req HashRequest) (file int, ok bool) {
 	return files[0], true
 }
 
-// Answer returns the hashes that a peer's request asks for, with their proof. It
-// is false for what we can't or won't tell, which is to be rejected: a layer below
-// that of the pieces (see AnswerBelow), a file whose layer is not complete, and what no honest peer
-// asks.
+// Answer returns the hashes that a peer's request asks for, with their proof. False
+// means that the request is to be rejected: it asks for a layer below that of the pieces
+// (see AnswerBelow), for a file whose piece hashes are not all known, or for what no honest
+// peer asks.
 func (h *Hashes) Answer(req HashRequest) ([][merkle.Size]byte, bool) {
 	file, ok := h.answers(req)
 	if !ok {
@@ -77,8 +77,8 @@ func (h *Hashes) Answer(req HashRequest) ([][merkle.Size]byte, bool) {
 }
 
 // tree returns the layers of a file's tree from that of the pieces up, without
-// what lies behind the end of the file; nil when it is not complete. It is
-// computed once: a peer that asks for proofs must not cost more than it sends.
+// hashes behind the end of the file; nil while piece hashes are missing. It is computed
+// once, so that requests for proofs are cheap to answer.
 func (h *Hashes) tree(file int) [][]byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -6,14 +6,14 @@ import (
 	"github.com/weirfs/weir/engine/source/merkle"
 )
 
-// blockTree is where in a file's tree a request lies that asks for hashes below the
-// layer of pieces: inside the tree of one piece, or else nobody but us could answer.
+// blockTree says where a request for hashes below the layer of pieces lies. Such
+// requests are for the tree of a single piece.
 type blockTree struct {
 	file, piece int // index of the file, and of the piece within it
 	top         int // the layer of the piece's own root
 }
 
-// below returns that for a request that an honest peer may make.
+// below finds the piece that a request is about; false if no honest peer makes it.
 func (h *Hashes) below(req HashRequest) (b blockTree, ok bool) {
 	files := h.filesOf(req.Root)
 	if len(files) == 0 {
@@ -27,7 +27,7 @@ func (h *Hashes) below(req HashRequest) (b blockTree, ok bool) {
 	span := b.top - req.BaseLayer // layers inside the piece
 	switch {
 	case req.BaseLayer < 0 || span < 1,
-		req.Length < 2 || req.Length > min(mostLength, 1<<span) || req.Length&(req.Length-1) != 0,
+		req.Length < 2 || req.Length > min(maxLength, 1<<span) || req.Length&(req.Length-1) != 0,
 		req.Index < 0 || req.Index>>span >= pieces || req.Index%req.Length != 0,
 		req.ProofLayers < 0 || req.ProofLayers >= span+merkle.Depth(int64(pieces)):
 		return b, false
@@ -37,15 +37,15 @@ func (h *Hashes) below(req HashRequest) (b blockTree, ok bool) {
 }
 
 // AnswersBelow reports whether a request is for hashes below the layer of pieces, and
-// one that an honest peer may make. It costs nothing.
+// an honest peer may make it. It computes no hash.
 func (h *Hashes) AnswersBelow(req HashRequest) bool {
 	_, ok := h.below(req)
 	return ok
 }
 
-// AnswerBelow is Answer for what AnswersBelow says. read fills p from a piece at off
-// and reports whether we have that. It is false too if the proof needs hashes of
-// pieces that are not known.
+// AnswerBelow is Answer for requests that AnswersBelow accepts. read fills p with the
+// bytes of a piece at off and reports whether we have them. It is false too if the proof
+// needs piece hashes that are not known.
 func (h *Hashes) AnswerBelow(req HashRequest, read func(index int, p []byte, off int64) bool) ([][merkle.Size]byte, bool) {
 	b, ok := h.below(req)
 	if !ok {
@@ -93,8 +93,8 @@ func (h *Hashes) AnswerBelow(req HashRequest, read func(index int, p []byte, off
 	return out, true
 }
 
-// blockRows returns the layers of the tree over n bytes from the blocks up to below
-// top, without what lies behind the end; nil if they can't be read.
+// blockRows returns the layers of the tree over n bytes, from that of the blocks up to
+// the one below top, without hashes behind the end; nil if the bytes can't be read.
 func blockRows(n int64, top int, read func(p []byte, off int64) bool) [][][merkle.Size]byte {
 	row := make([][merkle.Size]byte, 0, (n+merkle.LeafBytes-1)/merkle.LeafBytes)
 	var leaf [merkle.LeafBytes]byte

@@ -18,9 +18,8 @@ type HashRequest struct {
 	ProofLayers int               // how many layers above BaseLayer the proof may come from
 }
 
-// Uncles returns how many hashes of an answer are proof: from each proof layer the
-// neighbour of what the layers below lead to, without the layers in which the
-// answer itself has both.
+// Uncles returns how many hashes of an answer are proof: one from each proof layer, but
+// for the layers that the hashes asked for cover themselves.
 func (r HashRequest) Uncles() int {
 	return max(0, r.ProofLayers-(merkle.Depth(int64(r.Length))-1))
 }
@@ -29,11 +28,11 @@ func (r HashRequest) Uncles() int {
 // hashes in one; clients take up to 8,192.
 const (
 	usualLength = 512
-	mostLength  = 8192
+	maxLength   = 8192
 )
 
-// Requests returns what to ask peers for so that all pieces of a file are known;
-// none when they are. Each answer can be checked by itself.
+// Requests returns the requests that are needed to know the hashes of all pieces of a
+// file; none when they are known. Each answer can be checked by itself.
 func (h *Hashes) Requests(file int) []HashRequest {
 	if h.flat != nil || file < 0 || file >= len(h.info.Files) || h.pieces(file) < 2 {
 		return nil
@@ -50,13 +49,13 @@ func (h *Hashes) Requests(file int) []HashRequest {
 	return all
 }
 
-// RequestFor returns what to ask peers for so that piece index becomes known;
-// false when it is, or is not a piece.
+// RequestFor returns a request for the hash of piece index; false when it is known, or
+// there is no such piece.
 func (h *Hashes) RequestFor(index int) (HashRequest, bool) {
 	if index < 0 || index >= h.info.NumPieces() || h.Known(index) {
 		return HashRequest{}, false
 	}
-	file, at := h.place(index)
+	file, at := h.fileOf(index)
 	return h.request(file, at, usualLength), true
 }
 
@@ -67,8 +66,8 @@ func (h *Hashes) RequestNoProof(index int) (HashRequest, bool) {
 	if index < 0 || index >= h.info.NumPieces() || h.Known(index) {
 		return HashRequest{}, false
 	}
-	file, at := h.place(index)
-	return h.request(file, at, mostLength), h.pieces(file) <= mostLength
+	file, at := h.fileOf(index)
+	return h.request(file, at, maxLength), h.pieces(file) <= maxLength
 }
 
 // request asks for the hash of a file's piece at and of those around it, at most
@@ -95,13 +94,13 @@ func complete(layer []byte) bool {
 
 // Accept takes the answer to a request that one of the methods above returned: the
 // hashes of the base layer and after them those of the proof. What lies behind the
-// end of the file is not looked at. When they do not lead to the file's root, the
-// error wraps weir.ErrCorrupt and nothing has changed: the peer lies. It wraps
-// weir.ErrInvalid when the number is wrong, or req is nothing that was asked.
+// end of the file is ignored. The error wraps weir.ErrCorrupt when the hashes do not lead
+// to the file's root: the peer lies, and nothing has changed. It wraps weir.ErrInvalid
+// when their number is wrong, or nobody asked for req.
 func (h *Hashes) Accept(req HashRequest, hashes [][merkle.Size]byte) error {
 	files := h.filesOf(req.Root)
 	if h.flat != nil || len(files) == 0 || req.Index < 0 || req.Index >= h.pieces(files[0]) ||
-		req != h.request(files[0], req.Index, usualLength) && req != h.request(files[0], req.Index, mostLength) {
+		req != h.request(files[0], req.Index, usualLength) && req != h.request(files[0], req.Index, maxLength) {
 		return weir.Errorf(weir.ErrInvalid, "hashes of root %x that nobody asked for", req.Root)
 	}
 	if len(hashes) != req.Length+req.Uncles() {
@@ -143,9 +142,9 @@ func (h *Hashes) Accept(req HashRequest, hashes [][merkle.Size]byte) error {
 	return nil
 }
 
-// SetLayer takes the hashes of all pieces of a file, end to end, as "piece layers"
-// has them. The error wraps weir.ErrInvalid when the number is wrong or the file
-// needs none, and weir.ErrCorrupt when they do not lead to its root.
+// SetLayer takes the hashes of all pieces of a file, end to end, as in "piece layers"
+// (BEP 52). The error wraps weir.ErrInvalid when their number is wrong or the file needs
+// none, and weir.ErrCorrupt when they do not lead to its root.
 func (h *Hashes) SetLayer(file int, hashes []byte) error {
 	if !h.info.V2 || file < 0 || file >= len(h.info.Files) || h.pieces(file) < 2 || len(hashes) != h.pieces(file)*merkle.Size {
 		return weir.Errorf(weir.ErrInvalid, "a layer of %d bytes for file %d", len(hashes), file)
@@ -165,9 +164,8 @@ func (h *Hashes) SetLayer(file int, hashes []byte) error {
 	return nil
 }
 
-// Layer returns a copy of the hashes of all pieces of a file of a v2 torrent, to
-// keep for a later SetLayer; nil when some are missing or the file has less than
-// two pieces.
+// Layer returns a copy of the hashes of all pieces of a file of a v2 torrent, to be
+// saved for SetLayer; nil when some are missing or the file has less than two pieces.
 func (h *Hashes) Layer(file int) []byte {
 	if !h.info.V2 || file < 0 || file >= len(h.info.Files) {
 		return nil

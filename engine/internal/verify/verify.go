@@ -1,7 +1,6 @@
-// Package verify says whether a piece is right. It knows the hashes of a torrent
-// of version 1 (SHA-1 of each piece, BEP 3) or 2 (hash trees, BEP 52), and for a
-// v2 torrent whose piece layers nobody has told yet, which hashes to ask peers
-// for, and whether what they answer is true.
+// Package verify says whether a piece is right. It has the hashes of a v1 torrent
+// (SHA-1 of each piece, BEP 3) or a v2 one (hash trees, BEP 52). While piece layers of
+// a v2 torrent are missing, it says which hashes to ask peers for, and checks answers.
 //
 // It is arithmetic: no I/O, no goroutine, no peer and no message lives here. It
 // must not import any other package of weir than the root and source/merkle.
@@ -19,7 +18,7 @@ import (
 // Hashes are what is known of the hashes of one torrent. Safe for concurrent use.
 type Hashes struct {
 	info  *weir.TorrentInfo
-	flat  []byte              // of all pieces in turn, 20 or 32 bytes each; nil while not all were known from the start
+	flat  []byte              // of all pieces in turn, 20 or 32 bytes each; nil if not all were known from the start
 	roots [][merkle.Size]byte // v2: of each file
 	layer int                 // v2: the layer of the trees whose hashes stand for one piece each
 
@@ -32,10 +31,10 @@ type Hashes struct {
 }
 
 // New returns the hashes of info. pieceHashes are those of all pieces in turn, or
-// nil for a v2 torrent of which only roots is known; roots has one for each of
-// info.Files, and is nil for a v1 torrent (source.Spec has both in this form). All
-// three are kept and must not be changed. The error wraps weir.ErrInvalid: numbers
-// do not fit together.
+// nil for a v2 torrent of which only the roots are known; roots has one for each of
+// info.Files, and is nil for a v1 torrent (source.Spec has both in this form). None of
+// the three may be changed afterwards. The error wraps weir.ErrInvalid when their
+// lengths do not match.
 func New(info *weir.TorrentInfo, pieceHashes []byte, roots [][merkle.Size]byte) (*Hashes, error) {
 	h := &Hashes{info: info, flat: pieceHashes, roots: roots}
 	if !info.V2 {
@@ -56,8 +55,7 @@ func New(info *weir.TorrentInfo, pieceHashes []byte, roots [][merkle.Size]byte) 
 	return h, nil
 }
 
-// Known reports whether piece index can be checked. That of a v1 torrent always
-// can.
+// Known reports whether the hash of piece index is known, as it always is in v1.
 func (h *Hashes) Known(index int) bool {
 	if index < 0 || index >= h.info.NumPieces() {
 		return false
@@ -69,9 +67,10 @@ func (h *Hashes) Known(index int) bool {
 	return ok
 }
 
-// Check reports whether blocks, consecutive slices of any lengths, are piece index
-// exactly, as TorrentInfo.PieceRange has it or with the padding at its end; false too while the piece's hash is not Known. It takes about a
-// millisecond for each MiB and allocates nothing.
+// Check reports whether blocks, consecutive slices of any lengths, are exactly piece
+// index, as TorrentInfo.PieceRange has it or with the padding at its end. It is false too
+// while the piece's hash is not known. It takes about a millisecond a MiB and allocates
+// nothing.
 func (h *Hashes) Check(index int, blocks [][]byte) bool {
 	if index < 0 || index >= h.info.NumPieces() {
 		return false
@@ -113,7 +112,7 @@ func (h *Hashes) expected(index int) (want [merkle.Size]byte, ok bool) {
 	if h.flat != nil {
 		return [merkle.Size]byte(h.flat[index*merkle.Size:]), true
 	}
-	file, at := h.place(index)
+	file, at := h.fileOf(index)
 	if h.pieces(file) == 1 {
 		return h.roots[file], true
 	}
@@ -125,9 +124,9 @@ func (h *Hashes) expected(index int) (want [merkle.Size]byte, ok bool) {
 	return want, want != [merkle.Size]byte{}
 }
 
-// place returns the file that piece index of a v2 torrent belongs to, and which
+// fileOf returns the file that piece index of a v2 torrent belongs to, and which
 // of its pieces it is.
-func (h *Hashes) place(index int) (file, at int) {
+func (h *Hashes) fileOf(index int) (file, at int) {
 	r := h.info.PieceRange(index)
 	file, _ = h.info.FilesIn(weir.Range{Off: r.Off, End: r.Off + 1})
 	return file, int((r.Off - h.info.Files[file].Offset) / h.info.PieceLength)
@@ -143,10 +142,10 @@ func (h *Hashes) pieces(file int) int {
 }
 
 // depth returns how many layers the tree above the n bytes of a piece has. The
-// last piece of a file is padded to a whole one; but a file of one piece has a
-// tree of its own, that is as small as can be.
+// last piece of a file is padded to a whole one; but a file of a single piece has a
+// tree that is only as high as its length needs.
 func (h *Hashes) depth(index int, n int64) int {
-	if file, _ := h.place(index); h.pieces(file) > 1 {
+	if file, _ := h.fileOf(index); h.pieces(file) > 1 {
 		return h.layer
 	}
 	return merkle.Depth((n + merkle.LeafBytes - 1) / merkle.LeafBytes)
@@ -154,8 +153,8 @@ func (h *Hashes) depth(index int, n int64) int {
 
 // sumState is what checking a SHA-1 needs, kept between pieces.
 type sumState struct {
-	sum  hash.Hash
-	room [sha1.Size]byte
+	sum hash.Hash
+	got [sha1.Size]byte
 }
 
 var sumStates = sync.Pool{New: func() any { return &sumState{sum: sha1.New()} }}
@@ -163,7 +162,7 @@ var sumStates = sync.Pool{New: func() any { return &sumState{sum: sha1.New()} }}
 // zeros are what padding consists of.
 var zeros [16 << 10]byte
 
-// checkV1 hashes blocks, and as many zeros behind them.
+// checkV1 hashes blocks with padding zeros behind them.
 func checkV1(blocks [][]byte, padding int64, want [sha1.Size]byte) bool {
 	s := sumStates.Get().(*sumState)
 	defer sumStates.Put(s)
@@ -174,6 +173,6 @@ func checkV1(blocks [][]byte, padding int64, want [sha1.Size]byte) bool {
 	for ; padding > 0; padding -= int64(len(zeros)) {
 		s.sum.Write(zeros[:min(padding, int64(len(zeros)))])
 	}
-	s.sum.Sum(s.room[:0])
-	return s.room == want
+	s.sum.Sum(s.got[:0])
+	return s.got == want
 }

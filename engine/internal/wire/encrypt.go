@@ -19,9 +19,9 @@ import (
 // encryption). It hides the protocol from the network between, not from peers.
 type Encryption uint8
 
-// The choices, and what they mean for us.
+// The choices.
 const (
-	EncryptionAllowed  Encryption = iota // plaintext first, encrypted with who refuses that; takes both
+	EncryptionAllowed  Encryption = iota // plaintext first, then encrypted; accepts both
 	EncryptionRequired                   // RC4 only, in both directions
 	EncryptionOff                        // plaintext only
 )
@@ -35,7 +35,7 @@ type stream struct {
 func (s stream) Read(p []byte) (int, error)  { return s.rw.Read(p) }
 func (s stream) Write(p []byte) (int, error) { return s.rw.Write(p) }
 
-// SyscallConn returns the socket beneath. It is for options, not for bytes.
+// SyscallConn returns the socket. It is for its options, not for its bytes.
 func (s stream) SyscallConn() (syscall.RawConn, error) {
 	if c, ok := s.Conn.(syscall.Conn); ok {
 		return c.SyscallConn()
@@ -43,8 +43,7 @@ func (s stream) SyscallConn() (syscall.RawConn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// Encrypt makes an outgoing connection an encrypted one. first is sent along
-// with the handshake.
+// Encrypt encrypts an outgoing connection. first is sent along with the handshake.
 func Encrypt(ctx context.Context, conn net.Conn, ih weir.InfoHash, first []byte, e Encryption) (net.Conn, error) {
 	methods := mse.AllSupportedCrypto
 	if e == EncryptionRequired {

@@ -13,11 +13,11 @@ const (
 	DontHaveName = "lt_donthave"
 )
 
-// mostReqq is the most requests at a time that we believe a peer to want.
-const mostReqq = 1 << 16
+// maxReqq bounds reqq, the number of requests that a peer is willing to queue.
+const maxReqq = 1 << 16
 
-// ExtensionHandshake is what a peer's extension handshakes (BEP 10) have said so far:
-// a later one changes what it names. What was never there, or makes no sense, is 0.
+// ExtensionHandshake has the values of a peer's extension handshakes (BEP 10) so far: a
+// later one changes only what it names. Missing and senseless values are 0.
 type ExtensionHandshake struct {
 	MetadataID, PexID, DontHaveID int // its numbers for our messages
 	MetadataSize                  int
@@ -27,16 +27,14 @@ type ExtensionHandshake struct {
 	YourIP                        []byte
 }
 
-// parseExtensionHandshake reads what can be read, after what the handshakes before
-// said; nil if not even the extensions can.
+// parseExtensionHandshake reads an extension handshake; h has the values of those before
+// it. It takes what it can read, and returns nil if it can't even read the extensions.
 func parseExtensionHandshake(b []byte, h ExtensionHandshake) *ExtensionHandshake {
 	ids := map[string]*int{MetadataName: &h.MetadataID, PexName: &h.PexID, DontHaveName: &h.DontHaveID}
 	c, named := bencode.New(b), false
 	number := func(to *int, most int64) error {
-		if c.Kind() != bencode.Int {
-			return c.Skip()
-		}
-		n, err := c.Int()
+		n := int64(-1)
+		err := c.MaybeInt(&n)
 		if err == nil && n >= 0 && n <= most {
 			*to = int(n)
 		}
@@ -45,11 +43,8 @@ func parseExtensionHandshake(b []byte, h ExtensionHandshake) *ExtensionHandshake
 	err := c.Dict(func(key []byte) error {
 		switch string(key) {
 		case "m":
-			if c.Kind() != bencode.Dict {
-				return c.Skip()
-			}
-			named = true
-			return c.Dict(func(name []byte) error {
+			named = named || c.Kind() == bencode.Dict
+			return c.MaybeDict(func(name []byte) error {
 				if id := ids[string(name)]; id != nil {
 					return number(id, math.MaxUint8)
 				}
@@ -57,7 +52,7 @@ func parseExtensionHandshake(b []byte, h ExtensionHandshake) *ExtensionHandshake
 			})
 		case "reqq":
 			err := number(&h.Reqq, math.MaxInt64)
-			h.Reqq = min(h.Reqq, mostReqq)
+			h.Reqq = min(h.Reqq, maxReqq)
 			return err
 		case "metadata_size":
 			return number(&h.MetadataSize, math.MaxInt32)
@@ -69,12 +64,7 @@ func parseExtensionHandshake(b []byte, h ExtensionHandshake) *ExtensionHandshake
 		case "p":
 			return number(&h.Port, math.MaxUint16)
 		case "yourip":
-			if c.Kind() != bencode.String {
-				return c.Skip()
-			}
-			var err error
-			h.YourIP, err = c.String()
-			return err
+			return c.MaybeString(&h.YourIP)
 		}
 		return c.Skip()
 	})

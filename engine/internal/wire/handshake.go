@@ -12,8 +12,8 @@ import (
 // HandshakeBytes is the length of the handshake of BEP 3.
 const HandshakeBytes = 68
 
-// Hello is what the two sides of a connection tell each other first.
-type Hello struct {
+// Handshake is the first message of each side (BEP 3).
+type Handshake struct {
 	InfoHash weir.InfoHash
 	PeerID   [20]byte
 	Bits     pp.PeerExtensionBits
@@ -30,38 +30,38 @@ func WithDHT(b pp.PeerExtensionBits) pp.PeerExtensionBits {
 	return b
 }
 
-// The bit by which a peer says that it takes the connection for one of the v2 swarm
-// if the other side answers with the v2 hash (BEP 52).
+// The bit by which a peer offers to make the connection one of the v2 swarm, if the
+// other side answers with the v2 hash (BEP 52).
 const upgradeByte, upgradeBit = 7, 0x10
 
-// Upgrading returns h with that said.
-func (h Hello) Upgrading() Hello {
+// Upgrading returns h with that bit.
+func (h Handshake) Upgrading() Handshake {
 	h.Bits[upgradeByte] |= upgradeBit
 	return h
 }
 
-// UpgradesToV2 reports whether it is said.
-func (h Hello) UpgradesToV2() bool { return h.Bits[upgradeByte]&upgradeBit != 0 }
+// UpgradesToV2 reports whether h has it.
+func (h Handshake) UpgradesToV2() bool { return h.Bits[upgradeByte]&upgradeBit != 0 }
 
 // Append appends the handshake to b.
-func (h Hello) Append(b []byte) []byte {
+func (h Handshake) Append(b []byte) []byte {
 	b = append(b, pp.Protocol...)
 	b = append(b, h.Bits[:]...)
 	b = append(b, h.InfoHash[:]...)
 	return append(b, h.PeerID[:]...)
 }
 
-// ReadHello reads the other side's handshake.
-func ReadHello(r io.Reader) (Hello, error) {
+// ReadHandshake reads the other side's handshake.
+func ReadHandshake(r io.Reader) (Handshake, error) {
 	var b [HandshakeBytes]byte
 	if _, err := io.ReadFull(r, b[:]); err != nil {
-		return Hello{}, fmt.Errorf("read handshake: %w", err)
+		return Handshake{}, fmt.Errorf("read handshake: %w", err)
 	}
 	rest, ok := b[:], string(b[:len(pp.Protocol)]) == pp.Protocol
 	if !ok {
-		return Hello{}, weir.Errorf(weir.ErrInvalid, "peer does not speak BitTorrent in the clear")
+		return Handshake{}, weir.Errorf(weir.ErrInvalid, "peer does not speak BitTorrent in the clear")
 	}
-	var h Hello
+	var h Handshake
 	rest = rest[len(pp.Protocol):]
 	rest = rest[copy(h.Bits[:], rest):]
 	rest = rest[copy(h.InfoHash[:], rest):]

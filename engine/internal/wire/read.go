@@ -11,23 +11,23 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Bounds on what a peer may send: a message has at most the length that one of its
-// type can have. Lengths count the byte of the type.
+// Bounds on the length of a message, by its type, and sizes of buffers. Lengths include
+// the byte of the type.
 const (
-	blockHead = 9 // type, index, begin
-	hashHead  = 1 + 32 + 4*4
-	// MostHashes is what clients ask for at a time.
-	MostHashes    = 8192
-	mostHashes    = MostHashes + 64    // and a proof
-	mostHandshake = 64 << 10           // an extension handshake; the usual one has 300 bytes
-	mostMetadata  = 2 + 16<<10 + 1<<10 // a piece of it and a dictionary
-	mostPex       = 64 << 10           // BEP 11 allows 100 addresses
-	mostIgnored   = 1 << 20            // of what is passed over
-	mostEarlyBits = 1 + 512<<10        // a bitfield before the number of pieces is known: 2^22
-	firstBuffer   = 4 << 10            // all that a peer costs that sends nothing
-	readBuffer    = 256 << 10          // one system call for many blocks
-	growAfter     = 4                  // blocks
-	arrivalBytes  = 32 << 10           // long messages are read in such steps
+	pieceHeaderBytes = 9 // type, index, begin
+	hashHeaderBytes  = 1 + 32 + 4*4
+	// MaxHashes is the most hashes that clients ask for at a time.
+	MaxHashes             = 8192
+	maxHashesAndProof     = MaxHashes + 64     // and a proof
+	maxHandshakeBytes     = 64 << 10           // an extension handshake; the usual one has 300 bytes
+	maxMetadataBytes      = 2 + 16<<10 + 1<<10 // a piece of it and a dictionary
+	maxPexBytes           = 64 << 10           // BEP 11 allows 100 addresses
+	maxIgnoredBytes       = 1 << 20            // a message that is ignored
+	maxEarlyBitfieldBytes = 1 + 512<<10        // a bitfield before the number of pieces is known: 2^22
+	initialBufferBytes    = 4 << 10            // all that a silent peer costs
+	largeBufferBytes      = 256 << 10          // one system call for many blocks
+	growAfterBlocks       = 4                  // blocks
+	readStepBytes         = 32 << 10           // long messages are read in such steps
 )
 
 // Our numbers for the extensions that we speak (BEP 10).
@@ -40,20 +40,20 @@ const (
 // Reader reads the messages that follow the handshake. It is not safe for
 // concurrent use.
 type Reader struct {
-	src    io.Reader
-	r      *bufio.Reader
-	pieces func() int
-	blocks int // read so far, up to growAfter
-	said   ExtensionHandshake
+	src           io.Reader
+	r             *bufio.Reader
+	pieces        func() int
+	blocks        int // read so far, up to growAfterBlocks
+	lastHandshake ExtensionHandshake
 }
 
 // NewReader returns a Reader on r. pieces tells how many pieces the torrent has, 0
 // while that is not known.
 func NewReader(r io.Reader, pieces func() int) *Reader {
-	return &Reader{src: r, r: bufio.NewReaderSize(r, firstBuffer), pieces: pieces}
+	return &Reader{src: r, r: bufio.NewReaderSize(r, initialBufferBytes), pieces: pieces}
 }
 
-// Buffered reports whether another message may be at hand without waiting.
+// Buffered reports whether another message may be there without waiting.
 func (r *Reader) Buffered() bool { return r.r.Buffered() > 0 }
 
 // Next waits for a message. Any error ends the connection.
@@ -91,21 +91,21 @@ func (r *Reader) bounds(t pp.MessageType) (least, most int64) {
 	case pp.Port:
 		return 3, 3
 	case pp.Piece:
-		return blockHead, blockHead + weir.BlockBytes
+		return pieceHeaderBytes, pieceHeaderBytes + weir.BlockBytes
 	case pp.Bitfield:
 		if n := r.pieces(); n > 0 {
 			exact := 1 + (int64(n)+7)/8
 			return exact, exact
 		}
-		return 1, mostEarlyBits
+		return 1, maxEarlyBitfieldBytes
 	case pp.Extended:
-		return 2, mostIgnored
+		return 2, maxIgnoredBytes
 	case pp.HashRequest, pp.HashReject:
-		return hashHead, hashHead
+		return hashHeaderBytes, hashHeaderBytes
 	case pp.Hashes:
-		return hashHead, hashHead + mostHashes*32
+		return hashHeaderBytes, hashHeaderBytes + maxHashesAndProof*32
 	}
-	return 1, mostIgnored
+	return 1, maxIgnoredBytes
 }
 
 // fields reads the n bytes behind the type.
@@ -139,7 +139,7 @@ func (r *Reader) ignore(m *Message, n int) error {
 	return err
 }
 
-// numbers reads one after another.
+// numbers reads numbers of four bytes.
 func (r *Reader) numbers(to ...*int) error {
 	b, err := r.r.Peek(4 * len(to))
 	if err != nil {
@@ -166,7 +166,7 @@ func (r *Reader) port(m *Message) error {
 func (r *Reader) bytes(n int) ([]byte, error) {
 	var b []byte
 	for len(b) < n {
-		step := min(n-len(b), max(arrivalBytes, len(b)))
+		step := min(n-len(b), max(readStepBytes, len(b)))
 		at := len(b)
 		b = append(b, make([]byte, step)...)
 		if _, err := io.ReadFull(r.r, b[at:]); err != nil {
@@ -180,7 +180,7 @@ func (r *Reader) piece(m *Message, n int) error {
 	if err := r.numbers(&m.Index, &m.Begin); err != nil {
 		return err
 	}
-	if r.blocks++; r.blocks == growAfter {
+	if r.blocks++; r.blocks == growAfterBlocks {
 		r.grow()
 	}
 	m.Length = n - 8
@@ -193,11 +193,11 @@ func (r *Reader) piece(m *Message, n int) error {
 	return nil
 }
 
-// grow takes the large buffer: this peer sends blocks.
+// grow changes to the large buffer: this peer sends blocks.
 func (r *Reader) grow() {
 	held, _ := r.r.Peek(r.r.Buffered())
-	r.r = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(held)), r.src), readBuffer)
-	_, _ = r.r.Peek(len(held)) // so that Buffered tells of them
+	r.r = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(held)), r.src), largeBufferBytes)
+	_, _ = r.r.Peek(len(held)) // so that Buffered counts them
 }
 
 func (r *Reader) extended(m *Message, n int) error {
@@ -210,11 +210,11 @@ func (r *Reader) extended(m *Message, n int) error {
 	var most int
 	switch id {
 	case pp.HandshakeExtendedID:
-		most = mostHandshake
+		most = maxHandshakeBytes
 	case MetadataID:
-		most = mostMetadata
+		most = maxMetadataBytes
 	case PexID:
-		most = mostPex
+		most = maxPexBytes
 	case DontHaveID:
 		most = 4
 	default:
@@ -229,10 +229,10 @@ func (r *Reader) extended(m *Message, n int) error {
 	}
 	switch id {
 	case pp.HandshakeExtendedID:
-		m.Handshake = parseExtensionHandshake(b, r.said)
+		m.Handshake = parseExtensionHandshake(b, r.lastHandshake)
 		m.Ignored = m.Handshake == nil // the peer is of use without extensions
 		if !m.Ignored {
-			r.said = *m.Handshake
+			r.lastHandshake = *m.Handshake
 		}
 	case MetadataID:
 		m.Metadata, err = parseMetadata(b)
@@ -243,7 +243,7 @@ func (r *Reader) extended(m *Message, n int) error {
 }
 
 func (r *Reader) hashes(m *Message, n int) error {
-	if (n-(hashHead-1))%32 != 0 {
+	if (n-(hashHeaderBytes-1))%32 != 0 {
 		return weir.Errorf(weir.ErrInvalid, "%d bytes are no whole number of hashes", n)
 	}
 	m.Hash = new(HashMessage)
@@ -253,7 +253,7 @@ func (r *Reader) hashes(m *Message, n int) error {
 	if err := r.numbers(&m.Hash.BaseLayer, &m.Hash.Index, &m.Hash.Length, &m.Hash.ProofLayers); err != nil {
 		return err
 	}
-	b, err := r.bytes(n - (hashHead - 1))
+	b, err := r.bytes(n - (hashHeaderBytes - 1))
 	if err != nil || len(b) == 0 {
 		return err
 	}

@@ -194,7 +194,7 @@ func (s *sizes) Read(p []byte) (int, error) {
 
 // TestHelloBits: what the handshake says, and what it doesn't.
 func TestHelloBits(t *testing.T) {
-	h := wire.Hello{InfoHash: weir.InfoHash{19: 1}, PeerID: [20]byte{0: 2, 19: 3}, Bits: wire.OurBits()}
+	h := wire.Handshake{InfoHash: weir.InfoHash{19: 1}, PeerID: [20]byte{0: 2, 19: 3}, Bits: wire.OurBits()}
 	if h.Bits.SupportsDHT() || !wire.WithDHT(h.Bits).SupportsDHT() || h.Bits.SupportsDHT() {
 		t.Error("a node in the DHT is said or not said")
 	}
@@ -207,11 +207,11 @@ func TestHelloBits(t *testing.T) {
 		t.Errorf("% x", b)
 	}
 	for n := range 68 {
-		if _, err := wire.ReadHello(bytes.NewReader(b[1 : 1+n])); err == nil {
+		if _, err := wire.ReadHandshake(bytes.NewReader(b[1 : 1+n])); err == nil {
 			t.Fatalf("%d bytes are a handshake", n)
 		}
 	}
-	if got, err := wire.ReadHello(bytes.NewReader(append(b[1:], 1, 2, 3))); err != nil || got != h {
+	if got, err := wire.ReadHandshake(bytes.NewReader(append(b[1:], 1, 2, 3))); err != nil || got != h {
 		t.Errorf("%+v, %v, want %+v", got, err, h)
 	}
 }

@@ -1,10 +1,9 @@
-// Package wire turns one peer connection into messages and back (BEP 3, 6, 9,
-// 10, 54). It knows how messages look and nothing of what they mean for a
-// torrent: no picking, no state of a swarm, no goroutine lives here.
+// Package wire reads and writes the messages of one peer connection (BEP 3, 6, 9, 10,
+// 54). It knows how messages look and nothing of what they mean for a torrent: no
+// picking, no state of a swarm, no goroutine lives here.
 //
 // The numbers of messages and extension bits are those of anacrolix/torrent's
-// peer_protocol. A message is read only as far as one of its type can be long;
-// the frequent ones (piece, request, cancel, have) are read and written without an
+// peer_protocol. A message longer than its type allows is refused. The frequent ones (piece, request, cancel, have) are read and written without an
 // allocation.
 package wire
 
@@ -37,8 +36,8 @@ func NewBlock(n int) *Block {
 // Bytes returns the block's content.
 func (b *Block) Bytes() []byte { return b.buf[:b.n] }
 
-// Extend puts zeros around what the block has: so many before it, and behind it up
-// to n bytes in all.
+// Extend puts zeros around the block's bytes: before of them in front, and behind as many
+// as make it n bytes in all.
 func (b *Block) Extend(before, n int) {
 	if before > 0 {
 		copy(b.buf[before:n], b.buf[:b.n])

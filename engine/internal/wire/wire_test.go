@@ -106,12 +106,12 @@ func TestAppend(t *testing.T) {
 }
 
 func TestHello(t *testing.T) {
-	h := wire.Hello{InfoHash: weir.InfoHash{1, 2}, PeerID: [20]byte{3, 4}, Bits: wire.OurBits()}
+	h := wire.Handshake{InfoHash: weir.InfoHash{1, 2}, PeerID: [20]byte{3, 4}, Bits: wire.OurBits()}
 	b := h.Append(nil)
 	if len(b) != wire.HandshakeBytes {
 		t.Fatalf("%d bytes", len(b))
 	}
-	got, err := wire.ReadHello(bytes.NewReader(b))
+	got, err := wire.ReadHandshake(bytes.NewReader(b))
 	if err != nil || got != h {
 		t.Errorf("%+v, %v, want %+v", got, err, h)
 	}
@@ -119,10 +119,10 @@ func TestHello(t *testing.T) {
 		t.Error("our bits do not say BEP 6 and BEP 10")
 	}
 	b[1] = 'b'
-	if _, err := wire.ReadHello(bytes.NewReader(b)); !errors.Is(err, weir.ErrInvalid) {
+	if _, err := wire.ReadHandshake(bytes.NewReader(b)); !errors.Is(err, weir.ErrInvalid) {
 		t.Errorf("another protocol: %v", err)
 	}
-	if _, err := wire.ReadHello(bytes.NewReader(b[:40])); err == nil {
+	if _, err := wire.ReadHandshake(bytes.NewReader(b[:40])); err == nil {
 		t.Error("a short handshake was accepted")
 	}
 }

@@ -18,11 +18,11 @@ func samplePeers() []Peer {
 				for _, dialed := range bools {
 					for _, served := range bools {
 						for _, gave := range []time.Duration{never, 0, earnedFor, time.Hour} {
-							for _, idle := range []time.Duration{0, 5 * time.Second, idleSilent, idleStranger, idleLeech} {
+							for _, idle := range []time.Duration{0, 5 * time.Second, idleSilent, idleUninterested, idleInterested} {
 								for _, crowd := range []int{1, 2, 4, 50} {
 									out = append(out, Peer{
-										Ours: ours, Theirs: theirs, Silent: silent, Dialed: dialed, Served: served,
-										Gave: gave, Idle: idle, Age: idle, Crowd: crowd,
+										Interesting: ours, Interested: theirs, Silent: silent, Dialed: dialed, Served: served,
+										LastBlock: gave, Idle: idle, Age: idle, FromNetwork: crowd,
 									})
 								}
 							}
@@ -39,7 +39,7 @@ func samplePeers() []Peer {
 func TestGivesWay(t *testing.T) {
 	for _, a := range samplePeers() {
 		one, dial := a.GivesWay(Newcomer{}), a.GivesWay(Newcomer{Awaited: true})
-		alike := a.GivesWay(Newcomer{Crowd: a.Crowd - 1})
+		alike := a.GivesWay(Newcomer{FromNetwork: a.FromNetwork - 1})
 		switch {
 		case a.Useless():
 			if !one || !dial || !alike {
@@ -51,12 +51,12 @@ func TestGivesWay(t *testing.T) {
 			}
 		case alike:
 			t.Errorf("gives way to one of its own network: %+v", a)
-		case one != (a.Crowd >= crowdMargin && a.Age >= crowdGrace):
+		case one != (a.FromNetwork >= networkMargin && a.Age >= networkGrace):
 			t.Errorf("gives way to a stranger: %v: %+v", one, a)
 		case !dial && !(a.Dialed && a.Age < patience):
 			t.Errorf("gives nothing and keeps its slot from what is awaited: %+v", a)
 		}
-		if a.Useless() && a.Ours {
+		if a.Useless() && a.Interesting {
 			t.Errorf("has what we lack and is useless: %+v", a)
 		}
 	}
@@ -102,8 +102,8 @@ func TestUseless(t *testing.T) {
 		want bool
 	}{
 		{Peer{Idle: 2 * min}, true}, {Peer{Idle: 20 * time.Second}, false}, {Peer{Idle: 20 * time.Second, Silent: true}, true},
-		{Peer{Idle: 5 * time.Second, Silent: true}, false}, {Peer{Theirs: true, Idle: 6 * min}, true},
-		{Peer{Theirs: true, Idle: min}, false}, {Peer{Ours: true, Idle: 60 * min}, false},
+		{Peer{Idle: 5 * time.Second, Silent: true}, false}, {Peer{Interested: true, Idle: 6 * min}, true},
+		{Peer{Interested: true, Idle: min}, false}, {Peer{Interesting: true, Idle: 60 * min}, false},
 	} {
 		if got := c.peer.Useless(); got != c.want {
 			t.Errorf("%+v is useless: %v", c.peer, got)

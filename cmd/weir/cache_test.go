@@ -136,7 +136,7 @@ func TestMinFree(t *testing.T) {
 // TestCacheVerifyAgainstTorrents reads a torrent, and hashes what the cache has of
 // it when nobody has it open and while it is mounted.
 func TestCacheVerifyAgainstTorrents(t *testing.T) {
-	p := publish(t, 2<<20, simnet.Link{})
+	p := seedSample(t, 2<<20, simnet.Link{})
 	dir := t.TempDir()
 	args := flags(dir, "--peer="+p.seeder.Addr(), p.torrent)
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), args...)

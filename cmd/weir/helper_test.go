@@ -141,7 +141,7 @@ func TestHelperFails(t *testing.T) {
 
 // TestMountHelper calls weir by the helper's name.
 func TestMountHelper(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	mnt, link := filepath.Join(dir, "mnt"), filepath.Join(dir, "mount.fuse.weir")
 	if err := os.Mkdir(mnt, 0o755); err != nil {
@@ -202,7 +202,7 @@ func TestMount8(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a mount namespace with another /sbin")
 	}
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	for _, d := range []string{"mnt", "sbin"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {

@@ -101,7 +101,7 @@ func detached(tb testing.TB, dir string, args ...string) int {
 }
 
 func TestDetach(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	mnt := filepath.Join(dir, "mnt")
 	pid := detached(t, dir, flags(dir, "--peer="+p.seeder.Addr(), p.torrent)...)
@@ -152,7 +152,7 @@ func TestDetachFails(t *testing.T) {
 
 // TestGuard kills weir and looks what becomes of its mount.
 func TestGuard(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	t.Run("Clears", func(t *testing.T) {
 		dir := t.TempDir()
 		m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
@@ -242,7 +242,7 @@ func guardsOf(tb testing.TB, mnt string) []int {
 // TestTermWithOpenFile ends weir while a program has a file open and reads none
 // of it: the program gets a second, then the mount is taken away.
 func TestTermWithOpenFile(t *testing.T) {
-	p := publish(t, 4<<20, simnet.Link{})
+	p := seedSample(t, 4<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	f, err := os.Open(m.Path("sample", "big.bin"))
@@ -266,7 +266,7 @@ func TestTermWithOpenFile(t *testing.T) {
 
 // TestSecondSignal doesn't wait for programs that use the mount.
 func TestSecondSignal(t *testing.T) {
-	p := publish(t, 4<<20, simnet.Link{})
+	p := seedSample(t, 4<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	f, err := os.Open(m.Path("sample", "big.bin"))
@@ -295,7 +295,7 @@ func TestSecondSignal(t *testing.T) {
 // TestSignalEcho sends one signal twice at once, as timeout(1) does. It is taken
 // for one: programs that use the mount get their second, and nothing is forced.
 func TestSignalEcho(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	f, err := os.Open(m.Path("sample", "big.bin"))

@@ -27,7 +27,7 @@ func weirOut(t *testing.T, args ...string) (string, error) {
 
 // TestKeeping fetches, pins and evicts on a mount that is in use.
 func TestKeeping(t *testing.T) {
-	p := publish(t, 2<<20, simnet.Link{})
+	p := seedSample(t, 2<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, "--peer="+p.seeder.Addr(), p.torrent)...)
 	for _, step := range []struct {
@@ -55,7 +55,7 @@ func TestKeeping(t *testing.T) {
 
 // TestFetchInterrupted ends with the signal, and says that it was not all.
 func TestFetchInterrupted(t *testing.T) {
-	p := publish(t, 2<<20, simnet.Link{})
+	p := seedSample(t, 2<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	cmd := exec.Command(weirtest.Binary(), "fetch", m.Path("sample"))
@@ -82,7 +82,7 @@ func TestFetchInterrupted(t *testing.T) {
 
 // TestStatusSaysWhy has a read that nobody can answer, and asks about it.
 func TestStatusSaysWhy(t *testing.T) {
-	p := publish(t, 2<<20, simnet.Link{})
+	p := seedSample(t, 2<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	cmd := exec.Command("cat", m.Path("sample", "big.bin"))

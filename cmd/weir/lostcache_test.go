@@ -15,7 +15,7 @@ import (
 // TestCacheRemoved takes the cache folder away from a weir that uses it: what is
 // read is right all the same, the log says it once, and the first signal ends weir.
 func TestCacheRemoved(t *testing.T) {
-	p := publish(t, 4<<20, simnet.Link{})
+	p := seedSample(t, 4<<20, simnet.Link{})
 	for name, take := range map[string]func(dir string) error{
 		"Removed": os.RemoveAll,
 		"Moved":   func(dir string) error { return os.Rename(dir, dir+".aside") },

@@ -25,16 +25,16 @@ import (
 
 const pieceBytes = 256 << 10
 
-// published is a torrent with its swarm.
-type published struct {
+// seededSample is a torrent with its swarm.
+type seededSample struct {
 	content *swarmtest.Content
 	seeder  *swarmtest.Seeder
 	torrent string // path of a .torrent that names no peer
 	magnet  string // that names no peer
 }
 
-// publish makes a torrent of a big and two small files, and one seeder.
-func publish(tb testing.TB, bigBytes int64, link simnet.Link) *published {
+// seedSample makes a torrent of a big and two small files, and one seeder.
+func seedSample(tb testing.TB, bigBytes int64, link simnet.Link) *seededSample {
 	tb.Helper()
 	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
 		Name:        "sample",
@@ -61,11 +61,11 @@ func publish(tb testing.TB, bigBytes int64, link simnet.Link) *published {
 	if err := os.WriteFile(torrent, c.Torrent(swarmtest.Hints{}), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	return &published{content: c, seeder: s, torrent: torrent, magnet: c.Magnet(swarmtest.Hints{})}
+	return &seededSample{content: c, seeder: s, torrent: torrent, magnet: c.Magnet(swarmtest.Hints{})}
 }
 
 // sum returns the true SHA-256 of file index.
-func (p *published) sum(tb testing.TB, index int) string {
+func (p *seededSample) sum(tb testing.TB, index int) string {
 	tb.Helper()
 	sum, err := p.content.FileSHA256(index)
 	if err != nil {
@@ -89,7 +89,7 @@ func flags(dir string, more ...string) []string {
 // TestKilledWhileReading kills weir in the middle of a sequential read and
 // mounts again on the same folder with the same cache.
 func TestKilledWhileReading(t *testing.T) {
-	p := publish(t, 48<<20, simnet.Link{})
+	p := seedSample(t, 48<<20, simnet.Link{})
 	dir := t.TempDir()
 	mnt := filepath.Join(dir, "mnt")
 	args := flags(dir, "--auto-unmount=false", "--peer="+p.seeder.Addr(), p.torrent)
@@ -143,12 +143,12 @@ func TestKilledWhileReading(t *testing.T) {
 // TestWithoutPeers reads a part, and then mounts again where nobody has the
 // torrent: what was read is there, the rest fails in time.
 func TestWithoutPeers(t *testing.T) {
-	for name, of := range map[string]func(p *published) string{
-		"Torrent": func(p *published) string { return p.torrent },
-		"Magnet":  func(p *published) string { return p.magnet },
+	for name, of := range map[string]func(p *seededSample) string{
+		"Torrent": func(p *seededSample) string { return p.torrent },
+		"Magnet":  func(p *seededSample) string { return p.magnet },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := publish(t, 4<<20, simnet.Link{})
+			p := seedSample(t, 4<<20, simnet.Link{})
 			source := of(p)
 			dir := t.TempDir()
 			m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, "--peer="+p.seeder.Addr(), source)...)
@@ -179,7 +179,7 @@ func TestWithoutPeers(t *testing.T) {
 
 // TestInterrupt ends programs that hang in a read, and in a magnet's folder.
 func TestInterrupt(t *testing.T) {
-	p := publish(t, 4<<20, simnet.Link{})
+	p := seedSample(t, 4<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	other := weirtest.Start(t, filepath.Join(dir, "other"), "--cache="+filepath.Join(dir, "cache2"), "--listen=127.0.0.1:0", p.magnet)
@@ -244,7 +244,7 @@ func waitBlocked(tb testing.TB, pid int, ended <-chan error) {
 // TestSignals ends a mount in the ways that a user, a supervisor and a closed
 // terminal do, with a program reading.
 func TestSignals(t *testing.T) {
-	p := publish(t, 4<<20, simnet.Link{})
+	p := seedSample(t, 4<<20, simnet.Link{})
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			dir := t.TempDir()
@@ -269,7 +269,7 @@ func TestSignals(t *testing.T) {
 
 // TestBusy is told who uses the mount.
 func TestBusy(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	cmd := exec.Command("cat") // waits for its input
@@ -308,7 +308,7 @@ func TestBusy(t *testing.T) {
 // TestURL mounts a torrent that lies on a web server, while another source is
 // there already.
 func TestURL(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	other, err := swarmtest.NewContent(swarmtest.ContentOptions{
 		Name: "here", Single: true, Files: []swarmtest.File{{Bytes: []byte("here\n")}},
 	})

@@ -22,7 +22,7 @@ import (
 // in the paused reader's window can be read on.
 func TestPausedReader(t *testing.T) {
 	const cacheBytes, filmBytes, watched, ahead, step = 32 << 20, 24 << 20, 8 << 20, 4 << 20, 128 << 10
-	film := publish(t, filmBytes, simnet.Link{})
+	film := seedSample(t, filmBytes, simnet.Link{})
 	other, err := swarmtest.NewContent(swarmtest.ContentOptions{
 		Name: "other", PieceLength: pieceBytes,
 		Files: []swarmtest.File{{Path: []string{"other.bin"}, Length: 3 * cacheBytes, Seed: 9}},

@@ -32,7 +32,7 @@ func noNewPrivs(t *testing.T, pid int) bool {
 // TestSandbox uses all that changes a mount while weir has given up its rights, and
 // ends it in each way.
 func TestSandbox(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	other, err := swarmtest.NewContent(swarmtest.ContentOptions{Name: "watched", PieceLength: pieceBytes, Files: []swarmtest.File{{Path: []string{"x"}, Length: 1000, Seed: 9}}})
 	if err != nil {
 		t.Fatal(err)

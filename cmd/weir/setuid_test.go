@@ -23,7 +23,7 @@ func TestNothingStaysRoot(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	mnt := filepath.Join(dir, "mnt")
 	if err := os.Mkdir(mnt, 0o755); err != nil {

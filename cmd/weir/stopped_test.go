@@ -65,7 +65,7 @@ func interruptedLs(t *testing.T, dir string) {
 // TestStoppedMount asks a mount whose weir is stopped: every command ends by itself
 // and says what to do, and the first signal ends it before.
 func TestStoppedMount(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	dir := t.TempDir()
 	m := weirtest.Start(t, filepath.Join(dir, "mnt"), flags(dir, p.torrent)...)
 	place, err := api.Find(m.Dir)

@@ -117,7 +117,7 @@ func (u *somebody) mounted(t *testing.T, dir string) bool {
 
 // TestUnprivileged does what the README says as somebody who is not root.
 func TestUnprivileged(t *testing.T) {
-	p := publish(t, 1<<20, simnet.Link{})
+	p := seedSample(t, 1<<20, simnet.Link{})
 	u := newSomebody(t)
 	weir, mnt := weirtest.Binary(), filepath.Join(u.home, "t")
 	b, err := os.ReadFile(p.torrent)

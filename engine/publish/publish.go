@@ -6,9 +6,12 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +32,8 @@ type Options struct {
 
 // Publication is a file or folder that a torrent is made of.
 type Publication struct {
-	root    string // absolute, links resolved
+	given   string // absolute
+	root    string // the same, links resolved
 	found   *tree
 	layout  *metainfo.Layout
 	details metainfo.Details
@@ -59,11 +63,14 @@ func Open(ctx context.Context, path string, o Options) (*Publication, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Publication{details: o.Details}
-	if p.root, err = filepath.EvalSymlinks(absolute); err != nil {
+	p := &Publication{given: absolute, details: o.Details}
+	if err := p.checkURLs(); err != nil {
 		return nil, err
 	}
-	if p.found, err = scan(ctx, p.root, absolute); err != nil {
+	if p.root, err = filepath.EvalSymlinks(absolute); err != nil {
+		return nil, plainError(path, err)
+	}
+	if p.found, err = scan(ctx, p.root, p.given); err != nil {
 		return nil, err
 	}
 	if age := time.Since(p.found.changed); age >= 0 && age < settleTime {
@@ -72,7 +79,7 @@ func Open(ctx context.Context, path string, o Options) (*Publication, error) {
 			return nil, ctx.Err()
 		case <-time.After(settleTime):
 		}
-		if p.found, err = scan(ctx, p.root, absolute); err != nil {
+		if p.found, err = scan(ctx, p.root, p.given); err != nil {
 			return nil, err
 		}
 	}
@@ -91,10 +98,44 @@ func Open(ctx context.Context, path string, o Options) (*Publication, error) {
 	if p.layout, err = metainfo.New(files, shape); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if !p.found.single {
+		for i, url := range p.details.WebSeeds {
+			if !strings.HasSuffix(url, "/") {
+				p.details.WebSeeds[i] += "/" // or some programs ask elsewhere (BEP 19)
+			}
+		}
+	}
 	if newest := p.found.newest; p.details.Created.IsZero() && !o.NoDate && newest.Unix() > 0 {
 		p.details.Created = newest
 	}
 	return p, nil
+}
+
+// plainError says which path an error is about, and no system call.
+func plainError(path string, err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+// checkURLs judges the URLs among the details, and makes the lists of them our own.
+func (p *Publication) checkURLs() error {
+	check := func(urls []string, parse func(string) (string, error)) ([]string, error) {
+		out := make([]string, len(urls))
+		for i, url := range urls {
+			var err error
+			if out[i], err = parse(url); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	var err1, err2 error
+	p.details.Trackers, err1 = check(p.details.Trackers, source.ParseTracker)
+	p.details.WebSeeds, err2 = check(p.details.WebSeeds, source.ParseWebSeed)
+	return errors.Join(err1, err2)
 }
 
 // Layout says what lies where in the torrent. It must not be changed.
@@ -112,7 +153,7 @@ func (p *Publication) Contains(path string) (bool, error) {
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {
-		return false, err
+		return false, plainError(path, err)
 	}
 	path = filepath.Join(dir, filepath.Base(path))
 	if p.found.single {
@@ -134,7 +175,7 @@ func (p *Publication) Make(ctx context.Context) (*Torrent, error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := scan(ctx, p.root, p.root)
+	after, err := scan(ctx, p.root, p.given)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 
-	"github.com/anacrolix/torrent/bencode"
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
@@ -71,13 +70,10 @@ func (c *content) metadata(r link.Request, buf []byte) (answer []byte, payload i
 	b := c.t.meta.Dictionary()
 	off := r.Index * metadata.PieceBytes
 	if off >= len(b) {
-		return wire.AppendExtended(buf, r.ID, metadataRefusal(r.Index)), 0
+		return wire.AppendMetadataReject(buf, r.ID, r.Index), 0
 	}
-	head := bencode.MustMarshal(metadataMessage{
-		Type: int64(pp.DataMetadataExtensionMsgType), Piece: int64(r.Index), Total: int64(len(b)),
-	})
 	data := b[off:min(off+metadata.PieceBytes, len(b))]
-	return wire.AppendExtended(buf, r.ID, append(head, data...)), len(data)
+	return wire.AppendMetadata(buf, r.ID, r.Index, len(b), data), len(data)
 }
 
 // hashes are what a peer asked for of a hash tree, or the refusal.

@@ -104,12 +104,8 @@ func (s *swarm) starved(now time.Time) bool {
 	if !s.awaited() && (s.pick == nil || !s.pick.Busy()) {
 		return false
 	}
-	for _, list := range s.waiters {
-		for _, w := range list {
-			if now.Sub(w.since) > starvedAfter {
-				return true
-			}
-		}
+	if _, waited, _ := s.reads.longest(now); waited > starvedAfter {
+		return true
 	}
 	givers := 0
 	for _, p := range s.peers {

@@ -161,7 +161,7 @@ func (s *swarm) notJoined(addr string, m link.Mode, why error) {
 
 // awaited reports whether somebody waits for the metadata or for pieces.
 func (s *swarm) awaited() bool {
-	return len(s.waiters) > 0 || s.pick == nil && s.inbox.Uses() > 0
+	return s.reads.any() || s.pick == nil && s.inbox.Uses() > 0
 }
 
 // handshake is what is said to a peer first.

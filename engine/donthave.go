@@ -12,13 +12,8 @@ import (
 // lt_donthave (BEP 54) are told; the others go on believing, and what they ask for
 // is rejected.
 
-const (
-	dontHaveName  = wire.DontHaveName
-	ourDontHaveID = wire.DontHaveID
-
-	// mostEarlyLosses bounds what is remembered of them before the metadata is known.
-	mostEarlyLosses = 1 << 12
-)
+// mostEarlyLosses bounds what is remembered of them before the metadata is known.
+const mostEarlyLosses = 1 << 12
 
 // dontHave is the state of the extension with one peer.
 type dontHave struct {

@@ -67,7 +67,7 @@ func (t *Torrent) WaitUnlearned(ctx context.Context, info *weir.TorrentInfo) err
 	if err != nil {
 		return err
 	}
-	return sw.wait(ctx, []int{0}, false)
+	return sw.reads.wait(ctx, []int{0}, false)
 }
 
 // ReadAt reads as the reader does: from the Store, and the rest by Fetch.

@@ -207,11 +207,9 @@ func (s *swarm) drop(p *peer, why error) {
 	if p.pk != nil {
 		s.pick.Leave(p.pk)
 	}
-	if s.fetch != nil {
-		s.fetch.Leave(p)
-	}
+	s.metadata.leave(p)
 	_ = s.keepBits(p, nil)
-	s.met(p, time.Now())
+	s.records.met(p, time.Now())
 	switch {
 	case p.dialed && p.early && !p.answered:
 		s.book.Retry(p.addr, uint8(link.PlainLate)) // aria2 leaves when it hears more than a handshake
@@ -291,7 +289,7 @@ func (s *swarm) message(p *peer, e *link.Event) error {
 	case pp.Extended:
 		return s.extension(p, e)
 	case pp.HashRequest, pp.Hashes, pp.HashReject:
-		return s.hashMessage(p, m, at)
+		return s.hashes.message(p, m, at)
 	}
 	return nil
 }

@@ -198,8 +198,8 @@ func (s *swarm) received(from *picker.Peer, b picker.Block, data picker.Buffer, 
 func (s *swarm) verify(c *picker.Copy) {
 	meta, suspicious := s.t.meta.InMemory(), s.pick.Suspicious(c.Index())
 	if !meta.Hashes.Known(c.Index()) {
-		s.unhashed = append(s.unhashed, c)
-		s.needHash(c.Index())
+		s.hashes.waiting = append(s.hashes.waiting, c)
+		s.hashes.need(c.Index())
 		return
 	}
 	blocks := c.Buffers()
@@ -239,7 +239,7 @@ func (s *swarm) judged(c *picker.Copy, d *pieceData, right bool, digests []uint6
 		if first, guilty = s.pick.Verified(c, digests); first {
 			s.t.counts.verified.Add(1)
 			s.content.mem.put(d)
-			s.release(d.index)
+			s.reads.release(d.index)
 			s.spread(d.index)
 			s.commit(d)
 		}

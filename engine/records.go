@@ -52,16 +52,25 @@ func (w *recordWriter) wait() { w.wg.Wait() }
 // use, by info hash, so that a warm start needs no tracker.
 const PeersBucket = "peers"
 
-// loadRecords reads what former runs left of the torrent, beside the owner: the
+// peerRecords are the records of a torrent's peers. They belong to the swarm's owner.
+type peerRecords struct {
+	s       *swarm
+	at      time.Time // when they were written last
+	writing bool
+	parting bool // they were written since the last use
+}
+
+// load reads what former runs left of the torrent, beside the owner: the
 // metadata, hashes of pieces, and peers, which become candidates.
-func (s *swarm) loadRecords() {
+func (k *peerRecords) load() {
+	s := k.s
 	s.spawn(func() {
 		s.t.meta.LoadDue()
-		peers := s.loadPeers()
+		peers := k.read()
 		s.do(func() {
 			s.gotMeta()
 			if s.pick != nil {
-				s.verifyUnhashed()
+				s.hashes.verifyWaiting()
 			}
 			now := time.Now()
 			s.book.Load(peerbook.Choose(peers, now), now)
@@ -69,18 +78,18 @@ func (s *swarm) loadRecords() {
 	})
 }
 
-// loadPeers reads the peers of former runs.
-func (s *swarm) loadPeers() []peerbook.KnownPeer {
-	b, err := s.eng.opts.Store.Record(PeersBucket, s.t.ih[:])
+// read reads the peers of former runs.
+func (k *peerRecords) read() []peerbook.KnownPeer {
+	b, err := k.s.eng.opts.Store.Record(PeersBucket, k.s.t.ih[:])
 	var list []peerbook.KnownPeer
 	if err == nil {
 		list, err = peerbook.Parse(b)
 	}
 	switch {
 	case errors.Is(err, weir.ErrInvalid), errors.Is(err, weir.ErrCorrupt):
-		s.log.Warn("known peers not read from the cache", "err", err)
+		k.s.log.Warn("known peers not read from the cache", "err", err)
 	case err != nil && !errors.Is(err, weir.ErrNotFound):
-		s.log.Debug("known peers not read from the cache", "err", err) // the cache can't be opened: whoever opens it says so
+		k.s.log.Debug("known peers not read from the cache", "err", err) // the cache can't be opened: whoever opens it says so
 	}
 	return list
 }
@@ -92,41 +101,43 @@ const (
 	recordFirst = 20 * time.Second
 )
 
-// recordPeersWhenDue records the peers that were of use, once in a while.
-func (s *swarm) recordPeersWhenDue(now time.Time) {
-	if s.book.KnownPeersChanged() && now.Sub(s.recorded) > recordEvery {
-		s.recordPeers(now)
+// writeWhenDue writes the peers that were of use, once in a while.
+func (k *peerRecords) writeWhenDue(now time.Time) {
+	if k.s.book.KnownPeersChanged() && now.Sub(k.at) > recordEvery {
+		k.write(now)
 	}
 }
 
-// recordPeers posts them to the writer of records.
-func (s *swarm) recordPeers(now time.Time) {
-	if s.recording || !s.eng.storeReady() {
+// write posts them to the writer of records.
+func (k *peerRecords) write(now time.Time) {
+	s := k.s
+	if k.writing || !s.eng.storeReady() {
 		return
 	}
-	s.recorded = now
+	k.at = now
 	for _, p := range s.peers {
-		s.met(p, now)
+		k.met(p, now)
 	}
 	if !s.book.KnownPeersChanged() {
 		return
 	}
 	b := peerbook.Append(nil, s.book.KnownPeers(now))
-	s.recording = true
+	k.writing = true
 	s.eng.records.post(func() {
-		s.writePeers(b)
-		s.do(func() { s.recording = false })
+		k.put(b)
+		s.do(func() { k.writing = false })
 	})
 }
 
-func (s *swarm) writePeers(record []byte) {
-	if err := s.eng.opts.Store.PutRecord(PeersBucket, s.t.ih[:], record); err != nil {
-		s.log.Warn("known peers not kept in the cache", "err", err)
+func (k *peerRecords) put(record []byte) {
+	if err := k.s.eng.opts.Store.PutRecord(PeersBucket, k.s.t.ih[:], record); err != nil {
+		k.s.log.Warn("known peers not kept in the cache", "err", err)
 	}
 }
 
 // writeLast writes what the swarm leaves when it ends, and waits for that.
-func (s *swarm) writeLast() {
+func (k *peerRecords) writeLast() {
+	s := k.s
 	var peers []byte
 	if s.book.KnownPeersChanged() && s.eng.storeReady() {
 		peers = peerbook.Append(nil, s.book.KnownPeers(time.Now()))
@@ -135,21 +146,31 @@ func (s *swarm) writeLast() {
 	s.eng.records.post(func() {
 		defer close(written)
 		if peers != nil {
-			s.writePeers(peers)
+			k.put(peers)
 		}
 		s.t.meta.Drop()
 	})
 	<-written
 }
 
+// part writes them once the swarm is about to cool, and reports whether it may: the next
+// swarm may begin, and ask for them, before this one has ended.
+func (k *peerRecords) part(now time.Time) bool {
+	if !k.parting {
+		k.parting = true
+		k.write(now)
+	}
+	return !k.writing
+}
+
 // met notes a peer that is or was connected, if it can be dialed. One that dialed
 // us is noted once it has delivered: its port is just its word. A private
 // torrent's are left to its tracker.
-func (s *swarm) met(p *peer, now time.Time) {
+func (k *peerRecords) met(p *peer, now time.Time) {
 	addr, ok := p.listens()
-	if !ok || !p.dialed && (p.give.Received == 0 || !s.public()) {
+	if !ok || !p.dialed && (p.give.Received == 0 || !k.s.public()) {
 		return
 	}
-	s.book.Met(p.addr, addr, p.give.Received-p.noted, now)
+	k.s.book.Met(p.addr, addr, p.give.Received-p.noted, now)
 	p.noted = p.give.Received
 }

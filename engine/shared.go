@@ -59,7 +59,7 @@ func (s *swarm) adopt(spans []picker.Span) {
 			}
 			id, size := weir.PieceID{Torrent: s.t.ih, Index: i}, m.Info.PieceRange(i).Len()
 			if store.Adopt(id, m.Hashes.Hash(i), size) && s.pick.Found(i) {
-				s.release(i)
+				s.reads.release(i)
 				s.spread(i)
 			}
 		}

@@ -1,9 +1,17 @@
 package engine
 
 import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/link"
 )
 
 // Stats describe a torrent at a moment. Bytes are payload, rates are bytes per
@@ -94,38 +102,13 @@ const (
 	StateRefused  State = "refused"  // the metadata came and can't be used: see Why
 )
 
-// Stats never waits for the network. It is a second old at most while the
-// torrent is warm.
-func (t *Torrent) Stats() Stats {
-	t.mu.Lock()
-	sw := t.sw
-	t.mu.Unlock()
-	s := Stats{State: StateCold, SwarmSeeds: -1, SwarmLeeches: -1}
-	if sw != nil {
-		sw.asked.Store(true)
-		if r := sw.report.Load(); r != nil {
-			s = *r
-		}
-		s.Peers = int(sw.connected.Load())
-	}
-	s.Downloaded = t.counts.downloaded.Load()
-	s.FromWeb = t.counts.web.Load()
-	s.Uploaded = t.counts.uploaded.Load()
-	s.Wasted = t.counts.wasted.Load()
-	s.Unasked = t.counts.unasked.Load()
-	s.Hedged = t.counts.hedged.Load()
-	s.Reclaimed = t.counts.reclaimed.Load()
-	s.Verified = t.counts.verified.Load()
-	s.Failed = t.counts.failed.Load()
-	s.Missed = t.missed.Load()
-	if err := t.refused(); err != nil {
-		s.State, s.Why = StateRefused, "its metadata can't be used: "+weir.ErrorText(err)
-	}
-	return s
-}
+// reporter measures what Stats tells of a warm torrent. It belongs to the owner, but for
+// the report.
+type reporter struct {
+	s      *swarm
+	report atomic.Pointer[Stats]
+	asked  atomic.Bool // for the report, since the last one
 
-// gauge measures what Stats tells of a warm torrent. It belongs to the owner.
-type gauge struct {
 	at        time.Time // of the last report
 	down, up  int64     // totals then
 	hedged    int64     // of the picker, counted already; so reclaimed
@@ -142,16 +125,16 @@ const (
 	availabilityEvery = 5 * time.Second
 )
 
-// tellStats makes a new report once a second, and tells the log when a read makes
+// tell makes a new report once a second, and tells the log when a read makes
 // no progress, and when it does again.
-func (s *swarm) tellStats(now time.Time) {
-	g := &s.gauge
+func (g *reporter) tell(now time.Time) {
+	s := g.s
 	passed := now.Sub(g.at)
 	if passed < reportEvery {
 		return
 	}
 	r := Stats{SwarmSeeds: -1, SwarmLeeches: -1}
-	if last := s.report.Load(); last != nil {
+	if last := g.report.Load(); last != nil {
 		r = *last
 	}
 	down, up := s.t.counts.downloaded.Load(), s.t.counts.uploaded.Load()
@@ -165,7 +148,7 @@ func (s *swarm) tellStats(now time.Time) {
 			r.UpRate = 0
 		}
 	}
-	s.tellCounts()
+	g.count()
 	arrived := down > g.down
 	g.at, g.down, g.up = now, down, up
 
@@ -179,21 +162,21 @@ func (s *swarm) tellStats(now time.Time) {
 			r.Serving++
 		}
 	}
-	if s.pick != nil && s.asked.Swap(false) && now.Sub(g.share) >= availabilityEvery {
+	if s.pick != nil && g.asked.Swap(false) && now.Sub(g.share) >= availabilityEvery {
 		g.share = now
 		r.Availability = s.pick.DistributedCopies()
 	}
 	if s.search != nil {
-		r.SwarmSeeds, r.SwarmLeeches, r.Trackers = s.trackerReport()
+		r.SwarmSeeds, r.SwarmLeeches, r.Trackers = g.trackers()
 	}
 	r.WebSeeds = s.web.report(now)
-	f := s.facts(now, arrived, r.WebSeeds)
+	f := g.facts(now, arrived, r.WebSeeds)
 	r.State, r.Waiting, r.Waited = f.state(), f.waiting, f.waited
 	r.Why = ""
 	if r.State == StateStuck || r.State == StateMetadata {
 		r.Why = f.why()
 	}
-	s.report.Store(&r)
+	g.report.Store(&r)
 
 	switch {
 	case r.Why != "" && (f.waiting > 0 && f.waited > tellAfter || f.silent > tellAfter) && !g.stuck:
@@ -207,12 +190,13 @@ func (s *swarm) tellStats(now time.Time) {
 	}
 }
 
-// tellCounts adds what the picker has counted to the torrent's totals.
-func (s *swarm) tellCounts() {
+// count adds what the picker has counted to the torrent's totals.
+func (g *reporter) count() {
+	s := g.s
 	if s.pick == nil {
 		return
 	}
-	st, g := s.pick.Stats(), &s.gauge
+	st := s.pick.Stats()
 	s.t.counts.hedged.Add(st.Hedged - g.hedged)
 	s.t.counts.reclaimed.Add(st.Reclaimed - g.reclaimed)
 	g.hedged, g.reclaimed = st.Hedged, st.Reclaimed
@@ -223,7 +207,8 @@ func (s *swarm) tellCounts() {
 const tellAfter = 10 * time.Second
 
 // facts gathers what there is to say about progress.
-func (s *swarm) facts(now time.Time, arrived bool, web []WebSeed) progress {
+func (g *reporter) facts(now time.Time, arrived bool, web []WebSeed) progress {
+	s := g.s
 	f := progress{
 		metadata: s.t.meta.InMemory() != nil, arrived: arrived, peers: len(s.peers), known: s.book.Len(),
 		dialing: s.book.Dialing(), lastDial: s.lastDial, piece: -1,
@@ -234,21 +219,16 @@ func (s *swarm) facts(now time.Time, arrived bool, web []WebSeed) progress {
 	} else {
 		f.wanted = s.pick.Busy()
 	}
-	if g := &s.gauge; arrived || !f.wanted || g.heard.IsZero() {
+	if arrived || !f.wanted || g.heard.IsZero() {
 		g.heard = now
 	} else {
 		f.silent = now.Sub(g.heard)
 	}
-	for index, list := range s.waiters {
-		for _, w := range list {
-			f.waiting++
-			if d := now.Sub(w.since); f.piece < 0 || d > f.waited {
-				f.waited, f.piece = d, index
-			}
-		}
+	if n, waited, piece := s.reads.longest(now); n > 0 {
+		f.waiting, f.waited, f.piece = f.waiting+n, waited, piece
 	}
 	for _, p := range s.peers {
-		if s.fetch != nil && s.fetch.Claimed(p) {
+		if s.metadata.claimed(p) {
 			f.withMetadata++
 		}
 		if p.pk != nil && (f.piece >= 0 && p.pk.HasPiece(f.piece) || f.piece < 0 && p.interested) {
@@ -258,26 +238,24 @@ func (s *swarm) facts(now time.Time, arrived bool, web []WebSeed) progress {
 			}
 		}
 	}
-	if s.fetch != nil {
-		f.tooLarge, f.maxMetadata = s.fetch.TooLarge(), s.eng.opts.MaxMetadata
-	}
+	f.tooLarge, f.maxMetadata = s.metadata.tooLarge(), s.eng.opts.MaxMetadata
 	for _, d := range web {
 		if d.Why != "" {
 			f.webSeeds = append(f.webSeeds, d.Why)
 		}
 	}
 	if s.search != nil {
-		_, _, lines := s.trackerReport()
+		_, _, lines := g.trackers()
 		f.trackers = lines
 	}
 	return f
 }
 
-// trackerReport returns the swarm's size by the trackers, -1 when not told, and a
+// trackers returns the swarm's size by the trackers, -1 when not told, and a
 // line for each tracker.
-func (s *swarm) trackerReport() (seeds, leeches int, lines []string) {
+func (g *reporter) trackers() (seeds, leeches int, lines []string) {
 	seeds, leeches = -1, -1
-	for _, st := range s.search.Status() {
+	for _, st := range g.s.search.Status() {
 		seeds, leeches = max(seeds, st.Seeds), max(leeches, st.Leeches)
 		switch {
 		case st.Err != "":
@@ -292,8 +270,118 @@ func (s *swarm) trackerReport() (seeds, leeches int, lines []string) {
 }
 
 // missed notes that a read is given up at its deadline, and why.
-func (s *swarm) missed() {
+func (g *reporter) missed() {
 	now := time.Now()
-	f := s.facts(now, false, s.web.report(now))
-	s.t.missed.Store(&Missed{At: now, Why: f.why()})
+	f := g.facts(now, false, g.s.web.report(now))
+	g.s.t.missed.Store(&Missed{At: now, Why: f.why()})
+}
+
+// progress is what there is to know about why reads wait. What follows from it is
+// pure.
+type progress struct {
+	metadata bool          // it is known
+	wanted   bool          // something is
+	silent   time.Duration // since something is wanted and the last block came
+
+	waiting int           // reads
+	waited  time.Duration // the longest
+	piece   int           // that this one lacks; -1 when none waits
+	arrived bool          // blocks came since the last report
+
+	peers        int // connected
+	withMetadata int // of these, who offer the metadata
+	tooLarge     int // what they say that it has, in bytes, if that is more than the bound
+	maxMetadata  int64
+	having       int // of these, who have the piece, or something that is wanted
+	serving      int // of these, who serve us
+	known        int // addresses
+	dialing      int // of these, being dialed
+	lastDial     error
+	trackers     []string // a line for each
+	webSeeds     []string // what went wrong with each
+}
+
+func (f *progress) state() State {
+	switch {
+	case !f.metadata:
+		return StateMetadata
+	case f.waiting > 0 && !f.arrived && f.waited > reportEvery, f.wanted && f.silent > tellAfter:
+		return StateStuck
+	case f.waiting > 0:
+		return StateReading
+	case f.wanted:
+		return StateFetching
+	}
+	return StateIdle
+}
+
+// why returns a sentence that says what is missing, for a torrent that makes no
+// progress.
+func (f *progress) why() string {
+	if len(f.webSeeds) == 0 {
+		return f.whyPeers()
+	}
+	return f.whyPeers() + "; web seeds: " + strings.Join(f.webSeeds, "; ")
+}
+
+// whyPeers is why, as far as peers go.
+func (f *progress) whyPeers() string {
+	what := "what is wanted"
+	if f.piece >= 0 {
+		what = fmt.Sprintf("piece %d", f.piece)
+	}
+	switch {
+	case f.peers == 0 && f.known == 0:
+		if len(f.trackers) > 0 {
+			return "no peer is known; " + strings.Join(f.trackers, "; ")
+		}
+		return "no peer is known, and there is no tracker to ask"
+	case f.peers == 0 && f.dialing > 0 && f.lastDial == nil:
+		return fmt.Sprintf("connecting to %s", count(f.known))
+	case f.peers == 0:
+		s := fmt.Sprintf("%s known, none connected", count(f.known))
+		if f.lastDial != nil {
+			s += ": the last one " + dialTrouble(f.lastDial)
+		}
+		return s
+	case !f.metadata && f.withMetadata == 0 && f.tooLarge > 0:
+		return fmt.Sprintf("peers say that the metadata has %.1f MiB, and --max-metadata allows %.1f MiB",
+			float64(f.tooLarge)/(1<<20), float64(f.maxMetadata)/(1<<20))
+	case !f.metadata && f.withMetadata == 0:
+		return fmt.Sprintf("%s connected, none has the metadata", count(f.peers))
+	case !f.metadata:
+		return fmt.Sprintf("the metadata is on its way from %s", count(f.withMetadata))
+	case f.having == 0:
+		return fmt.Sprintf("%s connected, none has %s", count(f.peers), what)
+	case f.serving == 0:
+		return fmt.Sprintf("%s with %s connected, waiting for a turn (choked)", count(f.having), what)
+	}
+	return fmt.Sprintf("%s with %s connected, none has sent anything lately", count(f.serving), what)
+}
+
+// dialTrouble says in words what came of dialing a peer.
+func dialTrouble(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused the connection"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "can't be reached (no route)"
+	case errors.Is(err, link.ErrHungUp):
+		return "hung up in the handshake"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "did not answer"
+	}
+	return "failed: " + weir.ErrorText(err)
+}
+
+// count returns "no peers", "1 peer", "2 peers".
+func count(n int) string {
+	switch n {
+	case 0:
+		return "no peers"
+	case 1:
+		return "1 peer"
+	}
+	return fmt.Sprintf("%d peers", n)
 }

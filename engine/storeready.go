@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"context"
-
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -24,31 +22,12 @@ func (e *Engine) storeReady() bool {
 	}
 }
 
-// awaitStore waits until the Store answers. The swarm stays warm meanwhile.
-func (s *swarm) awaitStore(ctx context.Context) error {
-	if s.eng.storeReady() {
-		return nil
-	}
-	if !s.use(1) {
-		return errCooled
-	}
-	defer s.use(-1)
-	select {
-	case <-s.eng.opts.StoreReady:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.t.done.Done():
-		return context.Cause(s.t.done)
-	}
-}
-
 // storeOpened takes what the Store has: what is held, at once, and records later.
 func (s *swarm) storeOpened() {
 	s.gotMeta()
-	s.loadRecords()
-	if s.storeMeta {
-		s.storeMetadata()
+	s.records.load()
+	if s.metadata.unsaved {
+		s.metadata.save()
 	}
 }
 

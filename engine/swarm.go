@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/link"
-	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/upload"
@@ -45,8 +42,6 @@ type swarm struct {
 
 	content   content
 	connected atomic.Int32 // peers
-	report    atomic.Pointer[Stats]
-	asked     atomic.Bool // for the report, since the last one
 
 	// What follows belongs to the owner.
 
@@ -58,27 +53,22 @@ type swarm struct {
 	pick        *picker.Picker // nil while the metadata is unknown
 	layout      picker.Layout  // set with pick
 	peers       map[*link.Link]*peer
-	unhashed    []*picker.Copy // complete, and the hash of the piece is not known yet
-	waiters     map[int][]*waiter
-	hashAsks    map[verify.HashRequest]*hashAsk
-	guessed     map[picker.Block]bool  // asked of peers that are in the handshake
-	fetch       *metadata.Fetch[*peer] // while the metadata is unknown
+	reads       reads
+	metadata    metadataExchange
+	hashes      hashExchange
+	guessed     map[picker.Block]bool // asked of peers that are in the handshake
 	uploads     *upload.Uploads
 	squeezed    time.Time // when another torrent was asked for a connection last
 	yielded     time.Time // when this one gave another torrent a connection last
 	lastPex     time.Time
-	recorded    time.Time        // when the peers were last
-	recording   bool             // they are being written
-	storeMeta   bool             // the metadata is for the Store, which was not ready
-	parting     bool             // they were kept since the last use
+	records     peerRecords
+	stats       reporter
 	search      *discover.Search // nil if the engine was never opened
 	searchOther *discover.Search // of a hybrid torrent: under its other hash
 	charged     int64            // what this swarm has added to Engine.inMemory
-	fetched     int64            // what it has added to Engine.metadataBytes
 	lastUse     time.Time        // of the last event that was a use
 	born        time.Time
 	lastDial    error // of the last dial that failed since one succeeded
-	gauge       gauge
 }
 
 func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
@@ -92,15 +82,17 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		trackers:  trackers,
 		book:      peerbook.New(t.eng.priority, uint8(link.FirstMode(t.eng.opts.Encryption))),
 		peers:     map[*link.Link]*peer{},
-		waiters:   map[int][]*waiter{},
-		hashAsks:  map[verify.HashRequest]*hashAsk{},
 		guessed:   map[picker.Block]bool{},
 		lastUse:   time.Now(),
 		born:      time.Now(),
-		recorded:  time.Now().Add(recordFirst - recordEvery),
 		uploads:   upload.New(t.ih, t.eng.up),
 	}
 	s.ctx, s.cancel = context.WithCancel(t.done)
+	s.reads = newReads(s)
+	s.metadata = metadataExchange{s: s}
+	s.hashes = hashExchange{s: s, asks: map[verify.HashRequest]*hashAsk{}}
+	s.records = peerRecords{s: s, at: s.born.Add(recordFirst - recordEvery)}
+	s.stats.s = s
 	s.content = content{t: t, ctx: s.ctx, log: s.log, mem: newMemory()}
 	s.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, peers...)
 	return s
@@ -146,13 +138,13 @@ func (s *swarm) own() {
 	defer s.end()
 	s.find()
 	if s.t.meta.InMemory() == nil {
-		s.fetch = s.newFetch()
+		s.metadata.begin()
 	}
 	opening := s.eng.opts.StoreReady // nil once it was seen
 	s.gotMeta()
 	if s.eng.storeReady() {
 		opening = nil
-		s.loadRecords()
+		s.records.load()
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -192,7 +184,7 @@ func (s *swarm) own() {
 
 func (s *swarm) tick() time.Duration {
 	switch {
-	case len(s.waiters) > 0:
+	case s.reads.any():
 		return urgentTick
 	case s.pick == nil || s.pick.Busy() || s.book.Dialing() > 0:
 		return busyTick
@@ -222,7 +214,7 @@ func (s *swarm) handle(e *link.Event) {
 // decide asks the picker what to do and puts it on the wire.
 func (s *swarm) decide(now time.Time) {
 	if s.pick == nil {
-		s.askMetadata(now)
+		s.metadata.ask(now)
 	} else {
 		s.chargeMemory()
 		s.pick.SetDelay(s.eng.down.Backlog(now))
@@ -230,7 +222,7 @@ func (s *swarm) decide(now time.Time) {
 			a.Peer.Ref.Act(a)
 		}
 		s.web.flush(now)
-		s.askHashes(now)
+		s.hashes.ask(now)
 	}
 	for _, p := range s.peers {
 		if p.pk != nil {
@@ -262,14 +254,14 @@ func (s *swarm) housekeep(now time.Time) bool {
 	s.dial(now)
 	s.uploads.Round(now)
 	s.tellOfPeers(now)
-	s.recordPeersWhenDue(now)
+	s.records.writeWhenDue(now)
 	s.book.Expire(now)
 	s.dropUnwanted(now)
 	if s.web != nil {
 		s.web.housekeep(now)
 	}
-	s.tellStats(now)
-	busy := len(s.waiters) > 0 || s.content.mem.committing() > 0 || s.pick != nil && s.pick.Busy()
+	s.stats.tell(now)
+	busy := s.reads.any() || s.content.mem.committing() > 0 || s.pick != nil && s.pick.Busy()
 	for _, p := range s.peers {
 		if n := p.link.Sent(); n != p.sentSeen {
 			p.sentSeen, busy = n, true
@@ -287,14 +279,10 @@ func (s *swarm) housekeep(now time.Time) bool {
 		s.lastUse = now
 	}
 	if now.Sub(s.lastUse) <= s.eng.opts.Idle {
-		s.parting = false
+		s.records.parting = false
 		return false
 	}
-	if !s.parting { // the next swarm may begin, and ask for them, before this one has ended
-		s.parting = true
-		s.recordPeers(now)
-	}
-	return !s.recording && s.t.cool(s)
+	return s.records.part(now) && s.t.cool(s)
 }
 
 // end lets go of everything. Verified pieces are committed before it returns.
@@ -308,7 +296,7 @@ func (s *swarm) end() {
 	}
 	s.commits.Wait()
 	close(s.committed)
-	s.tellCounts()
+	s.stats.count()
 	if s.web != nil {
 		s.web.close()
 		s.web.wait()
@@ -320,8 +308,8 @@ func (s *swarm) end() {
 	s.eng.uncached.leave(s)
 	s.content.mem.clear()
 	s.charge(0)
-	s.chargeMetadata(0)
-	s.writeLast()
+	s.metadata.end()
+	s.records.writeLast()
 	s.eng.warm.Add(-1)
 	close(s.ended)
 }
@@ -334,14 +322,12 @@ func (s *swarm) gotMeta() {
 		return
 	}
 	s.keepPrivate()
-	if s.fetch != nil && s.search != nil {
+	if s.metadata.end() && s.search != nil {
 		s.search.Poke() // it is private, or there is something left
 		if s.searchOther != nil {
 			s.searchOther.Poke()
 		}
 	}
-	s.fetch = nil
-	s.chargeMetadata(0)
 	s.findOther()
 	if !s.eng.storeReady() {
 		return // storeOpened comes back
@@ -368,118 +354,4 @@ func (s *swarm) gotMeta() {
 	for _, w := range wants {
 		w.apply(s)
 	}
-}
-
-// waiter is a read that waits for pieces.
-type waiter struct {
-	pieces []int
-	want   *picker.Want
-	left   int // pieces
-	since  time.Time
-	done   chan struct{}
-	err    error // why it ends without the pieces; set before done is closed
-}
-
-// wait returns nil once every one of the pieces was verified; they may have left
-// memory again by the time the caller looks. With gone, the caller has found them
-// neither in memory nor in the Store after they should have been there.
-func (s *swarm) wait(ctx context.Context, pieces []int, gone bool) error {
-	w := &waiter{pieces: slices.Clone(pieces), done: make(chan struct{}), since: time.Now()}
-	if !s.do(func() { s.enter(w, gone) }) {
-		return errCooled
-	}
-	select {
-	case <-w.done:
-		return w.err
-	case <-ctx.Done():
-		s.do(func() {
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				s.missed()
-			}
-			s.leave(w)
-		})
-		return ctx.Err()
-	case <-s.ended:
-		if s.t.done.Err() != nil {
-			return context.Cause(s.t.done)
-		}
-		return errCooled
-	}
-}
-
-func (s *swarm) enter(w *waiter, gone bool) {
-	s.lastUse = time.Now()
-	s.gotMeta()
-	if s.pick == nil { // the Store has lost the metadata since the caller saw it
-		w.err = errUnlearned
-		close(w.done)
-		return
-	}
-	spans := spansOf(w.pieces)
-	s.adopt(spans)
-	w.want = s.pick.NewWant(weir.Blocked)
-	for _, i := range w.pieces {
-		s.needHash(i) // beside the blocks, a round trip earlier than after them
-		if gone {
-			s.evicted(i)
-		}
-		if !s.pick.Held(i) {
-			w.left++
-			s.waiters[i] = append(s.waiters[i], w)
-		}
-	}
-	s.pick.Set(w.want, spans)
-	if w.left == 0 {
-		s.pick.Close(w.want)
-		close(w.done)
-	}
-}
-
-// spansOf joins neighbours among pieces, which are in order.
-func spansOf(pieces []int) (spans []picker.Span) {
-	for _, i := range pieces {
-		if n := len(spans); n > 0 && spans[n-1].End == i {
-			spans[n-1].End++
-		} else {
-			spans = append(spans, picker.Span{First: i, End: i + 1})
-		}
-	}
-	return spans
-}
-
-func (s *swarm) leave(w *waiter) {
-	select {
-	case <-w.done:
-		return
-	default:
-	}
-	s.pick.Close(w.want)
-	for _, i := range w.pieces {
-		list := slices.DeleteFunc(s.waiters[i], func(o *waiter) bool { return o == w })
-		if len(list) == 0 {
-			delete(s.waiters, i)
-		} else {
-			s.waiters[i] = list
-		}
-	}
-}
-
-// fail ends the reads that wait for a piece.
-func (s *swarm) fail(index int, err error) {
-	for _, w := range slices.Clone(s.waiters[index]) {
-		s.leave(w)
-		w.err = err
-		close(w.done)
-	}
-}
-
-// release wakes the reads that wait for a piece.
-func (s *swarm) release(index int) {
-	for _, w := range s.waiters[index] {
-		if w.left--; w.left == 0 {
-			s.pick.Close(w.want)
-			close(w.done)
-		}
-	}
-	delete(s.waiters, index)
 }

@@ -141,7 +141,7 @@ func (t *Torrent) WaitInfo(ctx context.Context) (*weir.TorrentInfo, error) {
 			sw.use(-1)
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				sw.do(sw.missed)
+				sw.do(sw.stats.missed)
 			}
 			sw.use(-1)
 			return nil, ctx.Err()
@@ -258,74 +258,75 @@ func (t *Torrent) AddPeers(addrs []string) {
 	}
 }
 
-// Fetch fills the parts of p, which is as long as the range of miss, that lie in the
-// missing pieces; it waits for them where memory does not have them. It returns nil or
-// an error, and then p's content is unspecified: ctx's error when ctx ends,
-// weir.ErrRemoved or weir.ErrClosed.
-func (t *Torrent) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
-	for {
-		if ctx.Err() != nil { // swarms may come and go for longer than that
-			return ctx.Err()
+// Stats never waits for the network. It is a second old at most while the
+// torrent is warm.
+func (t *Torrent) Stats() Stats {
+	t.mu.Lock()
+	sw := t.sw
+	t.mu.Unlock()
+	s := Stats{State: StateCold, SwarmSeeds: -1, SwarmLeeches: -1}
+	if sw != nil {
+		sw.stats.asked.Store(true)
+		if r := sw.stats.report.Load(); r != nil {
+			s = *r
 		}
-		info, err := t.WaitInfo(ctx)
-		if err != nil {
-			return err
-		}
-		sw, err := t.warm()
-		if err != nil {
-			return err
-		}
-		err = sw.awaitStore(ctx)
-		if err == nil {
-			err = sw.read(ctx, info, miss, p)
-		}
-		if !errors.Is(err, errCooled) && !errors.Is(err, errUnlearned) {
-			return err
-		}
+		s.Peers = int(sw.connected.Load())
 	}
+	s.Downloaded = t.counts.downloaded.Load()
+	s.FromWeb = t.counts.web.Load()
+	s.Uploaded = t.counts.uploaded.Load()
+	s.Wasted = t.counts.wasted.Load()
+	s.Unasked = t.counts.unasked.Load()
+	s.Hedged = t.counts.hedged.Load()
+	s.Reclaimed = t.counts.reclaimed.Load()
+	s.Verified = t.counts.verified.Load()
+	s.Failed = t.counts.failed.Load()
+	s.Missed = t.missed.Load()
+	if err := t.refused(); err != nil {
+		s.State, s.Why = StateRefused, "its metadata can't be used: "+weir.ErrorText(err)
+	}
+	return s
 }
 
-// read is Fetch with this swarm, which stays warm meanwhile, however long the Store
-// takes. The Store was asked before, and is asked again only for pieces that may have
-// got there since.
-func (s *swarm) read(ctx context.Context, info *weir.TorrentInfo, miss *weir.Miss, p []byte) error {
-	if !s.use(1) {
-		return errCooled
-	}
-	defer s.use(-1)
-	left := make([]int, 0, len(miss.Pieces))
-	for _, i := range miss.Pieces {
-		if part, off := partOf(info, i, miss.Range, p); !s.content.mem.readAt(i, part, off) {
-			left = append(left, i)
-		}
-	}
-	for round := 0; len(left) > 0; round++ {
-		if err := s.wait(ctx, left, round > 0); err != nil {
-			return err
-		}
-		still := left[:0]
-		for _, i := range left {
-			part, off := partOf(info, i, miss.Range, p)
-			ok, err := s.content.readHeld(i, part, off)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				still = append(still, i)
-			}
-		}
-		left = still
+// refused returns why the metadata that peers sent can't be used, though it is what
+// the info hash names, and nil if there is none such.
+func (t *Torrent) refused() error {
+	err := context.Cause(t.done)
+	if errors.Is(err, weir.ErrInvalid) || errors.Is(err, weir.ErrHostile) {
+		return err
 	}
 	return nil
 }
 
-// partOf returns the part of p, which has range r, that lies in a piece, and where in
-// the piece it begins. It is empty where the piece is padding.
-func partOf(info *weir.TorrentInfo, index int, r weir.Range, p []byte) (part []byte, off int64) {
-	pr := info.PieceRange(index)
-	in := r.Intersect(pr)
-	if in.Empty() {
-		return nil, 0
+// SelectOnly returns the files that the torrent's magnet selects (so, BEP 53), as
+// sorted indexes of TorrentInfo.Files. It is nil if all are meant: the source
+// named none, or none that exists, or the metadata is not known yet. It starts
+// nothing: weir fetches what is asked for and no more, so the selection only says
+// which files whoever fetches or pins the torrent means.
+func (t *Torrent) SelectOnly() []int {
+	if len(t.spec.SelectOnly) == 0 {
+		return nil
 	}
-	return p[in.Off-r.Off : in.End-r.Off], in.Off - pr.Off
+	info := t.Info()
+	if info == nil {
+		return nil
+	}
+	var out []int
+	spans, n := t.spec.SelectOnly, 0
+	for i := range info.Files {
+		if info.Files[i].Padding && info.V2 {
+			continue // a gap that is in no metadata
+		}
+		for len(spans) > 0 && spans[0].Last < n {
+			spans = spans[1:]
+		}
+		if len(spans) == 0 {
+			break
+		}
+		if spans[0].First <= n && !info.Files[i].Padding {
+			out = append(out, i)
+		}
+		n++
+	}
+	return out
 }

@@ -147,20 +147,20 @@ const (
 // is known who might.
 func (w *webSeeds) giveUp(now time.Time) {
 	s := w.s
-	if len(w.seeds) == 0 || len(s.waiters) == 0 || s.book.Len() > 0 || now.Sub(s.born) < noPeersAfter {
+	if len(w.seeds) == 0 || !s.reads.any() || s.book.Len() > 0 || now.Sub(s.born) < noPeersAfter {
 		return
 	}
 	if s.search != nil && now.Sub(s.born) < noPeersUnheardTime && !s.search.Heard() {
 		return
 	}
-	for index := range s.waiters {
+	for index := range s.reads.waiting {
 		if s.pick.Availability(index) > 0 {
 			continue
 		}
 		if why := w.lost(now, index); why != "" {
 			err := fmt.Errorf("piece %d: %s, and no peer is known: %w", index, why, weir.ErrCorrupt)
 			s.t.missed.Store(&Missed{At: now, Why: err.Error()})
-			s.fail(index, err)
+			s.reads.fail(index, err)
 		}
 	}
 }

@@ -2,6 +2,10 @@ package wire
 
 import (
 	"math"
+	"net/netip"
+
+	benc "github.com/anacrolix/torrent/bencode"
+	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir/engine/internal/bencode"
 )
@@ -102,4 +106,69 @@ func parseMetadata(b []byte) (*MetadataMessage, error) {
 	})
 	m.Data = c.Rest()
 	return &m, err
+}
+
+// OurExtensions are what our extension handshake says (BEP 10).
+type OurExtensions struct {
+	UserAgent    string
+	Reqq         int // requests at a time that we take
+	Port         int // 0 if there is none
+	YourIP       netip.Addr
+	MetadataSize int  // 0 while it is not known
+	UploadOnly   bool // we want no blocks (BEP 21)
+	Pex          bool // the peer may tell us of others
+}
+
+// ourHandshake is the library's type and a key that it doesn't have.
+type ourHandshake struct {
+	pp.ExtendedHandshakeMessage
+	UploadOnly int `bencode:"upload_only"`
+}
+
+// Append appends the handshake.
+func (o *OurExtensions) Append(b []byte) []byte {
+	h := ourHandshake{ExtendedHandshakeMessage: pp.ExtendedHandshakeMessage{
+		M:            map[pp.ExtensionName]pp.ExtensionNumber{MetadataName: MetadataID, DontHaveName: DontHaveID},
+		V:            o.UserAgent,
+		Reqq:         o.Reqq,
+		Port:         o.Port,
+		MetadataSize: o.MetadataSize,
+	}}
+	if o.UploadOnly {
+		h.UploadOnly = 1
+	}
+	if o.Pex {
+		h.M[PexName] = PexID
+	}
+	if o.YourIP.IsValid() {
+		h.YourIp = pp.CompactIp(o.YourIP.AsSlice())
+	}
+	return AppendExtended(b, pp.HandshakeExtendedID, benc.MustMarshal(h))
+}
+
+// metadataHead is the dictionary with which a message of BEP 9 begins.
+type metadataHead struct {
+	Type  int64 `bencode:"msg_type"`
+	Piece int64 `bencode:"piece"`
+	Total int64 `bencode:"total_size,omitempty"`
+}
+
+// AppendMetadataRequest appends a request for a piece of the info dictionary; id is the
+// peer's number for these messages.
+func AppendMetadataRequest(b []byte, id, piece int) []byte {
+	return appendMetadata(b, id, metadataHead{Type: int64(pp.RequestMetadataExtensionMsgType), Piece: int64(piece)}, nil)
+}
+
+// AppendMetadataReject appends the refusal of such a request.
+func AppendMetadataReject(b []byte, id, piece int) []byte {
+	return appendMetadata(b, id, metadataHead{Type: int64(pp.RejectMetadataExtensionMsgType), Piece: int64(piece)}, nil)
+}
+
+// AppendMetadata appends a piece of an info dictionary of total bytes.
+func AppendMetadata(b []byte, id, piece, total int, data []byte) []byte {
+	return appendMetadata(b, id, metadataHead{Type: int64(pp.DataMetadataExtensionMsgType), Piece: int64(piece), Total: int64(total)}, data)
+}
+
+func appendMetadata(b []byte, id int, head metadataHead, data []byte) []byte {
+	return AppendExtended(b, id, append(benc.MustMarshal(head), data...))
 }

@@ -103,6 +103,8 @@ var layers = []layer{
 	{dir: "engine/internal/verify", std: true, forbid: []string{network, "os", "syscall"}, own: []string{"engine/source/merkle"}, tests: []string{"engine/source"}},
 	// What a torrent is. It reads and writes records through an interface.
 	{dir: "engine/internal/metainfo", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine/internal/verify", "engine/source"}},
+	// What is on its way to the Store.
+	{dir: "engine/internal/storage", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine/internal/picker"}},
 	// The search for peers, and the ways to find them: of these none knows another.
 	{dir: "engine/internal/discover", forbid: []string{bazil, badger, anacrolix}, own: []string{"engine/internal/netrule"}},
 	{dir: "engine/internal/discover/tracker", forbid: []string{bazil, badger, anacrolix}, only: []string{"engine/internal/discover"},

@@ -10,28 +10,20 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/metadata"
+	"github.com/weirfs/weir/engine/internal/storage"
 	"github.com/weirfs/weir/engine/internal/verify"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
 var _ link.Answerer = (*content)(nil)
 
-// content is what of a warm torrent is held, in memory and in the Store: for reads,
-// and for peers that ask. It is safe for concurrent use, and not for the owner: it
-// may read the disk.
+// content is what peers can ask of a warm torrent: blocks, metadata and hashes. It is
+// safe for concurrent use, and not for the owner: it may read the disk.
 type content struct {
-	t   *Torrent
-	ctx context.Context // ends with the swarm
-	log *slog.Logger
-	mem memory // verified and not yet committed
-}
-
-// readHeld fills p from a piece at off if it is in memory or in the Store.
-func (c *content) readHeld(index int, p []byte, off int64) (bool, error) {
-	if c.mem.readAt(index, p, off) {
-		return true, nil
-	}
-	return c.t.eng.opts.Store.ReadAt(weir.PieceID{Torrent: c.t.ih, Index: index}, p, off)
+	t    *Torrent
+	ctx  context.Context // ends with the swarm
+	log  *slog.Logger
+	held *storage.Pieces
 }
 
 // heldBlock fills p from a piece that we have.
@@ -48,7 +40,7 @@ func (c *content) heldBlock(index int, p []byte, off int64) bool {
 	if len(part) == 0 {
 		return true
 	}
-	ok, err := c.readHeld(index, part, off)
+	ok, err := c.held.ReadAt(index, part, off)
 	return ok && err == nil
 }
 
@@ -114,7 +106,7 @@ func (c *content) block(l *link.Link, b link.Block, buf []byte) (answer []byte, 
 	}
 	if ok = len(real) == 0; !ok {
 		var err error
-		if ok, err = c.readHeld(b.Index, real, int64(b.Begin)); err != nil {
+		if ok, err = c.held.ReadAt(b.Index, real, int64(b.Begin)); err != nil {
 			c.log.Debug("piece not read for a peer", "piece", b.Index, "peer", l.Remote().String(), "err", err)
 			ok = false
 		}

@@ -79,7 +79,7 @@ func (s *swarm) speakEarly() *opening {
 	if s.pick == nil {
 		return nil
 	}
-	s.chargeMemory()
+	s.pieces.charge()
 	o := &opening{have: slices.Clone(s.pick.HeldPieces()), blocks: s.pick.EarlyRequests(picker.EarlyBlocks, s.guessed), sent: time.Now()}
 	for _, b := range o.blocks {
 		s.guessed[b] = true

@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/binary"
 
-	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -24,30 +23,6 @@ type dontHave struct {
 	ours []int
 	// theirs are pieces that it said to be gone, before the metadata.
 	theirs map[int]struct{}
-}
-
-// Evicted says that the Store has dropped a verified piece. Peers are told, and if
-// the piece is wanted it is fetched again. It does not wait.
-func (t *Torrent) Evicted(index int) {
-	t.mu.Lock()
-	sw := t.sw
-	t.mu.Unlock()
-	if sw != nil {
-		sw.do(func() { sw.evicted(index) })
-	}
-}
-
-func (s *swarm) evicted(index int) {
-	if s.pick == nil || index < 0 || index >= s.t.LoadedInfo().NumPieces() || !s.pick.Held(index) {
-		return
-	}
-	if s.content.mem.has(index) || s.eng.opts.Store.Has(weir.PieceID{Torrent: s.t.ih, Index: index}) {
-		return // it is back already
-	}
-	s.pick.Lost(index)
-	for _, p := range s.peers {
-		p.lost(index)
-	}
 }
 
 // lost tells the peer that we have the piece no longer, if it understands that.

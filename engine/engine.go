@@ -23,13 +23,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/metainfo"
 	"github.com/weirfs/weir/engine/internal/netrule"
+	"github.com/weirfs/weir/engine/internal/storage"
 	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/webseed"
 	"github.com/weirfs/weir/engine/internal/wire"
@@ -39,7 +38,7 @@ import (
 // Store keeps verified pieces and small records. The engine never puts a byte
 // there that was not verified. All methods are safe for concurrent use. Has and Held
 // answer from memory; the others may wait for a disk, and are never called by the
-// owner of a swarm.
+// owner of a swarm. A Store that is a SharingStore, too, is used as one.
 type Store interface {
 	// Put keeps a whole verified piece, given as consecutive slices. When it
 	// returns nil the piece can be read; the slices may be reused.
@@ -53,6 +52,9 @@ type Store interface {
 	// Record returns an error that wraps weir.ErrNotFound if there is none.
 	Record(bucket string, key []byte) ([]byte, error)
 }
+
+// SharingStore is what a Store can do beyond Store: know pieces by their hash.
+type SharingStore = storage.Sharing
 
 // Where the engine keeps what came from peers, in the records of its Store.
 const (
@@ -177,17 +179,16 @@ type Engine struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	hashing       chan struct{}       // a slot per piece that is verified at a time
-	committing    *semaphore.Weighted // of commitSlots: see commitWeight
-	inMemory      atomic.Int64        // bytes of pieces begun or not committed, over all torrents
-	metadataBytes atomic.Int64        // of info dictionaries that are not complete, over all torrents
-	belowLayer    chan struct{}       // has room for one: a piece is hashed for a peer
-	claimBytes    atomic.Int64        // of large bitfields of peers of torrents without metadata
-	warm          atomic.Int32        // swarms that run
+	hashing       chan struct{} // a slot per piece that is verified at a time
+	inMemory      atomic.Int64  // bytes of pieces begun or not committed, over all torrents
+	metadataBytes atomic.Int64  // of info dictionaries that are not complete, over all torrents
+	belowLayer    chan struct{} // has room for one: a piece is hashed for a peer
+	claimBytes    atomic.Int64  // of large bitfields of peers of torrents without metadata
+	warm          atomic.Int32  // swarms that run
 
-	records  recordWriter
+	records  storage.Writer
+	storage  *storage.Pool
 	metainfo *metainfo.Loader
-	uncached uncached
 	ownAddr  connlimit.OwnAddress
 
 	up, down *throttle.Limiter // of blocks
@@ -210,15 +211,15 @@ func New(o Options) *Engine {
 		opts:       o,
 		log:        o.Log,
 		hashing:    make(chan struct{}, runtime.GOMAXPROCS(0)),
-		committing: semaphore.NewWeighted(commitSlots),
 		torrents:   map[weir.InfoHash]*Torrent{},
 		leaving:    map[weir.InfoHash]*Torrent{},
 		up:         throttle.New(o.UploadLimit),
 		down:       throttle.New(o.DownloadLimit),
-		uncached:   uncached{most: mostUncached},
 		conns:      connlimit.New(o.MaxConnections),
 		belowLayer: make(chan struct{}, 1),
 	}
+	sharing, _ := o.Store.(SharingStore)
+	e.storage = storage.NewPool(o.Store, sharing)
 	e.metainfo = metainfo.NewLoader(metainfo.Options{Store: o.Store, Ready: e.storeReady, Log: o.Log})
 	copy(e.peerID[:], "-WE0001-")
 	_, _ = rand.Read(e.peerID[8:])
@@ -286,7 +287,7 @@ func (e *Engine) Close() error {
 	}
 	closing.Wait()
 	e.wg.Wait()
-	e.records.wait()
+	e.records.Wait()
 	e.metainfo.Close()
 	e.pool.Close()
 	if e.disc != nil {

@@ -234,7 +234,7 @@ func (x *metadataExchange) judged(size int, from []*peer, m *metainfo.Metainfo, 
 func (x *metadataExchange) save() {
 	x.unsaved = false
 	s := x.s
-	s.eng.records.post(func() {
+	s.eng.records.Post(func() {
 		if err := s.t.meta.Save(); err != nil {
 			s.log.Warn("metadata not kept in the cache", "err", err)
 		}
@@ -377,7 +377,7 @@ func (x *hashExchange) got(piece int) {
 		if layer == nil {
 			continue
 		}
-		s.eng.records.post(func() {
+		s.eng.records.Post(func() {
 			if err := s.t.meta.SaveLayer(f, layer); err != nil {
 				s.log.Warn("hashes not kept in the cache", "err", err)
 			}
@@ -390,6 +390,6 @@ func (x *hashExchange) verifyWaiting() {
 	waiting := x.waiting
 	x.waiting = nil
 	for _, c := range waiting {
-		x.s.verify(c) // or it goes on waiting
+		x.s.pieces.verify(c) // or it goes on waiting
 	}
 }

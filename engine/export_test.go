@@ -36,7 +36,7 @@ func (e *Engine) Places() (open, dialing int) {
 }
 
 // SetMostUncached changes the bound on pieces that the Store does not take.
-func (e *Engine) SetMostUncached(bytes int64) { e.uncached.most = bytes }
+func (e *Engine) SetMostUncached(bytes int64) { e.storage.MaxUncached = bytes }
 
 // InMemory returns the bytes of verified pieces that a torrent has in memory.
 func (t *Torrent) InMemory() (bytes int64) {
@@ -44,13 +44,7 @@ func (t *Torrent) InMemory() (bytes int64) {
 	if err != nil {
 		return 0
 	}
-	sw.runOnOwner(func() {
-		sw.content.mem.mu.RLock()
-		defer sw.content.mem.mu.RUnlock()
-		for _, a := range sw.content.mem.pieces {
-			bytes += a.bytes
-		}
-	})
+	sw.runOnOwner(func() { bytes = sw.pieces.held.Bytes() })
 	return bytes
 }
 
@@ -114,8 +108,6 @@ type Accounts struct {
 func (e *Engine) Accounts() Accounts {
 	a := Accounts{InMemory: e.inMemory.Load(), Metadata: e.metadataBytes.Load(), Claims: e.claimBytes.Load(), Warm: e.warm.Load()}
 	a.Open, a.Dialing = e.conns.Usage()
-	e.uncached.mu.Lock()
-	defer e.uncached.mu.Unlock()
-	a.Uncached = e.uncached.bytes
+	a.Uncached = e.storage.UncachedBytes()
 	return a
 }

@@ -244,7 +244,7 @@ func (s *swarm) message(p *peer, e *link.Event) error {
 	p.answered = true
 	switch m.Type {
 	case pp.Piece:
-		return s.block(p, m, at)
+		return s.pieces.block(p, m, at)
 	case pp.Bitfield, pp.HaveAll, pp.HaveNone:
 		return s.theirPieces(p, m)
 	case pp.Have:

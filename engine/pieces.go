@@ -1,159 +1,48 @@
 package engine
 
 import (
-	"context"
+	"errors"
 	"hash/maphash"
-	"sync"
 	"time"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/storage"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
-// pieceData is a whole piece in memory.
-type pieceData struct {
-	index  int
-	bytes  int64
-	blocks []picker.Buffer
+// pieces are on their way from blocks that peers give to the Store. They belong to the
+// swarm's owner, but for what is held.
+type pieces struct {
+	s       *swarm
+	held    *storage.Pieces
+	charged int64 // what this swarm has added to Engine.inMemory
 }
 
-// newPieceData puts the blocks that peers gave and those that are all padding together.
-func newPieceData(l picker.Layout, index int, blocks []picker.Buffer) *pieceData {
-	d := &pieceData{index: index, bytes: l.Info.PieceRange(index).Len(), blocks: blocks}
-	asked := l.AskedBlocks(index)
-	if asked == nil {
-		return d
-	}
-	all := make([]picker.Buffer, (d.bytes+weir.BlockBytes-1)/weir.BlockBytes)
-	for i := range all {
-		all[i] = zeros(blockBytes(d.bytes, i))
-	}
-	for i, at := range asked {
-		all[at] = blocks[i]
-	}
-	d.blocks = all
-	return d
+// charge tells the engine how much memory the pieces of this swarm take, and the
+// picker how much those may that are not verified.
+func (c *pieces) charge() {
+	s := c.s
+	begun := s.pick.Begun()
+	c.add(begun + c.held.Bytes() - c.charged)
+	s.pick.SetMemory(begun + s.eng.opts.MemoryBytes - s.eng.inMemory.Load())
 }
 
-// zeros is a block of padding.
-type zeros int
-
-var zeroBlock [weir.BlockBytes]byte
-
-// Bytes implements picker.Buffer.
-func (z zeros) Bytes() []byte { return zeroBlock[:z] }
-
-// Free implements picker.Buffer.
-func (zeros) Free() {}
-
-// blockBytes is the length of block i of a piece.
-func blockBytes(pieceBytes int64, i int) int {
-	return int(min(weir.BlockBytes, pieceBytes-int64(i)*weir.BlockBytes))
+func (c *pieces) add(bytes int64) {
+	c.s.eng.inMemory.Add(bytes)
+	c.charged += bytes
 }
 
-func (d *pieceData) free() {
-	for _, b := range d.blocks {
-		b.Free()
-	}
-}
-
-func (d *pieceData) slices() [][]byte {
-	out := make([][]byte, len(d.blocks))
-	for i, b := range d.blocks {
-		out[i] = b.Bytes()
-	}
-	return out
-}
-
-// copyTo fills p from the piece at off.
-func (d *pieceData) copyTo(p []byte, off int64) {
-	for len(p) > 0 {
-		n := copy(p, d.blocks[off/weir.BlockBytes].Bytes()[off%weir.BlockBytes:])
-		p, off = p[n:], off+int64(n)
-	}
-}
-
-// memory holds the pieces that are verified and not yet committed. Reads are
-// served from here meanwhile.
-type memory struct {
-	mu       sync.RWMutex
-	pieces   map[int]*pieceData
-	bytes    int64            // of pieces
-	uncached map[int]struct{} // of them, those that the Store did not take
-}
-
-func newMemory() memory {
-	return memory{pieces: map[int]*pieceData{}, uncached: map[int]struct{}{}}
-}
-
-func (m *memory) has(index int) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.pieces[index] != nil
-}
-
-// committing returns how many pieces are on their way to the Store.
-func (m *memory) committing() int {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return len(m.pieces) - len(m.uncached)
-}
-
-// size returns the bytes of the pieces.
-func (m *memory) size() int64 {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.bytes
-}
-
-// readAt holds the lock while it copies: that is what keeps the blocks alive.
-func (m *memory) readAt(index int, p []byte, off int64) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	d := m.pieces[index]
-	if d == nil {
-		return false
-	}
-	d.copyTo(p, off)
-	return true
-}
-
-func (m *memory) put(d *pieceData) {
-	m.mu.Lock()
-	m.pieces[d.index] = d
-	m.bytes += d.bytes
-	m.mu.Unlock()
-}
-
-func (m *memory) remove(index int) {
-	m.mu.Lock()
-	d := m.pieces[index]
-	delete(m.pieces, index)
-	delete(m.uncached, index)
-	if d != nil {
-		m.bytes -= d.bytes
-	}
-	m.mu.Unlock()
-	if d != nil {
-		d.free()
-	}
-}
-
-func (m *memory) clear() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, d := range m.pieces {
-		d.free()
-	}
-	clear(m.pieces)
-	clear(m.uncached)
-	m.bytes = 0
+// end lets all of them go.
+func (c *pieces) end() {
+	c.held.Close()
+	c.add(-c.charged)
 }
 
 // block takes a block that a peer delivered.
-func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
+func (c *pieces) block(p *peer, m *wire.Message, at time.Time) error {
+	s := c.s
 	if s.pick == nil {
 		m.Data.Free()
 		return link.ErrProtocol
@@ -169,8 +58,8 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 		m.Data.Free()
 		return err
 	}
-	m.Data.Extend(m.Begin%weir.BlockBytes, blockBytes(s.t.LoadedInfo().PieceRange(m.Index).Len(), m.Begin/weir.BlockBytes))
-	if s.received(p.pk, b, m.Data, int64(m.Length), at) {
+	m.Data.Extend(m.Begin%weir.BlockBytes, storage.BlockBytes(s.t.LoadedInfo().PieceRange(m.Index).Len(), m.Begin/weir.BlockBytes))
+	if c.received(p.pk, b, m.Data, int64(m.Length), at) {
 		p.give.Gave = at
 	}
 	return nil
@@ -178,7 +67,8 @@ func (s *swarm) block(p *peer, m *wire.Message, at time.Time) error {
 
 // received takes a block that a peer or a web seed gave, and reports whether it is of
 // use. bytes is what was sent; data has the padding at its ends, too.
-func (s *swarm) received(from *picker.Peer, b picker.Block, data picker.Buffer, bytes int64, at time.Time) bool {
+func (c *pieces) received(from *picker.Peer, b picker.Block, data picker.Buffer, bytes int64, at time.Time) bool {
+	s := c.s
 	d := s.pick.Received(at, from, b, data)
 	if !d.Kept {
 		data.Free()
@@ -189,30 +79,31 @@ func (s *swarm) received(from *picker.Peer, b picker.Block, data picker.Buffer, 
 		return false
 	}
 	if d.Complete != nil {
-		s.verify(d.Complete)
+		c.verify(d.Complete)
 	}
 	return true
 }
 
 // verify hashes a complete copy of a piece beside the owner, once its hash is known.
-func (s *swarm) verify(c *picker.Copy) {
-	meta, suspicious := s.t.meta.InMemory(), s.pick.Suspicious(c.Index())
-	if !meta.Hashes.Known(c.Index()) {
-		s.hashes.waiting = append(s.hashes.waiting, c)
-		s.hashes.need(c.Index())
+func (c *pieces) verify(whole *picker.Copy) {
+	s := c.s
+	meta, suspicious := s.t.meta.InMemory(), s.pick.Suspicious(whole.Index())
+	if !meta.Hashes.Known(whole.Index()) {
+		s.hashes.waiting = append(s.hashes.waiting, whole)
+		s.hashes.need(whole.Index())
 		return
 	}
-	blocks := c.Buffers()
-	d := newPieceData(s.layout, c.Index(), blocks)
+	blocks := whole.Buffers()
+	d := storage.NewPiece(s.layout, whole.Index(), blocks)
 	s.spawn(func() {
 		s.eng.hashing <- struct{}{}
-		right := meta.Hashes.Check(d.index, d.slices())
+		right := meta.Hashes.Check(d.Index, d.Blocks())
 		var digests []uint64
 		if suspicious || !right {
 			digests = digestsOf(blocks)
 		}
 		<-s.eng.hashing
-		s.do(func() { s.judged(c, d, right, digests) })
+		s.do(func() { c.judged(whole, d, right, digests) })
 	})
 }
 
@@ -228,57 +119,120 @@ func digestsOf(blocks []picker.Buffer) []uint64 {
 }
 
 // judged takes the verdict on a copy of a piece; d is the same with its padding.
-func (s *swarm) judged(c *picker.Copy, d *pieceData, right bool, digests []uint64) {
+func (c *pieces) judged(whole *picker.Copy, d *storage.Piece, right bool, digests []uint64) {
+	s := c.s
 	var guilty []*picker.Peer
-	senders := c.Senders()
+	senders := whole.Senders()
 	if right {
 		for _, from := range senders {
-			from.Ref.Right(d.index)
+			from.Ref.Right(d.Index)
 		}
 		var first bool
-		if first, guilty = s.pick.Verified(c, digests); first {
+		if first, guilty = s.pick.Verified(whole, digests); first {
 			s.t.counts.verified.Add(1)
-			s.content.mem.put(d)
-			s.reads.release(d.index)
-			s.spread(d.index)
-			s.commit(d)
+			c.held.Add(d)
+			s.reads.release(d.Index)
+			s.spread(d.Index)
+			c.commit(d)
 		}
 	} else {
-		if !s.pick.Held(d.index) {
+		if !s.pick.Held(d.Index) {
 			s.t.counts.failed.Add(1)
-			s.log.Debug("piece failed verification", "piece", d.index)
+			s.log.Debug("piece failed verification", "piece", d.Index)
 		}
-		guilty = s.pick.Failed(time.Now(), c, digests)
+		guilty = s.pick.Failed(time.Now(), whole, digests)
 	}
 	for _, g := range guilty {
-		g.Ref.Wrong(d.index)
+		g.Ref.Wrong(d.Index)
 	}
 }
 
 // commit puts a verified piece into the Store behind the readers' backs.
-func (s *swarm) commit(d *pieceData) {
-	s.commits.Add(1)
-	s.spawn(func() {
-		defer s.commits.Done()
-		weight := commitWeight(d.bytes)
-		_ = s.eng.committing.Acquire(context.Background(), weight) // without a deadline it can't fail
-		err := s.put(d)
-		s.eng.committing.Release(weight)
+func (c *pieces) commit(d *storage.Piece) {
+	s := c.s
+	hash := func() []byte {
+		if m := s.t.meta.Load(); m != nil {
+			return m.Hashes.Hash(d.Index)
+		}
+		return nil
+	}
+	c.held.Commit(d, hash, func(err error) {
 		if err == nil {
-			s.content.mem.remove(d.index)
-			s.do(func() { s.evicted(d.index) }) // if it was, as soon as it was put
+			s.do(func() { c.evicted(d.Index) }) // if it was, as soon as it was put
 			return
 		}
-		s.do(func() { s.retainUncached(d.index, err) })
+		s.do(func() {
+			if errors.Is(err, weir.ErrNoSpace) {
+				s.log.Debug("piece not cached", "piece", d.Index, "err", err)
+			} else {
+				s.log.Warn("piece not cached", "piece", d.Index, "err", err)
+			}
+			c.held.Retain(d.Index)
+		})
 	})
 }
 
-// Two large pieces are put at a time, and up to commitSlots small ones, so that a
-// Store can write them together.
-const commitSlots = 16
+// dropped says that a piece which the Store refused makes room for a newer one.
+func (c *pieces) dropped(index int) {
+	c.s.do(func() {
+		c.held.Remove(index)
+		c.s.pick.Lost(index)
+	})
+}
 
-func commitWeight(bytes int64) int64 {
-	return min(max(bytes/(128<<10), 1), commitSlots/2)
+// adoptAtOnce is how long the owner looks for pieces that other torrents have
+// before it goes on and comes back.
+const adoptAtOnce = 10 * time.Millisecond
+
+// adopt takes those pieces of spans from the Store that it has under another name.
+func (c *pieces) adopt(spans []picker.Span) {
+	s := c.s
+	m := s.t.meta.InMemory()
+	if m == nil || s.pick == nil {
+		return
+	}
+	begin := time.Now()
+	for n, span := range spans {
+		for i := span.First; i < span.End; i++ {
+			if i%64 == 63 && time.Since(begin) > adoptAtOnce {
+				rest := append([]picker.Span{{First: i, End: span.End}}, spans[n+1:]...)
+				s.do(func() { c.adopt(rest) })
+				return
+			}
+			if s.pick.Held(i) {
+				continue
+			}
+			if c.held.Adopt(i, m.Hashes.Hash(i), m.Info.PieceRange(i).Len()) && s.pick.Found(i) {
+				s.reads.release(i)
+				s.spread(i)
+			}
+		}
+	}
+}
+
+// Evicted says that the Store has dropped a verified piece. Peers are told, and if
+// the piece is wanted it is fetched again. It does not wait.
+func (t *Torrent) Evicted(index int) {
+	t.mu.Lock()
+	sw := t.sw
+	t.mu.Unlock()
+	if sw != nil {
+		sw.do(func() { sw.pieces.evicted(index) })
+	}
+}
+
+func (c *pieces) evicted(index int) {
+	s := c.s
+	if s.pick == nil || index < 0 || index >= s.t.LoadedInfo().NumPieces() || !s.pick.Held(index) {
+		return
+	}
+	if c.held.Has(index) {
+		return // it is back already
+	}
+	s.pick.Lost(index)
+	for _, p := range s.peers {
+		p.lost(index)
+	}
 }
 
 // unwantedFor is how long blocks of a piece that nobody wants any more are kept: a
@@ -287,7 +241,8 @@ const unwantedFor = 30 * time.Second
 
 // dropUnwanted frees what was received of pieces that nobody wants any more; all of it
 // when memory is short.
-func (s *swarm) dropUnwanted(now time.Time) {
+func (c *pieces) dropUnwanted(now time.Time) {
+	s := c.s
 	if s.pick == nil {
 		return
 	}

@@ -75,7 +75,7 @@ func (r *reads) fetch(ctx context.Context, info *weir.TorrentInfo, miss *weir.Mi
 	defer s.use(-1)
 	left := make([]int, 0, len(miss.Pieces))
 	for _, i := range miss.Pieces {
-		if part, off := partOf(info, i, miss.Range, p); !s.content.mem.readAt(i, part, off) {
+		if part, off := partOf(info, i, miss.Range, p); !s.pieces.held.ReadMemory(i, part, off) {
 			left = append(left, i)
 		}
 	}
@@ -86,7 +86,7 @@ func (r *reads) fetch(ctx context.Context, info *weir.TorrentInfo, miss *weir.Mi
 		still := left[:0]
 		for _, i := range left {
 			part, off := partOf(info, i, miss.Range, p)
-			ok, err := s.content.readHeld(i, part, off)
+			ok, err := s.pieces.held.ReadAt(i, part, off)
 			if err != nil {
 				return err
 			}
@@ -168,12 +168,12 @@ func (r *reads) enter(w *waiter, gone bool) {
 		return
 	}
 	spans := spansOf(w.pieces)
-	s.adopt(spans)
+	s.pieces.adopt(spans)
 	w.pick, w.want = s.pick, s.pick.NewWant(weir.Blocked)
 	for _, i := range w.pieces {
 		s.hashes.need(i) // beside the blocks, a round trip earlier than after them
 		if gone {
-			s.evicted(i)
+			s.pieces.evicted(i)
 		}
 		if !s.pick.Held(i) {
 			w.left++

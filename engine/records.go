@@ -2,51 +2,11 @@ package engine
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/peerbook"
 )
-
-// recordWriter writes records beside the owners of swarms: each write is synced, and a
-// disk may take long. Writes are done one at a time, in the order of post.
-type recordWriter struct {
-	mu      sync.Mutex
-	queue   []func()
-	writing bool
-	wg      sync.WaitGroup // the goroutine that writes
-}
-
-// post has write called after those that were posted before. It does not wait.
-func (w *recordWriter) post(write func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.queue = append(w.queue, write)
-	if !w.writing {
-		w.writing = true
-		w.wg.Go(w.run)
-	}
-}
-
-// run writes until nothing is left.
-func (w *recordWriter) run() {
-	for {
-		w.mu.Lock()
-		if len(w.queue) == 0 {
-			w.queue, w.writing = nil, false
-			w.mu.Unlock()
-			return
-		}
-		write := w.queue[0]
-		w.queue = w.queue[1:]
-		w.mu.Unlock()
-		write()
-	}
-}
-
-// wait returns when all that was posted is written.
-func (w *recordWriter) wait() { w.wg.Wait() }
 
 // PeersBucket is where the engine keeps the peers of each torrent that were of
 // use, by info hash, so that a warm start needs no tracker.
@@ -123,7 +83,7 @@ func (k *peerRecords) write(now time.Time) {
 	}
 	b := peerbook.Append(nil, s.book.KnownPeers(now))
 	k.writing = true
-	s.eng.records.post(func() {
+	s.eng.records.Post(func() {
 		k.put(b)
 		s.do(func() { k.writing = false })
 	})
@@ -143,7 +103,7 @@ func (k *peerRecords) writeLast() {
 		peers = peerbook.Append(nil, s.book.KnownPeers(time.Now()))
 	}
 	written := make(chan struct{})
-	s.eng.records.post(func() {
+	s.eng.records.Post(func() {
 		defer close(written)
 		if peers != nil {
 			k.put(peers)

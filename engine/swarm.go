@@ -37,8 +37,7 @@ type swarm struct {
 	wg     sync.WaitGroup // peers, dials, announcers, hashing, commits
 	ended  chan struct{}  // closed when the owner has returned
 
-	commits   sync.WaitGroup // pieces that are being put
-	committed chan struct{}  // closed when, in the end, no piece is put any more
+	committed chan struct{} // closed when, in the end, no piece is put any more
 
 	content   content
 	connected atomic.Int32 // peers
@@ -53,6 +52,7 @@ type swarm struct {
 	pick        *picker.Picker // nil while the metadata is unknown
 	layout      picker.Layout  // set with pick
 	peers       map[*link.Link]*peer
+	pieces      pieces
 	reads       reads
 	metadata    metadataExchange
 	hashes      hashExchange
@@ -65,7 +65,6 @@ type swarm struct {
 	stats       reporter
 	search      *discover.Search // nil if the engine was never opened
 	searchOther *discover.Search // of a hybrid torrent: under its other hash
-	charged     int64            // what this swarm has added to Engine.inMemory
 	lastUse     time.Time        // of the last event that was a use
 	born        time.Time
 	lastDial    error // of the last dial that failed since one succeeded
@@ -93,7 +92,8 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 	s.hashes = hashExchange{s: s, asks: map[verify.HashRequest]*hashAsk{}}
 	s.records = peerRecords{s: s, at: s.born.Add(recordFirst - recordEvery)}
 	s.stats.s = s
-	s.content = content{t: t, ctx: s.ctx, log: s.log, mem: newMemory()}
+	s.pieces.s, s.pieces.held = s, t.eng.storage.NewPieces(t.ih, s.pieces.dropped)
+	s.content = content{t: t, ctx: s.ctx, log: s.log, held: s.pieces.held}
 	s.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, peers...)
 	return s
 }
@@ -216,7 +216,7 @@ func (s *swarm) decide(now time.Time) {
 	if s.pick == nil {
 		s.metadata.ask(now)
 	} else {
-		s.chargeMemory()
+		s.pieces.charge()
 		s.pick.SetDelay(s.eng.down.Backlog(now))
 		for _, a := range s.pick.Pick(now) {
 			a.Peer.Ref.Act(a)
@@ -234,20 +234,6 @@ func (s *swarm) decide(now time.Time) {
 	}
 }
 
-// chargeMemory tells the engine how much memory the pieces of this swarm take, and the
-// picker how much those may that are not verified.
-func (s *swarm) chargeMemory() {
-	begun := s.pick.Begun()
-	s.charge(begun + s.content.mem.size())
-	s.pick.SetMemory(begun + s.eng.opts.MemoryBytes - s.eng.inMemory.Load())
-}
-
-// charge tells the engine how much memory this swarm uses.
-func (s *swarm) charge(bytes int64) {
-	s.eng.inMemory.Add(bytes - s.charged)
-	s.charged = bytes
-}
-
 // housekeep does what time alone calls for. It reports whether the swarm cooled
 // and the owner must return.
 func (s *swarm) housekeep(now time.Time) bool {
@@ -256,12 +242,12 @@ func (s *swarm) housekeep(now time.Time) bool {
 	s.tellOfPeers(now)
 	s.records.writeWhenDue(now)
 	s.book.Expire(now)
-	s.dropUnwanted(now)
+	s.pieces.dropUnwanted(now)
 	if s.web != nil {
 		s.web.housekeep(now)
 	}
 	s.stats.tell(now)
-	busy := s.reads.any() || s.content.mem.committing() > 0 || s.pick != nil && s.pick.Busy()
+	busy := s.reads.any() || s.pieces.held.Committing() > 0 || s.pick != nil && s.pick.Busy()
 	for _, p := range s.peers {
 		if n := p.link.Sent(); n != p.sentSeen {
 			p.sentSeen, busy = n, true
@@ -294,7 +280,7 @@ func (s *swarm) end() {
 	for _, e := range s.inbox.Close() {
 		e.Free()
 	}
-	s.commits.Wait()
+	s.pieces.held.Wait()
 	close(s.committed)
 	s.stats.count()
 	if s.web != nil {
@@ -305,9 +291,7 @@ func (s *swarm) end() {
 	if s.pick != nil {
 		s.pick.Free()
 	}
-	s.eng.uncached.leave(s)
-	s.content.mem.clear()
-	s.charge(0)
+	s.pieces.end()
 	s.metadata.end()
 	s.records.writeLast()
 	s.eng.warm.Add(-1)

@@ -101,7 +101,7 @@ func (w *Want) apply(sw *swarm) {
 			w.pw = nil
 			return
 		}
-		sw.adopt(spans)
+		sw.pieces.adopt(spans)
 		sw.pick.Set(w.pw, spans)
 	})
 }

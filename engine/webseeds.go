@@ -13,6 +13,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/netrule"
 	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/storage"
 	"github.com/weirfs/weir/engine/internal/webseed"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -332,8 +333,8 @@ func (d *webSeed) Block(in weir.Range, data webseed.Buffer) {
 		data.Free()
 		return
 	}
-	data.Extend(begin%weir.BlockBytes, blockBytes(d.s.t.LoadedInfo().PieceRange(b.Piece).Len(), begin/weir.BlockBytes))
-	d.s.received(d.pk, b, data, in.Len(), time.Now())
+	data.Extend(begin%weir.BlockBytes, storage.BlockBytes(d.s.t.LoadedInfo().PieceRange(b.Piece).Len(), begin/weir.BlockBytes))
+	d.s.pieces.received(d.pk, b, data, in.Len(), time.Now())
 }
 
 // blockAt returns the block that covers bytes of the torrent, and where in its piece

@@ -17,7 +17,10 @@ type pendingStore struct {
 	err   error
 }
 
-var _ engine.Store = (*pendingStore)(nil)
+var (
+	_ engine.Store        = (*pendingStore)(nil)
+	_ engine.SharingStore = (*pendingStore)(nil)
+)
 
 func newPendingStore() *pendingStore { return &pendingStore{ready: make(chan struct{})} }
 
@@ -87,8 +90,7 @@ func (s *pendingStore) Record(bucket string, key []byte) ([]byte, error) {
 	return c.Record(bucket, key)
 }
 
-// PutHashed and Adopt share pieces between torrents; the engine looks whether its
-// store has them.
+// PutHashed and Adopt share pieces between torrents.
 
 func (s *pendingStore) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) error {
 	c, err := s.wait()

@@ -75,6 +75,7 @@ var layers = []layer{
 	// Swarms. Verified pieces leave it through an interface.
 	{dir: "engine", forbid: []string{bazil, badger}},
 	// Decisions about a swarm: facts in, choices out. None of them talks to anybody.
+	{dir: "engine/internal/bitfield", std: true, decides: true},
 	{dir: "engine/internal/choker", std: true, pure: true},
 	{dir: "engine/internal/connlimit", std: true, decides: true, own: []string{"engine/internal/subnet"}},
 	{dir: "engine/internal/metadata", std: true, pure: true},

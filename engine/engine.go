@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bitfield"
 	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/metainfo"
@@ -179,12 +180,12 @@ type Engine struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	hashing       chan struct{} // a slot per piece that is verified at a time
-	inMemory      atomic.Int64  // bytes of pieces begun or not committed, over all torrents
-	metadataBytes atomic.Int64  // of info dictionaries that are not complete, over all torrents
-	belowLayer    chan struct{} // has room for one: a piece is hashed for a peer
-	claimBytes    atomic.Int64  // of large bitfields of peers of torrents without metadata
-	warm          atomic.Int32  // swarms that run
+	hashing       chan struct{}   // a slot per piece that is verified at a time
+	inMemory      atomic.Int64    // bytes of pieces begun or not committed, over all torrents
+	metadataBytes atomic.Int64    // of info dictionaries that are not complete, over all torrents
+	belowLayer    chan struct{}   // has room for one: a piece is hashed for a peer
+	claims        bitfield.Budget // of peers of torrents without metadata
+	warm          atomic.Int32    // swarms that run
 
 	records  storage.Writer
 	storage  *storage.Pool

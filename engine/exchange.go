@@ -53,7 +53,7 @@ func (s *swarm) extension(p *peer, e *link.Event) error {
 	case wire.PexID:
 		return s.heardOfPeers(p, *e.Pex)
 	case wire.DontHaveID:
-		return s.theirLoss(p, m.Payload)
+		return p.dontHave(m.Payload)
 	}
 	return nil
 }
@@ -64,7 +64,11 @@ func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
 	if h.MetadataID != 0 {
 		s.metadata.claim(p, h.MetadataSize)
 	}
-	s.heardOfDontHave(p, h.DontHaveID)
+	for _, index := range p.told.Handshake(h.DontHaveID) {
+		if !s.pick.Held(index) { // else it came back, and the peer was told
+			p.lost(index)
+		}
+	}
 	if h.Port > 0 {
 		p.port = h.Port
 	}

@@ -106,7 +106,7 @@ type Accounts struct {
 
 // Accounts returns what they stand at: nothing, after Close.
 func (e *Engine) Accounts() Accounts {
-	a := Accounts{InMemory: e.inMemory.Load(), Metadata: e.metadataBytes.Load(), Claims: e.claimBytes.Load(), Warm: e.warm.Load()}
+	a := Accounts{InMemory: e.inMemory.Load(), Metadata: e.metadataBytes.Load(), Claims: e.claims.Bytes(), Warm: e.warm.Load()}
 	a.Open, a.Dialing = e.conns.Usage()
 	a.Uncached = e.storage.UncachedBytes()
 	return a

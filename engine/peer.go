@@ -7,6 +7,7 @@ import (
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
+	"github.com/weirfs/weir/engine/internal/bitfield"
 	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/link"
@@ -23,37 +24,31 @@ var (
 
 // peer is what the owner of a swarm knows of one connection.
 type peer struct {
-	sw         *swarm
-	link       *link.Link
-	addr       string        // host:port of the other side
-	dialed     bool          // we connected, so addr is where it listens
-	rtt        time.Duration // of the TCP handshake; 0 for incoming
-	early      bool          // our handshake said more than a handshake
-	answered   bool          // it has sent a message
-	sentSeen   int64         // payload, when the owner looked last
-	pk         *picker.Peer
-	bits       []byte // as they came, before the metadata
-	all        bool
-	haves      []uint32 // pieces beside bits, before the metadata
-	claimBytes int64    // what bits adds to Engine.claimBytes
-	allowed    []int
-	unchoked   bool // it serves us
+	sw       *swarm
+	link     *link.Link
+	addr     string        // host:port of the other side
+	dialed   bool          // we connected, so addr is where it listens
+	rtt      time.Duration // of the TCP handshake; 0 for incoming
+	early    bool          // our handshake said more than a handshake
+	answered bool          // it has sent a message
+	sentSeen int64         // payload, when the owner looked last
+	pk       *picker.Peer
+	claims   bitfield.Claims // what it has, by its word before the metadata
+	unchoked bool            // it serves us
 
 	interested     bool         // we told it that we are
 	give           *upload.Peer // the give and take with it
 	slot           *connlimit.Slot
 	joined         time.Time
 	reqq           int
-	metadataID     int // its number for ut_metadata, 0 if it has none
-	pexID          int // its number for ut_pex, 0 if it has none
-	dontHave       dontHave
-	nodeKnown      bool // its node in the DHT is
+	metadataID     int           // its number for ut_metadata, 0 if it has none
+	pexID          int           // its number for ut_pex, 0 if it has none
+	told           bitfield.Told // of what we hold
+	nodeKnown      bool          // its node in the DHT is
 	pexIn          pex.Receiver
 	pexOut         pex.Sender
 	port           int   // where it listens, by its own word; 0 if it did not say
 	noted          int64 // of it, what is noted of the peer for later runs
-	tellingHeld    bool  // it was greeted before we knew what we hold, and was not told of all since
-	toldHeld       int   // of the pieces below this it was
 	toldUploadOnly bool  // what our extension handshake said last (BEP 21)
 }
 
@@ -89,6 +84,7 @@ func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wir
 	}
 	p := &peer{
 		sw: s, addr: addr, dialed: dialed, rtt: rtt, early: early != nil, interested: early != nil, slot: slot, joined: time.Now(),
+		told: bitfield.NewTold(link.UnknownPieces),
 	}
 	p.link = link.New(link.Options{
 		Conn: conn, Hello: hello, Inbox: s.inbox, Answerer: &s.content, Pieces: s.numPieces, Up: s.eng.up, Down: s.eng.down,
@@ -144,47 +140,31 @@ func (s *swarm) introduce(p *peer) {
 	p.give.Introduce(p.pk)
 	n := s.t.LoadedInfo().NumPieces()
 	switch {
-	case p.all:
+	case p.claims.All:
 		s.pick.HasAll(p.pk)
-	case p.bits != nil:
-		if !fits(p.bits, n) {
+	case p.claims.Bits != nil:
+		if !bitfield.Fits(p.claims.Bits, n) {
 			s.drop(p, link.ErrProtocol)
 			return
 		}
-		s.pick.HasThese(p.pk, unpackBits(p.bits, n))
+		s.pick.HasThese(p.pk, bitfield.Unpack(p.claims.Bits, n))
 	}
-	for _, i := range p.haves {
+	for _, i := range p.claims.Haves {
 		if int(i) < n {
 			s.pick.Has(p.pk, int(i))
 		}
 	}
-	for _, i := range p.allowed {
+	for _, i := range p.claims.Allowed {
 		s.pick.Allowed(p.pk, i)
 	}
 	if p.unchoked {
 		s.pick.Unchoked(time.Now(), p.pk)
 	}
-	for i := range p.dontHave.theirs {
+	for i := range p.claims.Losses {
 		s.pick.HasNot(p.pk, i)
 	}
-	_ = s.keepBits(p, nil)
-	p.haves, p.allowed, p.dontHave.theirs = nil, nil, nil
+	p.claims.Clear(&s.eng.claims)
 	s.interest(p)
-}
-
-// fits reports whether a bitfield is one for n pieces: padded to a byte with
-// zeros.
-func fits(bits []byte, n int) bool {
-	return len(bits) == (n+7)/8 && (n%8 == 0 || bits[n/8]<<(n%8) == 0)
-}
-
-// unpackBits returns the first n of them.
-func unpackBits(bits []byte, n int) []bool {
-	have := make([]bool, n)
-	for i := range have {
-		have[i] = bits[i/8]&(0x80>>(i%8)) != 0
-	}
-	return have
 }
 
 // interest tells the peer whether it has something for us. We stay interested
@@ -208,7 +188,7 @@ func (s *swarm) drop(p *peer, why error) {
 		s.pick.Leave(p.pk)
 	}
 	s.metadata.leave(p)
-	_ = s.keepBits(p, nil)
+	p.claims.Clear(&s.eng.claims)
 	s.records.met(p, time.Now())
 	switch {
 	case p.dialed && p.early && !p.answered:
@@ -273,8 +253,8 @@ func (s *swarm) message(p *peer, e *link.Event) error {
 		switch {
 		case p.pk != nil:
 			s.pick.Allowed(p.pk, m.Index)
-		case len(p.allowed) < 64:
-			p.allowed = append(p.allowed, m.Index)
+		default:
+			p.claims.Allow(m.Index)
 		}
 	case pp.Interested:
 		s.uploads.SetInterested(p.give, true, at)
@@ -297,19 +277,19 @@ func (s *swarm) message(p *peer, e *link.Event) error {
 // theirPieces takes what the peer says it has. BEP 3 has that first and once;
 // aria2 says it again, and the later word counts.
 func (s *swarm) theirPieces(p *peer, m *wire.Message) error {
-	p.all = m.Type == pp.HaveAll
+	p.claims.All = m.Type == pp.HaveAll
 	if p.pk == nil {
-		return s.keepBits(p, m.Bits)
+		return p.claims.SetBits(&s.eng.claims, m.Bits)
 	}
 	switch {
-	case p.all:
+	case p.claims.All:
 		s.pick.HasAll(p.pk)
 	case m.Bits != nil:
 		n := s.t.LoadedInfo().NumPieces()
-		if !fits(m.Bits, n) {
+		if !bitfield.Fits(m.Bits, n) {
 			return link.ErrProtocol
 		}
-		s.pick.HasThese(p.pk, unpackBits(m.Bits, n))
+		s.pick.HasThese(p.pk, bitfield.Unpack(m.Bits, n))
 	}
 	s.interest(p)
 	return nil
@@ -317,8 +297,7 @@ func (s *swarm) theirPieces(p *peer, m *wire.Message) error {
 
 func (s *swarm) theirPiece(p *peer, index int) error {
 	if p.pk == nil {
-		p.keepHave(index)
-		delete(p.dontHave.theirs, index)
+		p.claims.Have(index)
 		return nil
 	}
 	if index >= s.t.LoadedInfo().NumPieces() {

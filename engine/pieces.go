@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"time"
@@ -251,4 +252,36 @@ func (c *pieces) dropUnwanted(now time.Time) {
 		before = now.Add(time.Nanosecond)
 	}
 	s.pick.DropUnwanted(before)
+}
+
+// tellHeld tells a peer that was greeted before we knew what we hold.
+func (p *peer) tellHeld(held []bool) {
+	for _, index := range p.told.Haves(held) {
+		p.link.Send(func(b []byte) []byte { return wire.AppendHave(b, index) })
+	}
+}
+
+// lost tells the peer that we have the piece no longer, if it understands that.
+func (p *peer) lost(index int) {
+	if id := p.told.Lost(index, p.link.Extended()); id != 0 {
+		payload := binary.BigEndian.AppendUint32(nil, uint32(index))
+		p.link.Send(func(b []byte) []byte { return wire.AppendExtended(b, id, payload) })
+	}
+}
+
+// dontHave takes a message of lt_donthave (BEP 54).
+func (p *peer) dontHave(payload []byte) error {
+	if len(payload) != 4 {
+		return link.ErrProtocol
+	}
+	index := int(binary.BigEndian.Uint32(payload))
+	switch {
+	case p.pk == nil:
+		p.claims.Lost(index)
+	case index >= p.sw.t.LoadedInfo().NumPieces():
+		return link.ErrProtocol
+	default:
+		p.sw.pick.HasNot(p.pk, index)
+	}
+	return nil
 }

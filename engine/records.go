@@ -8,6 +8,33 @@ import (
 	"github.com/weirfs/weir/engine/internal/peerbook"
 )
 
+// A Store may open beside the engine (Options.StoreReady). Until it answers, peers
+// are found, dialed and greeted, and metadata is fetched; nothing else is asked of
+// peers, because what is held is not known. No goroutine of the engine waits in the
+// Store meanwhile.
+
+// storeReady reports whether the Store answers without making the caller wait.
+func (e *Engine) storeReady() bool {
+	if e.opts.StoreReady == nil {
+		return true
+	}
+	select {
+	case <-e.opts.StoreReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// storeOpened takes what the Store has: what is held, at once, and records later.
+func (s *swarm) storeOpened() {
+	s.gotMeta()
+	s.records.load()
+	if s.metadata.unsaved {
+		s.metadata.save()
+	}
+}
+
 // PeersBucket is where the engine keeps the peers of each torrent that were of
 // use, by info hash, so that a warm start needs no tracker.
 const PeersBucket = "peers"

@@ -155,7 +155,7 @@ func (g *reporter) tell(now time.Time) {
 	r.Peers, r.Known = len(s.peers), s.book.Len()
 	r.Seeds, r.Serving = 0, 0
 	for _, p := range s.peers {
-		if p.all || p.pk != nil && p.pk.HasEverything() {
+		if p.claims.All || p.pk != nil && p.pk.HasEverything() {
 			r.Seeds++
 		}
 		if p.unchoked {

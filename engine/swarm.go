@@ -252,8 +252,8 @@ func (s *swarm) housekeep(now time.Time) bool {
 		if n := p.link.Sent(); n != p.sentSeen {
 			p.sentSeen, busy = n, true
 		}
-		if p.tellingHeld && p.link.Drained() {
-			s.tellHeld(p)
+		if p.told.Telling && p.link.Drained() {
+			p.tellHeld(s.pick.HeldPieces())
 		}
 		// It held for those who joined while the Store opened, before the last piece, or
 		// before one was evicted.
@@ -327,7 +327,7 @@ func (s *swarm) gotMeta() {
 	s.web.choose(time.Now())
 	for _, p := range s.peers {
 		s.introduce(p)
-		s.tellHeld(p)
+		p.tellHeld(s.pick.HeldPieces())
 	}
 	s.t.mu.Lock()
 	wants := make([]*Want, 0, len(s.t.wants))

@@ -6,9 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/bitfield"
 	"github.com/weirfs/weir/engine/internal/link"
-	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
@@ -16,7 +15,7 @@ import (
 // TestTellHeldInTurns: of a large torrent a peer hears piece by piece, each once, and
 // never more at a time than the bound.
 func TestTellHeldInTurns(t *testing.T) {
-	const pieces = 2*mostHavesAtOnce + 1000
+	const pieces = 2*bitfield.MaxHavesAtOnce + 1000
 	held := make([]bool, pieces)
 	var want []byte
 	for i := range held {
@@ -24,11 +23,9 @@ func TestTellHeldInTurns(t *testing.T) {
 			want = wire.AppendHave(want, i)
 		}
 	}
-	info := &weir.TorrentInfo{PieceLength: weir.BlockBytes, Length: pieces * weir.BlockBytes}
-	s := &swarm{pick: picker.New(picker.Layout{Info: info}, held, picker.Options{})}
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		p := &peer{tellingHeld: true, link: link.New(link.Options{
+		p := &peer{told: bitfield.Told{Telling: true}, link: link.New(link.Options{
 			Conn: ours, Inbox: link.NewInbox(), Pieces: func() int { return pieces }, Up: throttle.New(0), Down: throttle.New(0),
 		})}
 		p.link.Run(t.Context(), func(fn func()) { go fn() })
@@ -42,15 +39,15 @@ func TestTellHeldInTurns(t *testing.T) {
 				}
 			}
 		}()
-		for p.tellingHeld {
+		for p.told.Telling {
 			if !p.link.Drained() {
 				t.Fatal("something waits")
 			}
 			before := len(got)
-			s.tellHeld(p)
+			p.tellHeld(held)
 			p.link.Flush()
 			synctest.Wait()
-			if n := len(got) - before; n > mostHavesAtOnce*9 {
+			if n := len(got) - before; n > bitfield.MaxHavesAtOnce*9 {
 				t.Fatalf("%d bytes at once", n)
 			}
 		}

@@ -190,6 +190,13 @@ func (s *Seed) came(r *run, part Buffer) {
 // ended takes what became of a request.
 func (s *Seed) ended(r *run, res Result, err error) {
 	now := time.Now()
+	if r.moved && !r.stopped && r.at == r.in.Off && s.ctx.Err() == nil && notThere(res, err) {
+		// The file is elsewhere by now, and the seed knows where.
+		s.site.Redirected(r.file, "")
+		r.moved = false
+		s.start(r)
+		return
+	}
 	s.multi = s.multi || res.Multi
 	if res.First > 0 {
 		s.latency = min(s.latency, res.First)
@@ -220,4 +227,10 @@ func (s *Seed) ended(r *run, res Result, err error) {
 	for _, in := range owed {
 		s.owner.Rejected(in)
 	}
+}
+
+// notThere reports whether what became of a request says nothing but that its server
+// is the wrong one.
+func notThere(res Result, err error) bool {
+	return err != nil || res.Verdict == Missing || res.Verdict == FailFile || res.Verdict == Malformed
 }

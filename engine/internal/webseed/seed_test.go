@@ -237,3 +237,46 @@ func TestSeedOfAnArchive(t *testing.T) {
 		t.Errorf("asked %v: a place that a redirect told is asked for once, as is what is gone", n)
 	}
 }
+
+// A file that is no longer where a redirect has led is asked for at the seed itself, at once.
+func TestSeedMovesAgain(t *testing.T) {
+	for name, gone := range map[string]http.HandlerFunc{
+		"Missing": http.NotFound,
+		"Failing": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+		"Dead":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			info := large(500 * kib)
+			data := itemData(info)
+			send := func(w http.ResponseWriter, r *http.Request) {
+				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+			}
+			newer := serve(t, send)
+			reads := 0
+			old := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if reads++; reads > 1 {
+					gone(w, r)
+					return
+				}
+				send(w, r)
+			})
+			s := newServer(t, info, data)
+			s.strange["/item/a"] = func(w http.ResponseWriter, r *http.Request, _ []byte) {
+				at := old.URL
+				if s.paths()["/item/a"] > 1 {
+					at = newer.URL
+				}
+				http.Redirect(w, r, at+"/x", http.StatusFound)
+			}
+			o := open(t, s.URL+"/", info)
+			o.fetch([]int{0}, nil)
+			o.fetch(every(info), nil)
+			if !bytes.Equal(o.got, data) || s.paths()["/item/a"] != 2 {
+				t.Errorf("asked %v; right %v", s.paths(), bytes.Equal(o.got, data))
+			}
+			if st := o.seed.Site().State(time.Now()); len(st.Files) > 0 || !st.Paused.IsZero() {
+				t.Errorf("state %+v", st)
+			}
+		})
+	}
+}

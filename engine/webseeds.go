@@ -117,8 +117,8 @@ func (w *webSeeds) housekeep(now time.Time) {
 	w.giveUp(now)
 }
 
-// lost returns why none of the web seeds will have a piece, "" if one may. Each was
-// asked before.
+// lost returns why none of the web seeds will have a piece, "" if one may: one has
+// another version, and the others have that, too, or nothing.
 func (w *webSeeds) lost(now time.Time, piece int) string {
 	why := ""
 	for _, d := range w.seeds {
@@ -128,11 +128,12 @@ func (w *webSeeds) lost(now time.Time, piece int) string {
 		if d.seed.Site().Gone() {
 			continue
 		}
-		reason := d.seed.Site().Lost(now, piece)
-		if reason == "" {
+		switch reason := d.seed.Site().Lost(now, piece); {
+		case reason != "":
+			why = d.base.Host + ": " + reason
+		case !d.seed.Site().Without(piece):
 			return ""
 		}
-		why = d.base.Host + ": " + reason
 	}
 	return why
 }
@@ -159,7 +160,7 @@ func (w *webSeeds) giveUp(now time.Time) {
 			continue
 		}
 		if why := w.lost(now, index); why != "" {
-			err := fmt.Errorf("piece %d: %s, and no peer is known: %w", index, why, weir.ErrCorrupt)
+			err := weir.Errorf(weir.ErrCorrupt, "piece %d: %s, and no peer is known", index, why)
 			s.t.missed.Store(&Missed{At: now, Why: err.Error()})
 			s.reads.fail(index, err)
 		}

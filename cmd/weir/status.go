@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -85,6 +86,7 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 	for _, line := range s.Trackers {
 		row("tracker", "%s", weir.Printable(line))
 	}
+	var newer []string
 	for _, w := range s.WebSeeds {
 		line := fmt.Sprintf("%s: %s, %s, %s so far", weir.Printable(w.URL), w.State, rateText(w.Rate), sizeText(w.Received))
 		if w.Error != "" {
@@ -94,9 +96,12 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 		if n := len(w.Stale); n > 0 {
 			row("changed there", "%s", weir.Printable(strings.Join(w.Stale[:min(n, 5)], ", "))+map[bool]string{true: fmt.Sprintf(" and %d more", n-5)}[n > 5])
 		}
-		if w.Newer != "" {
-			row("newer torrent", "probably %s", weir.Printable(w.Newer))
+		if w.Newer != "" && !slices.Contains(newer, w.Newer) {
+			newer = append(newer, w.Newer)
 		}
+	}
+	for _, u := range newer {
+		row("newer torrent", "probably %s", weir.Printable(u))
 	}
 	for _, link := range s.HiddenLinks {
 		row("hidden", "%s, a link that points outside of the torrent", weir.Printable(link))

@@ -25,6 +25,10 @@ func CanEnclose() bool { return os.Geteuid() == 0 }
 // leads to. Nothing is behind it; it counts what tried to leave the machine.
 const outside = "outside"
 
+// PublicIP is an address that counts as one of the internet (it is for documentation,
+// RFC 5737), and is this machine's in the network that OpenEnclosure sets up.
+const PublicIP = "203.0.113.7"
+
 // Enclose runs this program again in a network of its own, which has loopback
 // and a way out into nothing, and returns its exit code. Clients that would talk
 // to somebody in the world can't, and Sent tells that they tried; and their
@@ -54,6 +58,7 @@ func Enclose(stderr io.Writer) int {
 func OpenEnclosure() error {
 	for _, c := range []string{
 		"ip link set lo up",
+		"ip addr add " + PublicIP + "/32 dev lo",
 		"ip link add " + outside + " type veth peer name void",
 		"ip link set void up",
 		"ip link set " + outside + " up",

@@ -1,30 +1,25 @@
 package foreign
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/weirfs/weir/cmd/internal/weirtest"
 )
 
 // Web says what an nginx serves, and how.
 type Web struct {
-	Dir            string     // the folder at "/"
-	TLS            *Authority // HTTPS, with HTTP/2; nil for HTTP/1.1 without TLS
-	User, Password string     // Basic authentication, if there is a user
-	Directives     string     // more of nginx's server block
-	HTTP           string     // more of the block around it
+	Dir            string              // the folder at "/"
+	IP             string              // where it listens; an address of its own if empty
+	TLS            *weirtest.Authority // HTTPS, with HTTP/2; nil for HTTP/1.1 without TLS
+	User, Password string              // Basic authentication, if there is a user
+	Directives     string              // more of nginx's server block
+	HTTP           string              // more of the block around it
 }
 
 // Nginx is a running nginx.
@@ -68,14 +63,19 @@ http {
 func OpenNginx(tb testing.TB, w Web) *Nginx {
 	tb.Helper()
 	dir := tb.TempDir()
-	ip, port := NextIP(), freePort(tb)
+	ip, port := w.IP, freePort(tb)
+	if ip == "" {
+		ip = NextIP()
+	}
 	at := hostPort(ip, port)
 	n := &Nginx{URL: "http://" + at, log: filepath.Join(dir, "access.log")}
 	listen, server := at, w.Directives
 	if w.TLS != nil {
 		n.URL = "https://" + at
 		listen += " ssl http2"
-		w.TLS.sign(tb, dir, ip)
+		cert, key := w.TLS.Certificate(tb, ip)
+		writeFile(tb, filepath.Join(dir, "cert.pem"), cert)
+		writeFile(tb, filepath.Join(dir, "key.pem"), key)
 		server += fmt.Sprintf("\nssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem;", dir)
 	}
 	if w.User != "" {
@@ -116,67 +116,6 @@ func (n *Nginx) Requests(tb testing.TB) (all []Request) {
 		all = append(all, Request{Status: status, Protocol: f[1], Connection: f[2], Range: f[3], Bytes: bytes, Path: f[5]})
 	}
 	return all
-}
-
-// Authority is a certificate authority of a test's own.
-type Authority struct {
-	File string // its certificate, for SSL_CERT_FILE
-
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
-}
-
-// NewAuthority makes one.
-func NewAuthority(tb testing.TB) *Authority {
-	tb.Helper()
-	a := &Authority{File: filepath.Join(tb.TempDir(), "ca.pem"), key: newKey(tb)}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		tb.Fatal(err)
-	}
-	writePEM(tb, a.File, "CERTIFICATE", der)
-	return a
-}
-
-// sign puts a certificate of ip and its key into dir.
-func (a *Authority) sign(tb testing.TB, dir, ip string) {
-	tb.Helper()
-	key := newKey(tb)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(ip)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	secret, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	writePEM(tb, filepath.Join(dir, "cert.pem"), "CERTIFICATE", der)
-	writePEM(tb, filepath.Join(dir, "key.pem"), "EC PRIVATE KEY", secret)
-}
-
-func newKey(tb testing.TB) *ecdsa.PrivateKey {
-	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return key
-}
-
-func writePEM(tb testing.TB, path, kind string, der []byte) {
-	tb.Helper()
-	writeFile(tb, path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
 func writeFile(tb testing.TB, path string, b []byte) {

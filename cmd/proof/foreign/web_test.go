@@ -1,10 +1,16 @@
 package foreign_test
 
 import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/weirfs/weir/cmd/internal/weirtest"
@@ -50,7 +56,7 @@ func TestWeb(t *testing.T) {
 
 // TestWebTLS: the same over HTTP/2, with a certificate of an authority of the user's own.
 func TestWebTLS(t *testing.T) {
-	ca := foreign.NewAuthority(t)
+	ca := weirtest.NewAuthority(t)
 	t.Setenv("SSL_CERT_FILE", ca.File)
 	w := web{version: foreign.Hybrid, serve: foreign.Web{TLS: ca}, base: "/"}
 	for _, r := range w.test(t) {
@@ -158,4 +164,70 @@ func (w web) test(t *testing.T) []foreign.Request {
 		}
 	}
 	return asked
+}
+
+// TestWebAddresses: a web seed may lead to the internet and to no address inside, by a
+// redirect neither, whether through the user's proxy or past it.
+func TestWebAddresses(t *testing.T) {
+	if !foreign.Enclosed() {
+		t.Skip("needs root: addresses of the internet are given to loopback")
+	}
+	path := filepath.Join(t.TempDir(), "content")
+	foreign.Fill(t, filepath.Join(path, "a"), 100_000)
+	foreign.Fill(t, filepath.Join(path, "b"), 200_000)
+	root := filepath.Dir(path)
+	public := foreign.OpenNginx(t, foreign.Web{Dir: root, IP: foreign.PublicIP})
+	inside := foreign.OpenNginx(t, foreign.Web{Dir: root})
+	leads := foreign.OpenNginx(t, foreign.Web{Dir: root, IP: foreign.PublicIP, Directives: "rewrite ^/(.*)$ " + inside.URL + "/$1 redirect;"})
+	private := foreign.OpenNginx(t, foreign.Web{Dir: root, IP: foreign.PublicIP, Directives: "rewrite ^/(.*)$ http://10.1.2.3/$1 redirect;"})
+
+	var through atomic.Int32
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Transport: &http.Transport{}, // which knows no proxy
+		Rewrite:   func(*httputil.ProxyRequest) { through.Add(1) },
+	})
+	t.Cleanup(proxy.Close)
+	for name, tt := range map[string]struct {
+		seed    string
+		env     map[string]string
+		allow   bool
+		right   bool
+		proxied bool
+	}{
+		"Direct":          {seed: public.URL, right: true},
+		"Proxy":           {seed: public.URL, env: map[string]string{"HTTP_PROXY": proxy.URL}, right: true, proxied: true},
+		"PastTheProxy":    {seed: public.URL, env: map[string]string{"HTTP_PROXY": proxy.URL, "NO_PROXY": "192.0.2.1,203.0.113.0/24"}, right: true},
+		"Inside":          {seed: inside.URL},
+		"LeadsInside":     {seed: leads.URL},
+		"ProxyInside":     {seed: leads.URL, env: map[string]string{"HTTP_PROXY": proxy.URL}, proxied: true},
+		"ProxyPrivate":    {seed: private.URL, env: map[string]string{"HTTP_PROXY": proxy.URL}, proxied: true},
+		"PrivateByAProxy": {seed: "http://10.1.2.3", env: map[string]string{"HTTP_PROXY": proxy.URL}},
+		"Allowed":         {seed: leads.URL, allow: true, right: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, k := range []string{"HTTP_PROXY", "NO_PROXY"} {
+				t.Setenv(k, tt.env[k])
+			}
+			through.Store(0)
+			before := len(inside.Requests(t))
+			torrent := foreign.MkTorrent(t, foreign.Making{Path: path, Announce: nowhere, PieceBytes: 32 << 10, WebSeeds: []string{tt.seed + "/"}})
+			args := []string{"--allow-private=" + strconv.FormatBool(tt.allow), torrent}
+			if !tt.right {
+				args = append(args, "--read-timeout=1s")
+			}
+			m := start(t, args...)
+			got, err := os.ReadFile(m.Path("content", "b"))
+			want, _ := os.ReadFile(filepath.Join(path, "b"))
+			if right := err == nil && bytes.Equal(got, want); right != tt.right {
+				t.Errorf("read: %v; right %v, want %v", err, right, tt.right)
+			}
+			m.Unmount(t)
+			if n := through.Load(); (n > 0) != tt.proxied {
+				t.Errorf("%d requests through the proxy", n)
+			}
+			if n := len(inside.Requests(t)) - before; (n > 0) != tt.allow {
+				t.Errorf("%d requests reached a server inside", n)
+			}
+		})
+	}
 }

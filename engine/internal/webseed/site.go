@@ -30,6 +30,7 @@ type Site struct {
 	wrong  map[int]time.Time // pieces whose hash was wrong: until when they are not asked for
 	right  []bool            // files with bytes in a piece that was verified; nil until one was
 	pause  backoff
+	dead   bool   // it could not be reached when it was asked last
 	reason string // why it is paused, or was last
 	gone   string // why it is given up for good
 }
@@ -39,6 +40,7 @@ type file struct {
 	pause    backoff
 	stale    bool // another version: for good
 	noRanges bool // only its beginning can be had
+	missing  bool // it was not there when it was asked for last
 	reason   string
 	wrong    int // pieces with bytes of it that were wrong
 	location string
@@ -118,6 +120,12 @@ func (s *Site) Lost(now time.Time, piece int) string {
 	return ""
 }
 
+// Without reports whether the site does not have the piece, as far as it was asked
+// last: one of its files is missing there, or the server can't be reached.
+func (s *Site) Without(piece int) bool {
+	return s.dead || slices.ContainsFunc(s.filesOf(piece), func(i int) bool { f := s.files[i]; return f != nil && f.missing })
+}
+
 // NextChange returns when the site may have a piece again that it has not now, and
 // false if time alone changes nothing.
 func (s *Site) NextChange(now time.Time) (time.Time, bool) {
@@ -152,6 +160,7 @@ func (s *Site) Location(index int) string {
 // Answered books an answer that is no Take and no Moved on the file, or on the
 // host. It reports whether what the site has may have changed.
 func (s *Site) Answered(now time.Time, index int, a Answer) bool {
+	s.dead = false
 	switch a.Verdict {
 	case Take, Moved:
 		return false
@@ -168,6 +177,7 @@ func (s *Site) Answered(now time.Time, index int, a Answer) bool {
 	case NoRanges:
 		f.noRanges = true
 	case Missing:
+		f.missing = true
 		f.pause.fail(now, missingPause, missingPause, 0)
 		f.location = "" // it may be elsewhere by now
 	default:
@@ -190,7 +200,7 @@ func (s *Site) Broke(now time.Time, index int, reason string) {
 // Unreachable books what happened before a server has answered.
 func (s *Site) Unreachable(now time.Time, reason string) {
 	s.pause.fail(now, hostPause, longestHostPause, 0)
-	s.reason = reason
+	s.dead, s.reason = true, reason
 }
 
 // GiveUp ends the site for good: it may not be asked at all.
@@ -198,9 +208,9 @@ func (s *Site) GiveUp(reason string) { s.gone, s.reason = reason, reason }
 
 // Delivered says that bytes of the file came, so that its next failure is a first one.
 func (s *Site) Delivered(index int) {
-	s.pause.times = 0
+	s.pause.times, s.dead = 0, false
 	if f := s.files[index]; f != nil {
-		f.pause.times = 0
+		f.pause.times, f.missing = 0, false
 	}
 }
 

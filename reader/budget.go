@@ -2,25 +2,24 @@ package reader
 
 import "sync"
 
-// Budget bounds the bytes that all windows together want and that were missing
-// when the window moved last. It is safe for concurrent use. Only a window that moves looks at it, which
-// happens about once a piece: never in the path of a read that is held.
+// Budget bounds the missing bytes that all windows together want, as of when each moved
+// last. It is safe for concurrent use. Only a window that moves uses it, about once a
+// piece: reads of held bytes never do.
 type Budget struct {
 	total      int64
 	protection protection
 
-	mu        sync.Mutex
-	used      int64
-	claimants int // shares with a demand
-	hungry    int // of these, the ones that have less than they want and than is fair
+	mu          sync.Mutex
+	used        int64
+	claimants   int // shares with a demand
+	underserved int // of these, those with less than they want and less than is fair
 }
 
-// DefaultBudgetBytes is the budget when nothing is said: half of what the engine
-// takes for pieces in memory by default, so that a read that must wait always finds
-// room there.
+// DefaultBudgetBytes is half of the engine's default for pieces in memory, so that there
+// is always room for a piece that a read waits for.
 const DefaultBudgetBytes = 128 << 20
 
-// NewBudget returns a budget of so many bytes, DefaultBudgetBytes for 0 or less.
+// NewBudget returns a budget of this many bytes, or DefaultBudgetBytes for 0 or less.
 func NewBudget(bytes int64) *Budget {
 	if bytes <= 0 {
 		bytes = DefaultBudgetBytes
@@ -37,15 +36,15 @@ func (b *Budget) Used() int64 {
 
 // share is what one window has of a Budget. Its owner guards it.
 type share struct {
-	b      *Budget
-	held   int64
-	demand int64
-	hungry bool
+	b           *Budget
+	held        int64
+	demand      int64
+	underserved bool
 }
 
-// claim sets what the share wants and returns what it gets. While everybody has
-// his fair part, a window may take what is left, up to half of all; when somebody
-// has less, the others fall back to their part as they move.
+// claim sets what the share wants and returns what it gets. While all shares have their
+// fair part, one may take what is left, up to half of the budget. As soon as one has less,
+// the others are cut down to their fair part as their windows move.
 func (s *share) claim(demand int64) int64 {
 	b := s.b
 	if demand == 0 && s.demand == 0 {
@@ -60,29 +59,29 @@ func (s *share) claim(demand int64) int64 {
 			b.claimants--
 		}
 	}
-	if s.hungry {
-		b.hungry--
+	if s.underserved {
+		b.underserved--
 	}
 	s.demand = demand
 	fair := b.total / int64(max(1, b.claimants))
 	most := max(fair, b.total/2)
-	if b.hungry > 0 {
+	if b.underserved > 0 {
 		most = fair
 	}
 	b.used -= s.held
 	s.held = min(demand, most, b.total-b.used)
 	b.used += s.held
-	if s.hungry = s.held < min(demand, fair); s.hungry {
-		b.hungry++
+	if s.underserved = s.held < min(demand, fair); s.underserved {
+		b.underserved++
 	}
 	return s.held
 }
 
-// shrink gives back what of the claim is of no use, because no whole piece fits.
+// shrink gives back the rest of the claim that is too small for a whole piece.
 func (s *share) shrink(to int64) { s.refund(s.held-to, s.held-to) }
 
-// refund says that the share pays for own bytes less, and that nobody wants gone
-// bytes any more. They differ when others want what the share has paid for.
+// refund takes own bytes off the share and gone bytes off the budget. gone is less where
+// other windows still want pieces that this share has paid for.
 func (s *share) refund(own, gone int64) {
 	if own == 0 && gone == 0 {
 		return

@@ -16,7 +16,7 @@ func TestBudget(t *testing.T) {
 			t.Errorf("the second got %d, and nothing was left", got)
 		}
 		if got := first.claim(5000); got != 500 {
-			t.Errorf("the first kept %d beside a hungry second, want its half", got)
+			t.Errorf("the first kept %d beside a underserved second, want its half", got)
 		}
 		if got := second.claim(300); got != 300 {
 			t.Errorf("the second got %d, want all that it wants", got)
@@ -29,8 +29,8 @@ func TestBudget(t *testing.T) {
 			t.Errorf("alone again: %d", got)
 		}
 		first.claim(0)
-		if b.Used() != 0 || b.claimants != 0 || b.hungry != 0 {
-			t.Errorf("left: %d used, %d claimants, %d hungry", b.used, b.claimants, b.hungry)
+		if b.Used() != 0 || b.claimants != 0 || b.underserved != 0 {
+			t.Errorf("left: %d used, %d claimants, %d underserved", b.used, b.claimants, b.underserved)
 		}
 	})
 	t.Run("ManyAreEqual", func(t *testing.T) {
@@ -72,8 +72,8 @@ func TestBudget(t *testing.T) {
 				shares[i].claim(0)
 			}
 		}
-		if b.used != 0 || b.claimants != 0 || b.hungry != 0 {
-			t.Errorf("left: %d used, %d claimants, %d hungry", b.used, b.claimants, b.hungry)
+		if b.used != 0 || b.claimants != 0 || b.underserved != 0 {
+			t.Errorf("left: %d used, %d claimants, %d underserved", b.used, b.claimants, b.underserved)
 		}
 	})
 }
@@ -128,16 +128,16 @@ func TestBudgetEnds(t *testing.T) {
 		t.Errorf("a byte: %d, %d used by %d", got, b.Used(), b.claimants)
 	}
 	one.claim(800)
-	if got := two.claim(300); got != 200 || b.hungry != 1 {
-		t.Errorf("the rest: %d, %d hungry", got, b.hungry)
+	if got := two.claim(300); got != 200 || b.underserved != 1 {
+		t.Errorf("the rest: %d, %d underserved", got, b.underserved)
 	}
 	one.claim(800) // falls back to its half, because somebody lacks something
 	if one.held != 500 {
-		t.Errorf("has %d beside a hungry one", one.held)
+		t.Errorf("has %d beside a underserved one", one.held)
 	}
 	two.claim(300)
-	if two.held != 300 || b.hungry != 0 {
-		t.Errorf("has %d, and %d are hungry", two.held, b.hungry)
+	if two.held != 300 || b.underserved != 0 {
+		t.Errorf("has %d, and %d are underserved", two.held, b.underserved)
 	}
 	one.shrink(499)
 	if one.held != 499 || b.Used() != 799 {

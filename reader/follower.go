@@ -9,7 +9,8 @@ import (
 	"github.com/weirfs/weir/reader/internal/policy"
 )
 
-// follower joins a pattern of reads with the window that it decides on. Its owner guards it.
+// follower feeds reads to a pattern and publishes the windows that it returns. Its owner
+// guards it.
 type follower struct {
 	pattern   policy.Pattern
 	window    window
@@ -24,8 +25,8 @@ type follower struct {
 // retryTime is how often a window that the budget had no room for asks again.
 const retryTime = 50 * time.Millisecond
 
-// follow takes a read; waits says that other reads of the same reader wait for the
-// swarm now.
+// follow takes a read. waits says that other reads of the same reader are waiting for the
+// swarm.
 func (f *follower) follow(now time.Time, off, n int64, waits bool) {
 	if waits {
 		f.pattern.Answered(now) // it does not pause
@@ -36,7 +37,7 @@ func (f *follower) follow(now time.Time, off, n int64, waits bool) {
 	}
 }
 
-// publish wants what the pattern says.
+// publish publishes the pattern's windows.
 func (f *follower) publish(now time.Time) {
 	var room [policy.MaxWindows]weir.Range
 	ranges := f.pattern.Windows(room[:0])
@@ -57,8 +58,8 @@ func (f *follower) publish(now time.Time) {
 	}
 }
 
-// withdrawIfIdle takes the window back when nothing was read for a while: a reader that
-// has stopped wants nothing more. The next read publishes it again.
+// withdrawIfIdle withdraws the window of a reader that has stopped: nothing was read for a
+// while. The next read publishes it again.
 func (f *follower) withdrawIfIdle(now time.Time, waits bool) {
 	if f.closed || len(f.window.published) == 0 {
 		return
@@ -75,7 +76,7 @@ func (f *follower) withdrawIfIdle(now time.Time, waits bool) {
 	f.withdrawn = true
 }
 
-// end takes the window back for good.
+// end withdraws the window for good.
 func (f *follower) end() {
 	f.closed = true
 	f.window.close()
@@ -84,22 +85,22 @@ func (f *follower) end() {
 	}
 }
 
-// fileReaders follows all handles of a file that several programs have open. They
-// share the kernel's pages, so each page is asked for once, for whoever needs it
-// first: a hundred programs that read a file from end to end look like a hundred that
-// skip about. Together they are sequential again.
+// fileReaders follows all handles of a file together. The kernel shares its pages between
+// programs and reads each page once, for whoever needs it first. So a hundred programs
+// that read a file from end to end each seem to skip about; taken together, their reads
+// are sequential again.
 type fileReaders struct {
 	waiting atomic.Int32 // reads that wait for the swarm
 	several atomic.Bool  // more than one handle was open
 
-	mu sync.Mutex // only tried, never waited for, by reads
+	mu sync.Mutex // reads use TryLock
 	follower
 
 	handles int // guarded by Torrent.mu
 }
 
-// follow takes a read of any handle of the file. When another one is being taken it
-// does nothing: the pattern can do without some, and no reader waits for another.
+// follow takes a read of any handle of the file. It drops the read if it would have to
+// wait for another: the pattern doesn't need them all.
 func (r *fileReaders) follow(now time.Time, off, n int64) {
 	if !r.several.Load() || !r.mu.TryLock() {
 		return

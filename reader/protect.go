@@ -9,14 +9,14 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// protectTime is for how long a window is protected after it moved last. A reader
-// that pauses for longer than a long break must not hold the cache.
+// protectTime is how long a window stays protected after it moved last: longer than a
+// film is usually paused.
 const protectTime = time.Hour
 
-// protection remembers which pieces the windows cover, held or not, so that the
-// cache does not evict what a reader is about to come to. It outlasts a reader's
-// pause, for protectTime: a film that is paused goes on from the cache. Only
-// windows that move and evictions take its lock, behind which nothing is waited for.
+// protection knows which pieces the windows cover, held or not, so that the cache does not
+// evict what will soon be read. It lasts protectTime beyond the reader's last move: a film
+// that was paused goes on from the cache. Only windows that move and evictions take its
+// lock, and nothing waits while holding it.
 type protection struct {
 	mu      sync.Mutex
 	windows map[*window]*coverage // that are not empty
@@ -64,9 +64,9 @@ func (p *protection) set(w *window, ranges []weir.Range) {
 	}
 }
 
-// Protect returns a function that reports whether a piece is in the window of an
-// open file now. It covers at most so many bytes: of more, each window has
-// the same share, of the pieces that are wanted first.
+// Protect returns a function that reports whether a piece is in the window of an open
+// file. It protects at most this many bytes; if the windows have more, each gets an equal
+// share, for the pieces that are wanted first.
 func (b *Budget) Protect(most int64) func(weir.PieceID) bool {
 	p := &b.protection
 	p.mu.Lock()

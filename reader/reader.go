@@ -1,12 +1,12 @@
-// Package reader is the open files of a torrent: it follows how each is read, and
-// in which order, decides how far ahead to want (windows, published to the swarm),
-// and answers each read from the cache, or else from the swarm.
+// Package reader is the open files of a torrent. It answers each read from the cache, or
+// else from the swarm. It follows how files are read, and decides what to read ahead:
+// windows, which it publishes to the swarm.
 //
-// The decisions are pure functions of past reads, in internal/policy: within a file,
-// and across files. A window that moves draws on the Budget that all share; a read
-// that is held touches nothing but its own handle. Nothing here knows of FUSE, of
-// badger or of peers: the cache and the swarm are interfaces, and offsets are file
-// offsets on one side and torrent coordinates on the other.
+// The decisions are pure functions of past reads, in internal/policy: within a file, and
+// across files. A window that moves uses the Budget that all share; a read of held bytes
+// uses nothing but its own handle. Nothing here knows of FUSE, of badger or of peers: the
+// cache and the swarm are interfaces. Offsets are file offsets on one side and torrent
+// coordinates on the other.
 //
 // Lock order: Handle.mu, Torrent.mu, fileReaders.mu, wanted.mu, Budget.mu. A read tries
 // fileReaders.mu and never waits for it, takes Torrent.mu with the first read of a file
@@ -68,19 +68,19 @@ type Handle struct {
 	mu sync.Mutex
 	follower
 	sequence *fileSequence // set with the first read, if that is at the head
-	read     int64         // bytes
-	reported int64         // of these, the ones that the sequence knows of
+	read     int64         // bytes read
+	reported int64         // of these, those reported to the sequence
 }
 
-// gathering puts views that span pieces together. Its func is made once, for one
-// at each read would be an allocation.
-type gathering struct {
+// joinBuffer joins the bytes of a read that spans pieces. Its func is made once: one for
+// each read would be an allocation.
+type joinBuffer struct {
 	bytes []byte
 	add   func(b []byte)
 }
 
-var gatherings = sync.Pool{New: func() any {
-	g := &gathering{bytes: make([]byte, 0, policy.RequestBytes)}
+var joinBuffers = sync.Pool{New: func() any {
+	g := &joinBuffer{bytes: make([]byte, 0, policy.RequestBytes)}
 	g.add = func(b []byte) { g.bytes = append(g.bytes, b...) }
 	return g
 }}
@@ -105,8 +105,8 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 		}
 		return &weir.Miss{Range: r, Pieces: []int{first}}, nil
 	}
-	g := gatherings.Get().(*gathering)
-	defer gatherings.Put(g)
+	g := joinBuffers.Get().(*joinBuffer)
+	defer joinBuffers.Put(g)
 	g.bytes = g.bytes[:0]
 	var miss *weir.Miss
 	for i := first; i < end; i++ {
@@ -134,9 +134,9 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 	return miss, nil
 }
 
-// Fetch fills p, which is as long as the range of miss, with what View found and
-// with what the swarm brings, for which it waits. miss must be of this handle. The
-// error is ctx's when it ends, or what the swarm says; p means nothing then.
+// Fetch fills p, which is as long as the range of miss, with what View found, and waits
+// for the swarm to bring the rest. miss must be of this handle. The error is ctx's when it
+// ends, or the swarm's; the content of p is undefined then.
 func (h *Handle) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
 	copy(p, miss.Held)
 	sequence := h.wait()
@@ -155,7 +155,8 @@ func (h *Handle) Ahead() (bytes int64) {
 	return bytes
 }
 
-// wait says that a read waits. It returns the sequence that the handle is in, for done.
+// wait marks the beginning of a wait for the swarm. It returns the handle's sequence, for
+// done.
 func (h *Handle) wait() *fileSequence {
 	h.waiting.Add(1)
 	h.shared.waiting.Add(1)
@@ -186,13 +187,13 @@ func (h *Handle) torrentRange(off int64, n int) (weir.Range, error) {
 		return weir.Range{}, weir.Errorf(weir.ErrInvalid, "read %d bytes at %d of a file of %d", n, off, h.file.Length)
 	}
 	if h.access == HeadAndTail && off >= HeadTailBytes && off+int64(n) <= h.file.Length-HeadTailBytes {
-		return weir.Range{}, fmt.Errorf("read at %d, neither head nor tail, for a restricted program: %w", off, weir.ErrRefused)
+		return weir.Range{}, fmt.Errorf("read at %d, which is neither in the head nor in the tail, for a restricted program: %w", off, weir.ErrRefused)
 	}
 	return weir.Range{Off: h.file.Offset + off, End: h.file.Offset + off + int64(n)}, nil
 }
 
-// follow takes a read, and publishes the window if it has moved. In between, which is
-// mostly, it waits for no lock but the handle's own.
+// follow takes a read, and publishes the window if it has moved. Mostly it hasn't, and the
+// only lock taken is the handle's own.
 func (h *Handle) follow(off int64, n int) {
 	if h.access != Full {
 		return // no read-ahead
@@ -228,8 +229,8 @@ func (h *Handle) idle() {
 	h.withdrawIfIdle(time.Now(), h.waiting.Load() > 0)
 }
 
-// Close takes the window back. Reads in flight are not touched: whoever started
-// them ends their context. It may be called more than once.
+// Close withdraws the window. Reads in flight go on until their contexts end. It may be
+// called more than once.
 func (h *Handle) Close() error {
 	h.mu.Lock()
 	if h.closed {

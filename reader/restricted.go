@@ -16,14 +16,12 @@ const (
 	Refused            // nothing: files can't be opened
 )
 
-// HeadTailBytes is how much of each end of a file is open to a program with
-// HeadAndTail. It holds the index of a film of some hours (MP4: 12 to 16 bytes a
-// frame, of pictures and of sound).
+// HeadTailBytes is how much of each end of a file a program with HeadAndTail may read. The
+// index of a film of some hours fits (MP4: 12 to 16 bytes a frame of video or audio).
 const HeadTailBytes = 8 << 20
 
-// Restricted says which programs are kept from making the swarm fetch: indexers,
-// thumbnailers, scanners. The zero Restricted and a nil one restrict nobody. It is
-// immutable.
+// Restricted says which programs may not make the swarm fetch whole files: indexers,
+// thumbnailers, scanners. The zero Restricted and nil restrict nobody. It is immutable.
 type Restricted struct {
 	programs map[string]Access
 }
@@ -53,16 +51,15 @@ func ParseRestricted(list string) (*Restricted, error) {
 	return r, nil
 }
 
-// Empty reports whether no program is restricted, so that nobody needs to know who
+// Empty reports whether no program is restricted, so that callers need not find out who
 // opens a file.
 func (r *Restricted) Empty() bool { return r == nil || len(r.programs) == 0 }
 
-// commBytes is where Linux cuts the names of processes.
+// commBytes is the length at which Linux truncates the names of processes.
 const commBytes = 15
 
-// For returns what a program may read, given its names: of its executable, of its
-// process. The strictest counts. A name that Linux has cut matches all names that
-// begin with it.
+// For returns what a program may read, given its names: those of its executable and its
+// process. The strictest rule counts. A truncated name matches all that begin with it.
 func (r *Restricted) For(names ...string) Access {
 	access := Full
 	if r.Empty() {

@@ -8,8 +8,8 @@ import (
 	"github.com/weirfs/weir/reader/internal/policy"
 )
 
-// fileSequence joins a sequence of files that are read one after another with its
-// window and its clock.
+// fileSequence is a sequence of files that are read one after another, with its window and
+// its clock.
 type fileSequence struct {
 	idleClock // of the handles in it
 	t         *Torrent
@@ -21,8 +21,8 @@ type fileSequence struct {
 	timer     *time.Timer
 }
 
-// idleClock tells when something was read last. It is shared by the handles of a
-// sequence without a lock: a value that is lost does no harm.
+// idleClock knows when something was read last. The handles of a sequence share it without
+// a lock: a lost update does no harm.
 type idleClock struct {
 	last    atomic.Int64 // nanoseconds of Unix time
 	gap     atomic.Int64 // nanoseconds; see policy.NextGap
@@ -36,7 +36,7 @@ func (c *idleClock) touch(now time.Time) {
 	}
 }
 
-// remaining returns for how long the reader may still be silent.
+// remaining returns how long the reader may still be silent before it counts as stopped.
 func (c *idleClock) remaining(now time.Time) time.Duration {
 	most := policy.Grace(time.Duration(c.gap.Load()))
 	if c.waiting.Load() > 0 {
@@ -45,8 +45,8 @@ func (c *idleClock) remaining(now time.Time) time.Duration {
 	return most - now.Sub(time.Unix(0, c.last.Load()))
 }
 
-// progress says that n more bytes of a file of the sequence were read, and read bytes
-// of it in all.
+// progress reports that n more bytes of a file of the sequence were read, which makes read
+// bytes of this file.
 func (s *fileSequence) progress(now time.Time, file int, read, n int64) {
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()

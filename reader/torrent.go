@@ -10,10 +10,9 @@ import (
 	"github.com/weirfs/weir/reader/internal/policy"
 )
 
-// Torrent is what the open files of one torrent have in common: the swarm they
-// read from, and the order in which files are opened. It is cheap to keep: what it
-// knows is dropped when nothing was open for half a minute. It is safe for
-// concurrent use.
+// Torrent is what the open files of one torrent have in common: the swarm they read from,
+// and the sequences of files. These are dropped when nothing was open for half a minute,
+// so a Torrent takes little memory. It is safe for concurrent use.
 type Torrent struct {
 	cache  Cache
 	swarm  Swarm
@@ -21,11 +20,11 @@ type Torrent struct {
 	wanted wanted
 
 	mu        sync.Mutex
-	info      *weir.TorrentInfo    // nil while nothing is open, nor was shortly before
+	info      *weir.TorrentInfo    // nil if nothing is open, or was in the last half minute
 	open      int                  // handles
-	readers   map[int]*fileReaders // by file, of those that are open
-	sequences []*fileSequence      // the one that went on last first
-	listed    *policy.Order        // of info, once somebody needed it
+	readers   map[int]*fileReaders // by file, of the open ones
+	sequences []*fileSequence      // the latest one first
+	listed    *policy.Order        // of info; made when it is needed
 	sorting   bool                 // listed is being made
 	forget    *time.Timer          // runs while nothing is open
 	closed    bool
@@ -36,15 +35,15 @@ type Torrent struct {
 const (
 	// maxSequences is how many sequences of files are followed at once in a torrent.
 	maxSequences = 4
-	// forgetTime is for how long it is remembered in which order files were read.
-	// Nothing is wanted meanwhile.
+	// forgetTime is how long sequences are kept when no file is open. Nothing is wanted
+	// then.
 	forgetTime = 30 * time.Second
-	// reportBytes is after how many bytes a handle reports to its sequence.
+	// reportBytes is how many bytes a handle reads between two reports to its sequence.
 	reportBytes = 1 << 20
 )
 
-// NewTorrent returns a Torrent that reads through cache from swarm, with windows
-// out of budget, which all torrents share.
+// NewTorrent returns a Torrent that reads from cache and swarm. Its windows use budget,
+// which all torrents share.
 func NewTorrent(cache Cache, swarm Swarm, budget *Budget) *Torrent {
 	return &Torrent{cache: cache, swarm: swarm, budget: budget, wanted: wanted{pieces: map[int]charge{}}, readers: map[int]*fileReaders{}}
 }
@@ -97,8 +96,8 @@ func (t *Torrent) newWindow() window {
 	return window{info: t.info, cache: t.cache, swarm: t.swarm, wanted: &t.wanted, share: share{b: t.budget}}
 }
 
-// Close takes back what was wanted over the borders of files. Handles stay
-// usable until they are closed themselves. It may be called more than once.
+// Close withdraws the windows of sequences. Handles stay usable until they are closed
+// themselves. It may be called more than once.
 func (t *Torrent) Close() {
 	t.mu.Lock()
 	t.closed = true
@@ -139,7 +138,7 @@ func (t *Torrent) enter(file int) (s *fileSequence, bytes int64, rate float64) {
 		}
 	}
 	o := policy.TorrentOrder(t.info)
-	if t.rises(file) {
+	if t.useListedOrder(file) {
 		o = t.listed
 	}
 	var before *policy.Sequence
@@ -155,10 +154,10 @@ func (t *Torrent) enter(file int) (s *fileSequence, bytes int64, rate float64) {
 	return s, 0, 0
 }
 
-// rises reports whether a file that continues no sequence should be looked at in the
-// order of a listing, and has that order made if need be, on a goroutine.
-func (t *Torrent) rises(file int) bool {
-	if len(t.sequences) == 0 || !t.sequences[0].policy.Rises(file) {
+// useListedOrder reports whether a file that continues no sequence should begin one in the
+// order of a listing. If that order is not known yet, a goroutine makes it.
+func (t *Torrent) useListedOrder(file int) bool {
+	if len(t.sequences) == 0 || !t.sequences[0].policy.FollowsListing(file) {
 		return false
 	}
 	if t.listed == nil && !t.sorting {

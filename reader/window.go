@@ -8,8 +8,8 @@ import (
 	"github.com/weirfs/weir/reader/internal/policy"
 )
 
-// window is what is wanted ahead of one reader: of the ranges that its policy names the
-// missing pieces, as many as the budget has room for. Its owner guards it.
+// window is what is wanted ahead of one reader: the missing pieces of the ranges that its
+// policy returns, as many as the budget has room for. Its owner guards it.
 type window struct {
 	info   *weir.TorrentInfo
 	cache  Cache
@@ -22,22 +22,22 @@ type window struct {
 	spare     []weir.Range
 }
 
-// wanted counts by how many windows each piece of a torrent is wanted, so that a
-// hundred readers at one place pay for it once. Only windows that move take its
-// lock, and inside it the budget's.
+// wanted counts the windows that want each piece of a torrent, so that a hundred readers
+// of the same pieces pay for them once. Only windows that move take its lock, and the
+// budget's while holding it.
 type wanted struct {
 	mu     sync.Mutex
 	pieces map[int]charge
 }
 
-// charge is a piece that is wanted.
+// charge is a wanted piece.
 type charge struct {
 	refs int
-	by   *share // who pays for it; nil if that one wants it no more
+	by   *share // which pays for it; nil if that one no longer wants it
 }
 
-// publish wants what is missing of ranges (torrent coordinates), the first most
-// wanted, and has all of them protected. It does not keep ranges.
+// publish wants the missing pieces of ranges (torrent coordinates), the first ones most,
+// and protects all pieces of them. It does not keep ranges.
 func (w *window) publish(ranges []weir.Range) {
 	w.share.b.protection.set(w, ranges)
 	w.set(ranges)
@@ -90,8 +90,8 @@ func (w *window) missing(dst, ranges []weir.Range) []weir.Range {
 	return dst
 }
 
-// pay exchanges what the last window paid for with what the next one costs, and
-// cuts the next where the budget ends.
+// pay gives back what the published window cost and pays for the next one, which it cuts
+// where the budget ends.
 func (w *window) pay(next []weir.Range) []weir.Range {
 	w.wanted.mu.Lock()
 	defer w.wanted.mu.Unlock()
@@ -166,13 +166,13 @@ func (w *window) eachPiece(ranges []weir.Range, fn func(i int, bytes int64) bool
 	return true
 }
 
-// short reports whether the budget gave less than was asked for.
+// short reports whether the budget had room for less than the window.
 func (w *window) short() bool { return w.share.held < w.share.demand }
 
-// withdraw wants nothing until the next publish. What was wanted stays protected.
+// withdraw wants nothing until the next publish. The window stays protected.
 func (w *window) withdraw() { w.set(nil) }
 
-// close takes the window back for good.
+// close withdraws the window for good.
 func (w *window) close() {
 	w.publish(nil)
 	if w.want != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// Add implements control.Mount: arg is what a source.Loader takes, but no path of a
-// file, which would be that of another process.
+// Add implements control.Mount. arg is what a source.Loader takes, except for a path, which
+// would be one of another process.
 func (ts *torrents) Add(ctx context.Context, arg, into string) (api.Added, error) {
 	into, err := cleanFolder(into)
 	if err != nil {
@@ -73,13 +73,13 @@ func (ts *torrents) addSpec(ctx context.Context, spec *source.Spec, into string)
 
 // show is addSpec without the catalogue.
 func (ts *torrents) show(ctx context.Context, spec *source.Spec, into string, warm bool) (e *entry, known bool, err error) {
-	if err := ts.changing.take(ctx); err != nil {
+	if err := ts.changing.acquire(ctx); err != nil {
 		return nil, false, err
 	}
-	defer ts.changing.give()
+	defer ts.changing.release()
 	t, joined := ts.engine.Torrent(spec.InfoHash)
 	e = ts.byHash(spec.InfoHash)
-	if !joined || e != nil { // else it has learned all of spec when it was joined
+	if !joined || e != nil { // else joining it took everything from spec
 		if t, err = ts.engine.Add(spec); err != nil && !errors.Is(err, weir.ErrExists) {
 			return nil, false, err
 		}
@@ -100,8 +100,8 @@ func (ts *torrents) show(ctx context.Context, spec *source.Spec, into string, wa
 	return e, false, err
 }
 
-// insert puts a torrent of the engine into the tree; raw is its wanted name. The caller
-// holds changing.
+// insert puts a torrent of the engine into the tree, under the name raw if that is free.
+// The caller holds changing.
 func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw string) (*entry, error) {
 	if err := ts.makeFolders(dir); err != nil {
 		return nil, err
@@ -110,8 +110,7 @@ func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw str
 	if rec.Shape != nil {
 		e.shape.Store(newShape(rec.Shape, t.InfoHash()))
 	}
-	// Shown and known at once: whoever sees it, and what the cache tells of it, must
-	// find it.
+	// Under one lock: a program that sees it, and a change of the cache, must find it.
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	shown, err := ts.fs.AddAt(dir, raw, e)
@@ -127,22 +126,22 @@ func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw str
 
 // Remove implements control.Mount. It waits until what was held is gone.
 func (ts *torrents) Remove(ctx context.Context, id string, keepCache bool) error {
-	e, err := ts.named(strings.Trim(id, "/"))
+	e, err := ts.lookup(strings.Trim(id, "/"))
 	if err != nil {
 		return err
 	}
 	if err := ts.detach(ctx, e.InfoHash()); err != nil {
 		return err
 	}
-	return ts.forget(context.WithoutCancel(ctx), e, keepCache) // it is out of the tree already
+	return ts.forget(context.WithoutCancel(ctx), e, keepCache) // it has left the tree: finish this
 }
 
 // detach takes a torrent out of the tree and ends its swarm.
 func (ts *torrents) detach(ctx context.Context, ih weir.InfoHash) error {
-	if err := ts.changing.take(ctx); err != nil {
+	if err := ts.changing.acquire(ctx); err != nil {
 		return err
 	}
-	defer ts.changing.give()
+	defer ts.changing.release()
 	e := ts.byHash(ih)
 	if e == nil {
 		return weir.Errorf(weir.ErrNotFound, "no torrent has the info hash %s", ih)

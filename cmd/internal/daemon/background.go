@@ -31,8 +31,8 @@ func (b *background) start(what string, do func() error) {
 	})
 }
 
-// token is a lock that a context can give up waiting for, and that may be held over
-// I/O: a channel with one token in it.
+// token is a lock whose waiters a context can end, and that may be held during I/O: a
+// channel with one token in it.
 type token chan struct{}
 
 func newToken() token {
@@ -41,8 +41,8 @@ func newToken() token {
 	return t
 }
 
-// take waits for the token, or returns why ctx ended.
-func (t token) take(ctx context.Context) error {
+// acquire waits for the token, or returns why ctx ended.
+func (t token) acquire(ctx context.Context) error {
 	select {
 	case <-t:
 		return nil
@@ -51,4 +51,4 @@ func (t token) take(ctx context.Context) error {
 	}
 }
 
-func (t token) give() { t <- struct{}{} }
+func (t token) release() { t <- struct{}{} }

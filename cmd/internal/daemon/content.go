@@ -27,7 +27,7 @@ type content struct {
 	pinning token
 }
 
-// fetchTick is how often the progress of a fetch is looked at.
+// fetchTick is how often the progress of a fetch is reported.
 const fetchTick = 200 * time.Millisecond
 
 // Fetch implements control.Mount.
@@ -113,7 +113,7 @@ type meanRate struct {
 
 func (m *meanRate) add(now time.Time, bytes int64) int64 {
 	if passed := now.Sub(m.at).Seconds(); !m.at.IsZero() && passed > 0 {
-		share := min(passed/2, 1) // two seconds count most
+		share := min(passed/2, 1) // an average over about two seconds
 		m.rate += (float64(bytes-m.bytes)/passed - m.rate) * share
 	}
 	m.at, m.bytes = now, bytes
@@ -146,10 +146,10 @@ func (c *content) Evict(_ context.Context, p string) (int64, error) {
 // Pin implements control.Mount. It never waits: missing pieces are fetched in the
 // background, and paths in torrents without metadata are pinned once that arrives.
 func (c *content) Pin(ctx context.Context, p string) (api.Kept, error) {
-	if err := c.pinning.take(ctx); err != nil {
+	if err := c.pinning.acquire(ctx); err != nil {
 		return api.Kept{}, err
 	}
-	defer c.pinning.give()
+	defer c.pinning.release()
 	targets, unknown, inside, err := c.resolveKnown(p, c.locateSelected)
 	if err != nil {
 		return api.Kept{}, err
@@ -166,8 +166,8 @@ func (c *content) Pin(ctx context.Context, p string) (api.Kept, error) {
 	return api.Kept{Bytes: bytes, Pending: len(unknown)}, nil
 }
 
-// pin pins all or nothing, and returns how many more bytes are pinned then. The caller
-// holds pinning.
+// pin pins all or nothing, and returns how many bytes that adds. The caller holds
+// pinning.
 func (c *content) pin(targets []*target) (int64, error) {
 	before := c.cache.Stat().PinnedBytes
 	type pinned struct {
@@ -215,10 +215,10 @@ func outside(run [2]int, others [][2]int) [][2]int {
 
 // Unpin implements control.Mount. It never waits.
 func (c *content) Unpin(ctx context.Context, p string) (int64, error) {
-	if err := c.pinning.take(ctx); err != nil {
+	if err := c.pinning.acquire(ctx); err != nil {
 		return 0, err
 	}
-	defer c.pinning.give()
+	defer c.pinning.release()
 	targets, unknown, inside, err := c.resolveKnown(p, c.locate)
 	if err != nil {
 		return 0, err

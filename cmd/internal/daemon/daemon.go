@@ -1,6 +1,5 @@
-// Package daemon is the application around weir's packages: it opens the cache,
-// the engine and the mount, joins them, and takes all down again in the order in which
-// they need each other.
+// Package daemon is the application around weir's packages: it opens the cache, the
+// engine and the mount, connects them, and closes them in the opposite order.
 //
 //	kernel ─► fs ─► torrent.OpenFile ─► reader ─► cache, and engine for what it lacks
 //	                                    engine ─► cache: verified pieces
@@ -28,10 +27,9 @@ import (
 	"github.com/weirfs/weir/reader"
 )
 
-// maxWarm is how many torrents of the command line are warmed when they are
-// added, so that the first read finds peers connected. With more than that, most
-// are only looked at in a listing, and each is warmed by its first use. Those of
-// the catalogue are cold.
+// maxWarm is how many torrents of the command line are warmed when they are added, so that
+// peers are connected before the first read. If there are more, most are probably only
+// listed, and each is warmed by its first use. Torrents of the catalogue start cold.
 const maxWarm = 32
 
 // Options say what to mount, where and how. Mountpoint and CacheDir are required.
@@ -42,11 +40,11 @@ type Options struct {
 	CacheDir      string
 	CacheBytes    int64              // bound of the cache; 0: the cache's default
 	MinFree       MinFree            // of the cache's disk
-	Ephemeral     bool               // neither show what was added before, nor keep what is added
+	Ephemeral     bool               // ignore the catalogue: show only Sources, and record nothing
 	Control       string             // path of the control socket; "": none
 	ByHash        bool               // by-hash/<info hash> in the mount opens any torrent
 	Watch         []string           // folders whose .torrent and .magnet files are added
-	WatchEvery    time.Duration      // how often they are listed, besides what inotify tells; 0: 20 s
+	WatchEvery    time.Duration      // how often they are listed, in addition to inotify; 0: 20 s
 	Metrics       string             // address of HTTP for Prometheus; "": none
 	Pprof         bool               // serve profiles there too
 	Peers         []string           // host:port, asked about every torrent
@@ -62,21 +60,21 @@ type Options struct {
 	Restricted    *reader.Restricted // programs that may not read all; nil: none
 	ReadTimeout   time.Duration      // of one read; 0: fs.DefaultReadTimeout
 	UID, GID      uint32             // who owns what is shown
-	AllowOther    bool               // users other than ours may look in
-	AllowNonEmpty bool               // hide what the mountpoint holds
-	Unmounter     fs.Unmounter       // takes the mount away in our place; nil: we do
-	Version       string             // of weir, for those who ask the mount
+	AllowOther    bool               // other users may read the mount
+	AllowNonEmpty bool               // mount on a folder that is not empty
+	Unmounter     fs.Unmounter       // unmounts for us; nil: we unmount ourselves
+	Version       string             // of weir, as the mount reports it
 	Log           *slog.Logger       // nil: no log
 }
 
-// MinFree is how much of a disk stays free: what cache.Options say of it.
+// MinFree is how much of a disk stays free, as in cache.Options.
 type MinFree struct {
 	Bytes   int64
 	Percent float64
 }
 
-// Daemon is one mount with all that it needs. Open and Close are for one
-// goroutine; the rest is safe for concurrent use once Open has returned nil.
+// Daemon is one mount with everything it needs. Open and Close are for one goroutine; the
+// other methods are safe for concurrent use once Open has returned nil.
 type Daemon struct {
 	opt        Options
 	log        *slog.Logger
@@ -87,7 +85,7 @@ type Daemon struct {
 	background *background
 	mount
 
-	// Set by Open, nil before; Close goes by that.
+	// Set by Open; Close skips those that are nil.
 	store   *pendingStore
 	cache   *cache.Cache
 	engine  *engine.Engine
@@ -104,8 +102,8 @@ type Daemon struct {
 	names []string // of the command line's torrents, as shown
 }
 
-// mount is what may be asked of the whole over the control socket. The events and
-// the torrents are there from the beginning, the others since Open.
+// mount has the methods that the control socket needs. New sets the events and the
+// torrents, Open the others.
 type mount struct {
 	*events
 	*torrents
@@ -116,7 +114,7 @@ type mount struct {
 
 var _ control.Mount = mount{}
 
-// New returns a Daemon that has touched nothing yet.
+// New returns a Daemon. It does no I/O.
 func New(o Options) *Daemon {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -163,7 +161,7 @@ func (d *Daemon) Close() error {
 }
 
 func (d *Daemon) close() error {
-	// From who asks to the disk: each needs what is closed after it.
+	// Each needs what is closed after it.
 	var errs []error
 	d.background.cancel(weir.ErrClosed)
 	d.events.close()
@@ -181,7 +179,7 @@ func (d *Daemon) close() error {
 	errs = append(errs, d.fs.Close())
 	d.background.running.Wait()
 	if d.store != nil {
-		d.store.fail(weir.ErrClosed) // nobody waits for a cache that never opened
+		d.store.fail(weir.ErrClosed) // ends waits for a cache that never opened
 	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())

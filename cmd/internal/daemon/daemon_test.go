@@ -200,7 +200,6 @@ func TestFails(t *testing.T) {
 		"BadMagnet":    func(o *daemon.Options) { o.Sources = append(o.Sources, "magnet:?dn=x") },
 		"NoFile":       func(o *daemon.Options) { o.Sources = append(o.Sources, "no.torrent") },
 		"URLNotFound":  func(o *daemon.Options) { o.Sources = append(o.Sources, gone.URL+"/x.torrent") },
-		"BadPeer":      func(o *daemon.Options) { o.Peers = []string{"nowhere"} },
 		"BadListen":    func(o *daemon.Options) { o.Listen = "256.0.0.1:0" },
 		"NoMountpoint": func(o *daemon.Options) { o.Mountpoint += "2" },
 		"CacheIsAFile": func(o *daemon.Options) { o.CacheDir = good },

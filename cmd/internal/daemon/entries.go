@@ -13,8 +13,8 @@ import (
 	"github.com/weirfs/weir/engine"
 )
 
-// entry is one torrent of the mount. What it points to may be used without a
-// lock; the rest is guarded by torrents.mu.
+// entry is one torrent of the mount. The torrent may be used without a lock; the other
+// fields are guarded by torrents.mu.
 type entry struct {
 	*torrent
 	rec  catalogue.Record
@@ -22,26 +22,25 @@ type entry struct {
 	// awaiting is set while pins wait for the metadata.
 	awaiting *awaiting
 
-	haveChanged atomic.Bool // pieces came or went since the last look
-	pinning     sync.Mutex  // held while pins is set; taken before torrents.mu
-	pinsChanged atomic.Bool // what is pinned did, or a pinned piece went
-	stuck       string      // what listeners were told; belongs to observe
+	heldChangedSinceLook atomic.Bool // pieces came or went since observer looked last
+	pinning              sync.Mutex  // held while pins is set; taken before torrents.mu
+	pinsChanged          atomic.Bool // the pins did, or a pinned piece went
+	stuck                string      // why, as of the last event; for observer only
 }
 
 // path returns where the torrent's folder is in the mount.
 func (e *entry) path() string { return path.Join(string(e.rec.Dir), string(e.rec.Shown)) }
 
-// entries are all torrents, guarded by torrents.mu. Where they are in the mount, and
-// which folders there are, the tree of the mount knows; what is changed there is noted
-// here under the same lock.
+// entries are all torrents, guarded by torrents.mu. The tree of the mount knows where they
+// are, and which folders there are; changes there are recorded here under the same lock.
 type entries struct {
-	byHash  map[weir.InfoHash]*entry
-	touched map[string]struct{} // folders whose time of change is not in the catalogue yet
-	lastSeq uint64
+	byHash         map[weir.InfoHash]*entry
+	changedFolders map[string]struct{} // their times of change are not in the catalogue yet
+	lastSeq        uint64
 }
 
 func newEntries() entries {
-	return entries{byHash: map[weir.InfoHash]*entry{}, touched: map[string]struct{}{}}
+	return entries{byHash: map[weir.InfoHash]*entry{}, changedFolders: map[string]struct{}{}}
 }
 
 func (es *entries) add(e *entry) {
@@ -50,21 +49,21 @@ func (es *entries) add(e *entry) {
 	}
 	es.lastSeq = max(es.lastSeq, e.rec.Seq)
 	es.byHash[e.InfoHash()] = e
-	es.touch(string(e.rec.Dir))
+	es.markChanged(string(e.rec.Dir))
 }
 
-// touch notes that something came to a sorting folder, or went.
-func (es *entries) touch(dir string) { es.touched[dir] = struct{}{} }
+// markChanged records that something was added to a sorting folder or removed.
+func (es *entries) markChanged(dir string) { es.changedFolders[dir] = struct{}{} }
 
 func (es *entries) remove(e *entry) {
-	es.touch(string(e.rec.Dir))
+	es.markChanged(string(e.rec.Dir))
 	delete(es.byHash, e.InfoHash())
 }
 
-// moved notes that a torrent is shown elsewhere.
+// moved records that a torrent is shown elsewhere.
 func (es *entries) moved(e *entry, dir, shown string) {
-	es.touch(string(e.rec.Dir))
-	es.touch(dir)
+	es.markChanged(string(e.rec.Dir))
+	es.markChanged(dir)
 	e.rec.Dir, e.rec.Shown = []byte(dir), []byte(shown)
 }
 
@@ -100,9 +99,9 @@ func (ts *torrents) byHash(ih weir.InfoHash) *entry {
 	return ts.entries.byHash[ih]
 }
 
-// named returns the torrent with an info hash or the path of a folder. A folder
+// lookup returns the torrent with an info hash or the path of a folder. A folder
 // wins over an info hash.
-func (ts *torrents) named(id string) (*entry, error) {
+func (ts *torrents) lookup(id string) (*entry, error) {
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()
 	in, at, inside := ts.fs.TorrentAt(id)
@@ -123,9 +122,8 @@ func (ts *torrents) named(id string) (*entry, error) {
 	return nil, weir.Errorf(weir.ErrNotFound, "no torrent %q: weir ls shows which there are", id)
 }
 
-// around returns the torrent that a path lies in or is, nil if it lies in none. The
-// caller has mu.
-func (ts *torrents) around(p string) *entry {
+// containing returns the torrent that a path is or lies in, or nil. The caller has mu.
+func (ts *torrents) containing(p string) *entry {
 	ih, _, ok := ts.fs.TorrentAt(p)
 	if !ok {
 		return nil

@@ -8,10 +8,10 @@ import (
 	"github.com/weirfs/weir/cmd/internal/api"
 )
 
-// eventsAhead is how many events a listener may be behind before it misses some.
-const eventsAhead = 1024
+// eventBacklog is how many events a listener may be behind before it misses some.
+const eventBacklog = 1024
 
-// events hands each event to everybody who listens. The zero value is ready.
+// events sends each event to all listeners. The zero value is ready.
 type events struct {
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
@@ -20,13 +20,13 @@ type events struct {
 
 type listener struct {
 	ch     chan api.Event
-	missed bool // some; to be told when there is room
+	missed bool // events; it is told when there is room
 }
 
-// Events returns a channel of what happens from now on. It is closed when ctx ends
-// or the mount closes. A listener that is too slow gets an event that says so.
+// Events returns a channel of all events from now on. It is closed when ctx ends or the
+// mount closes. A listener that is too slow misses events, and gets one that says so.
 func (es *events) Events(ctx context.Context) <-chan api.Event {
-	l := &listener{ch: make(chan api.Event, eventsAhead)}
+	l := &listener{ch: make(chan api.Event, eventBacklog)}
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	if es.closed {
@@ -50,7 +50,7 @@ func (es *events) drop(l *listener) {
 	}
 }
 
-// publish never waits.
+// publish sends an event to all listeners. It never waits.
 func (es *events) publish(e api.Event) {
 	e.Time = time.Now().UTC()
 	es.mu.Lock()
@@ -69,7 +69,7 @@ func (es *events) publish(e api.Event) {
 	}
 }
 
-// close ends all listening, now and later.
+// close ends all channels, and those of later calls of Events.
 func (es *events) close() {
 	es.mu.Lock()
 	defer es.mu.Unlock()

@@ -35,7 +35,7 @@ func (h host) AddFile(ctx context.Context, dir, name string, content []byte) err
 		case known:
 			errs = append(errs, weir.Errorf(weir.ErrExists, "%s is there already", e.path()))
 		}
-		h.background.start("keep a torrent in the catalogue", func() error { return h.torrents.record(spec.InfoHash) })
+		h.background.start("record a torrent in the catalogue", func() error { return h.torrents.record(spec.InfoHash) })
 	}
 	for _, url := range named.URLs {
 		// Not while a program waits in close(2).
@@ -83,7 +83,7 @@ func (h host) MoveFolder(ctx context.Context, from, to string) error {
 func (h host) ByHash(ctx context.Context, ih weir.InfoHash) error {
 	_, _, err := h.torrents.show(ctx, &source.Spec{InfoHash: ih}, "", true)
 	if err == nil {
-		h.background.start("keep a torrent in the catalogue", func() error { return h.torrents.record(ih) })
+		h.background.start("record a torrent in the catalogue", func() error { return h.torrents.record(ih) })
 	}
 	return err
 }

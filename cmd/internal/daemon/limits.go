@@ -8,7 +8,7 @@ import (
 	"github.com/weirfs/weir/engine"
 )
 
-// limits are the rates in force.
+// limits are the current limits of rates.
 type limits struct {
 	engine *engine.Engine
 

@@ -6,8 +6,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/metrics"
 )
 
-// totals are what torrents that were removed have counted: a counter never
-// shrinks.
+// totals are the counters of removed torrents: a counter must never go down.
 type totals struct {
 	downloaded, web, uploaded, wasted, unasked, hedged, verified, failed int64
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// Move implements control.Mount: as mv does, into a folder that is there, or to a
-// new name.
+// Move implements control.Mount: like mv, into an existing folder or to a new name.
 func (ts *torrents) Move(ctx context.Context, from, to string) (string, error) {
 	from, to = strings.Trim(from, "/"), strings.Trim(to, "/")
 	if from == "" {
@@ -26,7 +25,7 @@ func (ts *torrents) Move(ctx context.Context, from, to string) (string, error) {
 		to = path.Join(dir, name)
 		return to, ts.moveFolder(ctx, from, to)
 	}
-	e, err := ts.named(from)
+	e, err := ts.lookup(from)
 	if err != nil {
 		return "", err
 	}
@@ -44,7 +43,7 @@ func (ts *torrents) move(ctx context.Context, ih weir.InfoHash, dir, raw string)
 	if err != nil {
 		return "", err
 	}
-	if err := ts.changing.take(ctx); err != nil {
+	if err := ts.changing.acquire(ctx); err != nil {
 		return "", err
 	}
 	e := ts.byHash(ih)
@@ -53,7 +52,7 @@ func (ts *torrents) move(ctx context.Context, ih weir.InfoHash, dir, raw string)
 	} else if err = ts.makeFolders(dir); err == nil {
 		err = ts.moveEntry(e, dir, raw)
 	}
-	ts.changing.give()
+	ts.changing.release()
 	if err != nil {
 		return "", err
 	}
@@ -65,7 +64,7 @@ func (ts *torrents) move(ctx context.Context, ih weir.InfoHash, dir, raw string)
 	return e.path(), nil
 }
 
-// moveEntry is move for who holds changing, without the catalogue.
+// moveEntry is move without the catalogue. The caller holds changing.
 func (ts *torrents) moveEntry(e *entry, dir, raw string) error {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -84,11 +83,11 @@ func (ts *torrents) moveFolder(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := ts.changing.take(ctx); err != nil {
+	if err := ts.changing.acquire(ctx); err != nil {
 		return err
 	}
 	changed, err := ts.moveFolderNow(from, to)
-	ts.changing.give()
+	ts.changing.release()
 	errs := []error{err}
 	for _, ih := range changed.torrents {
 		errs = append(errs, ts.record(ih))
@@ -99,7 +98,7 @@ func (ts *torrents) moveFolder(ctx context.Context, from, to string) error {
 	return errors.Join(errs...)
 }
 
-// changes are what has to be brought to the catalogue.
+// changes are what has to be recorded in the catalogue.
 type changes struct {
 	torrents []weir.InfoHash
 	folders  []string
@@ -131,8 +130,8 @@ func (ts *torrents) moveFolderNow(from, to string) (changes, error) {
 	}
 	aboveFrom, _ := splitPath(from)
 	aboveTo, _ := splitPath(to)
-	ts.entries.touch(aboveFrom)
-	ts.entries.touch(aboveTo)
+	ts.entries.markChanged(aboveFrom)
+	ts.entries.markChanged(aboveTo)
 	for _, dir := range folders {
 		if within(dir, from) {
 			c.folders = append(c.folders, dir, to+strings.TrimPrefix(dir, from))
@@ -163,7 +162,7 @@ func (ts *torrents) makeFolders(dir string) error {
 		return err
 	}
 	ts.mu.Lock()
-	ts.entries.touch(above)
+	ts.entries.markChanged(above)
 	restoring := ts.restoring
 	ts.mu.Unlock()
 	if restoring {
@@ -178,10 +177,10 @@ func (ts *torrents) makeFolder(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := ts.changing.take(ctx); err != nil {
+	if err := ts.changing.acquire(ctx); err != nil {
 		return err
 	}
-	defer ts.changing.give()
+	defer ts.changing.release()
 	if ts.fs.IsFolder(dir) {
 		return weir.Errorf(weir.ErrExists, "folder %q exists already", dir)
 	}
@@ -191,10 +190,10 @@ func (ts *torrents) makeFolder(ctx context.Context, dir string) error {
 // removeFolder removes an empty sorting folder. The error wraps weir.ErrInUse when
 // there is something in it.
 func (ts *torrents) removeFolder(ctx context.Context, dir string) error {
-	if err := ts.changing.take(ctx); err != nil {
+	if err := ts.changing.acquire(ctx); err != nil {
 		return err
 	}
-	defer ts.changing.give()
+	defer ts.changing.release()
 	switch err := ts.fs.RemoveFolder(dir); {
 	case errors.Is(err, weir.ErrInUse):
 		return weir.Errorf(weir.ErrInUse, "folder %q is not empty: move or remove what is in it first", dir)
@@ -203,7 +202,7 @@ func (ts *torrents) removeFolder(ctx context.Context, dir string) error {
 	}
 	ts.mu.Lock()
 	above, _ := splitPath(dir)
-	ts.entries.touch(above)
+	ts.entries.markChanged(above)
 	ts.mu.Unlock()
 	return ts.recordFolder(dir)
 }

@@ -20,26 +20,25 @@ type observer struct {
 	events   *events
 }
 
-// run polls all torrents once a second: for metadata that has arrived, for events to
-// publish, and for pins to fetch.
+// run polls once a second until the daemon ends.
 func (o *observer) run() {
 	tick := time.NewTicker(observeTick)
 	defer tick.Stop()
 	for {
 		select {
 		case <-o.ctx.Done():
-			o.look()
+			o.poll()
 			return
 		case <-tick.C:
-			o.look()
+			o.poll()
 		}
 	}
 }
 
-func (o *observer) look() {
+func (o *observer) poll() {
 	for _, e := range o.torrents.list() {
 		o.torrents.learnShape(e)
-		if e.haveChanged.Swap(false) {
+		if e.heldChangedSinceLook.Swap(false) {
 			o.events.publish(o.torrents.event(api.EventHave, e))
 			// A pinned piece may have come or gone.
 			o.torrents.mu.RLock()

@@ -23,12 +23,11 @@ import (
 )
 
 // Open mounts and serves; it returns when the catalogue and all sources are shown.
-// Sources on this machine are checked before anything is mounted, those at a URL
-// are fetched beside all other work and join when they are there. The first thing
-// that goes wrong ends Open with its error; ctx ends it too. Close is needed in
-// any case.
+// Sources on this machine are checked before anything is mounted. Those at URLs are
+// fetched meanwhile, and shown when they have arrived. Open ends with the first error, or
+// when ctx ends. Call Close in any case.
 func (d *Daemon) Open(ctx context.Context) error {
-	// What costs nothing comes first: a .torrent may take a second to read.
+	// Cheap checks come first: a .torrent may take a second to read.
 	if _, err := mountpoint.Check(d.opt.Mountpoint, d.opt.AllowNonEmpty); err != nil {
 		return err
 	}
@@ -60,7 +59,7 @@ func (d *Daemon) Open(ctx context.Context) error {
 	if err := errors.Join(d.openControl(), d.openMetrics()); err != nil {
 		return err
 	}
-	// Mounted once everything is in the tree, so that nobody sees half of it.
+	// Mount once the tree is complete, so that no program sees half of it.
 	if err := d.torrents.restore(); err != nil {
 		return err
 	}
@@ -91,7 +90,7 @@ func (d *Daemon) Open(ctx context.Context) error {
 	return nil
 }
 
-// assemble joins what works on the cache and the engine, now that both are open.
+// assemble connects what needs both the cache and the engine, once both are open.
 func (d *Daemon) assemble() {
 	ts := d.torrents
 	ts.cache, ts.engine = d.cache, d.engine
@@ -101,8 +100,7 @@ func (d *Daemon) assemble() {
 	d.limits = &limits{engine: d.engine, upload: d.opt.UploadLimit, download: d.opt.DownloadLimit}
 }
 
-// watchFolders adds what comes into the watched folders from now on, and what is
-// there.
+// watchFolders adds the torrents in the watched folders, now and whenever one appears.
 func (d *Daemon) watchFolders() error {
 	if len(d.opt.Watch) == 0 {
 		return nil
@@ -121,7 +119,7 @@ func (d *Daemon) watchFolders() error {
 	return nil
 }
 
-// openCache opens the cache and hands it to those who wait for it.
+// openCache opens the cache for those who wait for it.
 func (d *Daemon) openCache(ctx context.Context) error {
 	c, err := openCache(ctx, cache.Options{
 		Dir: d.opt.CacheDir, LimitBytes: d.opt.CacheBytes, Mountpoint: d.opt.Mountpoint, Control: d.opt.Control,
@@ -149,7 +147,7 @@ func (d *Daemon) openEngine() error {
 		Store: d.store, StoreReady: d.store.ready, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: d.opt.Peers, UserAgent: userAgent(d.opt.Version),
 		AllowPrivate: d.opt.AllowPrivate, MaxMetadata: d.opt.MaxMetadata, UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
 	})
-	d.engine = e // for Close, which it needs even now
+	d.engine = e // Close must close it even if Open fails
 	if err := e.Open(); err != nil {
 		return err
 	}
@@ -157,8 +155,8 @@ func (d *Daemon) openEngine() error {
 	return nil
 }
 
-// join begins to look for the peers of a few torrents while the catalogue is read
-// and the mount is made.
+// join starts to find peers for the torrents of the command line, if they are few, while
+// the catalogue is read and the mount is made.
 func (d *Daemon) join(specs []*source.Spec) error {
 	if max(len(d.opt.Sources), len(specs)) > maxWarm {
 		return nil
@@ -207,7 +205,7 @@ func (d *Daemon) showSources(ctx context.Context, specs []*source.Spec) error {
 	return nil
 }
 
-// openMetrics serves figures over TCP, if somebody asked for that.
+// openMetrics serves metrics over HTTP, if that is asked for.
 func (d *Daemon) openMetrics() error {
 	if d.opt.Metrics == "" {
 		return nil
@@ -237,7 +235,7 @@ func (d *Daemon) openControl() error {
 	return nil
 }
 
-// serve answers the kernel from now on.
+// serve begins to answer the kernel.
 func (d *Daemon) serve() {
 	var ctx context.Context
 	ctx, d.leave = context.WithCancelCause(context.Background())
@@ -248,20 +246,20 @@ func (d *Daemon) serve() {
 	}()
 }
 
-// How long to wait for the cache when another weir holds it, and how often to
-// look: the weir of a mount that has just been unmounted may still be writing.
+// How long to wait for a cache that another weir uses, and how often to try: the weir of a
+// mount that has just been unmounted may still be writing.
 const (
 	inUseTimeout = 2 * time.Second
 	inUseTick    = 20 * time.Millisecond
 )
 
-// openCache opens the cache, waiting a little for a weir that is about to end.
+// openCache opens the cache, and waits a little if another weir is about to close it.
 func openCache(ctx context.Context, o cache.Options) (*cache.Cache, error) {
 	c, err := cache.Open(o)
 	if !errors.Is(err, weir.ErrInUse) {
 		return c, err
 	}
-	o.Log.Info("waiting for another weir to leave the cache", "err", err)
+	o.Log.Info("waiting for another weir to close the cache", "err", err)
 	tick := time.NewTicker(inUseTick)
 	defer tick.Stop()
 	timeout := time.After(inUseTimeout)
@@ -279,5 +277,5 @@ func openCache(ctx context.Context, o cache.Options) (*cache.Cache, error) {
 	}
 }
 
-// userAgent is what trackers and peers are told.
+// userAgent is the name that weir tells trackers and peers.
 func userAgent(version string) string { return "weir/" + cmp.Or(version, "devel") }

@@ -10,7 +10,7 @@ import (
 // A pin of a magnet without metadata is kept in its record, and applied when the
 // metadata arrives. A goroutine that waits for it keeps the torrent warm until then.
 
-// awaiting is a wait for the metadata of a torrent that has such pins.
+// awaiting is the wait for the metadata of a torrent with such pins.
 type awaiting struct{ stop context.CancelFunc }
 
 // addPendingPin records that a path beneath a torrent is to be pinned. The caller holds
@@ -76,17 +76,17 @@ func (c *content) awaitMetadata(e *entry) {
 			err = c.pinPending(e, info)
 		}
 		if err != nil && ctx.Err() == nil { // else it is undone, or carried out after a restart
-			c.log.Debug("a pin that waits for metadata", "torrent", e.InfoHash(), "err", err)
+			c.log.Debug("apply a pin that waited for metadata", "torrent", e.InfoHash(), "err", err)
 		}
 	})
 }
 
 // pinPending applies the pending pins of a torrent whose metadata has arrived.
 func (c *content) pinPending(e *entry, info *weir.TorrentInfo) error {
-	if err := c.pinning.take(c.background.ctx); err != nil {
+	if err := c.pinning.acquire(c.background.ctx); err != nil {
 		return err
 	}
-	defer c.pinning.give()
+	defer c.pinning.release()
 	c.torrents.mu.RLock()
 	paths, removed := e.rec.Pin, c.torrents.entries.byHash[e.InfoHash()] != e
 	c.torrents.mu.RUnlock()
@@ -102,7 +102,7 @@ func (c *content) pinPending(e *entry, info *weir.TorrentInfo) error {
 			return c.background.ctx.Err()
 		}
 		if err != nil {
-			c.log.Error("what was pinned before its metadata came is not kept", "torrent", e.InfoHash(), "path", weir.Printable(string(p)), "err", err)
+			c.log.Error("a path that was pinned before the metadata arrived can't be pinned", "torrent", e.InfoHash(), "path", weir.Printable(string(p)), "err", err)
 		}
 	}
 	c.torrents.mu.Lock()

@@ -8,8 +8,8 @@ import (
 	"github.com/weirfs/weir/engine"
 )
 
-// pendingStore stands in for the cache while that is opened beside the engine: its
-// methods wait until the cache is open.
+// pendingStore is the engine's store while the cache is still being opened: its methods
+// wait until it is open.
 type pendingStore struct {
 	once  sync.Once
 	ready chan struct{} // closed when cache or err is set

@@ -13,11 +13,11 @@ import (
 	"github.com/weirfs/weir/reader"
 )
 
-// readers is what the open files of all torrents share: the budget of their
-// read-ahead, and who may not read all.
+// readers is what the open files of all torrents share: the budget of read-ahead, and
+// which programs are restricted.
 type readers struct {
 	budget     *reader.Budget
-	restricted *reader.Restricted // nil: everybody may
+	restricted *reader.Restricted // nil: nobody is
 	programs   programs
 }
 
@@ -59,12 +59,12 @@ type programs struct {
 // program is what a thread was found to belong to.
 type program struct {
 	names []string
-	until time.Time // ids are used again
+	until time.Time // ids are reused
 }
 
 const (
-	programTime  = time.Second
-	mostPrograms = 256
+	programTime = time.Second
+	maxPrograms = 256
 )
 
 // names returns the names that the program of a thread is known by: that of its
@@ -77,18 +77,18 @@ func (p *programs) names(tid uint32, now time.Time) []string {
 	if ok && now.Before(found.until) {
 		return found.names
 	}
-	found = program{names: p.look(tid), until: now.Add(programTime)}
+	found = program{names: p.read(tid), until: now.Add(programTime)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known == nil || len(p.known) >= mostPrograms {
+	if p.known == nil || len(p.known) >= maxPrograms {
 		p.known = map[uint32]program{}
 	}
 	p.known[tid] = found
 	return found.names
 }
 
-// look reads them from /proc.
-func (p *programs) look(tid uint32) (names []string) {
+// read returns them from /proc.
+func (p *programs) read(tid uint32) (names []string) {
 	dir := filepath.Join(p.proc, strconv.FormatUint(uint64(tid), 10))
 	if main := leader(dir); main != "" {
 		dir = filepath.Join(p.proc, main)

@@ -73,10 +73,10 @@ func TestPrograms(t *testing.T) {
 	if got := p.names(10, now.Add(programTime)); !slices.Contains(got, "cat") {
 		t.Errorf("%q, want the program that has the id now", got)
 	}
-	for tid := range uint32(3 * mostPrograms) {
+	for tid := range uint32(3 * maxPrograms) {
 		p.names(1000+tid, now)
 	}
-	if len(p.known) > mostPrograms {
+	if len(p.known) > maxPrograms {
 		t.Errorf("%d programs are remembered", len(p.known))
 	}
 }

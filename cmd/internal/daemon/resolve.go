@@ -6,7 +6,7 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// target is what a path names of one torrent.
+// target is what a path names in one torrent.
 type target struct {
 	*entry
 	info   *weir.TorrentInfo
@@ -25,8 +25,7 @@ func (t *target) held() int64 {
 	return sum
 }
 
-// runs returns the pieces that the ranges touch, as first … end-1, in order and
-// apart from each other.
+// runs returns the pieces that the ranges touch, as sorted and disjoint first … end-1.
 func (t *target) runs() [][2]int {
 	var runs [][2]int
 	for _, r := range t.ranges {
@@ -75,8 +74,8 @@ func (c *content) locateSelected(e *entry, info *weir.TorrentInfo, inside string
 	return c.locate(e, info, inside)
 }
 
-// resolveKnown returns what a path names, located by one of the methods above and
-// below, and apart the torrents whose metadata is unknown, of which it names inside.
+// resolveKnown returns what a path names, found with locate, and separately the torrents
+// whose metadata is not known, in which the path is inside.
 func (c *content) resolveKnown(p string, locate func(e *entry, info *weir.TorrentInfo, inside string) (*target, error)) (targets []*target, unknown []*entry, inside string, err error) {
 	list, inside, err := c.torrents.find(p)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// record brings what the catalogue has of a torrent to what is shown now.
+// record updates the catalogue's record of a torrent.
 func (ts *torrents) record(ih weir.InfoHash) error {
 	return ts.catalogue.SyncTorrent(ih, func() (*catalogue.Record, error) {
 		ts.mu.RLock()
@@ -34,38 +34,38 @@ func (ts *torrents) record(ih weir.InfoHash) error {
 	})
 }
 
-// recordFolder does so for a sorting folder.
+// recordFolder updates the catalogue's record of a sorting folder.
 func (ts *torrents) recordFolder(dir string) error {
 	return ts.catalogue.SyncFolder(dir, func() (time.Time, bool) {
 		ts.mu.Lock()
-		delete(ts.entries.touched, dir) // before its time is looked at
+		delete(ts.entries.changedFolders, dir) // before its time is read
 		ts.mu.Unlock()
 		if !ts.fs.IsFolder(dir) {
 			return time.Time{}, false
 		}
 		changed, err := ts.fs.FolderChanged(dir)
 		if err != nil {
-			changed = time.Time{} // it is going, and who does that writes it down
+			changed = time.Time{} // it is being removed, which is recorded there
 		}
 		return changed, true
 	})
 }
 
-// recordTouched writes when folders changed, where that is not in the catalogue yet.
-// Not at each change: with many of them that would be a second sync for each.
+// recordTouched records when folders changed. Doing that with each change would cost a
+// second sync each time.
 func (ts *torrents) recordTouched() {
 	ts.mu.RLock()
-	touched := slices.Collect(maps.Keys(ts.entries.touched))
+	touched := slices.Collect(maps.Keys(ts.entries.changedFolders))
 	ts.mu.RUnlock()
 	for _, dir := range touched {
 		if err := ts.recordFolder(dir); err != nil {
-			ts.log.Warn("when a folder changed is not in the catalogue", "folder", dir, "err", err)
+			ts.log.Warn("can't record in the catalogue when a folder changed", "folder", dir, "err", err)
 		}
 	}
 }
 
-// forget takes a detached torrent out of the catalogue, and unless keepCache drops its
-// pieces, pinned or not, and its metadata: also those that were just being stored.
+// forget removes a detached torrent from the catalogue, and unless keepCache its metadata
+// and its pieces from the cache, even pinned ones and those that are just being stored.
 func (ts *torrents) forget(ctx context.Context, e *entry, keepCache bool) error {
 	ih := e.InfoHash()
 	if err := ts.record(ih); err != nil {
@@ -84,8 +84,8 @@ func (ts *torrents) forget(ctx context.Context, e *entry, keepCache bool) error 
 	return ts.catalogue.Drop(ih, n, func() bool { return ts.byHash(ih) != nil })
 }
 
-// restore shows what the catalogue has, without a network and without reading
-// metadata. What is damaged is left out, with a word in the log.
+// restore shows the torrents and folders of the catalogue, without a network and without
+// reading metadata. Damaged records are left out and logged.
 func (ts *torrents) restore() error {
 	ts.setRestoring(true)
 	defer ts.setRestoring(false)
@@ -115,10 +115,10 @@ func (ts *torrents) restoreOne(ih weir.InfoHash, rec catalogue.Record) error {
 		add = ts.engine.AddStored
 	}
 	t, err := add(rec.Spec(ih))
-	if err != nil && !errors.Is(err, weir.ErrExists) { // warm already, as the command line named it too
+	if err != nil && !errors.Is(err, weir.ErrExists) { // the command line named it too, and it is warm already
 		return err
 	}
-	// The name that it had stays, whatever else is shown now.
+	// It keeps its name, whatever else is shown now.
 	_, err = ts.insert(t, rec, string(rec.Dir), fs.RawName(string(rec.Shown)))
 	if err != nil {
 		return errors.Join(err, ts.engine.Remove(ih))
@@ -132,15 +132,15 @@ func (ts *torrents) setRestoring(on bool) {
 	ts.restoring = on
 }
 
-// restoreTimes gives folders the times that the catalogue has of them.
+// restoreTimes sets the folders' times of change from the catalogue.
 func (ts *torrents) restoreTimes(changed map[string]time.Time) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	clear(ts.entries.touched) // by the restoring
+	clear(ts.entries.changedFolders) // restoring has marked all
 	for _, dir := range append(ts.fs.Folders(), "") {
 		at, ok := changed[dir]
 		if !ok || ts.fs.SetFolderChanged(dir, at) != nil {
-			ts.entries.touch(dir) // from now on
+			ts.entries.markChanged(dir) // record it anew
 		}
 	}
 }

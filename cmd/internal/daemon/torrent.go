@@ -12,15 +12,15 @@ import (
 	"github.com/weirfs/weir/reader"
 )
 
-// torrent shows one of the engine's torrents to fs: what is held is the cache's
-// to say, and files are read through reader.
+// torrent shows one of the engine's torrents to fs. The cache says what is held, and files
+// are read through reader.
 type torrent struct {
 	*engine.Torrent
 	added   time.Time
 	cache   *cache.Cache
 	readers *readers
 	files   *reader.Torrent // that are open
-	// shape is what is told without loading the metadata; nil while that is unknown.
+	// shape is known without loading the metadata; nil before the first metadata.
 	shape atomic.Pointer[shape]
 }
 
@@ -30,7 +30,7 @@ func newTorrent(t *engine.Torrent, added time.Time, c *cache.Cache, r *readers) 
 	return &torrent{Torrent: t, added: added, cache: c, readers: r, files: reader.NewTorrent(c, swarm{t}, r.budget)}
 }
 
-// shape is the outline of a torrent.
+// shape is the sizes of a torrent.
 type shape struct {
 	fs.Outline  // without Held
 	pieceLength int64
@@ -45,7 +45,7 @@ func newShape(s *catalogue.Shape, ih weir.InfoHash) *shape {
 	}
 }
 
-// known returns the shape, and looks whether the metadata has arrived since.
+// known returns the shape, also if the metadata has only just arrived.
 func (t *torrent) known() *shape {
 	if s := t.shape.Load(); s != nil {
 		return s
@@ -122,7 +122,7 @@ func (t *torrent) OpenFile(index int, by fs.Opener) (fs.File, error) {
 	return t.readers.open(t.files, info, index, by)
 }
 
-// swarm shows the same torrent to reader.
+// swarm shows one of the engine's torrents to reader.
 type swarm struct{ *engine.Torrent }
 
 func (s swarm) NewWant() reader.Want { return s.Torrent.NewWant() }

@@ -14,9 +14,8 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// torrents are those that are shown, and the folders that they are sorted into. They
-// are added, removed and moved here: in the engine, in the tree of the mount and in
-// the catalogue.
+// torrents are the torrents and sorting folders of the mount. They are added, removed and
+// moved here: in the engine, in the tree of the mount and in the catalogue.
 type torrents struct {
 	fs      *fs.FS
 	readers *readers
@@ -52,7 +51,7 @@ func (ts *torrents) find(p string) (list []*entry, inside string, err error) {
 	p = strings.Trim(p, "/")
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()
-	if e := ts.around(p); e != nil {
+	if e := ts.containing(p); e != nil {
 		return []*entry{e}, strings.Trim(strings.TrimPrefix(p, e.path()), "/"), nil
 	}
 	if ts.fs.IsFolder(p) {
@@ -74,7 +73,7 @@ func (ts *torrents) heldChanged(id weir.PieceID, held bool) {
 	if !held {
 		e.Evicted(id.Index)
 	}
-	e.haveChanged.Store(true)
+	e.heldChangedSinceLook.Store(true)
 	// By the shape: a cold torrent's metadata is not read for this.
 	if s := e.shape.Load(); s != nil && id.Index < s.skeleton.NumPieces() {
 		ts.fs.HeldChanged(id.Torrent, s.skeleton.PieceRange(id.Index))
@@ -103,11 +102,11 @@ func (ts *torrents) learnShape(e *entry) {
 	ts.mu.Unlock()
 	ts.events.publish(ts.event(api.EventMetadata, e))
 	if err := ts.record(e.InfoHash()); err != nil {
-		ts.log.Warn("a torrent's metadata is not in the catalogue", "torrent", e.InfoHash(), "err", err)
+		ts.log.Warn("can't record a torrent's metadata in the catalogue", "torrent", e.InfoHash(), "err", err)
 	}
 }
 
-// event returns what listeners are told of a torrent.
+// event returns an event about a torrent.
 func (ts *torrents) event(kind api.EventKind, e *entry) api.Event {
 	ts.mu.RLock()
 	defer ts.mu.RUnlock()

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,7 +18,7 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// view shows what there is to those who ask over the control socket and for metrics.
+// view answers questions of the control socket and of metrics.
 type view struct {
 	opt      *Options
 	started  time.Time
@@ -39,7 +41,7 @@ func (v *view) Server() api.Server {
 	}
 }
 
-// state is what the engine says, and whether all is here.
+// state is the engine's, or complete if everything is held.
 func (t *torrent) state(s engine.Stats) api.State {
 	if sh := t.known(); sh != nil && t.held(sh) >= sh.Length {
 		return api.StateComplete
@@ -95,7 +97,7 @@ func (v *view) torrent(e *entry, s engine.Stats) api.Torrent {
 
 // Torrent implements control.Mount.
 func (v *view) Torrent(id string) (api.TorrentDetails, error) {
-	e, err := v.torrents.named(strings.Trim(id, "/"))
+	e, err := v.torrents.lookup(strings.Trim(id, "/"))
 	if err != nil {
 		return api.TorrentDetails{}, err
 	}
@@ -224,8 +226,8 @@ func (v *view) measure(out *api.PathStatus, t *target) {
 	out.Pinned = out.Pinned && out.Pieces > 0
 }
 
-// hideLinks tells of the links beneath a folder, or the torrent's own, that are not
-// shown. names is where that folder is in the torrent.
+// hideLinks lists the links in a folder, or in the whole torrent, that the mount does not
+// show. names is the folder's path in the torrent.
 func hideLinks(out *api.PathStatus, info *weir.TorrentInfo, names []string) {
 	const most = 20
 	for i := range info.Files {
@@ -238,4 +240,38 @@ func hideLinks(out *api.PathStatus, info *weir.TorrentInfo, names []string) {
 			out.HiddenLinks = append(out.HiddenLinks, strings.Join(f.Path, "/"))
 		}
 	}
+}
+
+// webSeeds says what a torrent's web seeds do, as its swarm reports, or only their URLs
+// while it is cold. User and password are removed from URLs.
+func webSeeds(known []string, reported []engine.WebSeed, info *weir.TorrentInfo) []api.WebSeed {
+	out := []api.WebSeed{}
+	for _, s := range reported {
+		d := api.WebSeed{URL: s.URL, State: string(s.State), Rate: int64(s.Rate), Received: s.Received, Error: s.Why, Newer: s.Newer}
+		for _, i := range s.Stale {
+			if info != nil && i < len(info.Files) {
+				d.Stale = append(d.Stale, strings.Join(info.Files[i].Path, "/"))
+			}
+		}
+		out = append(out, d)
+	}
+	if len(reported) > 0 {
+		return out
+	}
+	for _, k := range known {
+		if u, err := url.Parse(k); err == nil {
+			u.User = nil
+			out = append(out, api.WebSeed{URL: u.String(), State: string(engine.WebSeedUntried)})
+		}
+	}
+	return out
+}
+
+// webSeedLines is the value of the extended attribute.
+func webSeedLines(reported []engine.WebSeed) string {
+	var b strings.Builder
+	for _, s := range reported {
+		fmt.Fprintf(&b, "%s %s %d\n", s.URL, s.State, int64(s.Rate))
+	}
+	return b.String()
 }

@@ -112,7 +112,7 @@ func TestRunLimits(t *testing.T) {
 		t.Errorf("after its head was read again: mode %d, %d down", r.mode, r.down)
 	}
 	s.reads(time.Millisecond, 4*kib, top+4*kib)
-	if r := s.runs[0]; r.mode == backward || r.down != 0 || r.below != 0 {
+	if r := s.runs[0]; r.mode == backward || r.down != 0 || r.downBytes != 0 {
 		t.Errorf("after what is beyond: mode %d, %d down", r.mode, r.down)
 	}
 }

@@ -2,21 +2,20 @@ package policy
 
 import "time"
 
-// meter measures what a reader takes: how fast, and how long it pauses between
-// two reads.
+// meter measures how fast a reader reads, and how long it pauses between reads.
 type meter struct {
 	rate float64       // bytes per second; 0 until measured
 	gap  time.Duration // the longest recent pause
 	last time.Time     // of the latest read
 
-	mark  time.Time // begin of the running sample
-	taken int64     // since mark
+	sampleStart time.Time
+	sampleBytes int64 // read since sampleStart
 }
 
 const (
-	// sampleTime is how long the rate is averaged.
+	// sampleTime is the length of a sample of the rate.
 	sampleTime = 250 * time.Millisecond
-	// idleTime is a pause that says nothing about the rate.
+	// idleTime is a pause too long to count for the rate.
 	idleTime = time.Second
 )
 
@@ -24,66 +23,65 @@ const (
 func (m *meter) read(now time.Time, n int64) {
 	pause := now.Sub(m.last)
 	if m.last.IsZero() || pause > idleTime {
-		m.mark, m.taken = now, 0
+		m.sampleStart, m.sampleBytes = now, 0
 	}
 	if !m.last.IsZero() {
 		m.gap = NextGap(m.gap, pause)
 	}
 	m.last = now
-	m.taken += n
-	d := now.Sub(m.mark)
+	m.sampleBytes += n
+	d := now.Sub(m.sampleStart)
 	if d < sampleTime {
 		return
 	}
-	// Up at once, so that the window grows with the swarm, down gradually.
-	if sample := float64(m.taken) / d.Seconds(); sample > m.rate {
+	// Up at once, so that the window grows as the swarm gets faster; down gradually.
+	if sample := float64(m.sampleBytes) / d.Seconds(); sample > m.rate {
 		m.rate = sample
 	} else {
 		m.rate += (sample - m.rate) / 4
 	}
-	m.mark, m.taken = now, 0
+	m.sampleStart, m.sampleBytes = now, 0
 }
 
 const (
-	graceLeast = 30 * time.Millisecond
-	graceMost  = 2 * time.Second
+	minGrace = 30 * time.Millisecond
+	maxGrace = 2 * time.Second
 )
 
 // NextGap returns the longest recent pause after one more; long ones fade.
 func NextGap(gap, pause time.Duration) time.Duration {
 	if pause > gap {
-		return min(pause, graceMost)
+		return min(pause, maxGrace)
 	}
 	return gap - gap/8
 }
 
-// Grace is how long a reader with this longest pause may be silent before it counts
-// as stopped: a little longer than it was lately, so that cat has stopped after 30 ms
-// and a program that reads every half second has not.
-func Grace(gap time.Duration) time.Duration { return min(graceMost, graceLeast+2*gap) }
+// Grace is how long a reader with this longest pause may be silent before it counts as
+// stopped: 30 ms for cat, but more than a second for a program that reads every half
+// second.
+func Grace(gap time.Duration) time.Duration { return min(maxGrace, minGrace+2*gap) }
 
-// answered says that a read which had to wait has its bytes: from now on a pause
-// is the reader's own.
+// answered says that a read that waited for the swarm has its bytes. Only the time from now
+// on is the reader's own pause.
 func (m *meter) answered(now time.Time) { m.last = now }
 
 // aheadTime is how much of the reader's time a window covers.
 const aheadTime = 2 * time.Second
 
-// latest returns the rate, and before the first sample is complete what it shows so
-// far: a sequence of small files may be over by then.
+// latest returns the rate, or an estimate from the first sample while that is incomplete:
+// a sequence of small files may be over by then.
 func (m *meter) latest() float64 {
-	const least = 50 * time.Millisecond // less is chance
+	const least = 50 * time.Millisecond // less says nothing
 	if m.rate > 0 {
 		return m.rate
 	}
-	return float64(m.taken) / max(least, m.last.Sub(m.mark)).Seconds()
+	return float64(m.sampleBytes) / max(least, m.last.Sub(m.sampleStart)).Seconds()
 }
 
-// reach returns how far ahead of a reader with this rate to want, after it has read so
-// many bytes in order. It begins with a piece and grows with what was read, so that a
-// reader that stops early has cost little. The bound is what the reader takes in
-// two seconds, and a piece more, because nothing of a piece can be read before all of
-// it is there.
-func reach(rate float64, read, pieceBytes int64) int64 {
+// distance returns how far to read ahead of a reader with this rate, after it has read
+// this many bytes in order. It begins with a piece and grows with what was read, so that a
+// reader that stops early costs little. It is at most what the reader reads in two seconds
+// and a piece more, since no byte of a piece can be read before the whole is there.
+func distance(rate float64, read, pieceBytes int64) int64 {
 	return min(int64(rate*aheadTime.Seconds())+pieceBytes, max(pieceBytes, read))
 }

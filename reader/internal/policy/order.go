@@ -18,9 +18,8 @@ type Order struct {
 // TorrentOrder is the order in which the files lie.
 func TorrentOrder(info *weir.TorrentInfo) *Order { return &Order{info: info} }
 
-// ListedOrder is the order in which a program comes by the files when it goes
-// through the folders as they are listed, names in byte order. For a million
-// files it takes a second or two.
+// ListedOrder is the order in which a program meets the files when it walks the folders as
+// they are listed, names in byte order. A million files take a second or two.
 func ListedOrder(info *weir.TorrentInfo) *Order {
 	o := &Order{info: info, file: make([]uint32, len(info.Files)), at: make([]uint32, len(info.Files))}
 	for i := range o.file {
@@ -42,8 +41,7 @@ func ListedOrder(info *weir.TorrentInfo) *Order {
 	return o
 }
 
-// follows reports whether file b is shown behind file a in a listing, or further
-// on.
+// follows reports whether file b comes after file a in a listing.
 func follows(info *weir.TorrentInfo, a, b int) bool {
 	return slices.Compare(info.Files[a].Path, info.Files[b].Path) < 0
 }
@@ -67,13 +65,13 @@ func (o *Order) next(file int) int {
 	return int(o.file[position])
 }
 
-// apart is how many positions apart two files may be that are read one after another:
-// programs read with several threads, skip what is empty or of another kind, and
-// padding has a position too.
-const apart = 16
+// maxSkip is how many positions apart two files read one after another may be: programs
+// read with several threads, skip files that are empty or of another kind, and padding has
+// a position too.
+const maxSkip = 16
 
-// continues reports whether a reader who was last at file a goes on when it opens b.
+// continues reports whether opening file b after file a continues in this order.
 func (o *Order) continues(a, b int) bool {
 	d := o.position(b) - o.position(a)
-	return d != 0 && cmp.Compare(d, -apart) >= 0 && d <= apart
+	return d != 0 && cmp.Compare(d, -maxSkip) >= 0 && d <= maxSkip
 }

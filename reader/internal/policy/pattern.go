@@ -6,32 +6,31 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Pattern decides what of a file to want ahead of its reader, from the reader's
-// past reads alone: facts in (the time, a range), a decision out (ranges). Offsets are
-// in the file.
+// Pattern decides what of a file to read ahead, from past reads alone: facts in (the time,
+// a range), a decision out (ranges). Offsets are in the file.
 //
-// What it sees is not what the program does. The kernel's own read-ahead splits
-// reads into requests of 128 KiB, sends several at a time, lets them overtake each
-// other by a MiB or two, and is up to a MiB ahead of the program; a mapped page
-// that is touched pulls in half a MiB on each side. So a read near the head of a run
-// continues the run, and a run opens a window only when it is longer than what one
-// touch can cause. Random reads of small size, though, come as they are.
+// It sees the kernel's requests, not the program's reads. The kernel's read-ahead splits
+// reads into requests of 128 KiB, sends several at a time, reorders them by a MiB or two,
+// and is up to a MiB ahead of the program; touching a mapped page pulls in half a MiB on
+// each side. So a read near the head of a run continues the run, and a run opens a window
+// only when it is longer than what one touch can cause. Small random reads arrive
+// unchanged.
 type Pattern struct {
 	size       int64 // of the file
 	pieceBytes int64
 	maxBytes   int64 // of all windows together
 
 	meter    meter
-	runs     [maxRuns]run // the one that was read last first
+	runs     [maxRuns]run // the latest first
 	nRuns    int
 	begun    int  // runs ever begun
-	headHeld bool // somebody has looked at the file before: its head is held
+	headHeld bool // the file was read before: its first piece is held
 	stride   strides
 
-	// openBytes is how long a run must be before it opens a window. What windows
-	// brought and what they cost moves it: a reader of chunks pays once.
+	// openBytes is how long a run must be before it opens a window. It grows when windows
+	// are wasted and shrinks when they are used.
 	openBytes int64
-	credit    int64 // read by the same reader in the files before
+	credit    int64 // bytes read by the same reader in the files before this one
 
 	published bool // the last Windows wanted something
 }
@@ -39,8 +38,8 @@ type Pattern struct {
 // MaxWindows bounds the ranges of one file's windows.
 const MaxWindows = maxRuns + maxStrides
 
-// maxRuns is how many places of a file are followed at once: a film whose sound
-// lies apart from its pictures has two.
+// maxRuns is how many places of a file are followed at once: a film whose audio is stored
+// apart from its video has two.
 const maxRuns = 4
 
 const (
@@ -49,54 +48,53 @@ const (
 	nearBytes = 4 << 20
 	// RequestBytes is the largest read that the kernel asks for at once.
 	RequestBytes = 128 << 10
-	// openBytes: more than a touch of a mapped page pulls in (1 MiB), and than the
-	// kernel asks for when a program looks at the first 400 KiB.
+	// openBytes is more than the kernel reads when a program touches a mapped page (1 MiB),
+	// or reads the first 400 KiB.
 	openBytes    = 2 << 20
 	maxOpenBytes = 16 << 20
-	// backReads is how many reads in a row, each just below the last, make a
-	// backward run. They are the program's own: the kernel never reads ahead
-	// that way.
+	// backReads is how many reads in a row, each just below the last, make a backward run.
+	// The kernel never reads ahead in that direction, so they are the program's own.
 	backReads = 8
-	// denseBytes is over how much of a run its density counts.
+	// denseBytes is the recent length of a run over which its density is measured.
 	denseBytes = 8 << 20
-	// returnsKeep is how often a reader comes back to a run before the run keeps
-	// its window when the reader is elsewhere.
+	// returnsKeep is how often a reader must come back to a run before the run keeps its
+	// window while the reader is elsewhere.
 	returnsKeep = 2
-	// tailBytes is what of the end of a file is wanted at once when a reader
-	// jumps there from the beginning.
+	// tailBytes is how much of the end of a file is wanted at once when a reader jumps
+	// there from the beginning.
 	tailBytes = 2 << 20
-	// landBytes is how much is wanted after the place to which a reader goes from
-	// there: the kernel reads ahead by as much as soon as the program goes on, and
-	// then one request for both sides of a border of pieces waits for both.
-	landBytes = 1 << 20
+	// afterIndexBytes is how much is wanted at the place to which a reader goes from there.
+	// The kernel reads ahead as much once the program goes on, and a request that spans two
+	// pieces waits for both.
+	afterIndexBytes = 1 << 20
 )
 
 // run is one place at which the file is read.
 type run struct {
-	lo, hi  int64 // of the recent part
-	covered int64 // bytes read between these
-	bytes   int64 // read in all
-	down    int   // reads in a row that went on below lo
-	below   int64 // bytes of these
-	bottom  int64 // the lowest byte read
-	returns int   // how often the reader came back to it
-	last    time.Time
+	lo, hi    int64 // the recent range
+	covered   int64 // bytes read in it
+	bytes     int64 // read in all
+	down      int   // reads in a row that went on below lo
+	downBytes int64 // bytes of these
+	bottom    int64 // the lowest byte read
+	returns   int   // how often the reader came back to it
+	last      time.Time
 
-	mode   mode
-	opened int64      // bytes when it was opened
-	land   int64      // where the window ends, while landing
-	window weir.Range // as wanted last
+	mode      mode
+	opened    int64      // bytes when it was opened
+	windowEnd int64      // where the window ends, in mode afterIndex
+	window    weir.Range // as wanted last
 }
 
-// mode is in which direction a run has a window.
+// mode is the kind of window that a run has.
 type mode uint8
 
 const (
 	closed mode = iota
 	forward
 	backward
-	tail    // the end of the file, once
-	landing // a little, where the index at the tail has sent the reader
+	tail       // the end of the file, once
+	afterIndex // a little, at the place to which the index at the tail has sent the reader
 )
 
 // NewPattern returns the pattern of a file of which nothing was read yet. All its windows
@@ -107,14 +105,14 @@ func NewPattern(size, pieceBytes, maxBytes int64, headHeld bool) Pattern {
 	return p
 }
 
-// Inherit says that the reader has read so many bytes in order in the files
-// before this one, and how fast: it need not prove itself again.
+// Inherit says how many bytes the reader has read in order in the files before this one,
+// and how fast: it needs no new run to open a window.
 func (p *Pattern) Inherit(bytes int64, rate float64) {
 	p.credit, p.meter.rate = bytes, rate
 }
 
-// Answered says that a read which had to wait has its bytes: from now on a pause is
-// the reader's own.
+// Answered says that a read that waited for the swarm has its bytes. Only the time from now
+// on is the reader's own pause.
 func (p *Pattern) Answered(now time.Time) { p.meter.answered(now) }
 
 // Grace is how long the reader may be silent before it counts as stopped.
@@ -123,12 +121,11 @@ func (p *Pattern) Grace() time.Duration { return Grace(p.meter.gap) }
 // LastRead is when the reader read last.
 func (p *Pattern) LastRead() time.Time { return p.meter.last }
 
-// firstOpen is openBytes before anything was learned: a part of a long piece, since a
-// mistake costs a piece.
+// firstOpen is the initial openBytes: more for long pieces, since a mistake costs a piece.
 func (p *Pattern) firstOpen() int64 { return max(openBytes, min(p.pieceBytes/4, maxOpenBytes/2)) }
 
-// Read takes a read of n bytes at off and reports whether Windows would now
-// return something else than last time.
+// Read takes a read of n bytes at off and reports whether Windows would return something
+// else than last time.
 func (p *Pattern) Read(now time.Time, off, n int64) bool {
 	p.meter.read(now, n)
 	i := p.match(off, n)
@@ -146,7 +143,7 @@ func (p *Pattern) Read(now time.Time, off, n int64) bool {
 	if i >= 0 {
 		r.extend(off, n)
 	}
-	p.judge(r)
+	p.updateMode(r)
 	changed := p.stride.read(off, n, p.pieceBytes)
 	if moved {
 		p.leave(now)
@@ -154,7 +151,7 @@ func (p *Pattern) Read(now time.Time, off, n int64) bool {
 	return changed || moved && p.anyWanted() || p.moved(r)
 }
 
-// match returns the run that a read continues, -1 for none.
+// match returns the run that a read continues, or -1.
 func (p *Pattern) match(off, n int64) int {
 	for i := range p.nRuns {
 		r := &p.runs[i]
@@ -165,21 +162,20 @@ func (p *Pattern) match(off, n int64) int {
 	return -1
 }
 
-// begin starts a run, in place of the oldest if need be.
+// begin starts a run, if need be in place of the oldest.
 func (p *Pattern) begin(off, n int64) {
 	if p.nRuns == maxRuns {
 		p.learn(&p.runs[maxRuns-1])
 	} else {
 		p.nRuns++
 	}
-	// Only the head and then the end: an index lies there (moov, cues), and goes
-	// on to the end of the file.
+	// The head and then the end: an index (moov, cues) lies there, and ends with the file.
 	atTail := p.begun == 1 && p.runs[0].bottom < RequestBytes && p.runs[0].mode == closed &&
 		off > RequestBytes && off >= p.size-tailBytes
-	// The end of a file that was looked at before, and then the middle: sent there
-	// by the index. A program that goes to the end first (archives, Parquet) has an
-	// index of many places.
-	lands := p.begun == 1 && p.headHeld && p.runs[0].bottom >= p.size-tailBytes &&
+	// The end of a file that was read before, and then the middle: the index has sent the
+	// reader there. If the file was not read before (archives, Parquet), the index may send
+	// it to many places.
+	sentByIndex := p.begun == 1 && p.headHeld && p.runs[0].bottom >= p.size-tailBytes &&
 		off > RequestBytes && off+n < p.size-tailBytes
 	copy(p.runs[1:], p.runs[:p.nRuns-1])
 	p.begun++
@@ -190,8 +186,8 @@ func (p *Pattern) begin(off, n int64) {
 	switch {
 	case atTail:
 		p.runs[0].mode = tail
-	case lands:
-		p.runs[0].mode, p.runs[0].land = landing, off+n+landBytes
+	case sentByIndex:
+		p.runs[0].mode, p.runs[0].windowEnd = afterIndex, off+n+afterIndexBytes
 	}
 }
 
@@ -199,9 +195,9 @@ func (r *run) extend(off, n int64) {
 	end := off + n
 	if end <= r.lo+n/2 && end >= r.lo-RequestBytes {
 		r.down++
-		r.below += n
+		r.downBytes += n
 	} else if end > r.hi {
-		r.down, r.below = 0, 0
+		r.down, r.downBytes = 0, 0
 	}
 	r.bytes += n
 	r.covered += n
@@ -218,8 +214,8 @@ func (r *run) extend(off, n int64) {
 	r.covered = min(r.covered, r.hi-r.lo)
 }
 
-// judge opens or closes a run.
-func (p *Pattern) judge(r *run) {
+// updateMode opens or closes the window of a run.
+func (p *Pattern) updateMode(r *run) {
 	dense := 2*r.covered >= r.hi-r.lo
 	switch {
 	case !dense:
@@ -227,18 +223,18 @@ func (p *Pattern) judge(r *run) {
 			p.learn(r)
 			r.mode = closed
 		}
-	case r.down >= backReads && (r.below/int64(r.down) < RequestBytes || r.below >= p.openBytes):
+	case r.down >= backReads && (r.downBytes/int64(r.down) < RequestBytes || r.downBytes >= p.openBytes):
 		if r.mode != backward {
-			r.mode, r.opened, r.bytes, r.window = backward, 0, r.below, weir.Range{}
+			r.mode, r.opened, r.bytes, r.window = backward, 0, r.downBytes, weir.Range{}
 		}
 	case r.mode == backward && r.down == 0, r.mode == tail && r.bytes >= p.openBytes:
 		r.mode = closed
-	case (r.mode == closed || r.mode == landing) && r.bytes >= p.openBytes && r.down == 0:
+	case (r.mode == closed || r.mode == afterIndex) && r.bytes >= p.openBytes && r.down == 0:
 		r.mode, r.opened = forward, r.bytes
 	}
 }
 
-// leave closes the runs that the reader has left for good.
+// leave closes runs that the reader will probably not return to.
 func (p *Pattern) leave(now time.Time) {
 	for i := 1; i < p.nRuns; i++ {
 		r := &p.runs[i]
@@ -250,8 +246,7 @@ func (p *Pattern) leave(now time.Time) {
 	}
 }
 
-// learn compares what the window of a run brought with what it cost, when it
-// comes to its end.
+// learn adjusts openBytes when a run ends, by how much of its window was read.
 func (p *Pattern) learn(r *run) {
 	if r.mode != forward || r.window.Empty() {
 		return
@@ -266,7 +261,7 @@ func (p *Pattern) learn(r *run) {
 	r.window = weir.Range{}
 }
 
-// anyWanted reports whether something is or was wanted.
+// anyWanted reports whether a window is open or published.
 func (p *Pattern) anyWanted() bool {
 	for i := range p.nRuns {
 		if p.runs[i].mode != closed {
@@ -278,28 +273,28 @@ func (p *Pattern) anyWanted() bool {
 
 // next returns the window that a run should have.
 func (p *Pattern) next(r *run) weir.Range {
-	reach := min(p.maxBytes, reach(p.meter.rate, r.bytes, p.pieceBytes))
+	distance := min(p.maxBytes, distance(p.meter.rate, r.bytes, p.pieceBytes))
 	switch r.mode {
 	case forward:
-		return weir.Range{Off: r.hi, End: min(p.size, r.hi+reach)}
+		return weir.Range{Off: r.hi, End: min(p.size, r.hi+distance)}
 	case backward:
-		return weir.Range{Off: max(0, r.lo-reach), End: r.lo}
+		return weir.Range{Off: max(0, r.lo-distance), End: r.lo}
 	case tail:
 		return weir.Range{Off: r.hi, End: p.size}
-	case landing:
-		return weir.Range{Off: min(r.hi, r.land), End: min(p.size, r.land)}
+	case afterIndex:
+		return weir.Range{Off: min(r.hi, r.windowEnd), End: min(p.size, r.windowEnd)}
 	}
 	return weir.Range{}
 }
 
-// moved reports whether the window of a run has moved by a piece, and by an
-// eighth of itself.
+// moved reports whether the window of a run has moved by at least a piece and an eighth of
+// its length.
 func (p *Pattern) moved(r *run) bool {
 	next := p.next(r)
 	if next.Empty() != r.window.Empty() {
 		return true
 	}
-	if next.Empty() || r.mode == tail || r.mode == landing {
+	if next.Empty() || r.mode == tail || r.mode == afterIndex {
 		return false
 	}
 	step := max(p.pieceBytes, next.Len()/8)
@@ -309,7 +304,7 @@ func (p *Pattern) moved(r *run) bool {
 	return next.End-r.window.End >= step || next.End == p.size && r.window.End < p.size
 }
 
-// Windows appends what is wanted ahead of the reader now, the most wanted first.
+// Windows appends the ranges to read ahead, the most wanted first.
 func (p *Pattern) Windows(dst []weir.Range) []weir.Range {
 	begin := len(dst)
 	for i := range p.nRuns {

@@ -92,7 +92,7 @@ func TestPattern(t *testing.T) {
 	t.Run("LargePieceLooksAhead", func(t *testing.T) {
 		w := one(t, newSubject(size, 64*mib).reads(time.Second/25, 128*kib, sequence(0, 10*mib, 128*kib)...))
 		if w.End <= 64*mib {
-			t.Errorf("%v does not reach into the next piece", w)
+			t.Errorf("%v does not distance into the next piece", w)
 		}
 	})
 	t.Run("ReorderedIsSequential", func(t *testing.T) {

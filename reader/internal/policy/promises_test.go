@@ -70,7 +70,7 @@ func TestLearnFromOneWindow(t *testing.T) {
 		if p.openBytes != want || !r.window.Empty() {
 			t.Errorf("%d MiB used, %d wasted: opens after %d KiB instead of %d, want %d; window %v", c.used, c.wasted, p.openBytes/kib, c.from*1024, want/kib, r.window)
 		}
-		for _, mode := range []mode{closed, backward, tail, landing} {
+		for _, mode := range []mode{closed, backward, tail, afterIndex} {
 			q := NewPattern(1000*mib, mib, 128*mib, false)
 			r := run{mode: mode, bytes: 9 * mib, window: weir.Range{Off: 0, End: mib}}
 			if q.learn(&r); q.openBytes != q.firstOpen() {
@@ -304,7 +304,7 @@ func TestOrders(t *testing.T) {
 		t.Error("a/10 is not before a/2")
 	}
 	many := TorrentOrder(&weir.TorrentInfo{Files: make([]weir.FileInfo, 100)})
-	for d, want := range map[int]bool{0: false, 1: true, -1: true, apart: true, -apart: true, apart + 1: false, -apart - 1: false} {
+	for d, want := range map[int]bool{0: false, 1: true, -1: true, maxSkip: true, -maxSkip: true, maxSkip + 1: false, -maxSkip - 1: false} {
 		if got := many.continues(50, 50+d); got != want {
 			t.Errorf("from a file to the one %d behind it goes on: %v", d, got)
 		}

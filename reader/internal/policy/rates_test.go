@@ -78,7 +78,7 @@ func TestReachGrows(t *testing.T) {
 		read int64
 		want int64
 	}{{0, 0, mib}, {0, 100 * mib, mib}, {1e9, 0, mib}, {1e9, 5 * mib, 5 * mib}, {float64(3 * mib), 100 * mib, 7 * mib}, {float64(3 * mib), 7*mib - 1, 7*mib - 1}} {
-		if got := reach(c.rate, c.read, mib); got != c.want {
+		if got := distance(c.rate, c.read, mib); got != c.want {
 			t.Errorf("at %v after %d: %d, want %d", c.rate, c.read, got, c.want)
 		}
 	}

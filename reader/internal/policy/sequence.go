@@ -6,18 +6,17 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Sequence follows a program that reads files one after another, in the torrent's
-// order or in that of its folders: tar, cp -r, a loader of training data. It says
-// what to want of the files that come next, so that read-ahead crosses file
-// boundaries. It belongs to a torrent and knows of handles only what they report.
+// Sequence follows a program that reads files one after another, in the torrent's order or
+// in that of its folders: tar, cp -r, a loader of training data. It says what to want of the
+// next files, so that read-ahead crosses file boundaries. Handles report their reads to it.
 type Sequence struct {
-	order *Order
-	last  int // the file that is furthest in order
-	head  int64
-	files int   // that were read in order
-	bytes int64 // read of these
-	rise  int   // files in a row, each of them behind the last in a listing
-	prev  int   // the file before
+	order     *Order
+	last      int   // the file that is furthest in order
+	head      int64 // how far that was read
+	files     int   // read in order
+	bytes     int64 // read of these
+	listedRun int   // files in a row, each of them after the last in a listing
+	prev      int   // the file before
 
 	meter  meter
 	recent [4]extent // of the files that were closed last
@@ -33,29 +32,29 @@ const (
 	// sequenceFiles is the number of files read in order before read-ahead crosses
 	// file boundaries.
 	sequenceFiles = 3
-	// riseFiles is the number of files read in the order of a listing, and not in the
-	// torrent's, before that is taken for more than chance.
-	riseFiles = 8
-	// fileBytes is what a file counts for at least: with files of some hundred bytes, a
-	// window as long as what was read would cover few files a round trip.
-	fileBytes = 4 << 10
+	// listedFiles is the number of files read in the order of a listing, and not in the
+	// torrent's, before the sequence follows that order.
+	listedFiles = 8
+	// minFileBytes is the least that a file counts: with files of a few hundred bytes, a
+	// window as long as what was read would cover only few files a round trip.
+	minFileBytes = 4 << 10
 	// MaxRanges bounds the ranges of one window.
 	MaxRanges = 64
-	// maxNext bounds the files that are looked at for one window.
+	// maxNext bounds the files that are examined for one window.
 	maxNext = 4096
 )
 
-// NewSequence begins a sequence with a file that is read. before is the one that the
-// reader was in until then, nil for none.
+// NewSequence begins a sequence with a file. before is the torrent's latest sequence, or
+// nil.
 func NewSequence(o *Order, file int, before *Sequence) *Sequence {
 	s := &Sequence{order: o, last: file, prev: file, files: 1}
 	if before != nil {
-		s.rise = before.rise
+		s.listedRun = before.listedRun
 	}
 	return s
 }
 
-// Enter reports whether the file continues the sequence, and takes it in if so.
+// Enter reports whether the file continues the sequence, and adds it if so.
 func (s *Sequence) Enter(file int) bool {
 	if !s.order.continues(s.last, file) {
 		return false
@@ -68,16 +67,16 @@ func (s *Sequence) Enter(file int) bool {
 	return true
 }
 
-// Rises counts files that come in the order of a listing, for a file that did not
-// continue the sequence, and reports when the listing's order is worth making.
-func (s *Sequence) Rises(file int) bool {
+// FollowsListing takes a file that did not continue the sequence. It counts those that come
+// in the order of a listing, and reports whether they are enough to use that order.
+func (s *Sequence) FollowsListing(file int) bool {
 	if follows(s.order.info, s.prev, file) {
-		s.rise++
+		s.listedRun++
 	} else {
-		s.rise = 0
+		s.listedRun = 0
 	}
 	s.prev = file
-	return s.rise >= riseFiles
+	return s.listedRun >= listedFiles
 }
 
 // Read says that n more bytes of a file of the sequence were read, up to head.
@@ -95,8 +94,8 @@ func (s *Sequence) Leave(head, length int64) {
 	s.closed++
 }
 
-// depth returns how much of each file is read: all reports whether that is all
-// of it.
+// depth returns how far into a file the program reads at most; all reports whether it reads
+// whole files.
 func (s *Sequence) depth() (most int64, all bool) {
 	all = s.closed > 0
 	for _, e := range s.recent[:min(s.closed, len(s.recent))] {
@@ -106,8 +105,8 @@ func (s *Sequence) depth() (most int64, all bool) {
 	return most, all
 }
 
-// Proven returns how much was read in the sequence so far, and how fast, once whole
-// files are read in it and windows open; else zeros.
+// Proven returns how much was read in the sequence, and how fast, if whole files are read
+// and windows are open; otherwise zeros. It is for Pattern.Inherit.
 func (s *Sequence) Proven() (bytes int64, rate float64) {
 	if _, all := s.depth(); all && s.Open() {
 		return s.bytes, s.meter.rate
@@ -115,20 +114,20 @@ func (s *Sequence) Proven() (bytes int64, rate float64) {
 	return 0, 0
 }
 
-// Open reports whether enough was read in order to want what comes next.
+// Open reports whether enough files were read in order to read ahead across files.
 func (s *Sequence) Open() bool {
 	return s.closed > 0 && (s.files >= sequenceFiles || s.files > 1 && s.bytes >= openBytes)
 }
 
-// reach returns how far ahead to want.
-func (s *Sequence) reach() int64 {
-	return reach(s.meter.latest(), max(s.bytes, int64(s.files)*fileBytes), s.order.info.PieceLength)
+// distance returns how far to read ahead.
+func (s *Sequence) distance() int64 {
+	return distance(s.meter.latest(), max(s.bytes, int64(s.files)*minFileBytes), s.order.info.PieceLength)
 }
 
-// Due reports whether the window has moved by enough to be made anew.
+// Due reports whether the window should be published again.
 func (s *Sequence) Due() bool {
 	piece := s.order.info.PieceLength
-	return s.published == 0 || s.bytes-s.published >= max(piece/2, s.reach()/16)
+	return s.published == 0 || s.bytes-s.published >= max(piece/2, s.distance()/16)
 }
 
 // Windows appends what is wanted of the files behind the last one, in torrent
@@ -141,22 +140,22 @@ func (s *Sequence) Windows(dst []weir.Range) []weir.Range {
 		return dst
 	}
 	last := &info.Files[s.last]
-	reach := s.reach()
+	distance := s.distance()
 	if all {
-		reach -= last.Length - s.head // the file's own Pattern sees to that
+		distance -= last.Length - s.head // this file's own Pattern wants that
 	}
-	if reach <= 0 {
+	if distance <= 0 {
 		return dst
 	}
 	if all && s.order.file == nil {
 		end := last.Range().End
-		return append(dst, weir.Range{Off: end, End: s.contentEnd(end, reach)})
+		return append(dst, weir.Range{Off: end, End: s.contentEnd(end, distance)})
 	}
-	return s.scattered(dst, reach, depth, all)
+	return s.scattered(dst, distance, depth, all)
 }
 
-// contentEnd returns where the next so many bytes of files after the last one end;
-// off is the last one's end. Padding does not count.
+// contentEnd returns where the next bytes of files after the last one end; off is the last
+// one's end. Padding does not count.
 func (s *Sequence) contentEnd(off, bytes int64) int64 {
 	info := s.order.info
 	if !info.V2 && !info.Padded {
@@ -172,13 +171,13 @@ func (s *Sequence) contentEnd(off, bytes int64) int64 {
 	return end
 }
 
-// scattered is Windows for files that don't lie end to end. What counts is what
-// has to be fetched: whole pieces.
-func (s *Sequence) scattered(dst []weir.Range, reach, depth int64, all bool) []weir.Range {
+// scattered is Windows for files that don't lie end to end. Distance is counted in whole
+// pieces, which is what has to be fetched.
+func (s *Sequence) scattered(dst []weir.Range, distance, depth int64, all bool) []weir.Range {
 	info := s.order.info
 	begin, at, lastPiece := len(dst), s.last, -1
 	for range maxNext {
-		if at = s.order.next(at); at < 0 || reach <= 0 || len(dst)-begin == MaxRanges {
+		if at = s.order.next(at); at < 0 || distance <= 0 || len(dst)-begin == MaxRanges {
 			break
 		}
 		f := &info.Files[at]
@@ -194,7 +193,7 @@ func (s *Sequence) scattered(dst []weir.Range, reach, depth int64, all bool) []w
 			first++
 		}
 		if first < end {
-			reach -= info.PieceRange(end-1).End - int64(first)*info.PieceLength
+			distance -= info.PieceRange(end-1).End - int64(first)*info.PieceLength
 			lastPiece = end - 1
 			dst = append(dst, r)
 		}

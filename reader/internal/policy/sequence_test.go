@@ -131,8 +131,8 @@ func TestListedOrder(t *testing.T) {
 	w := NewSequence(TorrentOrder(info), 0, nil)
 	rising := 0
 	for _, i := range []int{1, 2, 3, 0} {
-		if w.Rises(i); w.rise > rising {
-			rising = w.rise
+		if w.FollowsListing(i); w.listedRun > rising {
+			rising = w.listedRun
 		}
 	}
 	if rising != 3 {

@@ -2,13 +2,13 @@ package policy
 
 import "github.com/weirfs/weir"
 
-// strides finds reads at equal distances, as of one column of a table or of
-// every tenth frame. Requests that belong together are one access; when four
-// accesses are equally far apart, the next ones are predicted.
+// strides finds reads at equal distances, as of one column of a table or of every tenth
+// frame. Requests next to each other are one access; after four accesses at equal
+// distances, the next ones are predicted.
 type strides struct {
-	access weir.Range // the running one
-	begin  int64      // of the one before
-	step   int64      // from the one before that to it
+	access weir.Range // the current one
+	begin  int64      // of the previous one
+	step   int64      // to that from the one before it
 	length int64      // of the longest access at this step
 	count  int        // equal steps in a row
 }
@@ -34,7 +34,7 @@ func (s *strides) read(off, n, pieceBytes int64) bool {
 	was := s.count
 	if !s.access.Empty() {
 		s.ended(pieceBytes)
-		// The access that begins now may not show its first byte first.
+		// The first request of an access may not be for its first byte.
 		if d := off - s.access.Off - s.step; s.count > 0 && abs(d) > max(near, tolerance(s.step, pieceBytes)) {
 			s.count = 0
 		}
@@ -46,7 +46,7 @@ func (s *strides) read(off, n, pieceBytes int64) bool {
 	return was >= strideSteps || s.count >= strideSteps
 }
 
-// ended takes the access that was running into account.
+// ended updates the steps when an access is over.
 func (s *strides) ended(pieceBytes int64) {
 	if s.begin < 0 {
 		return
@@ -61,13 +61,13 @@ func (s *strides) ended(pieceBytes int64) {
 	s.step = step
 }
 
-// tolerance is by how much steps may differ: mostly within the same piece.
+// tolerance is how much equal steps may differ, mostly less than a piece.
 func tolerance(step, pieceBytes int64) int64 { return min(pieceBytes/4, abs(step)/8) }
 
 func abs(n int64) int64 { return max(n, -n) }
 
-// windows appends the predicted accesses: as many as were right so far, since a
-// prediction costs a piece.
+// windows appends the predicted accesses: as many as were right so far, since a wrong one
+// costs a piece.
 func (s *strides) windows(dst []weir.Range, size int64) []weir.Range {
 	if s.count < strideSteps {
 		return dst

@@ -27,10 +27,10 @@ type assembly[P comparable] struct {
 	since    time.Time // when the turn began
 	progress time.Time // when something arrived last
 
-	alone   bool
-	hasSolo bool
-	solo    P               // whose turn it is, when alone
-	rest    map[P]time.Time // refused or too slow: not to be asked before
+	alone     bool
+	hasSolo   bool
+	solo      P               // whose turn it is, when alone
+	suspended map[P]time.Time // refused or too slow: not to be asked before
 }
 
 type pieceAsk[P comparable] struct {
@@ -41,15 +41,15 @@ type pieceAsk[P comparable] struct {
 const (
 	share = 16 // pieces at a time from one peer
 	// patience passes before a piece is asked of another peer as well, giveUp before
-	// a peer that answers nothing is left alone for restFor. Transmission takes up to
+	// a peer that answers nothing is left alone for suspendedFor. Transmission takes up to
 	// three seconds.
-	patience = 2 * time.Second
-	giveUp   = 10 * time.Second
-	restFor  = 30 * time.Second
+	patience     = 2 * time.Second
+	giveUp       = 10 * time.Second
+	suspendedFor = 30 * time.Second
 )
 
 func newAssembly[P comparable](size int, sum func() Sum) *assembly[P] {
-	a := &assembly[P]{size: size, rest: map[P]time.Time{}}
+	a := &assembly[P]{size: size, suspended: map[P]time.Time{}}
 	if size > onceBytes {
 		a.hashes.begin = sum
 	}
@@ -94,7 +94,7 @@ func (a *assembly[P]) has(piece int) bool {
 
 // ask returns those of the first limit pieces to ask of the peer now.
 func (a *assembly[P]) ask(p P, limit int, now time.Time) (pieces []int) {
-	if now.Before(a.rest[p]) || a.judged {
+	if now.Before(a.suspended[p]) || a.judged {
 		return nil
 	}
 	if a.alone {
@@ -113,7 +113,7 @@ func (a *assembly[P]) ask(p P, limit int, now time.Time) (pieces []int) {
 				continue
 			}
 			if now.Sub(k.at) >= giveUp {
-				a.tire(p, now)
+				a.suspend(p, now)
 				return nil
 			}
 			waiting++
@@ -166,7 +166,7 @@ func (a *assembly[P]) received(p P, piece int, data []byte, now time.Time) bool 
 		return true // another was faster
 	}
 	if !a.hashes.allow(piece, data) {
-		a.tire(p, now)
+		a.suspend(p, now)
 		return false
 	}
 	a.proven[p] = true
@@ -208,9 +208,9 @@ func (a *assembly[P]) append(data []byte) {
 	a.front = append(a.front, data...)
 }
 
-// tire gives the peer's share to others for a while.
-func (a *assembly[P]) tire(p P, now time.Time) {
-	a.rest[p] = now.Add(restFor)
+// suspend gives the peer's share to others for a while.
+func (a *assembly[P]) suspend(p P, now time.Time) {
+	a.suspended[p] = now.Add(suspendedFor)
 	a.forget(p)
 	delete(a.proven, p)
 }

@@ -19,7 +19,7 @@ type mirror struct {
 	from   map[string]bool
 }
 
-func (m *mirror) tire(p string, now time.Time) {
+func (m *mirror) suspend(p string, now time.Time) {
 	m.asked[p], m.rest[p], m.proven[p] = map[int]time.Time{}, now.Add(30*time.Second), false
 }
 
@@ -45,11 +45,11 @@ func TestEveryAsk(t *testing.T) {
 			p := peers[r.IntN(len(peers))]
 			switch r.IntN(8) {
 			case 0:
-				now = now.Add([]time.Duration{1, time.Second, patience - 1, patience, 3 * time.Second, giveUp, restFor}[r.IntN(7)])
+				now = now.Add([]time.Duration{1, time.Second, patience - 1, patience, 3 * time.Second, giveUp, suspendedFor}[r.IntN(7)])
 			case 1:
 				if r.IntN(10) == 0 {
 					f.Refused(p, now)
-					m.tire(p, now)
+					m.suspend(p, now)
 				}
 			case 2, 3:
 				m.ask(t, f, size, p, now)
@@ -114,13 +114,13 @@ func (m *mirror) ask(t *testing.T, f *Fetch[string], size int, p string, now tim
 	got := f.Ask(p, now)
 	for _, at := range m.asked[p] {
 		if now.Sub(at) >= giveUp && !now.Before(m.rest[p]) {
-			m.tire(p, now)
+			m.suspend(p, now)
 			break
 		}
 	}
 	if now.Before(m.rest[p]) {
 		if got != nil {
-			t.Fatalf("asks %v of %s, who rests", got, p)
+			t.Fatalf("asks %v of %s, who is suspended", got, p)
 		}
 		return
 	}
@@ -223,7 +223,7 @@ func TestOneSuspect(t *testing.T) {
 		}
 		now = now.Add(time.Second)
 		if p == "a" && i > 1 {
-			now = now.Add(restFor) // it has rested
+			now = now.Add(suspendedFor) // its suspension is over
 		}
 		send(p)
 		for _, o := range []string{"a", "b", "c"} {
@@ -280,7 +280,7 @@ func TestForgedTheSecondTime(t *testing.T) {
 	}
 	forged := slices.Clone(pieceOf(size, got[0]))
 	forged[7]++
-	if f.Received("1", got[0], forged, start) || f.Received("1", got[1], pieceOf(size, got[1]), start) || f.Ask("1", start.Add(restFor-1)) != nil {
+	if f.Received("1", got[0], forged, start) || f.Received("1", got[1], pieceOf(size, got[1]), start) || f.Ask("1", start.Add(suspendedFor-1)) != nil {
 		t.Error("a peer that forges does not rest")
 	}
 	for _, i := range f.Ask("2", start) {
@@ -305,7 +305,7 @@ func TestRestIsForgotten(t *testing.T) {
 		f.Refused(p, start)
 		f.Leave(p)
 	}
-	if a := f.sizes[sizeOfThree]; len(a.rest) != 0 || len(a.asked) != 0 || len(a.proven) != 0 || len(f.claims) != 1 {
-		t.Errorf("remembered are %v, %v, %v of %d peers", a.rest, a.asked, a.proven, len(f.claims))
+	if a := f.sizes[sizeOfThree]; len(a.suspended) != 0 || len(a.asked) != 0 || len(a.proven) != 0 || len(f.claims) != 1 {
+		t.Errorf("remembered are %v, %v, %v of %d peers", a.suspended, a.asked, a.proven, len(f.claims))
 	}
 }

@@ -178,7 +178,7 @@ func (f *Fetch[P]) Received(p P, piece int, data []byte, now time.Time) bool {
 // Refused says that the peer has no metadata after all.
 func (f *Fetch[P]) Refused(p P, now time.Time) {
 	if a := f.sizes[f.claims[p].size]; a != nil {
-		a.tire(p, now)
+		a.suspend(p, now)
 	}
 }
 
@@ -192,7 +192,7 @@ func (f *Fetch[P]) Leave(p P) {
 		return
 	}
 	a.forget(p)
-	delete(a.rest, p)
+	delete(a.suspended, p)
 	f.count()
 	var kept *assembly[P]
 	for _, size := range slices.Sorted(maps.Keys(f.sizes)) {
@@ -233,7 +233,7 @@ func (f *Fetch[P]) Failed(size int, now time.Time) {
 		return
 	}
 	if a.hasSolo {
-		a.tire(a.solo, now)
+		a.suspend(a.solo, now)
 	}
 	a.alone, a.leads = true, false
 	a.turns++

@@ -95,7 +95,7 @@ func TestAsks(t *testing.T) {
 		if got := f.Ask("a", start.Add(giveUp)); got != nil {
 			t.Fatalf("asks %v of a silent peer", got)
 		}
-		if got := f.Ask("a", start.Add(giveUp+restFor)); len(got) != 3 {
+		if got := f.Ask("a", start.Add(giveUp+suspendedFor)); len(got) != 3 {
 			t.Fatalf("asks %v after the rest", got)
 		}
 	})

@@ -7,7 +7,7 @@ import (
 	"github.com/weirfs/weir/engine/internal/picker"
 )
 
-// Want is a wish for ranges ahead of any read: a window. It holds nothing by
+// Want asks for ranges ahead of any read: a window. It holds nothing by
 // itself; closing it or setting other ranges takes it back, and what is then
 // wanted by nobody is cancelled at its peers.
 type Want struct {
@@ -21,10 +21,10 @@ type Want struct {
 	pw     *picker.Want // belongs to sw's owner goroutine
 }
 
-// NewWant returns an empty wish at the priority of read-ahead.
+// NewWant returns an empty want at the priority of read-ahead.
 func (t *Torrent) NewWant() *Want { return t.newWant(weir.Window) }
 
-// NewBackgroundWant returns an empty wish for what shall be fetched whenever
+// NewBackgroundWant returns a want for what is fetched whenever
 // nothing else is.
 func (t *Torrent) NewBackgroundWant() *Want { return t.newWant(weir.Background) }
 
@@ -64,7 +64,7 @@ func (w *Want) Set(ranges []weir.Range) {
 	w.apply(sw)
 }
 
-// Close takes the wish back.
+// Close takes the want back.
 func (w *Want) Close() {
 	w.mu.Lock()
 	w.closed, w.spans = true, nil
@@ -78,7 +78,7 @@ func (w *Want) Close() {
 	}
 }
 
-// apply brings the wish to the swarm's owner, which takes the newest state.
+// apply brings the want to the swarm's owner, which takes the newest state.
 func (w *Want) apply(sw *swarm) {
 	sw.do(func() {
 		w.mu.Lock()

@@ -19,8 +19,8 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 		if !p.lacks(i) {
 			continue
 		}
-		peer, owed := s.choose(now, p, i, prio)
-		if peer == nil && owed {
+		peer, mayCome := s.choose(now, p, i, prio)
+		if peer == nil && mayCome {
 			continue // another block may be asked for
 		}
 		if peer == nil {
@@ -35,26 +35,26 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 }
 
 // choose returns the peer to ask for the piece's block i, nil if the block had better
-// wait. owed tells that a peer was passed over because it may be sending that block.
-func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (peer *Peer, owed bool) {
+// wait. mayCome tells that a peer was passed over because it may be sending that block.
+func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (peer *Peer, mayCome bool) {
 	if p.solo != nil && !p.solo.usable(p.index) {
 		p.solo = nil
 	}
 	alone := p.solo != nil && prio < weir.Blocked
-	var best, stranger *Peer
+	var best, unproven *Peer
 	var bestETA, soonest time.Duration
 	for _, c := range s.peers.list {
 		if !c.usable(p.index) || alone && c != p.solo {
 			continue
 		}
 		if c.maySend(now, Block{p.index, i}) {
-			owed = true
+			mayCome = true
 			continue
 		}
 		if p.solo == nil && prio < weir.Blocked && c.apart() && p.begun() {
-			// What it sends could spoil the good blocks of others: only if nobody else may be asked.
-			if s.roomFor(c, prio) > 0 && (stranger == nil || c.eta(prio) < stranger.eta(prio)) {
-				stranger = c
+			// What it sends could spoil the good blocks of others: only if no other peer may be asked.
+			if s.roomFor(c, prio) > 0 && (unproven == nil || c.eta(prio) < unproven.eta(prio)) {
+				unproven = c
 			}
 			continue
 		}
@@ -66,17 +66,17 @@ func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (
 			best, bestETA = c, eta
 		}
 	}
-	if soonest == 0 && stranger != nil {
-		p.solo = stranger
-		return stranger, owed
+	if soonest == 0 && unproven != nil {
+		p.solo = unproven
+		return unproven, mayCome
 	}
 	if best == nil || bestETA > soonest+etaSlack[prio] {
-		return nil, owed
+		return nil, mayCome
 	}
 	if p.solo == nil && (prio == weir.Background || prio == weir.Window && best.apart()) {
 		p.solo = best
 	}
-	return best, owed
+	return best, mayCome
 }
 
 // roomFor lets urgent requests pass a window that read-ahead has filled.

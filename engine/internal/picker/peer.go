@@ -16,7 +16,7 @@ type Peer struct {
 	queue
 	meter   meter
 	silence silence
-	forgiven
+	earlySnubs
 	proven bool // a piece with a block of it was verified, and none failed since
 
 	queueTime time.Duration // PeerOptions.QueueTime

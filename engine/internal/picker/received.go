@@ -12,7 +12,7 @@ type Delivery struct {
 // Received says that peer delivered a block, in data.
 func (k *Picker) Received(now time.Time, peer *Peer, b Block, data Buffer) (d Delivery) {
 	if peer.silence.isSnubbed() {
-		peer.forgive(now)
+		peer.spokeAgain(now)
 	}
 	peer.silence, peer.behindHedge = answering, false
 	_, d.Asked = peer.takenBack[b]

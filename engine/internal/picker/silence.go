@@ -31,21 +31,22 @@ func (s silence) silent() bool { return s == slow || s == snubbed }
 // isSnubbed reports whether everything was taken back, and the peer has not spoken since.
 func (s silence) isSnubbed() bool { return s == snubbed || s == probed }
 
-// forgiven counts how often a peer was given up and spoke again. One that sends at the
-// turns of a slow clock, and drops what is cancelled without a word (Transmission 3.00),
-// would else be given up again and again just before it answers.
-type forgiven struct {
+// earlySnubs counts how often a peer was snubbed too early: it answered after all. A peer
+// that sends once in a fixed time, and drops without a word what is cancelled
+// (Transmission 3.00), would otherwise be snubbed each time just before it answers.
+type earlySnubs struct {
 	times int
 	since time.Time // of the last one, or of the last that was forgotten
 }
 
-func (f *forgiven) forgive(now time.Time) {
-	f.times, f.since = min(f.times+1, maxForgiven), now
+// spokeAgain says that a peer which was snubbed has answered.
+func (f *earlySnubs) spokeAgain(now time.Time) {
+	f.times, f.since = min(f.times+1, maxEarlySnubs), now
 }
 
-// giveUpAfter returns after which silence everything is taken back.
-func (f *forgiven) giveUpAfter(now time.Time, patience time.Duration) time.Duration {
-	if f.times > 0 && now.Sub(f.since) >= forgiveTime {
+// giveUpAfter returns how long a peer may be silent before everything is taken back.
+func (f *earlySnubs) giveUpAfter(now time.Time, patience time.Duration) time.Duration {
+	if f.times > 0 && now.Sub(f.since) >= earlySnubTime {
 		f.times, f.since = f.times-1, now
 	}
 	usual := 3 * patience

@@ -98,9 +98,9 @@ const (
 	forgottenAfter = 10 * time.Second
 	// A peer that speaks after everything was taken back was given up too soon: the silence
 	// that it takes to give it up doubles, at most so often. One doubling is forgotten in
-	// each spell of forgiveTime.
-	maxForgiven = 5
-	forgiveTime = time.Minute
+	// each spell of earlySnubTime.
+	maxEarlySnubs = 5
+	earlySnubTime = time.Minute
 	// maxGiveUp bounds that silence.
 	maxGiveUp = 3 * maxPatience
 	// snubbedPenalty is how much later a block is expected of a peer that is snubbed.

@@ -10,7 +10,7 @@ import (
 // Span is a half-open range of pieces.
 type Span struct{ First, End int }
 
-// Want is somebody's wish for pieces at one priority, in the order given. A
+// Want asks for pieces at one priority, in the order given. A
 // piece may be wanted by any number of wants; the highest priority counts.
 type Want struct {
 	prio   weir.Priority
@@ -18,7 +18,7 @@ type Want struct {
 	cursor int // pieces from the beginning that have nothing left to be asked for
 }
 
-// wants are all wishes, and how far each is served.
+// wants are all of them, and how far each is served.
 type wants struct {
 	pieces *pieces
 
@@ -26,14 +26,14 @@ type wants struct {
 	backgroundRetryAt time.Time                 // until then there is nothing to do in the background
 }
 
-// NewWant adds an empty wish.
+// NewWant adds an empty want.
 func (k *Picker) NewWant(prio weir.Priority) *Want {
 	w := &Want{prio: prio}
 	k.wants.byPriority[prio] = append(k.wants.byPriority[prio], w)
 	return w
 }
 
-// Set replaces what w wishes for. What nobody wishes for any more is cancelled
+// Set replaces what w asks for. What nobody wants any more is cancelled
 // by the next Pick; what was received of it is kept until DropUnwanted.
 func (k *Picker) Set(w *Want, spans []Span) {
 	for _, s := range Subtract(w.spans, spans) {
@@ -53,7 +53,7 @@ func (k *Picker) Set(w *Want, spans []Span) {
 	k.wants.backgroundRetryAt = time.Time{}
 }
 
-// Close takes the wish back.
+// Close takes the want back.
 func (k *Picker) Close(w *Want) {
 	k.Set(w, nil)
 	k.wants.byPriority[w.prio] = slices.DeleteFunc(k.wants.byPriority[w.prio], func(o *Want) bool { return o == w })

@@ -10,6 +10,7 @@ import (
 	"github.com/weirfs/weir/cmd/proof/bench/reading"
 	"github.com/weirfs/weir/cmd/proof/bench/storage"
 	"github.com/weirfs/weir/cmd/proof/bench/suite"
+	"github.com/weirfs/weir/cmd/proof/bench/web"
 )
 
 // cases are all workloads, in the order in which they run.
@@ -63,6 +64,17 @@ func cases() []suite.Case {
 		applications.Video(applications.Faststart, 0.7, 0, suite.HTTP),
 		applications.Video(applications.Matroska, 0.7, 0, suite.HTTP),
 	}
+	all = append(all,
+		web.FirstByte(),
+		web.Random(),
+		web.Sequential("web/sequential/rtt50", 160*suite.MiB),
+		web.Sequential("web/sequential/rtt50/1g", suite.GiB),
+		web.Loopback(),
+		web.BesidePeers(),
+		applications.WebVideo(applications.MoovLast),
+		web.SmallFiles(),
+		web.Archive(),
+	)
 	for _, u := range applications.Uses() {
 		all = append(all, applications.Program(u))
 	}

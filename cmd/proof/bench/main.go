@@ -18,7 +18,7 @@
 // loopback and a relay. Every run of a program begins with an empty cache and ends
 // with its process; programs take turns within each repeat.
 //
-// Packages: suite is what cases are made of; reading, collections, applications,
+// Packages: suite is what cases are made of; reading, web, collections, applications,
 // storage and hostile have the cases, a file each. link carries packets, remotehosts is
 // the far end, testbed makes networks and folders, program starts what is measured, raw
 // fetches without it, zeros is a mount with nothing behind it. Here is the list of the
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (int, err
 	f.StringVar(&o.JSON, "json", "", "write the rows to `FILE`, too")
 	f.StringVar(&o.Profile, "profile", "", "leave processor and heap profiles of weir in `DIR`")
 	f.StringVar(&o.Weir, "weir", "bin/weir", "the binary to measure")
-	f.StringVar(&o.Systems, "systems", "", "run just these of weir, btfs, raw and http; commas between")
+	f.StringVar(&o.Systems, "systems", "", "run just these of weir, btfs, raw, http and curl; commas between")
 	f.BoolVar(&o.Own, "own", false, "use weir's own test seeders where libtorrent is installed, too")
 	f.BoolVar(&o.Relay, "relay", false, "as without root: no namespaces, and a relay in place of the line")
 	list := f.Bool("list", false, "list the cases")

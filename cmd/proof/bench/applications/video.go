@@ -73,7 +73,49 @@ func Video(form filmForm, probe, fetched float64, beside ...string) suite.Case {
 	}
 }
 
-// filmOf is something to watch.
+// WebVideo does the same with a film that a web server alone has, beside ffprobe and
+// ffmpeg on its URL.
+func WebVideo(form filmForm) suite.Case {
+	return suite.Case{
+		Name: "web/video/" + form.name, About: "ffprobe of a film of 385 MB, and the frame at 80 %, a web seed of 20 MB/s alone, 50 ms",
+		Systems: []string{suite.Weir, suite.HTTP}, Limit: 30 * time.Second,
+		Figures: []suite.Figure{
+			{Name: "probe", Unit: suite.Seconds, Reference: suite.HTTP, Bar: suite.Bar{MostOf: 1}},
+			{Name: "fetched by the probe", Unit: suite.Bytes},
+			{Name: "frame at 80 %", Unit: suite.Seconds, Reference: suite.HTTP, Bar: suite.Bar{MostOf: 1}},
+			{Name: "fetched by the frame", Unit: suite.Bytes},
+		},
+		Run: func(r *suite.Run) (suite.Values, error) {
+			film, err := filmOf(r.Bench, form)
+			if err != nil {
+				return nil, err
+			}
+			if !film.real {
+				return nil, suite.Absent("ffmpeg is not installed")
+			}
+			sw, err := r.Seed(r.Wire("rtt50"), testbed.Seeding{Spec: film.spec, Web: "/", Delay: suite.HalfTrip, WebBytesPerSec: suite.Rate20})
+			if err != nil {
+				return nil, err
+			}
+			if r.System == suite.HTTP {
+				return film.watch(r, sw.Web+film.spec.Name, nil)
+			}
+			p, err := r.Start(sw, "")
+			if err != nil {
+				return nil, err
+			}
+			if err := p.Visible(r.Ctx); err != nil {
+				return nil, err
+			}
+			return film.watch(r, p.Path(), func() (float64, error) {
+				n, err := sw.Wire.Hosts().Web(r.Ctx)
+				return float64(n.Bytes), err
+			})
+		},
+	}
+}
+
+// film is something to watch.
 type film struct {
 	spec    remotehosts.Spec
 	real    bool // made by ffmpeg, for ffmpeg

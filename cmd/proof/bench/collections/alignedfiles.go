@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/weirfs/weir/cmd/proof/bench/remotehosts"
 	"github.com/weirfs/weir/cmd/proof/bench/suite"
 	"github.com/weirfs/weir/cmd/proof/bench/testbed"
 )
@@ -27,8 +28,7 @@ func AlignedFiles(wire string) suite.Case {
 			{Name: "processor time of cp, all held", Unit: suite.Seconds},
 		},
 		Run: func(r *suite.Run) (suite.Values, error) {
-			spec := many("aligned", 5000, 1600, 32*suite.KiB)
-			spec.Hybrid = true
+			spec := AlignedSpec()
 			s := testbed.Seeding{Spec: spec, Hosts: 4, Delay: suite.HalfTrip, BytesPerSec: suite.Rate5}
 			sw, err := r.Seed(r.Wire(wire), s)
 			if err != nil {
@@ -51,7 +51,7 @@ func AlignedFiles(wire string) suite.Case {
 				}
 				begin := time.Now()
 				if how == "cp" {
-					err = copyFolder(r, p.Path(), filepath.Join(r.Dir, "copy"), len(spec.Files))
+					err = CopyFolder(r, p.Path(), filepath.Join(r.Dir, "copy"), len(spec.Files))
 				} else {
 					_, err = r.Output(r.Paths[suite.Weir], "fetch", p.Path())
 				}
@@ -68,7 +68,7 @@ func AlignedFiles(wire string) suite.Case {
 				} else {
 					cpu := p.CPU()
 					begin = time.Now()
-					if err := copyFolder(r, p.Path(), filepath.Join(r.Dir, "again"), len(spec.Files)); err != nil {
+					if err := CopyFolder(r, p.Path(), filepath.Join(r.Dir, "again"), len(spec.Files)); err != nil {
 						return nil, err
 					}
 					v["cp, all held"] = content / time.Since(begin).Seconds()
@@ -85,6 +85,13 @@ func AlignedFiles(wire string) suite.Case {
 	}
 }
 
+// AlignedSpec is such a folder.
+func AlignedSpec() remotehosts.Spec {
+	spec := many("aligned", 5000, 1600, 32*suite.KiB)
+	spec.Hybrid = true
+	return spec
+}
+
 // turns is in which order cp and weir fetch have their turns.
 func turns(repeat int) []string {
 	if repeat%2 == 0 {
@@ -93,9 +100,9 @@ func turns(repeat int) []string {
 	return []string{"cp", "fetch"}
 }
 
-// copyFolder lets cp copy a folder of so many files, into memory where the contents
+// CopyFolder lets cp copy a folder of so many files, into memory where the contents
 // are kept there, and removes the copy.
-func copyFolder(r *suite.Run, from, to string, files int) error {
+func CopyFolder(r *suite.Run, from, to string, files int) error {
 	to = filepath.Join(r.Testbed.Data, filepath.Base(r.Dir)+"-"+filepath.Base(to))
 	if _, err := r.Output("cp", "-r", from, to); err != nil {
 		return err

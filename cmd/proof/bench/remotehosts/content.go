@@ -28,6 +28,7 @@ type File struct {
 	Length int64
 	Seed   uint64
 	Disk   string // a path; instead of Length and Seed
+	Pad    bool   // Length zeros that are in no folder (BEP 47); for v1
 }
 
 // One is the spec of a single made-up file.
@@ -48,7 +49,7 @@ func (s Spec) Content() (*swarmtest.Content, error) {
 		o.Version = swarmtest.V2
 	}
 	for _, f := range s.Files {
-		o.Files = append(o.Files, swarmtest.File{Path: f.Path, Length: f.Length, Seed: f.Seed, Disk: f.Disk})
+		o.Files = append(o.Files, swarmtest.File{Path: f.Path, Length: f.Length, Seed: f.Seed, Disk: f.Disk, Padding: f.Pad})
 	}
 	return swarmtest.NewContent(o)
 }
@@ -62,6 +63,9 @@ func (s Spec) path(dir string, f File) string {
 // it. Files that are there with the right length are taken for right.
 func (s Spec) Write(dir string) error {
 	for _, f := range s.Files {
+		if f.Pad {
+			continue
+		}
 		name := s.path(dir, f)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err

@@ -46,9 +46,11 @@ type Seeding struct {
 	Hosts   []int  // numbers of the hosts that seed it
 	Own     bool   // seeders of this process, whatever Options.Libtorrent says
 	Corrupt []int  // of Hosts, those that flip a byte in each block; own seeders only
+	Web     []int  // numbers of hosts that only serve files
 	// Rates are needed where relays make the line.
-	Delay       time.Duration
-	BytesPerSec int64
+	Delay          time.Duration
+	BytesPerSec    int64
+	WebBytesPerSec int64
 }
 
 // seeder is one host's.
@@ -69,12 +71,13 @@ type Hosts struct {
 	seeders   map[int]seeder
 	relays    []*simnet.Relay
 	requests  *requests
+	web       *web
 	contents  map[string]*swarmtest.Content // by name
 }
 
 // Open starts hosts without seeders. Close ends it.
 func Open(o Options) (*Hosts, error) {
-	s := &Hosts{o: o, processes: map[int]*process{}, seeders: map[int]seeder{}, contents: map[string]*swarmtest.Content{}}
+	s := &Hosts{o: o, processes: map[int]*process{}, seeders: map[int]seeder{}, web: &web{files: http.Dir(o.Data)}, contents: map[string]*swarmtest.Content{}}
 	var err error
 	s.tracker, err = swarmtest.OpenTracker(swarmtest.TrackerOptions{Addr: netip.AddrPortFrom(o.Tracker, trackerPort).String()})
 	if err != nil {
@@ -82,7 +85,7 @@ func Open(o Options) (*Hosts, error) {
 	}
 	// One server for all hosts: a listener each, because on loopback others may
 	// have the port at other addresses.
-	s.http = &http.Server{Handler: http.FileServer(http.Dir(o.Data)), ReadHeaderTimeout: 10 * time.Second}
+	s.http = &http.Server{Handler: s.web, ReadHeaderTimeout: 10 * time.Second}
 	for _, h := range o.Hosts {
 		l, err := net.Listen("tcp", netip.AddrPortFrom(s.behind(h), httpPort).String())
 		if err != nil {
@@ -126,11 +129,17 @@ func (s *Hosts) Start(req Seeding, peers *[]string) error {
 	defer s.mu.Unlock()
 	s.stop()
 	s.seeding, s.requests = req, &requests{}
+	s.web.reset()
 	for _, h := range req.Hosts {
 		if err := s.join(h); err != nil {
 			return err
 		}
-		if err := s.relay(h); err != nil {
+		if err := s.relay(h, req.BytesPerSec); err != nil {
+			return err
+		}
+	}
+	for _, h := range req.Web {
+		if err := s.relay(h, req.WebBytesPerSec); err != nil {
 			return err
 		}
 	}
@@ -150,11 +159,11 @@ func (s *Hosts) announce() (peers []string) {
 }
 
 // relay puts a host's programs on the hosts' own kind of line; mu is held.
-func (s *Hosts) relay(h int) error {
+func (s *Hosts) relay(h int, bytesPerSec int64) error {
 	if !s.o.Relayed {
 		return nil
 	}
-	link := simnet.Link{RTT: 2 * s.seeding.Delay, BytesPerSec: s.seeding.BytesPerSec, Connect: true}
+	link := simnet.Link{RTT: 2 * s.seeding.Delay, BytesPerSec: bytesPerSec, Connect: true}
 	for _, port := range []string{SeederPort, fmt.Sprint(httpPort)} {
 		front := net.JoinHostPort(s.o.Hosts[h].String(), port)
 		r, err := simnet.OpenRelay(front, net.JoinHostPort(s.behind(s.o.Hosts[h]).String(), port), link)
@@ -271,7 +280,7 @@ func (s *Hosts) Join(host int, _ *bool) error {
 	defer s.mu.Unlock()
 	if !slices.Contains(s.seeding.Hosts, host) {
 		s.seeding.Hosts = append(slices.Clone(s.seeding.Hosts), host)
-		if err := s.relay(host); err != nil {
+		if err := s.relay(host, s.seeding.BytesPerSec); err != nil {
 			return err
 		}
 	}

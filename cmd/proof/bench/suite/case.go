@@ -29,6 +29,7 @@ const (
 	BTFS = "btfs"
 	Raw  = "raw"  // bare block requests
 	HTTP = "http" // parallel HTTP, a connection to each host
+	Curl = "curl" // one connection
 )
 
 // Values are a run's figures by name.

@@ -63,6 +63,7 @@ type Swarm struct {
 	Magnet  string
 	Peers   []string // addresses of the seeders
 	Own     bool     // they are our own
+	Web     string   // address of its web seed, "" if there is none
 }
 
 // Seed starts a swarm on a wire, with a tracker that knows just its seeders.
@@ -72,16 +73,31 @@ func (r *Run) Seed(w *testbed.Wire, s testbed.Seeding) (*Swarm, error) {
 		return nil, err
 	}
 	h := swarmtest.Hints{Trackers: [][]string{{w.AnnounceURL()}}}
-	sw := &Swarm{Content: c, Spec: s.Spec, Wire: w, Magnet: c.Magnet(h), Torrent: filepath.Join(r.Dir, s.Spec.Name+".torrent")}
+	sw := &Swarm{Content: c, Spec: s.Spec, Wire: w, Own: s.Own || !r.libtorrent, Torrent: filepath.Join(r.Dir, s.Spec.Name+".torrent")}
+	s.Torrent = sw.Torrent + ".peers" // libtorrent's seeders are not told of the web
+	if err := os.WriteFile(s.Torrent, c.Torrent(h), 0o644); err != nil {
+		return nil, err
+	}
+	if s.Web != "" {
+		sw.Web = w.WebURL(s.Web)
+		h.WebSeeds = []string{sw.Web}
+	}
 	if err := os.WriteFile(sw.Torrent, c.Torrent(h), 0o644); err != nil {
 		return nil, err
 	}
-	s.Torrent, sw.Own = sw.Torrent, s.Own || !r.libtorrent
+	sw.Magnet = c.Magnet(h)
 	r.wires = append(r.wires, w)
 	if sw.Peers, err = w.Start(r.Ctx, s); err != nil {
 		return nil, fmt.Errorf("start the swarm: %w", err)
 	}
 	return sw, nil
+}
+
+// MoveWeb puts another web seed into the swarm's .torrent.
+func (s *Swarm) MoveWeb(url string) error {
+	s.Web = url
+	h := swarmtest.Hints{Trackers: [][]string{{s.Wire.AnnounceURL()}}, WebSeeds: []string{url}}
+	return os.WriteFile(s.Torrent, s.Content.Torrent(h), 0o644)
 }
 
 // Start starts the run's program on a source of the swarm: its .torrent, unless
@@ -111,6 +127,9 @@ func (r *Run) StartWith(sw *Swarm, source string, more []string, args ...string)
 		Torrent: sw.Info().Name, Single: sw.Info().Single,
 	}
 	if r.System == Weir {
+		if sw.Web != "" {
+			o.Args = append(o.Args, "--allow-private") // it is in the same network
+		}
 		flags, err := r.profileArgs()
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -22,6 +23,9 @@ const endTimeout = 20 * time.Second
 
 // HostsPerWire is how many hosts can seed on each wire.
 const HostsPerWire = 6
+
+// webHost is the number of the host on each wire that web seeds are at.
+const webHost = HostsPerWire - 1
 
 // The networks. On each, .1 is our end, .9 the tracker and from .10 on there are
 // the hosts.
@@ -268,6 +272,10 @@ type Seeding struct {
 	Corrupt     int    // so many of Hosts, the first ones, lie; with Own
 	Delay       time.Duration
 	BytesPerSec int64 // of each host
+	// Web is the path of a web seed, "" for none: of the wire's last host, which serves
+	// files only. The one before it helps.
+	Web            string
+	WebBytesPerSec int64 // of these two
 }
 
 // Start replaces what is seeded at the wire's site and sets the line up. It
@@ -278,11 +286,17 @@ func (w *Wire) Start(ctx context.Context, s Seeding) ([]string, error) {
 		for _, h := range hosts(w.net) {
 			r.Hosts[h] = s.BytesPerSec
 		}
+		if s.Web != "" {
+			r.Hosts[at(w.net, 10+webHost)], r.Hosts[at(w.net, 10+webHost-1)] = s.WebBytesPerSec, s.WebBytesPerSec
+		}
 		if err := w.line.Set(r); err != nil {
 			return nil, err
 		}
 	}
-	req := remotehosts.Seeding{Spec: s.Spec, Torrent: s.Torrent, Own: s.Own, Delay: s.Delay, BytesPerSec: s.BytesPerSec}
+	req := remotehosts.Seeding{Spec: s.Spec, Torrent: s.Torrent, Own: s.Own, Delay: s.Delay, BytesPerSec: s.BytesPerSec, WebBytesPerSec: s.WebBytesPerSec}
+	if s.Web != "" {
+		req.Web = []int{w.first + webHost, w.first + webHost - 1}
+	}
 	for i := range s.Hosts {
 		req.Hosts = append(req.Hosts, w.first+i)
 		if i < s.Corrupt {
@@ -303,3 +317,6 @@ func (w *Wire) AnnounceURL() string { return remotehosts.AnnounceURL(at(w.net, 9
 
 // FileURL returns where host i serves a file of the data folder.
 func (w *Wire) FileURL(i int, path string) string { return w.hosts.FileURL(w.first+i, path) }
+
+// WebURL returns the address of a path of the web seed's host.
+func (w *Wire) WebURL(path string) string { return w.FileURL(webHost, strings.TrimPrefix(path, "/")) }

@@ -14,6 +14,7 @@ type meter struct {
 	rtt      time.Duration // the smallest seen
 	rate     float64       // bytes per second; assumedRate until measured
 	measured bool          // rate was measured over a busy interval
+	start    int           // requests before it was
 
 	busySince   time.Time     // when requests went to an idle peer; zero while idle
 	last        time.Time     // latest arrival
@@ -33,7 +34,7 @@ func newMeter(rtt time.Duration) meter {
 	if rtt <= 0 {
 		rtt = 100 * time.Millisecond
 	}
-	return meter{rtt: rtt, rate: assumedRate, meanBlock: weir.BlockBytes}
+	return meter{rtt: rtt, rate: assumedRate, start: startBlocks, meanBlock: weir.BlockBytes}
 }
 
 // pauses finds peers that send at the turns of a clock only: these pause in every
@@ -135,7 +136,7 @@ func (m *meter) answered(now time.Time, d time.Duration) {
 // window returns how many blocks to keep asked of the peer.
 func (m *meter) window(queue time.Duration) int {
 	if !m.measured {
-		return startBlocks + m.blocks
+		return m.start + m.blocks
 	}
 	return max(minBlocks, int(m.rate*(m.rtt+max(queue, m.pauses.pulse()*3/2)).Seconds()/m.meanBlock))
 }

@@ -46,6 +46,8 @@ type PeerOptions struct {
 	// Runs says that the peer is better asked for what lies end to end: read-ahead is
 	// asked of it in whole pieces.
 	Runs bool
+	// Start is how many requests it gets before it was measured, 0 for as many as any.
+	Start int
 }
 
 // peers are all that are connected.
@@ -63,6 +65,7 @@ func (k *Picker) Join(o PeerOptions) *Peer {
 
 		queueTime: o.QueueTime, runs: o.Runs,
 	}
+	p.meter.start = max(p.meter.start, o.Start)
 	p.SetMaxRequests(o.MaxRequests)
 	k.peers.list = append(k.peers.list, p)
 	return p

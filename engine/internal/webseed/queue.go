@@ -61,6 +61,15 @@ func (q *queue) first(sp *span) *span {
 	}
 }
 
+// length returns how many bytes wait from a span on, end to end in its file.
+func (q *queue) length(sp *span) int64 {
+	end := sp.in.End
+	for next := q.starts[end]; next != nil && next.file == sp.file; next = q.starts[end] {
+		end = next.in.End
+	}
+	return end - sp.in.Off
+}
+
 // take takes blocks of so many bytes from the beginning of a span, and the one that
 // exceeds them.
 func (q *queue) take(sp *span, bytes int64) []*block {

@@ -8,8 +8,18 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// MaxRunBytes bounds one request.
-const MaxRunBytes = 16 << 20
+const (
+	// MaxRunBytes bounds one request.
+	MaxRunBytes = 16 << 20
+	// Two requests or more (width) are under way for what lies end to end, the second
+	// from when the first is half done: while one ends and the next begins, the other
+	// keeps the line busy, and no connection rests for so long that TCP starts slowly
+	// again. Those that begin beside others have at least so many bytes, and the first is
+	// not cut below longRunBytes for them.
+	sideBySide   = 2
+	shortestSide = 1 << 20
+	longRunBytes = 8 << 20
+)
 
 // schedule turns the blocks that are asked for into requests of ranges of files, and
 // the bytes that come into blocks again. It is pure, and for one goroutine at a time.
@@ -21,6 +31,7 @@ type schedule struct {
 	queue  queue
 	runs   []*run // that are under way
 	asked  uint64 // how many blocks were, so far
+	width  width
 }
 
 // block is a block that somebody waits for.
@@ -47,10 +58,11 @@ type run struct {
 	stop    func()     // ends the request
 	stopped bool       // stop was called
 	moved   bool       // it goes to where a redirect has led before
+	before  *run       // that ends where it begins, while that is under way, too
 }
 
 func newSchedule(info *weir.TorrentInfo, buffer func(n int) Buffer) schedule {
-	return schedule{info: info, buffer: buffer, blocks: map[int64]*block{}, late: map[int64]*block{}, queue: newQueue()}
+	return schedule{info: info, buffer: buffer, blocks: map[int64]*block{}, late: map[int64]*block{}, queue: newQueue(), width: newWidth()}
 }
 
 // ask adds a block, which lies in the torrent and is not all padding.
@@ -131,8 +143,8 @@ func (s *schedule) forget(b *block) {
 
 // nextRun returns the run of the block that waits longest, over the blocks behind it
 // in the same file that wait too, and false if there is none or it had better wait:
-// what follows a run that is under way is not asked for before that is nearly done,
-// so that it becomes a long request and not many short ones.
+// what follows a run that is under way is not asked for before that is nearly done, or
+// half done if much follows, so that it becomes a long request and not many short ones.
 func (s *schedule) nextRun(now time.Time, latency time.Duration) (*run, bool) {
 	for _, sp := range s.queue.spans {
 		if !s.held(now, sp, latency) {
@@ -151,12 +163,33 @@ func (s *schedule) fileAt(off int64) int {
 // wait between them or not, that has more than latency to go.
 func (s *schedule) held(now time.Time, sp *span, latency time.Duration) bool {
 	first := s.queue.first(sp)
+	r := s.runBefore(first)
+	return r != nil && !r.nearlyDone(now, latency) && !(r.row() < s.width.n && r.farEnough(s.width.n, s.queue.length(first)))
+}
+
+// runBefore returns the run that ends where a span begins, in its file.
+func (s *schedule) runBefore(sp *span) *run {
 	for _, r := range s.runs {
-		if r.file == sp.file && r.in.End == first.in.Off && !r.nearlyDone(now, latency) {
-			return true
+		if r.file == sp.file && r.in.End == sp.in.Off {
+			return r
 		}
 	}
-	return false
+	return nil
+}
+
+// row returns how many runs are under way up to this one, end to end.
+func (r *run) row() (n int) {
+	for ; r != nil; r = r.before {
+		n++
+	}
+	return n
+}
+
+// farEnough reports whether another run may begin beside this one, of which so many
+// may be under way, as so many bytes wait behind it: they end by turns then.
+func (r *run) farEnough(width int, waiting int64) bool {
+	rest := r.in.End - r.at
+	return !r.first.IsZero() && rest <= r.in.Len()-r.in.Len()/int64(width) && waiting >= max(rest, shortestSide)
 }
 
 // nearlyDone reports whether the rest should come within latency.
@@ -170,10 +203,19 @@ func (r *run) nearlyDone(now time.Time, latency time.Duration) bool {
 
 // startRun begins with a span, and extends over what follows.
 func (s *schedule) startRun(sp *span) *run {
-	r := &run{file: sp.file, in: weir.Range{Off: sp.in.Off, End: sp.in.Off}, at: sp.in.Off}
+	r := &run{file: sp.file, in: weir.Range{Off: sp.in.Off, End: sp.in.Off}, at: sp.in.Off, before: s.runBefore(sp)}
 	end := s.info.Files[sp.file].Range().End
-	for sp != nil && sp.file == r.file && r.in.Len() < MaxRunBytes {
-		for _, b := range s.queue.take(sp, MaxRunBytes-r.in.Len()) {
+	outstanding := s.queue.length(sp)
+	for o := r.before; o != nil; o = o.before {
+		outstanding += o.in.End - o.at
+	}
+	least := int64(longRunBytes)
+	if r.before != nil {
+		least = shortestSide
+	}
+	most := min(max(outstanding/int64(s.width.n), least), MaxRunBytes)
+	for sp != nil && sp.file == r.file && r.in.Len() < most {
+		for _, b := range s.queue.take(sp, most-r.in.Len()) {
 			upTo := min(b.in.End, end)
 			r.parts = append(r.parts, int(upTo-b.next))
 			r.blocks = append(r.blocks, b)
@@ -198,6 +240,7 @@ func (s *schedule) came(now time.Time, r *run, part Buffer) (whole *block, data 
 	r.blocks = r.blocks[1:]
 	at, n := r.at, int64(len(part.Bytes()))
 	r.at += n
+	s.width.came(now, n, len(s.runs))
 	s.leave(b, r)
 	if b.gone {
 		part.Free()
@@ -233,6 +276,11 @@ func (s *schedule) leave(b *block, r *run) {
 // ended forgets a run and returns the blocks that it still owed.
 func (s *schedule) ended(r *run) (owed []weir.Range) {
 	s.runs = slices.DeleteFunc(s.runs, func(o *run) bool { return o == r })
+	for _, o := range s.runs {
+		if o.before == r {
+			o.before = nil
+		}
+	}
 	for _, b := range r.blocks {
 		s.leave(b, r)
 		if !b.gone {

@@ -22,8 +22,9 @@ type nginx struct {
 	exited chan struct{}
 }
 
-// openNginx starts one in the run's folder.
-func openNginx(r *suite.Run) (*nginx, error) {
+// openNginx starts one in the run's folder, which sends so many bytes a second over
+// each connection, 0 for no bound.
+func openNginx(r *suite.Run, bytesPerSec int) (*nginx, error) {
 	path, err := exec.LookPath("nginx")
 	if err != nil {
 		return nil, suite.Absent("nginx is not installed")
@@ -53,9 +54,10 @@ http {
 	server {
 		listen %[3]s;
 		root %[4]s;
+		limit_rate %[5]d;
 	}
 }
-`, user, dir, nginxAddr, r.Testbed.Data), 0o644); err != nil {
+`, user, dir, nginxAddr, r.Testbed.Data, bytesPerSec), 0o644); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(r.Ctx)

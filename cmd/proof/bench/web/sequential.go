@@ -2,11 +2,14 @@ package web
 
 import (
 	"crypto/sha1"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/weirfs/weir/cmd/proof/bench/program"
 	"github.com/weirfs/weir/cmd/proof/bench/suite"
@@ -67,6 +70,62 @@ func readOpen(p *program.Process, f *os.File, size int64) (suite.Values, error) 
 	}, nil
 }
 
+// Bounded reads from an nginx that bounds the rate of each connection. The limit is one
+// connection of curl.
+func Bounded() suite.Case {
+	const bytesPerSec, seconds = 4_000_000, 20
+	return suite.Case{
+		Name: "web/bounded", About: "one file, cold, for 20 s from the beginning: nginx that sends 4 MB/s over each connection",
+		Systems: []string{suite.Weir, suite.Curl}, Limit: 60 * time.Second, Once: true,
+		Figures: []suite.Figure{{Name: "rate", Unit: suite.BytesPerSec, Reference: suite.Curl, Bar: suite.Bar{LeastOf: 2.5}}},
+		Run: func(r *suite.Run) (suite.Values, error) {
+			sw, n, err := seedNginx(r, bytesPerSec)
+			if err != nil {
+				return nil, err
+			}
+			defer n.close()
+			if r.System == suite.Curl {
+				const size = bytesPerSec * 5
+				took, err := ranged(r, sw.Web+sw.Spec.Name, 0, size)
+				return suite.Values{"rate": size / took.Seconds()}, err
+			}
+			_, f, err := r.Open(sw)
+			if err != nil {
+				return nil, err
+			}
+			defer f.Close()
+			begin := time.Now()
+			got, err := suite.ReadOn(f, sw.Info().Length, func(int) error {
+				if time.Since(begin) > seconds*time.Second {
+					return suite.ErrEnough
+				}
+				return nil
+			})
+			if err != nil && !errors.Is(err, suite.ErrEnough) {
+				return nil, err
+			}
+			return suite.Values{"rate": float64(got) / time.Since(begin).Seconds()}, nil
+		},
+	}
+}
+
+// seedNginx is nginx alone with a gigabyte.
+func seedNginx(r *suite.Run, bytesPerSec int) (*suite.Swarm, *nginx, error) {
+	sw, err := r.Seed(r.Wire("loopback"), testbed.Seeding{Spec: r.Gigabyte(), Web: "/"})
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := openNginx(r, bytesPerSec)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := sw.MoveWeb(n.url); err != nil {
+		n.close()
+		return nil, nil, err
+	}
+	return sw, n, nil
+}
+
 // Loopback reads a gigabyte from nginx, where the line costs nothing. The limit is
 // curl and then SHA-1 of it, which is what weir has to do, too.
 func Loopback() suite.Case {
@@ -78,18 +137,11 @@ func Loopback() suite.Case {
 			{Name: "processor time a GB", Unit: suite.Seconds},
 		},
 		Run: func(r *suite.Run) (suite.Values, error) {
-			sw, err := r.Seed(r.Wire("loopback"), testbed.Seeding{Spec: r.Gigabyte(), Web: "/"})
-			if err != nil {
-				return nil, err
-			}
-			n, err := openNginx(r)
+			sw, n, err := seedNginx(r, 0)
 			if err != nil {
 				return nil, err
 			}
 			defer n.close()
-			if err := sw.MoveWeb(n.url); err != nil {
-				return nil, err
-			}
 			size := sw.Info().Length
 			if r.System == suite.Weir {
 				return readOn(r, sw, size)
@@ -117,7 +169,7 @@ func hash(name string) (time.Duration, error) {
 }
 
 // BesidePeers reads from a web seed and four peers at once. The limit is the sum of
-// what either gives alone by HTTP.
+// what each gives by HTTP.
 func BesidePeers() suite.Case {
 	const bytes = 320 * suite.MiB
 	return suite.Case{
@@ -144,11 +196,18 @@ func BesidePeers() suite.Case {
 				v["from the web"] = float64(n.Bytes)
 				return v, err
 			}
-			peers, err := r.ParallelHTTP(sw, 4, size/2)
-			if err != nil {
-				return nil, err
-			}
-			took, err := ranged(r, sw.Web+sw.Spec.Name, 0, size/2)
+			var g errgroup.Group // at the same time, and each to its end
+			var peers suite.Values
+			var took time.Duration
+			g.Go(func() (err error) {
+				peers, err = r.ParallelHTTP(sw, 4, size/2)
+				return err
+			})
+			g.Go(func() (err error) {
+				took, err = ranged(r, sw.Web+sw.Spec.Name, 0, size/2)
+				return err
+			})
+			err = g.Wait()
 			return suite.Values{"rate": peers["rate"] + float64(size/2)/took.Seconds()}, err
 		},
 	}

@@ -14,35 +14,35 @@ const (
 	dirMode        = os.ModeDir | 0o555
 	writableDir    = os.ModeDir | 0o755
 
-	// validFor is how long the kernel may keep names and attributes. Nothing
-	// changes but block counts and the root, and of these the kernel is told.
+	// validFor is how long the kernel may keep names and attributes. Only block counts and
+	// sorting folders change, and the kernel is notified of that.
 	validFor = 24 * time.Hour
 
 	blockSize = 128 << 10 // st_blksize: what one read request carries at most
 )
 
-// clockSlack is how much later than the adding of a torrent its creation date may
-// be: clocks and time zones differ.
+// clockSlack is how far a creation date may lie after the time at which the torrent was
+// added: clocks and time zones differ.
 const clockSlack = 48 * time.Hour
 
-// time returns the time of everything in a torrent: its creation date, or when it
-// was added. Programs that keep copies read everything again when a time changes, so
-// it is settled once the metadata is known.
+// time returns the time of everything in a torrent: its creation date, or when it was
+// added. Backup programs read a file again when its time changes, so the time is fixed
+// once the metadata is known.
 func (t *torrent) time() time.Time {
-	if at := t.dated.Load(); at != nil {
+	if at := t.fixedTime.Load(); at != nil {
 		return *at
 	}
 	o, known := t.src.Outline()
 	at := credible(o.Created, t.src.Added())
 	if known {
-		t.dated.CompareAndSwap(nil, &at)
-		at = *t.dated.Load()
+		t.fixedTime.CompareAndSwap(nil, &at)
+		at = *t.fixedTime.Load()
 	}
 	return at
 }
 
-// credible returns when a torrent was created, or if what its metainfo says is
-// missing or absurd, when it was added. In seconds, since a time.Time can overflow.
+// credible returns the creation date of a torrent, or when it was added if that is missing
+// or absurd. It compares seconds, since a time.Time can overflow.
 func credible(created, added time.Time) time.Time {
 	if s := created.Unix(); s <= 0 || s > added.Add(clockSlack).Unix() {
 		return added
@@ -57,8 +57,8 @@ type attrs struct {
 	writable bool
 }
 
-// dirMode is the mode of folders. Where a host takes changes, their owner may
-// write: the kernel asks for that before it asks weir to make or remove a name.
+// dirMode is the mode of folders. If the mount can be changed, their owner may write: the
+// kernel checks that before it asks weir to create or remove a name.
 func (as *attrs) dirMode() os.FileMode {
 	if as.writable {
 		return writableDir
@@ -66,7 +66,7 @@ func (as *attrs) dirMode() os.FileMode {
 	return dirMode
 }
 
-// shared returns what all nodes have.
+// shared returns the attributes that all nodes have.
 func (as *attrs) shared(id node.ID, at time.Time) node.Attr {
 	return node.Attr{ID: id, Time: at, ValidFor: validFor, UID: as.uid, GID: as.gid, BlockSize: blockSize}
 }
@@ -82,7 +82,7 @@ func (as *attrs) sorting(d *folder) node.Attr {
 
 // torrent describes a torrent's folder. It needs no metadata and never waits.
 func (as *attrs) torrent(t *torrent) node.Attr {
-	t.seen.Store(true) // before anything is looked at, or a change could be missed
+	t.seen.Store(true) // before anything is read, or a change could be missed
 	a := as.shared(node.Make(t.prefix, 0), t.time())
 	a.Mode = as.dirMode()
 	a.Links = linksUnknown
@@ -125,7 +125,7 @@ func (as *attrs) byHash() node.Attr {
 	return a
 }
 
-// link describes the link in by-hash that leads to a torrent.
+// link describes the link in by-hash to a torrent.
 func (as *attrs) link(t *torrent) node.Attr {
 	a := as.shared(node.Make(t.prefix, node.LinkEntry), t.time())
 	a.ValidFor = 0
@@ -142,9 +142,9 @@ func (as *attrs) incoming(f *incomingFile) node.Attr {
 	return a
 }
 
-// blocks returns the 512-byte blocks of a file of which so much is held. A file that
-// isn't empty has at least one: programs take none for a file that is one hole, and
-// copy zeros without reading.
+// blocks returns the 512-byte blocks of a file of which held bytes are local. A file that
+// isn't empty has at least one: programs take a file without blocks for a hole, and copy
+// zeros without reading it.
 func blocks(length, held int64) uint64 {
 	if length == 0 {
 		return 0
@@ -152,8 +152,8 @@ func blocks(length, held int64) uint64 {
 	return uint64(max(1, (held+511)/512))
 }
 
-// linksUnknown is the link count of a folder whose sub-folders nobody has counted: 2
-// would say that there are none, and programs that walk trees believe that.
+// linksUnknown is the link count of a folder whose sub-folders are not counted. 2 would tell
+// programs that walk trees that there are none.
 const linksUnknown = 1
 
 // dirLinks is the link count of a folder: its name, its "." and the ".." of

@@ -12,8 +12,8 @@ import (
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
-// changes are the operations that change the tree. They are few, and all but copying a
-// file in are the host's to do. Whatever else a program tries is EROFS.
+// changes are the operations that change the tree. All but copying a file in are carried
+// out by the host. Everything else is EROFS.
 type changes struct {
 	attrs
 	trees    *trees
@@ -27,7 +27,7 @@ type changes struct {
 // Writable reports whether anything can be changed.
 func (c *changes) Writable() bool { return c.host != nil }
 
-// folder returns the sorting folder in which something is to be changed.
+// folder returns a sorting folder that is to be changed.
 func (c *changes) folder(id node.ID) (*folder, error) {
 	if c.host == nil {
 		return nil, syscall.EROFS
@@ -35,7 +35,7 @@ func (c *changes) folder(id node.ID) (*folder, error) {
 	if d := c.root.folder(id); d != nil {
 		return d, nil
 	}
-	if t, _ := c.root.of(id); t == nil && id != node.ByHash {
+	if t, _ := c.root.torrentOf(id); t == nil && id != node.ByHash {
 		return nil, syscall.ESTALE
 	}
 	return nil, syscall.EROFS
@@ -78,9 +78,8 @@ func (c *changes) Write(id node.Handle, p []byte, off int64) error {
 	return c.incoming.Store.Write(h.incoming.File, p, off)
 }
 
-// Flush hands over what was written since the last time. Every close of a descriptor
-// is a flush, and one with nothing new does nothing: a shell closes the first one
-// before anybody writes.
+// Flush hands a file's content to the host, if it has changed since the last flush. The
+// kernel flushes whenever a descriptor is closed, even before anything was written.
 func (c *changes) Flush(id node.Handle) (node.Wait[node.None], error) {
 	h := c.files.handles.get(id)
 	if h == nil || h.incoming == nil {
@@ -99,15 +98,15 @@ func (c *changes) Flush(id node.Handle) (node.Wait[node.None], error) {
 	}, nil
 }
 
-// Setattr sets attributes of an incoming file. Those of a torrent's folder that has the
-// name of a file which was handed over just now are accepted and ignored: the program
-// means that file.
+// Setattr sets attributes of an incoming file. For the folder of a torrent with the name of a
+// file that was handed over just now, it accepts and ignores them: the program means that
+// file.
 func (c *changes) Setattr(id node.ID, set node.Change) (node.Attr, error) {
 	if c.host == nil {
 		return node.Attr{}, syscall.EROFS
 	}
 	if !id.IsIncoming() {
-		t, n := c.root.of(id)
+		t, n := c.root.torrentOf(id)
 		if t == nil || n != 0 || set.Size != nil || !c.incoming.covers(t) {
 			return node.Attr{}, syscall.EROFS
 		}
@@ -129,7 +128,7 @@ func (c *changes) Setattr(id node.ID, set node.Change) (node.Attr, error) {
 	return c.attrs.incoming(f), nil
 }
 
-// Setxattr refuses. Programs that copy attributes, too, take EOPNOTSUPP for an answer.
+// Setxattr refuses. Programs that also copy extended attributes accept EOPNOTSUPP.
 func (c *changes) Setxattr(id node.ID) error {
 	if id.IsIncoming() {
 		return syscall.EOPNOTSUPP
@@ -150,24 +149,23 @@ func (c *changes) Mkdir(parent node.ID, name string) (node.Entry, node.Wait[node
 	if !tree.FolderName(name) {
 		return node.Entry{}, nil, syscall.EROFS
 	}
-	if s := c.root.named(in, name); s != nil && !c.incoming.replace(s) {
+	if s := c.root.lookup(in, name); s != nil && !c.incoming.replace(s) {
 		return node.Entry{}, nil, syscall.EEXIST
 	}
 	return node.Entry{}, func(ctx context.Context) (node.Entry, error) {
 		if err := c.host.MakeFolder(ctx, path); err != nil {
 			return node.Entry{}, kernel.HostError(err)
 		}
-		s := c.root.named(in, name)
-		if s == nil || s.dir == nil { // removed at once, or a Host that breaks its promise
+		s := c.root.lookup(in, name)
+		if s == nil || s.dir == nil { // removed at once, or the Host did not make it
 			return node.Entry{}, syscall.ENOENT
 		}
 		return entryOf(c.sorting(s.dir)), nil
 	}, nil
 }
 
-// Remove takes a name away: of an incoming file, or with rmdir of a torrent's folder,
-// which removes the torrent, or of a sorting folder that is empty. Inside of torrents,
-// see removals.
+// Remove removes an incoming file, or with rmdir an empty sorting folder or a torrent's
+// folder, which removes the torrent. For names inside torrents see removals.
 func (c *changes) Remove(parent node.ID, name string, rmdir bool) (node.Wait[node.None], error) {
 	if c.host == nil || parent == node.ByHash {
 		return nil, syscall.EROFS
@@ -179,7 +177,7 @@ func (c *changes) Remove(parent node.ID, name string, rmdir bool) (node.Wait[nod
 		})
 		return wait, err
 	}
-	s := c.root.named(in, name)
+	s := c.root.lookup(in, name)
 	switch {
 	case s == nil:
 		return nil, syscall.ENOENT
@@ -203,8 +201,7 @@ func (c *changes) Remove(parent node.ID, name string, rmdir bool) (node.Wait[nod
 	}, nil
 }
 
-// Rename moves a torrent's folder, a sorting folder or an incoming file to a name that
-// is not taken.
+// Rename moves a torrent's folder, a sorting folder or an incoming file to a free name.
 func (c *changes) Rename(parent node.ID, name string, newParent node.ID, newName string) (node.Wait[node.None], error) {
 	from, err := c.folder(parent)
 	if err != nil {
@@ -218,7 +215,7 @@ func (c *changes) Rename(parent node.ID, name string, newParent node.ID, newName
 	if err != nil {
 		return nil, err
 	}
-	s, there := c.root.named(from, name), c.root.named(to, newName)
+	s, there := c.root.lookup(from, name), c.root.lookup(to, newName)
 	switch {
 	case s == nil:
 		return nil, syscall.ENOENT
@@ -254,26 +251,26 @@ func (c *changes) moveTorrent(t *torrent, to *folder, newName string) (node.Wait
 		if err := c.host.MoveTorrent(ctx, t.ih, c.root.pathOf(to), raw); err != nil {
 			return node.None{}, kernel.HostError(err)
 		}
-		if now := c.root.named(to, newName); now == nil || now.t != t {
-			c.notifier.NameGone(to.id, newName) // the kernel believes in it from now on
+		if now := c.root.lookup(to, newName); now == nil || now.t != t {
+			c.notifier.NameGone(to.id, newName) // otherwise the kernel believes that it is there
 		}
 		return node.None{}, nil
 	}, nil
 }
 
-// renameFile gives an incoming file its name, and takes it from one that has it. If
-// that is one that says what to add, and nobody has the file open any more, it is
-// handed over first.
+// renameFile renames an incoming file, in place of another one if need be. If the new name
+// is that of a finished file (.torrent) and the file is not open any more, its content is
+// handed to the host first.
 func (c *changes) renameFile(f *incomingFile, to *folder, name string) (node.Wait[node.None], error) {
 	complete, ok := weir.SourceFile(name)
 	if !ok {
 		return nil, syscall.EROFS
 	}
 	rename := func() error {
-		if old := c.root.named(to, name); old != nil && old.file != nil && old.file != f {
+		if old := c.root.lookup(to, name); old != nil && old.file != nil && old.file != f {
 			c.incoming.drop(old.file)
 		}
-		c.incoming.housekeeping.poke()
+		c.incoming.housekeeping.wake()
 		return c.incoming.rename(f, to, name)
 	}
 	if !complete || f.IsOpen() || !f.Unsent() {

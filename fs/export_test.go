@@ -15,7 +15,7 @@ func Incoming(f *FS) int { return len(f.incoming.all()) }
 
 // LookAgain lets looks into a torrent wait again.
 func LookAgain(f *FS, t *FakeTorrent) {
-	f.root.byInfoHash(t.ih).failed.set(0, time.Now().Add(-failedLookFor))
+	f.root.byInfoHash(t.ih).failed.set(0, time.Now().Add(-failFor))
 }
 
 // FakeName returns the name in a fake torrent's metadata.

@@ -15,9 +15,8 @@ import (
 // byHashName is the folder in the root that leads to torrents by info hash.
 const byHashName = "by-hash"
 
-// root holds what is above the torrents' own trees: the sorting folders, and in
-// them the torrents' folders and the files that are being copied in. It is small,
-// and everything in it is under one lock.
+// root is the part of the tree above the torrents: the sorting folders, and in them the
+// torrents' folders and incoming files. It is small, and one lock guards all of it.
 type root struct {
 	mu       sync.RWMutex
 	next     uint64 // position of the next slot
@@ -27,15 +26,15 @@ type root struct {
 	byHash   map[weir.InfoHash]*torrent
 }
 
-// owner is what the nodes with one prefix belong to: one of the two.
+// owner is what the nodes with one prefix belong to: either a torrent or a folder.
 type owner struct {
 	t   *torrent
 	dir *folder
 }
 
-// folder is a sorting folder, or the root itself. It is listed in the order in
-// which things came: the position of one never changes, so a listing that is under
-// way neither repeats nor loses what stays.
+// folder is a sorting folder, or the root itself. It is listed in the order in which things
+// were added. A position never changes, so a listing that is under way neither repeats nor
+// misses what stays.
 type folder struct {
 	id         node.ID
 	slot       *slot // nil: the root
@@ -43,11 +42,11 @@ type folder struct {
 	order      []*slot
 	byName     map[string]*slot
 	subdirs    int
-	handedOver map[string]*slot // of incoming files: see delist
+	handedOver map[string]*slot // incoming files that are not listed any more: see delist
 }
 
 // slot is a name in a folder: of a torrent's folder, a sorting folder, an incoming file,
-// or of by-hash. A slot never changes; what is moved gets another one.
+// or of by-hash. A slot never changes; a move makes another one.
 type slot struct {
 	in       *folder
 	name     string
@@ -59,7 +58,7 @@ type slot struct {
 
 func (s *slot) isDir() bool { return s.file == nil }
 
-// node returns the id of what has the slot, which is also its inode.
+// node returns the node id, which is also the inode number.
 func (s *slot) node() node.ID {
 	switch {
 	case s.t != nil:
@@ -84,32 +83,32 @@ func newRoot(now time.Time, byHash bool) *root {
 	return r
 }
 
-// put enters a slot at the end of its folder.
+// put adds a slot at the end of its folder.
 func (r *root) put(s *slot) {
 	s.position = r.next
 	r.next++
 	s.in.order = append(s.in.order, s)
 	s.in.byName[s.name] = s
-	s.touch()
+	s.markChanged()
 	if s.isDir() {
 		s.in.subdirs++
 	}
 }
 
-// drop takes a slot out of its folder.
+// drop removes a slot from its folder.
 func (r *root) drop(s *slot) {
 	i, _ := slices.BinarySearchFunc(s.in.order, s.position, func(s *slot, position uint64) int { return cmp.Compare(s.position, position) })
 	s.in.order = slices.Delete(s.in.order, i, i+1)
 	delete(s.in.byName, s.name)
-	s.touch()
+	s.markChanged()
 	if s.isDir() {
 		s.in.subdirs--
 	}
 }
 
-// touch notes that a slot came or went. Files that are being copied in are never in
-// the catalogue, so a time that they left would not survive a restart.
-func (s *slot) touch() {
+// markChanged sets the folder's time when a slot is added or removed. Incoming files don't
+// count: they are never in the catalogue, so the time would not survive a restart.
+func (s *slot) markChanged() {
 	if s.file == nil {
 		s.in.changed = time.Now()
 	}
@@ -132,9 +131,9 @@ func (r *root) find(dir string) (*folder, error) {
 	return at, nil
 }
 
-// need returns the sorting folder at dir. It makes it, and those above it, if
-// they are new, and returns the folders in which that happened.
-func (r *root) need(dir string) (at *folder, changed []node.ID, err error) {
+// findOrMake returns the sorting folder at dir. It makes it and those above it if they are
+// missing, and returns the folders that changed.
+func (r *root) findOrMake(dir string) (at *folder, changed []node.ID, err error) {
 	names, err := tree.SplitDir(dir)
 	if err != nil {
 		return nil, nil, err
@@ -187,7 +186,7 @@ func (r *root) makeFolder(dir string) (changed []node.ID, err error) {
 	if _, err := r.find(dir); err == nil {
 		return nil, weir.Errorf(weir.ErrExists, "folder %q exists already", dir)
 	}
-	_, changed, err = r.need(dir)
+	_, changed, err = r.findOrMake(dir)
 	return changed, err
 }
 
@@ -229,7 +228,7 @@ func (r *root) moveFolder(from, to string) (old *slot, changed []node.ID, err er
 	if !tree.FolderName(name) {
 		return nil, nil, weir.Errorf(weir.ErrInvalid, "move folder %q to %q: no name for a folder", from, to)
 	}
-	at, changed, err := r.need(above)
+	at, changed, err := r.findOrMake(above)
 	if err != nil {
 		return nil, changed, err
 	}
@@ -243,7 +242,7 @@ func (r *root) moveFolder(from, to string) (old *slot, changed []node.ID, err er
 	return old, append(changed, at.id), nil
 }
 
-// folder returns the sorting folder that a node is, nil if it is none.
+// folder returns the sorting folder with this node id, or nil.
 func (r *root) folder(id node.ID) *folder {
 	if id == node.Root {
 		return r.top
@@ -257,8 +256,8 @@ func (r *root) folder(id node.ID) *folder {
 	return r.byPrefix[prefix].dir
 }
 
-// named returns what has a name in a sorting folder, nil if nothing has.
-func (r *root) named(in *folder, name string) *slot {
+// lookup finds a name in a sorting folder, or returns nil.
+func (r *root) lookup(in *folder, name string) *slot {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if s := in.byName[name]; s != nil {
@@ -286,7 +285,7 @@ func (r *root) folders() []string {
 	return all
 }
 
-// describe returns what attributes need of a folder.
+// describe returns what a folder's attributes depend on.
 func (r *root) describe(d *folder) (subdirs int, changed time.Time) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -329,7 +328,7 @@ func (r *root) empty(d *folder) bool {
 	return len(d.order) == 0
 }
 
-// pathOf is path for those who don't hold the lock.
+// pathOf is path for callers that don't hold the lock.
 func (r *root) pathOf(d *folder) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -56,7 +56,7 @@ func TestFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := walkTo(t, f, "tags/os/debian/a%2Fb/d/f")
-	if got := f.root.where(f.root.byInfoHash(one)); got != "tags/os/debian/a%2Fb" {
+	if got := f.root.torrentPath(f.root.byInfoHash(one)); got != "tags/os/debian/a%2Fb" {
 		t.Errorf("where: %q", got)
 	}
 	if prefix, _ := id.Split(); prefix != node.Prefix(one, 0) {
@@ -133,7 +133,7 @@ func TestTreesAreForgotten(t *testing.T) {
 		addAtT(t, f, "", name)
 		ids[name] = walkTo(t, f, name+"/d/f")
 	}
-	tor := func(name string) *torrent { return f.root.named(f.root.top, name).t }
+	tor := func(name string) *torrent { return f.root.lookup(f.root.top, name).t }
 	at := time.Now()
 	for i, name := range names {
 		tor(name).used.Store(at.Add(time.Duration(i) * time.Minute).Unix())
@@ -231,7 +231,7 @@ func TestIncomingFilesAreDropped(t *testing.T) {
 	if next := f.incoming.dropDue(later); next != 0 || len(namesIn(t, f, node.Root)) != 0 || f.incoming.Bytes() != 0 || len(f.incoming.files) != 0 {
 		t.Errorf("not forgotten: %d bytes", f.incoming.Bytes())
 	}
-	for i := range incoming.MostFiles {
+	for i := range incoming.MaxFiles {
 		if _, _, err := f.operations.Create(node.Root, fmt.Sprint(i, ".txt"), node.Caller{}); err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +258,7 @@ func TestHandedOverGiveWay(t *testing.T) {
 		f.operations.Release(opened.Handle)
 		return err
 	}
-	for i := range incoming.MostFiles + 10 {
+	for i := range incoming.MaxFiles + 10 {
 		if err := copyIn(fmt.Sprint(i, ".txt"), 10); err != nil {
 			t.Fatal(i, err)
 		}

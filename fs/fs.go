@@ -1,13 +1,11 @@
-// Package fs shows torrents as folders through FUSE: the tree of names, their
-// inodes, attributes and extended attributes, and the mount itself. What programs
-// change in the mount, it asks a Host to do, which does it by the methods of FS.
+// Package fs shows torrents as folders through FUSE: the tree of names, their inodes,
+// attributes and extended attributes, and the mount itself. Changes that programs make in
+// the mount are carried out by a Host, through the methods of FS.
 //
-// Torrents never change under a file, so a node id is the inode and is computed from
-// the info hash and a number in the torrent's tree: there is no node table and nothing
-// to forget, and a tree that nobody uses can be dropped and built again. An operation
-// answers at once, or returns what there is to be waited for: for the swarm, for a
-// magnet's metadata, for a tree to be built, or for the Host. The kernel is spoken to
-// in fs/internal/kernel.
+// Torrents never change. So a node id, which is also the inode number, is computed from the
+// info hash and a number in the torrent's tree: there is no node table, and an idle tree can
+// be dropped and built again. An operation answers at once, or returns a wait: for the
+// swarm, a magnet's metadata, a tree or the Host. fs/internal/kernel talks to the kernel.
 //
 // What must not live here: anything about peers, pieces, storage or prefetch.
 // The package sees torrents through the interfaces Torrent and File and imports
@@ -38,22 +36,21 @@ import (
 // concurrent use, and none but WaitInfo waits for the network.
 type Torrent interface {
 	InfoHash() weir.InfoHash
-	// Outline returns false while a magnet's metadata is unknown. It is asked for
-	// whenever a torrent is listed or looked at from outside, thousands of them in a
-	// row, so it must be quick: it loads nothing.
+	// Outline returns false while a magnet's metadata is unknown. It is called for thousands
+	// of torrents in a row, so it must be quick: it loads nothing.
 	Outline() (Outline, bool)
 	// Added is when the torrent was added; it is the same after a restart.
 	Added() time.Time
 	// Info returns nil while a magnet's metadata is unknown. It may read from the
-	// local disk; it is called when somebody looks inside.
+	// local disk; it is called when a torrent's tree is needed.
 	Info() *weir.TorrentInfo
 	// WaitInfo returns when the metadata is known or ctx is done.
 	WaitInfo(ctx context.Context) (*weir.TorrentInfo, error)
 	// HeldBytes returns how many bytes of r (torrent coordinates) are held
 	// locally. It is asked for at every stat, so it must be quick.
 	HeldBytes(r weir.Range) int64
-	// Status tells how r (torrent coordinates) does; it is empty while the metadata
-	// is unknown.
+	// Status describes the swarm; r (torrent coordinates) is empty while the metadata is
+	// unknown.
 	Status(r weir.Range) Status
 	// OpenFile opens the file at index of Info().Files. An error that wraps
 	// weir.ErrRefused is EACCES.
@@ -86,14 +83,14 @@ type Options struct {
 	Mountpoint    string        // a directory
 	Source        string        // what the kernel lists as mounted there; "": weir
 	UID, GID      uint32        // who owns all files and folders
-	AllowOther    bool          // users other than the mounting one may look in
-	AllowNonEmpty bool          // mount over a directory that has something in it
+	AllowOther    bool          // users other than the mounting one may read the mount
+	AllowNonEmpty bool          // mount on a directory that is not empty
 	ReadTimeout   time.Duration // how long a read, or opening a magnet's folder, may wait; 0: DefaultReadTimeout
 	Control       string        // path of the control socket, shown in user.weir.control of the mount's root
 	Host          Host          // nil: nothing can be changed through the mount
 	ByHash        bool          // by-hash/<info hash> in the root leads to any torrent
-	Unmounter     Unmounter     // takes the mount away in our place; nil: we do
-	ReadAheadKB   int           // kernel read-ahead of the mount, KiB; 0: DefaultReadAheadKB, negative: leave it
+	Unmounter     Unmounter     // unmounts for us; nil: we unmount ourselves
+	ReadAheadKB   int           // kernel read-ahead of the mount, KiB; 0: DefaultReadAheadKB, negative: unchanged
 	Version       string        // shown in user.weir.version of the mount's root
 	Log           *slog.Logger  // nil: no log
 }
@@ -112,20 +109,20 @@ type FS struct {
 	server       *kernel.Server
 	operations   operations
 
-	// base ends when everything does, with a reason.
+	// base ends when the file system is closed.
 	base context.Context
 	stop context.CancelCauseFunc
 
-	mu      sync.Mutex
-	mounted *mountpoint.Mount // nil until mounted
-	serving bool
-	closed  bool
-	ended   sync.Once // see end
-	endErr  error
-	behind  sync.WaitGroup // housekeeping
+	mu         sync.Mutex
+	mounted    *mountpoint.Mount // nil until mounted
+	serving    bool
+	closed     bool
+	ended      sync.Once // see end
+	endErr     error
+	background sync.WaitGroup // housekeeping
 }
 
-// New returns an empty tree. Nothing is touched until Mount.
+// New returns an empty tree. It does no I/O until Mount.
 func New(opt Options) *FS {
 	if opt.ReadTimeout <= 0 {
 		opt.ReadTimeout = DefaultReadTimeout
@@ -165,12 +162,11 @@ func New(opt Options) *FS {
 func (f *FS) Add(name string, t Torrent) (shown string, err error) { return f.AddAt("", name, t) }
 
 // AddAt puts a torrent's folder into sorting folder dir, a path with '/' between
-// names, "" for the root. The folder and those above it are made if they are not
-// there, and stay until RemoveFolder. It returns the name that the torrent is shown
-// under: name made safe, or the info hash if name is empty, with a suffix if the
-// name is taken. It never waits. The error is weir.ErrExists if a torrent with
-// this info hash is there, or if something else has a name in dir, and
-// weir.ErrInvalid if dir can't be.
+// names, "" for the root. Missing folders are made, and stay until RemoveFolder. It returns
+// the name that the torrent is shown under: name made safe, or the info hash if name is
+// empty, with a suffix if that is taken. It never waits. The error is weir.ErrExists if
+// there is a torrent with this info hash, or dir names something else than folders, and
+// weir.ErrInvalid if dir is not a valid path.
 func (f *FS) AddAt(dir, name string, t Torrent) (shown string, err error) {
 	_, at, changed, err := f.root.add(dir, name, t)
 	f.server.Notifier.FoldersChanged(changed...)
@@ -181,10 +177,10 @@ func (f *FS) AddAt(dir, name string, t Torrent) (shown string, err error) {
 	return at.name, nil
 }
 
-// Move puts a torrent's folder into another sorting folder, made if it is not
-// there, and under another name, unless that is empty. It returns the name that it
-// is shown under then. Inodes stay, and what is open stays open. The error is
-// weir.ErrNotFound if there is no such torrent; see AddAt for others.
+// Move moves a torrent's folder to another sorting folder, which is made if it is missing,
+// and renames it unless name is empty. It returns the name that it is shown under. Inodes
+// stay the same, and open files stay open. The error is weir.ErrNotFound if there is no such
+// torrent; see AddAt for others.
 func (f *FS) Move(ih weir.InfoHash, dir, name string) (shown string, err error) {
 	old, now, changed, err := f.root.move(ih, dir, name)
 	f.server.Notifier.FoldersChanged(changed...)
@@ -195,9 +191,9 @@ func (f *FS) Move(ih weir.InfoHash, dir, name string) (shown string, err error) 
 	return now.name, nil
 }
 
-// Remove takes a torrent's folder away. Reads of it that wait end with ESTALE,
-// and so does everything that is done to files of it that are open. The error is
-// weir.ErrNotFound if there is no such torrent.
+// Remove removes a torrent's folder. Waiting reads of it end with ESTALE, and so does every
+// later operation on its open files. The error is weir.ErrNotFound if there is no such
+// torrent.
 func (f *FS) Remove(ih weir.InfoHash) error {
 	t, old, err := f.root.remove(ih)
 	if err != nil {
@@ -214,7 +210,7 @@ func (f *FS) Remove(ih weir.InfoHash) error {
 	return nil
 }
 
-// MakeFolder makes a sorting folder, and those above it where they are not there.
+// MakeFolder makes a sorting folder, and those above it if they are missing.
 // The error is weir.ErrExists or weir.ErrInvalid.
 func (f *FS) MakeFolder(dir string) error {
 	changed, err := f.root.makeFolder(dir)
@@ -233,9 +229,9 @@ func (f *FS) RemoveFolder(dir string) error {
 	return nil
 }
 
-// MoveFolder gives a sorting folder, with all that is in it, another path; what is
-// above that is made if it is not there. The error is weir.ErrNotFound,
-// weir.ErrExists if there is something at to, or weir.ErrInvalid.
+// MoveFolder moves a sorting folder with everything in it. Missing folders above the new
+// path are made. The error is weir.ErrNotFound, weir.ErrExists if there is something at to,
+// or weir.ErrInvalid.
 func (f *FS) MoveFolder(from, to string) error {
 	old, changed, err := f.root.moveFolder(from, to)
 	f.server.Notifier.FoldersChanged(changed...)
@@ -246,9 +242,8 @@ func (f *FS) MoveFolder(from, to string) error {
 	return nil
 }
 
-// FolderChanged returns when something last came to a sorting folder or went, "" for
-// the root; the files that are being copied in don't count. It is the folder's
-// mtime. The error is weir.ErrNotFound.
+// FolderChanged returns the mtime of a sorting folder, "" for the root: when something was
+// last added or removed, incoming files aside. The error is weir.ErrNotFound.
 func (f *FS) FolderChanged(dir string) (time.Time, error) {
 	f.root.mu.RLock()
 	defer f.root.mu.RUnlock()
@@ -259,8 +254,8 @@ func (f *FS) FolderChanged(dir string) (time.Time, error) {
 	return d.changed, nil
 }
 
-// SetFolderChanged puts that back to what it was before a restart. Call it before
-// Mount. The error is weir.ErrNotFound.
+// SetFolderChanged restores the mtime of a folder after a restart. Call it before Mount. The
+// error is weir.ErrNotFound.
 func (f *FS) SetFolderChanged(dir string, at time.Time) error {
 	f.root.mu.Lock()
 	defer f.root.mu.Unlock()
@@ -271,12 +266,12 @@ func (f *FS) SetFolderChanged(dir string, at time.Time) error {
 	return err
 }
 
-// HeldChanged says that what is held locally of r (torrent coordinates) changed:
-// the kernel is told, within about half a second, to ask again how many blocks
-// the files there have. It is cheap, never waits and may be called per piece.
+// HeldChanged says that bytes of r (torrent coordinates) came or went locally. Within about
+// half a second the kernel is told to ask again how many blocks the files there have. It is
+// cheap, never waits and may be called for each piece.
 func (f *FS) HeldChanged(ih weir.InfoHash, r weir.Range) {
 	t := f.root.byInfoHash(ih)
-	if t == nil || r.Empty() || t.tree.Load() == nil { // without a tree nobody was told of any file of it
+	if t == nil || r.Empty() || t.tree.Load() == nil { // without a tree the kernel has no attributes of its files
 		return
 	}
 	t.held.add(r)

@@ -12,7 +12,7 @@ import (
 type handle struct {
 	by       Opener
 	opened   time.Time
-	incoming *incomingFile // nil: a torrent's, which has the rest
+	incoming *incomingFile // nil: a file of a torrent, for which the rest is set
 	t        *torrent
 	entry    uint32
 	path     string // beneath the torrent's folder
@@ -21,7 +21,7 @@ type handle struct {
 	timeout  repeatedTimeout
 }
 
-// handles numbers the open files. A number is a place in a slice, so that a read
+// handles numbers the open files. A number is an index in a slice plus one, so that a read
 // finds its file without hashing; 0 is never used.
 type handles struct {
 	mu   sync.RWMutex
@@ -42,7 +42,7 @@ func (hs *handles) add(h *handle) node.Handle {
 	return node.Handle(len(hs.open))
 }
 
-// get returns nil if nothing is open under id.
+// get returns nil if no file is open under id.
 func (hs *handles) get(id node.Handle) *handle {
 	hs.mu.RLock()
 	defer hs.mu.RUnlock()
@@ -52,7 +52,7 @@ func (hs *handles) get(id node.Handle) *handle {
 	return hs.open[id-1]
 }
 
-// take removes and returns what is open under id, nil if nothing is.
+// take removes and returns the file that is open under id, or nil.
 func (hs *handles) take(id node.Handle) *handle {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -65,7 +65,7 @@ func (hs *handles) take(id node.Handle) *handle {
 	return h
 }
 
-// openOf returns the entries of t that are open, each as often as it is.
+// openOf returns the open entries of t, once for each time that they are open.
 func (hs *handles) openOf(t *torrent) []uint32 {
 	hs.mu.RLock()
 	defer hs.mu.RUnlock()
@@ -105,24 +105,24 @@ func (hs *handles) takeAll() []*handle {
 	return left
 }
 
-// againWithin is in which time the kernel repeats a read that failed.
-const againWithin = time.Second
+// repeatWithin is how soon the kernel repeats a read that failed.
+const repeatWithin = time.Second
 
-// repeatedTimeout remembers the last reads of a file that passed the deadline. When
-// read-ahead fails, the kernel asks for the first page of it once more on behalf
-// of the same thread: without this, that thread would wait for twice the deadline.
+// repeatedTimeout remembers the last reads of a file that timed out. When read-ahead fails,
+// the kernel asks for its first page again for the same thread, which would then wait for
+// twice the deadline.
 type repeatedTimeout struct {
 	mu  sync.Mutex
 	tid uint32     // of the thread that asked
-	in  weir.Range // in file coordinates, what it asked for
+	in  weir.Range // of the file, that it asked for
 	at  time.Time
 }
 
-// set says that thread tid asked for r in vain.
+// set records that a read of r by thread tid timed out.
 func (l *repeatedTimeout) set(tid uint32, r weir.Range, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.tid == tid && now.Sub(l.at) < againWithin { // one of several requests of one read-ahead
+	if l.tid == tid && now.Sub(l.at) < repeatWithin { // one of several requests of one read-ahead
 		r = weir.Range{Off: min(r.Off, l.in.Off), End: max(r.End, l.in.End)}
 	}
 	l.tid, l.in, l.at = tid, r, now
@@ -132,7 +132,7 @@ func (l *repeatedTimeout) set(tid uint32, r weir.Range, now time.Time) {
 func (l *repeatedTimeout) again(tid uint32, r weir.Range, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.tid != tid || now.Sub(l.at) >= againWithin || l.in.Empty() || r.Off < l.in.Off || r.End > l.in.End {
+	if l.tid != tid || now.Sub(l.at) >= repeatWithin || l.in.Empty() || r.Off < l.in.Off || r.End > l.in.End {
 		return false
 	}
 	l.in = weir.Range{}

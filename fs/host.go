@@ -7,23 +7,22 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Host is what may be done to the set of torrents through the mount. A program's
-// call waits for the answer, under a context that ends when the program is
-// interrupted and at the read deadline; meanwhile nothing else can be done to the
-// folder that it is about, so answers should come within milliseconds. A Host
-// changes the tree by the methods of FS before it returns.
+// Host carries out changes to the set of torrents that programs make through the mount. The
+// program's call waits for it, under a context that ends when the program is interrupted
+// and at the read deadline. The kernel keeps the folder locked meanwhile, so a Host should
+// return within milliseconds. It changes the tree with the methods of FS before it returns.
 //
 // A dir is the path of a sorting folder, "" the root, names joined by '/' as they
 // are shown. The name of a torrent or of a file is raw, as for FS.Add.
 //
 // Errors become errnos: weir.ErrInvalid and weir.ErrHostile EINVAL, ErrExists
 // EEXIST, ErrNotFound ENOENT, ErrInUse EBUSY, ErrNoSpace ENOSPC, ErrRefused
-// EACCES. AddFile may return ErrExists: what was asked for is there, and the
-// program is told of no error.
+// EACCES. If AddFile returns ErrExists, the torrent is there already, and the program gets
+// no error.
 type Host interface {
-	// AddFile takes a .torrent, or a text with magnets, info hashes and URLs, one a
-	// line, that was copied into folder dir. It may be called again with more of the
-	// same file. The content is the callee's.
+	// AddFile adds the torrents of a file that was copied into folder dir: a .torrent, or a
+	// text with magnets, info hashes and URLs, one a line. It may be called again with more
+	// of the same file. The Host may keep content.
 	AddFile(ctx context.Context, dir, name string, content []byte) error
 	// RemoveTorrent is called when a torrent's folder was removed.
 	RemoveTorrent(ctx context.Context, ih weir.InfoHash) error
@@ -38,11 +37,11 @@ type Host interface {
 	ByHash(ctx context.Context, ih weir.InfoHash) error
 }
 
-// Unmounter is another process that takes a mount away, for a weir that may not any
-// more. Its Unmount returns an error that wraps weir.ErrInUse while programs use it.
+// Unmounter unmounts for a weir that has given up the right to, through another process.
+// Unmount returns an error that wraps weir.ErrInUse while programs use the mount.
 type Unmounter interface {
 	Unmount(lazy bool) error
-	Abort() error // what programs wait for fails
+	Abort() error // whatever programs wait for fails
 }
 
 // Opener says who opens a file.
@@ -52,17 +51,17 @@ type Opener struct {
 	Program string // name of the process's main thread, "" if it can't be told
 }
 
-// Status says how a torrent does, for extended attributes.
+// Status describes a torrent's swarm, for extended attributes.
 type Status struct {
 	Peers        int     // connected
-	Seeds        int     // of these, how many have everything
-	Availability float64 // copies of the torrent that the connected peers have between them; the fraction is the share of pieces with one more
+	Seeds        int     // of these, those that have everything
+	Availability float64 // complete copies among the connected peers; the fraction is the share of pieces with one more
 	State        string  // one word: "cold", "downloading", …
 	Wait         string  // in words, why there is no progress; "" if nothing is wanted or all is well
 	WebSeeds     string  // a line for each web server: its address, what it does, bytes per second
 }
 
-// Outline is what may be told of a torrent without loading its metadata.
+// Outline is what is known of a torrent without loading its metadata.
 type Outline struct {
 	Length  int64     // bytes of all files, without padding
 	Held    int64     // of these, held locally
@@ -74,7 +73,7 @@ type Outline struct {
 type Wait struct {
 	Torrent weir.InfoHash
 	Path    string     // beneath the mount, '/' between names
-	Range   weir.Range // of the file's bytes; empty for a look into a folder
+	Range   weir.Range // of the file; empty for a wait for metadata
 	PID     uint32     // of the process, 0 if unknown
 	Program string     // its name, "" if it can't be told
 	Since   time.Time
@@ -84,7 +83,7 @@ type Wait struct {
 type HandleInfo struct {
 	Torrent weir.InfoHash
 	Path    string // beneath the mount
-	PID     uint32 // of the process that opened it; it may have ended, or handed the file on
+	PID     uint32 // of the process that opened it; it may have ended, or passed the file on
 	Program string // its name, "" if it could not be told
 	Opened  time.Time
 	Ahead   int64 // bytes that are wanted ahead of the reader

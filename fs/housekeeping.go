@@ -8,24 +8,24 @@ import (
 // housekeepingAfter is the least time between two rounds.
 const housekeepingAfter = time.Second
 
-// housekeeping looks after what is due after a while: trees that idle, incoming files
-// that nobody finishes, removals that were not completed. Each task says when it is
-// next due, 0 for never.
+// housekeeping runs tasks that are due after a while: idle trees, incoming files that are
+// never finished, removals that were not completed. Each task returns when it is next due,
+// 0 for never.
 type housekeeping struct {
-	begun chan struct{} // capacity 1: there is something to look after
-	tasks []func(now time.Time) (next time.Duration)
+	wakeup chan struct{} // capacity 1: a task has something to do
+	tasks  []func(now time.Time) (next time.Duration)
 }
 
-func newHousekeeping() *housekeeping { return &housekeeping{begun: make(chan struct{}, 1)} }
+func newHousekeeping() *housekeeping { return &housekeeping{wakeup: make(chan struct{}, 1)} }
 
-func (h *housekeeping) poke() {
+func (h *housekeeping) wake() {
 	select {
-	case h.begun <- struct{}{}:
+	case h.wakeup <- struct{}{}:
 	default:
 	}
 }
 
-// run looks after everything until ctx is done. It sleeps while there is nothing.
+// run runs the tasks until ctx is done. It sleeps while none is due.
 func (h *housekeeping) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -33,7 +33,7 @@ func (h *housekeeping) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-h.begun:
+		case <-h.wakeup:
 			timer.Reset(housekeepingAfter)
 			select {
 			case <-ctx.Done():

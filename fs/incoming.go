@@ -18,14 +18,13 @@ import (
 const (
 	// incomingIdle is how long an unfinished file that nobody has open may stay.
 	incomingIdle = time.Minute
-	// handedOverFor is how long the name of a file that was handed over still answers.
-	// Many programs close what they have copied first, and set its mode, owner and times
-	// by its name then; some look at it again.
+	// handedOverFor is how long a file that was handed over still has its name. Many programs
+	// close a copy and then set its mode, owner and times by name, or stat it again.
 	handedOverFor = 10 * time.Second
 )
 
-// incomingFile is a file that is being copied into the mount, and gone soon after what
-// it says was added.
+// incomingFile is a file that is being copied into the mount. It disappears soon after its
+// torrents were added.
 type incomingFile struct {
 	*incoming.File
 	id node.ID
@@ -35,7 +34,7 @@ type incomingFile struct {
 	handedOver bool  // the slot is among its folder's handedOver
 }
 
-// incomingFiles are all of them: their bytes, and their names in the sorting folders.
+// incomingFiles are all incoming files: their bytes, and their names in sorting folders.
 type incomingFiles struct {
 	incoming.Store
 	root         *root
@@ -59,8 +58,8 @@ func (fs *incomingFiles) create(in *folder, name string) (*incomingFile, error) 
 	return f, err
 }
 
-// handOver gives a file's content to the host. The file is delisted first, so that
-// the torrent may have its name.
+// handOver gives a file's content to the host. The file is delisted first, so that the
+// torrent can take its name.
 func (fs *incomingFiles) handOver(ctx context.Context, f *incomingFile, dir, name string) error {
 	content := f.Send(dir, name)
 	if content == nil {
@@ -76,8 +75,8 @@ func (fs *incomingFiles) handOver(ctx context.Context, f *incomingFile, dir, nam
 	return nil
 }
 
-// closed is called when a handle of f is closed. With the last one a file goes that
-// was refused, or has no name any more.
+// closed is called when a handle of f is closed. After the last one, a file is dropped if it
+// was refused or has no name any more.
 func (fs *incomingFiles) closed(f *incomingFile) {
 	if !f.Close() {
 		return
@@ -91,10 +90,10 @@ func (fs *incomingFiles) closed(f *incomingFile) {
 	case complete:
 		fs.delist(f)
 	}
-	fs.housekeeping.poke() // it waits for its rename, or to be dropped
+	fs.housekeeping.wake() // it will be renamed, or dropped after a while
 }
 
-// drop takes a file's name away, and its content if nobody has it open.
+// drop removes a file's name, and its content if it is not open.
 func (fs *incomingFiles) drop(f *incomingFile) {
 	if in, ok := fs.unname(f); ok {
 		fs.notifier.FoldersChanged(in)
@@ -104,7 +103,7 @@ func (fs *incomingFiles) drop(f *incomingFile) {
 	}
 }
 
-// dropDue drops those that nobody finishes, and those that are done with.
+// dropDue drops files that were not finished in time, and those handed over a while ago.
 func (fs *incomingFiles) dropDue(now time.Time) (next time.Duration) {
 	for _, f := range fs.all() {
 		named, handedOver := fs.stateOf(f)
@@ -121,7 +120,7 @@ func (fs *incomingFiles) dropDue(now time.Time) (next time.Duration) {
 		}
 		if named && !handedOver {
 			dir, name, _ := fs.pathOf(f)
-			fs.log.Warn("a file that was copied into the mount is dropped: nobody gave it its name", "folder", dir, "file", name,
+			fs.log.Warn("a file that was copied into the mount is dropped: it was never renamed to a finished file", "folder", dir, "file", name,
 				"want", fmt.Sprintf("a name with %s at its end", strings.Join(weir.SourceExts(), ", ")))
 		}
 		fs.drop(f)
@@ -129,8 +128,8 @@ func (fs *incomingFiles) dropDue(now time.Time) (next time.Duration) {
 	return next
 }
 
-// dropHandedOver drops what was handed over and nobody has open, before its time:
-// others need the room.
+// dropHandedOver drops files that were handed over and are not open, to make room for
+// others.
 func (fs *incomingFiles) dropHandedOver() {
 	for _, f := range fs.all() {
 		if _, handedOver := fs.stateOf(f); handedOver && !f.IsOpen() {
@@ -139,8 +138,7 @@ func (fs *incomingFiles) dropHandedOver() {
 	}
 }
 
-// replace drops what has a slot if that was handed over, and returns false if it was
-// not.
+// replace drops the file of a slot if it was handed over, and reports whether it did.
 func (fs *incomingFiles) replace(s *slot) bool {
 	if s.file == nil {
 		return false
@@ -152,17 +150,16 @@ func (fs *incomingFiles) replace(s *slot) bool {
 	return true
 }
 
-// delist takes a file out of its folder's listing, and leaves it its name for
-// handedOverFor after it was last touched. The name is free for a torrent: what it
-// leads to is the torrent then.
+// delist removes a file from its folder's listing. Its name still leads to it for
+// handedOverFor after it was last used, unless a torrent takes the name.
 func (fs *incomingFiles) delist(f *incomingFile) {
 	if in, ok := fs.takeOffList(f); ok {
 		fs.notifier.FoldersChanged(in)
 	}
 }
 
-// relist undoes delist, when the file was refused. It has no name any more if
-// something else has got that.
+// relist undoes delist for a file that was refused. If its name is taken by now, the file
+// has none any more.
 func (fs *incomingFiles) relist(f *incomingFile) {
 	if in, ok := fs.putOnList(f); ok {
 		fs.notifier.FoldersChanged(in)
@@ -171,21 +168,21 @@ func (fs *incomingFiles) relist(f *incomingFile) {
 
 // The names of incoming files, which root.mu guards.
 
-// make enters a new file.
+// make adds a new file.
 func (fs *incomingFiles) make(in *folder, name string, now time.Time) (*incomingFile, error) {
 	fs.root.mu.Lock()
 	defer fs.root.mu.Unlock()
 	switch {
 	case in.byName[name] != nil, in.handedOver[name] != nil:
 		return nil, syscall.EEXIST
-	case len(fs.files) >= incoming.MostFiles:
+	case len(fs.files) >= incoming.MaxFiles:
 		return nil, syscall.ENOSPC
 	}
 	for fs.files[fs.nextID] != nil {
 		fs.advanceID()
 	}
 	f := &incomingFile{File: incoming.NewFile(now), id: fs.nextID}
-	fs.advanceID() // the kernel may still know the last ones
+	fs.advanceID() // the kernel may still know earlier ids
 	f.slot = &slot{in: in, name: name, file: f}
 	fs.root.put(f.slot)
 	fs.files[f.id] = f
@@ -198,8 +195,8 @@ func (fs *incomingFiles) advanceID() {
 	}
 }
 
-// unname takes a file's name away, and returns in which folder that was; ok is
-// false if it had none.
+// unname removes a file's name, and returns the folder it was in; ok is false if it had
+// none.
 func (fs *incomingFiles) unname(f *incomingFile) (in node.ID, ok bool) {
 	fs.root.mu.Lock()
 	defer fs.root.mu.Unlock()
@@ -212,8 +209,7 @@ func (fs *incomingFiles) unname(f *incomingFile) (in node.ID, ok bool) {
 	return in, true
 }
 
-// rename gives a file another name, which is nobody's or that of a file that was
-// handed over.
+// rename gives a file another name, which is free or that of a file that was handed over.
 func (fs *incomingFiles) rename(f *incomingFile, in *folder, name string) error {
 	fs.root.mu.Lock()
 	defer fs.root.mu.Unlock()
@@ -314,7 +310,7 @@ func (fs *incomingFiles) putOnList(f *incomingFile) (in node.ID, ok bool) {
 	return dir.id, true
 }
 
-// putHandedOver enters a slot among those of its folder. The caller has root.mu.
+// putHandedOver adds a slot to its folder's handedOver. The caller has root.mu.
 func (s *slot) putHandedOver() {
 	if s.in.handedOver == nil {
 		s.in.handedOver = make(map[string]*slot)
@@ -325,7 +321,7 @@ func (s *slot) putHandedOver() {
 	s.in.handedOver[s.name] = s
 }
 
-// dropSlot takes a file out of where its folder has it. The caller has root.mu.
+// dropSlot removes a file's slot from its folder. The caller has root.mu.
 func (fs *incomingFiles) dropSlot(f *incomingFile) {
 	if f.handedOver {
 		delete(f.slot.in.handedOver, f.slot.name)

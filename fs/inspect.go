@@ -9,19 +9,18 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// What the mount is used for at the moment, and where things are in it, for those who
-// look.
+// Who uses the mount, and where things are in it.
 
 // Waiting returns the requests that wait for a torrent now, the longest waiting
 // first.
 func (f *FS) Waiting() []Wait {
 	var all []Wait
 	for _, w := range f.server.Waiting() {
-		t, _ := f.root.of(w.Node)
+		t, _ := f.root.torrentOf(w.Node)
 		if t == nil {
 			continue
 		}
-		wait := Wait{Torrent: t.ih, Path: f.root.where(t), Range: w.Range, PID: w.TID, Since: w.Since}
+		wait := Wait{Torrent: t.ih, Path: f.root.torrentPath(t), Range: w.Range, PID: w.TID, Since: w.Since}
 		if h := f.files.handles.get(w.Handle); h != nil && h.t == t {
 			wait.Path = path.Join(wait.Path, h.path)
 			wait.PID, wait.Program = h.by.PID, h.by.Program
@@ -41,7 +40,7 @@ func (f *FS) Handles() []HandleInfo {
 	var all []HandleInfo
 	for _, h := range f.files.handles.all() {
 		if h.t != nil {
-			all = append(all, HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.where(h.t), h.path), PID: h.by.PID, Program: h.by.Program, Opened: h.opened, Ahead: h.file.Ahead()})
+			all = append(all, HandleInfo{Torrent: h.t.ih, Path: path.Join(f.root.torrentPath(h.t), h.path), PID: h.by.PID, Program: h.by.Program, Opened: h.opened, Ahead: h.file.Ahead()})
 		}
 	}
 	slices.SortFunc(all, func(a, b HandleInfo) int { return a.Opened.Compare(b.Opened) })
@@ -64,8 +63,8 @@ func (f *FS) Folders() []string { return f.root.folders() }
 // root; none if it is not there.
 func (f *FS) Beneath(dir string) []weir.InfoHash { return f.root.hashesBeneath(dir) }
 
-// TorrentAt returns the torrent whose folder a path beneath the mount is, or lies in,
-// and where that folder is.
+// TorrentAt returns the torrent whose folder a path beneath the mount is or lies in, and the
+// folder's path.
 func (f *FS) TorrentAt(path string) (ih weir.InfoHash, at string, ok bool) {
 	return f.root.torrentAt(path)
 }
@@ -77,10 +76,10 @@ type Located struct {
 	Files []int    // indexes into Info().Files of the file, or of those in and beneath the folder, ascending
 }
 
-// Locate finds a path beneath a torrent's folder by the names that the mount shows:
-// escaped, numbered where two would be the same, links followed. It waits for nobody, but
-// lays the folders out if nobody has looked inside. The error wraps weir.ErrNotFound if
-// nothing is there, or the metadata is unknown.
+// Locate finds a path beneath a torrent's folder by the names that the mount shows: escaped,
+// numbered where two would be the same, links followed. It does not wait, but builds the
+// tree if need be. The error wraps weir.ErrNotFound if nothing is there, or the metadata is
+// unknown.
 func (f *FS) Locate(ih weir.InfoHash, path string) (Located, error) {
 	tor := f.root.byInfoHash(ih)
 	if tor == nil {
@@ -99,7 +98,7 @@ func (f *FS) Locate(ih weir.InfoHash, path string) (Located, error) {
 	}
 	n, ok := t.Walk(path)
 	if !ok {
-		return Located{}, weir.Errorf(weir.ErrNotFound, "nothing in %q is called %q", f.root.where(tor), path)
+		return Located{}, weir.Errorf(weir.ErrNotFound, "nothing in %q is called %q", f.root.torrentPath(tor), path)
 	}
 	at := Located{Names: t.InfoPath(n)}
 	if n != 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
-// operations are what the kernel asks, each part with the state that it needs.
+// operations are the kernel's requests, each group with the state that it needs.
 type operations struct {
 	*lookups
 	*files
@@ -31,7 +31,7 @@ type lookups struct {
 	log   *slog.Logger
 }
 
-// Getattr waits only for a tree that was dropped.
+// Getattr returns the attributes of a node. It waits only if its tree was dropped.
 func (l *lookups) Getattr(id node.ID) (node.Attr, node.Wait[node.Attr], error) {
 	switch {
 	case id == node.ByHash:
@@ -43,7 +43,7 @@ func (l *lookups) Getattr(id node.ID) (node.Attr, node.Wait[node.Attr], error) {
 		}
 		return l.incoming(f), nil, nil
 	}
-	t, n := l.root.of(id)
+	t, n := l.root.torrentOf(id)
 	if t == nil {
 		if d := l.root.folder(id); d != nil {
 			return l.sorting(d), nil, nil
@@ -72,9 +72,9 @@ func (l *lookups) Getattr(id node.ID) (node.Attr, node.Wait[node.Attr], error) {
 	}, nil
 }
 
-// Lookup finds a name in a folder. A name that is not in a torrent never will be, and
-// is answered with ID 0, which the kernel may keep like any other answer; one that is
-// not in a sorting folder is ENOENT and not kept.
+// Lookup finds a name in a folder. A name that a torrent does not have, it never will: the
+// answer is ID 0, which the kernel may keep. For a sorting folder it is ENOENT, which the
+// kernel does not keep.
 func (l *lookups) Lookup(parent node.ID, name string) (node.Entry, node.Wait[node.Entry], error) {
 	if len(name) > tree.NameBytes {
 		return node.Entry{}, nil, syscall.ENAMETOOLONG
@@ -123,11 +123,11 @@ func (l *lookups) lookupIn(dir entry, name string) (node.Entry, error) {
 	return entryOf(l.entry(entry{dir.t, dir.tree, n})), nil
 }
 
-// entryOf is a name that is kept as long as the attributes of what it leads to.
+// entryOf returns an entry that the kernel may keep as long as its attributes.
 func entryOf(a node.Attr) node.Entry { return node.Entry{ID: a.ID, ValidFor: a.ValidFor, Attr: a} }
 
 func (l *lookups) lookupSorting(d *folder, name string) (node.Entry, error) {
-	s := l.root.named(d, name)
+	s := l.root.lookup(d, name)
 	switch {
 	case s == nil:
 		return node.Entry{}, syscall.ENOENT
@@ -144,12 +144,12 @@ func (l *lookups) lookupSorting(d *folder, name string) (node.Entry, error) {
 // HasName reports whether a sorting folder has a name.
 func (l *lookups) HasName(parent node.ID, name string) bool {
 	d := l.root.folder(parent)
-	return d != nil && l.root.named(d, name) != nil
+	return d != nil && l.root.lookup(d, name) != nil
 }
 
-// Programs may keep a handle of a file instead of its path (name_to_handle_at(2)), as
-// an NFS server does, and open it when the kernel has long forgotten the inode. For
-// this the kernel looks up "." and ".." of inodes.
+// An NFS server keeps file handles (name_to_handle_at(2)) instead of paths, and may open one
+// after the kernel has forgotten the inode. Then the kernel looks up "." and ".." of node
+// ids.
 
 // lookupID finds a node by its number.
 func (l *lookups) lookupID(id node.ID) (node.Entry, node.Wait[node.Entry], error) {
@@ -181,7 +181,7 @@ func (l *lookups) lookupParent(id node.ID) (node.Entry, node.Wait[node.Entry], e
 	})
 }
 
-// parentAbove returns the folder that a node is in, 0 if that is a folder in a torrent.
+// parentAbove returns the folder that a node is in, or 0 if that is inside a torrent.
 func (l *lookups) parentAbove(id node.ID) (node.ID, error) {
 	switch {
 	case id == node.ByHash:
@@ -196,7 +196,7 @@ func (l *lookups) parentAbove(id node.ID) (node.ID, error) {
 	if d := l.root.folder(id); d != nil {
 		return l.root.parent(d), nil
 	}
-	t, n := l.root.of(id)
+	t, n := l.root.torrentOf(id)
 	switch {
 	case t == nil:
 		return 0, syscall.ESTALE
@@ -208,13 +208,12 @@ func (l *lookups) parentAbove(id node.ID) (node.ID, error) {
 	return 0, nil
 }
 
-// The folder by-hash holds a symbolic link for each torrent, to where its folder
-// is, and looking up another info hash there has the torrent added. Links, since a
-// folder can only be in one place. What is in by-hash is never kept by the kernel:
-// it changes with every torrent that comes, moves or goes.
+// The folder by-hash has a symbolic link to each torrent's folder. Looking up another info
+// hash there adds the torrent. The kernel never keeps what is in by-hash: it changes with
+// every torrent that is added, moved or removed.
 
-// lookupHash finds the link of a torrent. One that is not there is added, if it
-// can be; that may take as long as the host likes.
+// lookupHash finds the link to a torrent, and has the host add the torrent if it is not in
+// the mount.
 func (l *lookups) lookupHash(name string) (node.Entry, node.Wait[node.Entry], error) {
 	ih, err := weir.ParseInfoHash(name)
 	if err != nil {
@@ -228,7 +227,7 @@ func (l *lookups) lookupHash(name string) (node.Entry, node.Wait[node.Entry], er
 	}
 	return node.Entry{}, func(ctx context.Context) (node.Entry, error) {
 		if err := l.host.ByHash(ctx, ih); err != nil {
-			l.log.Info("torrent looked up by its info hash is not added", "torrent", ih, "err", err)
+			l.log.Info("can't add a torrent that was looked up by its info hash", "torrent", ih, "err", err)
 			return node.Entry{}, kernel.HostError(err)
 		}
 		t := l.root.byInfoHash(ih)
@@ -239,9 +238,9 @@ func (l *lookups) lookupHash(name string) (node.Entry, node.Wait[node.Entry], er
 	}, nil
 }
 
-// Readlink returns what a link leads to, one of by-hash or one in a torrent.
+// Readlink returns the target of a link in by-hash or in a torrent.
 func (l *lookups) Readlink(id node.ID) (string, node.Wait[string], error) {
-	if t, n := l.root.of(id); t != nil && n == node.LinkEntry {
+	if t, n := l.root.torrentOf(id); t != nil && n == node.LinkEntry {
 		return l.root.linkTarget(t), nil, nil
 	}
 	return inTree(l.trees, id, func(at entry) (string, error) {

@@ -9,18 +9,17 @@ import (
 	"github.com/weirfs/weir/fs/mountpoint"
 )
 
-// How long an unmount at the end waits for programs that use the mount, and then
-// for the kernel to let go of it.
+// How long Close waits for programs that use the mount, and then for the kernel to end the
+// connection.
 const (
 	busyTries  = 10
 	busyEvery  = 100 * time.Millisecond
 	abortGrace = 2 * time.Second
 )
 
-// Mount checks that mounting can work, mounts, and begins to answer the kernel:
-// when it returns, the mount can be used. Call Serve then, or Close. Every error
-// says what to do about it. A mount that a crashed weir left behind is cleaned up
-// first.
+// Mount checks that mounting can work, mounts, and begins to answer the kernel: when it
+// returns, the mount can be used. Then call Serve or Close. Every error says what to do. A
+// mount left behind by a crashed weir is removed first.
 func (f *FS) Mount() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -43,7 +42,7 @@ func (f *FS) Mount() error {
 	if err := f.server.Mount(point, f.operations); err != nil {
 		return err
 	}
-	f.behind.Go(func() { f.housekeeping.run(f.base) })
+	f.background.Go(func() { f.housekeeping.run(f.base) })
 	if f.mounted, err = mountpoint.Mounted(point); err != nil {
 		f.opt.Log.Debug("find the mount in mountinfo", "err", err)
 	}
@@ -51,8 +50,8 @@ func (f *FS) Mount() error {
 	return nil
 }
 
-// raiseReadAhead sets the kernel's read-ahead for the mount, which its own 128
-// KiB keeps at half the speed. It needs root; without, it stays as it is.
+// raiseReadAhead sets the kernel's read-ahead for the mount: the default of 128 KiB halves
+// the speed. Without root it fails and changes nothing.
 func (f *FS) raiseReadAhead() {
 	if f.opt.ReadAheadKB < 0 {
 		return
@@ -63,9 +62,9 @@ func (f *FS) raiseReadAhead() {
 }
 
 // Serve returns when the mount is gone: unmounted by anybody, or by Serve itself
-// when ctx is done or Close is called. Then reads that wait end with ENOTCONN,
-// and a mount that stays in use is taken away from its users after a second. All
-// open Files are closed when Serve returns. It may be called once.
+// when ctx is done or Close is called. Waiting reads end with ENOTCONN then, and a mount that
+// is still in use after a second is unmounted by force. All Files are closed when Serve
+// returns. It may be called once.
 func (f *FS) Serve(ctx context.Context) error {
 	f.mu.Lock()
 	mounted := f.mounted != nil
@@ -86,19 +85,19 @@ func (f *FS) Serve(ctx context.Context) error {
 	return f.end()
 }
 
-// end unmounts if that is still to be done, waits for all goroutines and closes
-// all files. Only the first call does; the others wait for it.
+// end unmounts if need be, waits for all goroutines and closes all files. Only the first
+// call does this; others wait for it.
 func (f *FS) end() error {
 	f.ended.Do(func() {
 		f.mu.Lock()
 		m := f.mounted
 		f.mu.Unlock()
 		f.server.EndWaits()
-		left := f.leave(m)
+		left := f.unmountEscalating(m)
 		f.stop(weir.ErrClosed)
 		f.server.Stop()
-		f.trees.behind.Wait()
-		f.behind.Wait()
+		f.trees.background.Wait()
+		f.background.Wait()
 		f.files.closeAll()
 		if left != nil {
 			f.endErr = left // the loops still read: the connection ends with the process
@@ -109,9 +108,9 @@ func (f *FS) end() error {
 	return f.endErr
 }
 
-// leave unmounts, escalating: plain, forced, lazy. It returns when the kernel has let go
-// of the mount, or with an error when it does not.
-func (f *FS) leave(m *mountpoint.Mount) error {
+// unmountEscalating unmounts: plain, then forced, then lazy. It returns when the connection
+// has ended, or with an error if it does not end.
+func (f *FS) unmountEscalating(m *mountpoint.Mount) error {
 	gone := f.server.Gone()
 	select {
 	case <-gone:
@@ -142,8 +141,8 @@ func (f *FS) leave(m *mountpoint.Mount) error {
 	case <-gone:
 		return nil
 	case <-time.After(abortGrace / 2):
-		// It may live on in a mount namespace that was made meanwhile, of a container
-		// or of "ip netns exec", where nobody will unmount it.
+		// A mount namespace made meanwhile, by a container or "ip netns exec", may have a
+		// copy that nobody will unmount.
 		if err := f.abortOwn(m); err != nil {
 			f.opt.Log.Debug("abort the connection", "err", err)
 		}
@@ -165,7 +164,7 @@ func (f *FS) unmountOwn(m *mountpoint.Mount, lazy bool) error {
 	if f.opt.Unmounter != nil {
 		return f.opt.Unmounter.Unmount(lazy)
 	}
-	return m.Detach(context.Background(), lazy) // bounded; what ends weir must not end this
+	return m.Detach(context.Background(), lazy) // it has a timeout; ctx may be done already
 }
 
 // abortOwn ends the connection: whatever waits for weir fails.
@@ -177,8 +176,8 @@ func (f *FS) abortOwn(m *mountpoint.Mount) error {
 	return err
 }
 
-// Unmount takes the mount away; Serve returns then. While programs use it that
-// fails with weir.ErrInUse.
+// Unmount unmounts, and Serve returns then. While programs use the mount it fails with
+// weir.ErrInUse.
 func (f *FS) Unmount() error {
 	f.mu.Lock()
 	m := f.mounted
@@ -189,7 +188,7 @@ func (f *FS) Unmount() error {
 	return f.unmountOwn(m, false)
 }
 
-// Close unmounts, in the end by force, and returns when Serve can. It may be
+// Close unmounts, if need be by force, and returns when everything has ended. It may be
 // called more than once, and before Mount.
 func (f *FS) Close() error {
 	f.mu.Lock()

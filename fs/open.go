@@ -12,7 +12,7 @@ import (
 	"github.com/weirfs/weir/fs/internal/process"
 )
 
-// files opens, reads and closes.
+// files are the open files.
 type files struct {
 	root      *root
 	trees     *trees
@@ -22,9 +22,8 @@ type files struct {
 	log       *slog.Logger
 }
 
-// OpenDir waits until a folder can be listed. Folders need no handle: what is in
-// them is found by the node. The kernel may keep all listings but that of by-hash;
-// it is told when one changes.
+// OpenDir waits until a folder can be listed. Folders need no handle: the node id is enough.
+// The kernel may keep all listings but that of by-hash; it is notified when one changes.
 func (fs *files) OpenDir(id node.ID) (node.Opened, node.Wait[node.Opened], error) {
 	if id == node.ByHash {
 		return node.Opened{}, nil, nil
@@ -41,8 +40,8 @@ func (fs *files) OpenDir(id node.ID) (node.Opened, node.Wait[node.Opened], error
 	})
 }
 
-// OpenFile opens a file for reading; its contents never change, so the kernel
-// keeps its pages. Incoming files may be written, too.
+// OpenFile opens a file for reading. Its content never changes, so the kernel may keep its
+// pages. Incoming files may also be written.
 func (fs *files) OpenFile(id node.ID, readOnly bool, by node.Caller) (node.Opened, node.Wait[node.Opened], error) {
 	if id.IsIncoming() {
 		f, err := fs.incoming.byID(id)
@@ -74,7 +73,7 @@ func (fs *files) OpenFile(id node.ID, readOnly bool, by node.Caller) (node.Opene
 func (fs *files) openIncoming(f *incomingFile, by node.Caller) node.Opened {
 	f.Open()
 	h := fs.handles.add(&handle{incoming: f, by: fs.opener(by), opened: time.Now()})
-	return node.Opened{Handle: h, Direct: true} // what the kernel keeps nothing of needs no care
+	return node.Opened{Handle: h, Direct: true} // no pages in the kernel that could become stale
 }
 
 // opener returns who sent a request.
@@ -110,7 +109,7 @@ func (fs *files) closeAll() {
 	}
 }
 
-// Read calls use with what is held, or returns what is to be waited for.
+// Read calls use with the bytes if all are held, or returns a read that waits.
 func (fs *files) Read(r node.Read, use func(b []byte)) (*node.PendingRead, error) {
 	h, n, err := fs.readable(r)
 	switch {
@@ -146,8 +145,8 @@ func (fs *files) readable(r node.Read) (*handle, int, error) {
 	return h, int(max(0, min(int64(r.N), h.size-r.Off))), nil
 }
 
-// pendingRead is a read of n bytes that waits for what is missing. The kernel takes a
-// short read for the end of the file, so all of it or nothing is read.
+// pendingRead returns a read of n bytes that waits for what is missing. It reads all or
+// nothing, since the kernel takes a short read for the end of the file.
 func (fs *files) pendingRead(h *handle, r node.Read, n int, miss *weir.Miss) (*node.PendingRead, error) {
 	in := weir.Range{Off: r.Off, End: r.Off + int64(n)}
 	if h.timeout.again(r.TID, in, time.Now()) {

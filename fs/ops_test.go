@@ -446,7 +446,7 @@ func TestRepeatedTimeout(t *testing.T) {
 	}{
 		{"another thread", 8, r(0, 50), at, false},
 		{"another place", 7, r(150, 250), at, false},
-		{"a second later", 7, r(0, 50), at.Add(2 * againWithin), false},
+		{"a second later", 7, r(0, 50), at.Add(2 * repeatWithin), false},
 		{"again", 7, r(0, 50), at, true},
 		{"a third time", 7, r(0, 50), at, false},
 	} {
@@ -485,7 +485,7 @@ func TestStatfs(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	now := time.Now()
-	f.totals.keep(sums{content: 1}, now)
+	f.totals.set(sums{content: 1}, now)
 	if _, ok := f.totals.recent(now.Add(totalsFor - 1)); !ok {
 		t.Error("forgotten too early")
 	}
@@ -564,7 +564,7 @@ func TestXattrs(t *testing.T) {
 	if _, err := f.operations.Listxattr(walkTo(t, f, "m"), 3); err != syscall.ERANGE {
 		t.Errorf("list into 3 bytes: %v", err)
 	}
-	if err := fits(longestXattr+1, 0); err != syscall.E2BIG {
+	if err := fits(maxXattrBytes+1, 0); err != syscall.E2BIG {
 		t.Errorf("too long: %v", err)
 	}
 }

@@ -6,10 +6,9 @@ import (
 	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// Offsets in a listing: 0 is "." and 1 "..". After that, in a torrent, offset
-// 2+i is the i-th child; in a sorting folder, offset 2+p is what has position p or the
-// next one after it. So a listing goes on anywhere in no time, and survives changes
-// of such a folder.
+// Offsets in a listing: 0 is "." and 1 "..". After that, in a torrent, offset 2+i is the
+// i-th child; in a sorting folder, offset 2+p is the slot at position p or the next one. So
+// a listing can be resumed anywhere without a search, and survives changes of the folder.
 const dotEntries = 2
 
 // ReadDir appends to buf the entries of a folder from offset off on, until buf holds
@@ -77,8 +76,8 @@ func (l *lookups) listEntry(list *node.Listing, dir entry, off int64) error {
 	return nil
 }
 
-// addDots appends the "." and ".." that are due at offset off, and returns false
-// when there was no room.
+// addDots appends "." and ".." if they come at or after offset off, and returns false when
+// there was no room.
 func addDots(l *node.Listing, off int64, self, parent node.ID) bool {
 	return (off > 0 || l.Add(self, 1, node.Dir, ".")) && (off > 1 || l.Add(parent, 2, node.Dir, ".."))
 }

@@ -12,19 +12,18 @@ import (
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
-// rm -r removes a folder's files before the folder, and tries the folder only if
-// that worked for all of them. So removing inside of a torrent works, and what is
-// removed is gone from sight. If the torrent's folder goes too, so does the torrent.
-// If it does not within removeWithin of the last such request, all of it is shown
-// again: whoever removes a single file, or thinks better of it, never loses a torrent.
+// rm -r removes the files of a folder first, and then the folder only if that worked. So
+// removing inside a torrent must work: what is removed is hidden. If the torrent's folder is
+// removed too, so is the torrent. If not within removeWithin of the last removal, everything
+// is shown again: removing a single file, or interrupting rm, never removes a torrent.
 const removeWithin = 10 * time.Second
 
 // pendingRemoval is what was removed of one torrent.
 type pendingRemoval struct {
-	any atomic.Bool // set has something
+	any atomic.Bool // set is not empty
 
 	mu  sync.Mutex
-	set map[uint32]uint32 // entries, and the folder of each
+	set map[uint32]uint32 // entry to its folder
 	due time.Time         // when they are shown again
 }
 
@@ -61,8 +60,8 @@ func (p *pendingRemoval) add(n, dir uint32, until time.Time) {
 	p.any.Store(true)
 }
 
-// restore ends the removal if it is time, and returns what was removed and where;
-// left is when to look again, 0 if nothing is pending any more.
+// restore undoes the removal if it is due, and returns what was removed; left is when to call
+// it again, 0 if nothing is pending.
 func (p *pendingRemoval) restore(now time.Time) (restored map[uint32]uint32, left time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,7 +73,7 @@ func (p *pendingRemoval) restore(now time.Time) (restored map[uint32]uint32, lef
 	return restored, 0
 }
 
-// removals lists the torrents of which something was removed.
+// removals are the torrents in which something was removed.
 type removals struct {
 	root         *root
 	notifier     *kernel.Notifier
@@ -85,8 +84,8 @@ type removals struct {
 	torrents map[*torrent]bool
 }
 
-// remove removes a name in a folder of a torrent. ENOTEMPTY: it is a folder in which
-// something is left to be seen.
+// remove hides a name in a folder of a torrent. ENOTEMPTY: it is a folder in which something
+// is still shown.
 func (rs *removals) remove(dir entry, name string, rmdir bool) error {
 	t, g := dir.t, dir.tree
 	if !g.IsDir(dir.n) {
@@ -105,7 +104,7 @@ func (rs *removals) remove(dir entry, name string, rmdir bool) error {
 	}
 	t.removing.add(n, dir.n, time.Now().Add(removeWithin))
 	rs.add(t)
-	rs.housekeeping.poke()
+	rs.housekeeping.wake()
 	return nil
 }
 
@@ -130,9 +129,9 @@ func (rs *removals) takeAll() []*torrent {
 	return all
 }
 
-// restoreDue shows again what was removed long enough ago.
+// restoreDue shows again what was removed removeWithin ago.
 func (rs *removals) restoreDue(now time.Time) (next time.Duration) {
-	// Out of the list first: whoever removes something now puts it in again.
+	// Empty the list first: a removal from now on adds its torrent again.
 	for _, t := range rs.takeAll() {
 		if t.removed.Load() {
 			continue
@@ -147,7 +146,7 @@ func (rs *removals) restoreDue(now time.Time) (next time.Duration) {
 			continue
 		}
 		rs.log.Warn("files of a torrent can't be removed one by one: they are shown again; remove the torrent's folder to remove the torrent",
-			"torrent", t.ih, "name", rs.root.where(t), "files", len(restored))
+			"torrent", t.ih, "name", rs.root.torrentPath(t), "files", len(restored))
 		var folders []node.ID
 		for _, dir := range restored {
 			folders = append(folders, node.Make(t.prefix, dir))

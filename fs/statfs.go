@@ -7,7 +7,6 @@ import (
 
 	"github.com/weirfs/weir/fs/internal/incoming"
 	"github.com/weirfs/weir/fs/internal/node"
-
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
@@ -16,8 +15,7 @@ const (
 	totalsFor   = time.Second // how long the sums are kept
 )
 
-// totals keeps the sums over all torrents for a moment, since adding them up
-// looks at every torrent.
+// totals caches the sums over all torrents for a second.
 type totals struct {
 	root     *root
 	writable bool
@@ -30,17 +28,17 @@ type totals struct {
 type sums struct {
 	content, held uint64 // bytes
 	files         uint64
-	room          uint64 // that is free at least, bytes
+	room          uint64 // bytes that are always free
 }
 
-// recent returns the sums if they are of this second.
+// recent returns the cached sums if they are recent.
 func (t *totals) recent(now time.Time) (sums, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.sum, now.Before(t.until)
 }
 
-func (t *totals) keep(s sums, now time.Time) {
+func (t *totals) set(s sums, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sum, t.until = s, now.Add(totalsFor)
@@ -59,7 +57,7 @@ func (t *totals) Statfs() (node.Usage, node.Wait[node.Usage], error) {
 	}
 	return node.Usage{}, func(context.Context) (node.Usage, error) {
 		s := t.count()
-		t.keep(s, time.Now())
+		t.set(s, time.Now())
 		return s.usage(), nil
 	}, nil
 }
@@ -88,14 +86,14 @@ func (t *totals) count() sums {
 	return s
 }
 
-// usage shows all content as the size, and what is not held locally as free: df's
-// "Use%" is how much is here. Where files can be copied in, some programs look first
-// whether there is room, so there always is.
+// usage shows all content as the size, and what is not held locally as free: df's "Use%" is
+// the share that is held. If files can be copied in, there is always free space, since some
+// programs check first.
 func (s sums) usage() node.Usage {
 	s.content = max(s.content, s.held+s.room)
 	blocks := (s.content + statfsBlock - 1) / statfsBlock
 	used := min(blocks, (s.held+statfsBlock-1)/statfsBlock)
-	free := s.room / incoming.FileBytes * incoming.MostFiles
+	free := s.room / incoming.FileBytes * incoming.MaxFiles
 	return node.Usage{
 		Blocks: blocks, FreeBlocks: blocks - used,
 		Files: s.files + free, FreeFiles: free,

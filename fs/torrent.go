@@ -11,8 +11,7 @@ import (
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
-// torrent is one torrent's folder. What is in it is known while somebody uses it
-// and forgotten after a while: see trees.
+// torrent is one torrent's folder. Its tree is in memory only while it is used: see trees.
 type torrent struct {
 	src     Torrent
 	ih      weir.InfoHash
@@ -24,20 +23,20 @@ type torrent struct {
 	raw  string // name it was added under; guarded by root.mu
 	slot *slot  // where it is; guarded by root.mu
 
-	dated    atomic.Pointer[time.Time]   // see time
-	tree     atomic.Pointer[torrentTree] // nil until somebody looks inside
-	subdirs  atomic.Int32                // folders directly in it, known once it has a tree
-	entries  atomic.Int32                // files and folders in it, likewise
-	used     atomic.Int64                // when somebody looked inside, seconds since 1970
-	removing pendingRemoval
-	failed   failedLook
-	held     heldChanges
+	fixedTime atomic.Pointer[time.Time]   // see time
+	tree      atomic.Pointer[torrentTree] // nil until it is needed
+	subdirs   atomic.Int32                // folders directly in it, known once it has a tree
+	entries   atomic.Int32                // files and folders in it, likewise
+	used      atomic.Int64                // when the tree was used last, seconds since 1970
+	removing  pendingRemoval
+	failed    failedWait
+	held      heldChanges
 
 	mu       sync.Mutex
-	building *build // nil when nobody began, or the tree was dropped
+	building *build // nil before the first build, or when the tree was dropped
 }
 
-// torrentTree is a torrent's tree, and of which entries the kernel has attributes.
+// torrentTree is a torrent's tree, and the entries whose attributes the kernel has.
 type torrentTree struct {
 	*tree.Tree
 	seen []atomic.Uint32 // a bit per entry
@@ -51,7 +50,7 @@ func newTorrentTree(info *weir.TorrentInfo) (*torrentTree, error) {
 	return &torrentTree{t, make([]atomic.Uint32, (t.Len()+31)/32)}, nil
 }
 
-// markSeen notes that the kernel is being given the attributes of entry n.
+// markSeen records that the kernel gets the attributes of entry n.
 func (t *torrentTree) markSeen(n uint32) {
 	word, bit := &t.seen[n/32], uint32(1)<<(n%32)
 	if word.Load()&bit == 0 {
@@ -59,7 +58,7 @@ func (t *torrentTree) markSeen(n uint32) {
 	}
 }
 
-// takeSeen reports whether entry n was marked, and forgets it.
+// takeSeen reports whether entry n was marked, and clears the mark.
 func (t *torrentTree) takeSeen(n uint32) bool {
 	word, bit := &t.seen[n/32], uint32(1)<<(n%32)
 	return word.Load()&bit != 0 && word.And(^bit)&bit != 0
@@ -83,8 +82,7 @@ func (t *torrent) heldTree() *torrentTree {
 	return g
 }
 
-// dropTree drops the tree, to be built again when somebody looks inside, and returns
-// it, nil if there was none.
+// dropTree drops the tree and returns it, or nil. It is built again when it is needed.
 func (t *torrent) dropTree() *torrentTree {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,7 +99,7 @@ func (t *torrent) peers() int { return t.src.Status(weir.Range{}).Peers }
 
 // What the kernel must forget of a torrent.
 
-// staleFolder are the attributes of its folder, if the kernel has them.
+// staleFolder returns the attributes of its folder, if the kernel has them.
 func (t *torrent) staleFolder() kernel.Stale {
 	return func(yield func(node.ID, kernel.Part) bool) {
 		if t.seen.Swap(false) {
@@ -110,7 +108,7 @@ func (t *torrent) staleFolder() kernel.Stale {
 	}
 }
 
-// staleTree is what the kernel has of the entries of a tree.
+// staleTree returns what the kernel has of the entries of a tree.
 func (t *torrent) staleTree(g *torrentTree, part kernel.Part) kernel.Stale {
 	return func(yield func(node.ID, kernel.Part) bool) {
 		for n := uint32(1); n < uint32(g.Len()); n++ {
@@ -121,8 +119,8 @@ func (t *torrent) staleTree(g *torrentTree, part kernel.Part) kernel.Stale {
 	}
 }
 
-// staleAll is what the kernel has of a torrent that was removed, of which these
-// entries are open: the pages of files that can still be read first.
+// staleAll returns what the kernel has of a removed torrent, first the pages of the entries
+// that are open, since they can still be read.
 func (t *torrent) staleAll(open []uint32) kernel.Stale {
 	return func(yield func(node.ID, kernel.Part) bool) {
 		for _, n := range append(open, 0) {
@@ -136,12 +134,11 @@ func (t *torrent) staleAll(open []uint32) kernel.Stale {
 	}
 }
 
-// longestRanges is how many separate changed ranges of a torrent are kept until
-// they are told; further ones widen the last, which costs a look at more files
-// and nothing else.
-const longestRanges = 64
+// maxChangedRanges bounds the changed ranges of a torrent that wait for the notifier.
+// Further ones widen the last, so that more files are checked than need be.
+const maxChangedRanges = 64
 
-// heldChanges are the ranges of which what is held changed.
+// heldChanges are the ranges in which held bytes changed.
 type heldChanges struct {
 	mu     sync.Mutex
 	ranges []weir.Range
@@ -170,7 +167,7 @@ func (t *torrent) Stale() kernel.Stale {
 		ranges := t.held.take()
 		g := t.tree.Load()
 		if g == nil {
-			return // dropped meanwhile, of which the kernel is told
+			return // dropped meanwhile, which told the kernel
 		}
 		for _, r := range ranges {
 			first, end := g.Info().FilesIn(r)
@@ -191,7 +188,7 @@ func addRange(rs []weir.Range, r weir.Range) []weir.Range {
 			return rs
 		}
 	}
-	if len(rs) < longestRanges {
+	if len(rs) < maxChangedRanges {
 		return append(rs, r)
 	}
 	last := &rs[len(rs)-1]

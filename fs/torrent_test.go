@@ -99,7 +99,7 @@ func TestLooksInVain(t *testing.T) {
 	now := time.Unix(1000, 0)
 	var asked atomic.Int32
 	peers := func(n int) func() int { return func() int { asked.Add(1); return n } }
-	var l failedLook
+	var l failedWait
 	if l.again(peers(0), now) || asked.Load() != 0 {
 		t.Error("the first look fails at once")
 	}
@@ -131,7 +131,7 @@ func TestAddRange(t *testing.T) {
 	for i := range int64(1000) {
 		rs = addRange(rs, weir.Range{Off: 1000 * i, End: 1000*i + 1})
 	}
-	if len(rs) > longestRanges || rs[len(rs)-1].End != 999001 {
+	if len(rs) > maxChangedRanges || rs[len(rs)-1].End != 999001 {
 		t.Errorf("%d ranges, the last %v", len(rs), rs[len(rs)-1])
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/weirfs/weir/fs/internal/tree"
 )
 
-// The torrents of the root: coming, moving, going.
+// Adding, moving and removing torrents.
 
-// add enters a torrent into folder dir, which is made if it is not there.
+// add adds a torrent to folder dir, which is made if it is missing.
 func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, changed []node.ID, err error) {
 	ih := src.InfoHash()
 	r.mu.Lock()
@@ -21,7 +21,7 @@ func (r *root) add(dir, name string, src Torrent) (t *torrent, at *slot, changed
 	if old := r.byHash[ih]; old != nil {
 		return nil, nil, nil, weir.Errorf(weir.ErrExists, "torrent %s is in the mount already, as %q", ih, old.slot.name)
 	}
-	in, changed, err := r.need(dir)
+	in, changed, err := r.findOrMake(dir)
 	if err != nil {
 		return nil, nil, changed, fmt.Errorf("add torrent %s: %w", ih, err)
 	}
@@ -49,7 +49,7 @@ func (d *folder) freeName(raw string, ih weir.InfoHash) string {
 	name := tree.SafeName(raw)
 	shown := name
 	for digits := 8; d.byName[shown] != nil; digits += 8 {
-		if digits > 2*len(ih) { // only by names chosen to provoke it
+		if digits > 2*len(ih) { // only with names chosen to cause this
 			for n := 2; d.byName[shown] != nil; n++ {
 				shown = tree.NumberedName(name, n)
 			}
@@ -61,8 +61,8 @@ func (d *folder) freeName(raw string, ih weir.InfoHash) string {
 	return shown
 }
 
-// move gives a torrent another folder and name; an empty name leaves it the one
-// that it was added under.
+// move moves a torrent to another folder and name; an empty name keeps the one that it was
+// added under.
 func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, changed []node.ID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +70,7 @@ func (r *root) move(ih weir.InfoHash, dir, name string) (old, now *slot, changed
 	if t == nil {
 		return nil, nil, nil, weir.Errorf(weir.ErrNotFound, "move torrent %s: it is not in the mount", ih)
 	}
-	in, changed, err := r.need(dir)
+	in, changed, err := r.findOrMake(dir)
 	if err != nil {
 		return nil, nil, changed, fmt.Errorf("move torrent %s: %w", ih, err)
 	}
@@ -89,9 +89,9 @@ func (r *root) remove(ih weir.InfoHash) (*torrent, *slot, error) {
 	defer r.mu.Unlock()
 	t := r.byHash[ih]
 	if t == nil {
-		return nil, nil, weir.Errorf(weir.ErrNotFound, "remove torrent %s: it was never added", ih)
+		return nil, nil, weir.Errorf(weir.ErrNotFound, "remove torrent %s: it is not in the mount", ih)
 	}
-	// Before anybody can look for waits of it: see trees.wait.
+	// Before its waits are ended: see trees.wait.
 	t.removed.Store(true)
 	delete(r.byHash, ih)
 	delete(r.byPrefix, t.prefix)
@@ -101,8 +101,7 @@ func (r *root) remove(ih weir.InfoHash) (*torrent, *slot, error) {
 	return t, t.slot, nil
 }
 
-// numbered returns the index in torrents of the first one with this number or a
-// higher one.
+// numbered returns the index in torrents of the first one with at least this number.
 func (r *root) numbered(number uint64) int {
 	i, _ := slices.BinarySearchFunc(r.torrents, number, func(t *torrent, n uint64) int { return cmp.Compare(t.number, n) })
 	return i
@@ -114,17 +113,17 @@ func (r *root) byInfoHash(ih weir.InfoHash) *torrent {
 	return r.byHash[ih]
 }
 
-// of returns the torrent that a node belongs to, nil if there is none or it was
-// removed.
-func (r *root) of(id node.ID) (*torrent, uint32) {
+// torrentOf returns the torrent that a node belongs to, and its entry there; nil if there is
+// none or it was removed.
+func (r *root) torrentOf(id node.ID) (*torrent, uint32) {
 	prefix, entry := id.Split()
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.byPrefix[prefix].t, entry
 }
 
-// where returns the path of a torrent's folder beneath the mount.
-func (r *root) where(t *torrent) string {
+// torrentPath returns the path of a torrent's folder beneath the mount.
+func (r *root) torrentPath(t *torrent) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return tree.Join(r.path(t.slot.in), t.slot.name)
@@ -171,7 +170,7 @@ func (r *root) all() []*torrent {
 }
 
 // linkTarget returns where the link in by-hash to a torrent leads.
-func (r *root) linkTarget(t *torrent) string { return "../" + r.where(t) }
+func (r *root) linkTarget(t *torrent) string { return "../" + r.torrentPath(t) }
 
 // listLinks appends the links of by-hash from the torrent with this number on.
 func (r *root) listLinks(l *node.Listing, number uint64) {

@@ -14,42 +14,40 @@ import (
 	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// How long and how many trees are kept. A tree costs about 40 bytes for each file
-// and folder, and keeps the torrent's metadata in memory, which costs several
-// times that.
+// How long trees are kept, and how many. A tree takes about 40 bytes for each file and
+// folder, and keeps the torrent's metadata in memory, which takes several times that.
 const (
 	treeIdle    = 10 * time.Minute
-	treeEvery   = time.Minute // how often idle ones are looked for
-	treeEntries = 1 << 20     // files and folders in all trees, above which those that were not used lately go
-	treeInUse   = 3 * time.Second
+	treeEvery   = time.Minute     // how often idle ones are looked for
+	treeEntries = 1 << 20         // bound on the files and folders of all trees
+	treeInUse   = 3 * time.Second // a request may still use a tree for so long
 )
 
-// trees builds the trees of torrents when somebody looks inside, and lists those that
-// are in memory.
+// trees builds the trees of torrents when they are needed, and lists those in memory.
 type trees struct {
 	root         *root
 	notifier     *kernel.Notifier
 	housekeeping *housekeeping
 	deadline     func() time.Duration // of a read
-	behind       sync.WaitGroup       // trees that are being built
+	background   sync.WaitGroup       // trees being built
 
 	mu      sync.Mutex
 	entries map[*torrent]int
 	total   int
 }
 
-// build is the building of a torrent's tree.
+// build is one building of a torrent's tree.
 type build struct {
-	done chan struct{} // closed when tree or err is there
+	done chan struct{} // closed when tree or err is set
 	tree *torrentTree  // nil also without an error: the metadata is not known
 	err  error
 }
 
 // entry returns the entry that a node is; ok is false if its tree is not in memory.
-// ESTALE: the torrent was removed, for the kernel does not ask for what it was never
+// ESTALE means that the torrent was removed: the kernel only asks for ids that it was
 // given.
 func (ts *trees) entry(id node.ID) (at entry, ok bool, err error) {
-	t, n := ts.root.of(id)
+	t, n := ts.root.torrentOf(id)
 	if t == nil {
 		return entry{}, false, syscall.ESTALE
 	}
@@ -65,7 +63,7 @@ func (ts *trees) entry(id node.ID) (at entry, ok bool, err error) {
 
 // waitEntry is entry for those who can wait for the tree.
 func (ts *trees) waitEntry(ctx context.Context, id node.ID) (entry, error) {
-	t, n := ts.root.of(id)
+	t, n := ts.root.torrentOf(id)
 	if t == nil {
 		return entry{}, syscall.ESTALE
 	}
@@ -79,8 +77,8 @@ func (ts *trees) waitEntry(ctx context.Context, id node.ID) (entry, error) {
 	return entry{t, g, n}, nil
 }
 
-// inTree does something with the entry that a node is: at once if its tree is in
-// memory, else when it is.
+// inTree calls do with the entry that a node is: at once if its tree is in memory,
+// otherwise in the wait that it returns.
 func inTree[A any](ts *trees, id node.ID, do func(at entry) (A, error)) (a A, wait node.Wait[A], err error) {
 	at, ok, err := ts.entry(id)
 	switch {
@@ -106,8 +104,8 @@ func (ts *trees) wait(ctx context.Context, t *torrent) (*torrentTree, error) {
 	if g := t.heldTree(); g != nil {
 		return g, nil
 	}
-	// Remove marks the torrent first and ends its waits then, of which this is one
-	// already: one of the two sees the other.
+	// Remove first marks the torrent and then ends its waits. This wait is listed already,
+	// so either it sees the mark or Remove sees it.
 	if t.removed.Load() {
 		return nil, weir.ErrRemoved
 	}
@@ -129,8 +127,8 @@ func (ts *trees) wait(ctx context.Context, t *torrent) (*torrentTree, error) {
 	}
 }
 
-// build has the tree built, on a goroutine of its own, since a reader who loses
-// patience needn't wait for the rest of it. Without info it takes the torrent's.
+// build builds the tree on a goroutine of its own, so that an interrupted program need not
+// wait for it. Without info it takes the torrent's.
 func (ts *trees) build(t *torrent, info *weir.TorrentInfo) *build {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,7 +137,7 @@ func (ts *trees) build(t *torrent, info *weir.TorrentInfo) *build {
 	}
 	b := &build{done: make(chan struct{})}
 	t.building = b
-	ts.behind.Go(func() {
+	ts.background.Go(func() {
 		if info == nil {
 			info = t.src.Info()
 		}
@@ -162,8 +160,8 @@ func (ts *trees) build(t *torrent, info *weir.TorrentInfo) *build {
 	return b
 }
 
-// built says so to whom it concerns. The folder's own attributes may have been given
-// out before, with other figures.
+// built adds the tree to the list. The kernel may have older attributes of the folder, with
+// another link count, and must forget them.
 func (ts *trees) built(t *torrent, g *torrentTree) {
 	subdirs, entries := int32(g.Children(0).Subdirs), int32(g.Len()-1)
 	first := t.entries.Swap(entries) != entries
@@ -171,7 +169,7 @@ func (ts *trees) built(t *torrent, g *torrentTree) {
 		ts.notifier.Changed(t.staleFolder())
 	}
 	ts.add(t, g.Len())
-	ts.housekeeping.poke()
+	ts.housekeeping.wake()
 }
 
 func (ts *trees) add(t *torrent, entries int) {
@@ -184,11 +182,10 @@ func (ts *trees) add(t *torrent, entries int) {
 	ts.entries[t] = entries
 }
 
-// due returns the torrents whose trees should go: those that nobody has used for
-// treeIdle, those that were removed, and as long as there are too many entries the
-// ones that were used least recently. Requests that are under way may hold a tree,
-// so one that was used just now is never among them. next is when to look again;
-// 0: never.
+// due returns the torrents whose trees are to be dropped: those idle for treeIdle, those
+// that were removed, and while there are more than limit entries the least recently used.
+// A tree used within treeInUse is never among them, since a request may be using it. next
+// is when to look again; 0: never.
 func (ts *trees) due(now time.Time, limit int) (idle []*torrent, next time.Duration) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -223,8 +220,8 @@ func (ts *trees) due(now time.Time, limit int) (idle []*torrent, next time.Durat
 	return idle, next
 }
 
-// dropIdle drops the trees that are due. Who changes what is held of a torrent can't
-// be told any more which files that concerns, so the kernel has to ask for all of them.
+// dropIdle drops the trees that are due. Without a tree, HeldChanged can't find the files
+// of a range, so the kernel must forget the attributes of all of them.
 func (ts *trees) dropIdle(now time.Time) (next time.Duration) {
 	idle, next := ts.due(now, treeEntries)
 	for _, t := range idle {
@@ -238,22 +235,23 @@ func (ts *trees) dropIdle(now time.Time) (next time.Duration) {
 	return next
 }
 
-// A look into the folder of a magnet waits for its metadata. Programs that walk
-// through a mount (du, find, indexers) look into every folder, so they must not wait
-// long for one that nobody has, and not each time.
+// Listing the folder of a magnet waits for its metadata. Programs that walk a mount (du,
+// find, indexers) list every folder, so they must not wait long for metadata that no peer
+// has, and not each time.
 const (
-	// lookShare is which part of a read's deadline a look may wait.
-	lookShare = 3
-	// failedLookFor is how long looks fail at once after one that waited in vain.
-	failedLookFor = time.Minute
+	// waitShare is the fraction of a read's deadline that a wait for metadata may take: a
+	// third.
+	waitShare = 3
+	// failFor is how long further waits fail at once after one that timed out.
+	failFor = time.Minute
 )
 
-// waitInfo waits for a magnet's metadata, no longer than a look may.
+// waitInfo waits for a magnet's metadata, for a share of the deadline.
 func (ts *trees) waitInfo(ctx context.Context, t *torrent) (*weir.TorrentInfo, error) {
 	if t.failed.again(t.peers, time.Now()) {
 		return nil, context.DeadlineExceeded
 	}
-	look, cancel := context.WithTimeout(ctx, ts.deadline()/lookShare)
+	look, cancel := context.WithTimeout(ctx, ts.deadline()/waitShare)
 	defer cancel()
 	info, err := t.src.WaitInfo(look)
 	if errors.Is(look.Err(), context.DeadlineExceeded) {
@@ -265,23 +263,23 @@ func (ts *trees) waitInfo(ctx context.Context, t *torrent) (*weir.TorrentInfo, e
 	return info, err
 }
 
-// failedLook remembers the last look into a torrent that waited in vain.
-type failedLook struct {
+// failedWait remembers the last wait for a torrent's metadata that timed out.
+type failedWait struct {
 	mu    sync.Mutex
-	until time.Time // looks fail at once
-	peers int       // that were connected then, or fewer since
+	until time.Time // further waits fail at once
+	peers int       // connected then, or the fewest since
 }
 
-// set says that a look waited in vain.
-func (l *failedLook) set(peers int, now time.Time) {
+// set records that a wait timed out.
+func (l *failedWait) set(peers int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.until, l.peers = now.Add(failedLookFor), peers
+	l.until, l.peers = now.Add(failFor), peers
 }
 
-// again reports whether another look would wait in vain: the last one did just now,
-// and no peer has come since.
-func (l *failedLook) again(peers func() int, now time.Time) bool {
+// again reports whether another wait would time out too: the last one did a short time ago,
+// and no peer has connected since.
+func (l *failedWait) again(peers func() int, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !now.Before(l.until) {

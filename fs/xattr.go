@@ -15,24 +15,24 @@ import (
 const (
 	// xattrPrefix begins all names that weir knows.
 	xattrPrefix = "user.weir."
-	// userPrefix begins the names that may be there at all. For all others the
-	// answer is EOPNOTSUPP, not ENODATA: from it ls learns not to ask for a label
-	// and an ACL of every other file too, which would take longer than all the rest.
+	// userPrefix begins the names that can exist. For all others the answer is EOPNOTSUPP,
+	// not ENODATA: after that, ls does not ask for a label and an ACL of every further file,
+	// which would take longer than everything else.
 	userPrefix = "user."
 )
 
-// longestXattr is the longest value that Linux hands on.
-const longestXattr = 64 << 10
+// maxXattrBytes is the longest value that Linux accepts.
+const maxXattrBytes = 64 << 10
 
-// xattrs answers what is asked of extended attributes.
+// xattrs answers requests for extended attributes.
 type xattrs struct {
 	root             *root
 	trees            *trees
 	version, control string
 }
 
-// subject is what an extended attribute is asked of: a sorting folder, or entry e
-// of torrent t. info and g are nil while the metadata is unknown; e is 0 then.
+// subject is the node whose extended attribute is asked for: a sorting folder, or entry e of
+// torrent t. info and g are nil while the metadata is unknown; e is 0 then.
 type subject struct {
 	of   *xattrs
 	dir  *folder
@@ -42,7 +42,7 @@ type subject struct {
 	info *weir.TorrentInfo
 }
 
-// kinds says what has an extended attribute.
+// kinds are the kinds of nodes that have an extended attribute.
 type kinds uint8
 
 const (
@@ -116,9 +116,9 @@ var allXattrs = []xattr{
 	}},
 }
 
-// listed are the attributes that listxattr names: who a file is. All others are
-// there for those who ask by name, since programs that copy a file copy what is
-// listed, and how many peers there were once means nothing beside a copy.
+// listed are the attributes that listxattr names: those that identify a file. Programs that
+// copy a file also copy the listed attributes, and the number of peers means nothing for a
+// copy. The others can be read by name.
 var listed = []string{"infohash", "path"}
 
 // xattrNames is what listxattr returns, by kind.
@@ -199,7 +199,7 @@ func (s *subject) sum(of func(Outline) int64) int64 {
 	return sum
 }
 
-// status asks the torrent how the node's bytes do, from the first to the last one.
+// status returns the torrent's status for the node's bytes, from the first to the last.
 func (s *subject) status() Status {
 	var in weir.Range
 	if s.info != nil {
@@ -210,8 +210,7 @@ func (s *subject) status() Status {
 	return s.t.src.Status(in)
 }
 
-// kind returns which of the kinds node id is, 0 for one that has no extended
-// attributes, and loads nothing.
+// kind returns the kind of node id, 0 if it has no extended attributes. It loads nothing.
 func (x *xattrs) kind(id node.ID) (kinds, error) {
 	switch {
 	case id == node.Root:
@@ -219,7 +218,7 @@ func (x *xattrs) kind(id node.ID) (kinds, error) {
 	case id == node.ByHash || id.IsIncoming():
 		return 0, nil
 	}
-	t, n := x.root.of(id)
+	t, n := x.root.torrentOf(id)
 	if t == nil {
 		if x.root.folder(id) != nil {
 			return ofSorting, nil
@@ -237,7 +236,7 @@ func (x *xattrs) kind(id node.ID) (kinds, error) {
 	return ofTorrent, nil
 }
 
-// subject returns what node id is. It may wait for its tree.
+// subject returns the subject for node id. It may wait for its tree.
 func (x *xattrs) subject(ctx context.Context, id node.ID, of kinds) (*subject, error) {
 	s := &subject{of: x}
 	switch {
@@ -247,7 +246,7 @@ func (x *xattrs) subject(ctx context.Context, id node.ID, of kinds) (*subject, e
 		}
 		return s, nil
 	case of == ofMagnet:
-		if s.t, _ = x.root.of(id); s.t == nil {
+		if s.t, _ = x.root.torrentOf(id); s.t == nil {
 			return nil, syscall.ESTALE
 		}
 		return s, nil
@@ -260,10 +259,10 @@ func (x *xattrs) subject(ctx context.Context, id node.ID, of kinds) (*subject, e
 	return s, nil
 }
 
-// Getxattr returns the value of an extended attribute. It does not wait for the
-// network, but for a large folder it may take a while, so it never answers for weir's
-// own at once. ERANGE: it does not fit into size bytes, where 0 asks for its length
-// only. ENODATA: there is none. EOPNOTSUPP: nor could there be.
+// Getxattr returns the value of an extended attribute. It does not use the network, but for a
+// large folder it may take a while, so weir's own attributes are always answered by a wait.
+// ERANGE: the value is longer than size bytes, where 0 asks only for its length. ENODATA:
+// there is no such attribute. EOPNOTSUPP: there can't be one of this name.
 func (x *xattrs) Getxattr(id node.ID, name string, size uint32) ([]byte, node.Wait[[]byte], error) {
 	if !strings.HasPrefix(name, userPrefix) {
 		return nil, nil, syscall.EOPNOTSUPP
@@ -281,7 +280,7 @@ func (x *xattrs) Getxattr(id node.ID, name string, size uint32) ([]byte, node.Wa
 	}, nil
 }
 
-// value returns one of weir's own, by its name without the prefix.
+// value returns one of weir's own attributes, by its name without the prefix.
 func (x *xattrs) value(ctx context.Context, id node.ID, name string) ([]byte, error) {
 	of, err := x.kind(id)
 	if err != nil {
@@ -310,10 +309,10 @@ func (x *xattrs) Listxattr(id node.ID, size uint32) ([]byte, error) {
 	return names, fits(len(names), size)
 }
 
-// fits reports how a value of n bytes goes into a buffer of size bytes.
+// fits returns an error if a value of n bytes does not fit into a buffer of size bytes.
 func fits(n int, size uint32) error {
 	switch {
-	case n > longestXattr:
+	case n > maxXattrBytes:
 		return syscall.E2BIG
 	case size != 0 && n > int(size):
 		return syscall.ERANGE

@@ -16,7 +16,7 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// CheckDevice reports what is missing for mounting anything on this machine.
+// CheckDevice returns an error if this machine can't mount anything.
 func CheckDevice() error { return checkDevice("/dev/fuse") }
 
 func checkDevice(device string) error {
@@ -29,18 +29,17 @@ func checkDevice(device string) error {
 	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("open %s: this container may not use it: start it with --device %s --cap-add SYS_ADMIN: %w", device, device, err)
 	case errors.Is(err, os.ErrPermission): // the helper opens it with its caller's rights
-		return fmt.Errorf("open %s: you may not: run chmod 666 %s as root, as it is on most systems, or join the group that may (ls -l %s): %w", device, device, device, err)
+		return fmt.Errorf("open %s: you may not use it: run chmod 666 %s as root, as it is on most systems, or join the group that may (ls -l %s): %w", device, device, device, err)
 	}
-	// What any other error means, the helper says.
+	// Other errors are reported when the helper runs.
 	if _, err := exec.LookPath(helper); err != nil {
 		return errNoHelper
 	}
 	return nil
 }
 
-// Check makes sure that something can be mounted at dir, and returns it as the kernel
-// will list it; every error says what to do about it. What a crashed weir left there
-// is cleaned up.
+// Check makes sure that something can be mounted at dir, and returns it as the kernel will
+// list it. Every error says what to do. It unmounts what a crashed weir left there.
 func Check(dir string, allowNonEmpty bool) (point string, err error) {
 	point, err = resolvePoint(dir)
 	if err != nil {
@@ -80,9 +79,8 @@ func pointError(point string, err error) error {
 	return fmt.Errorf("mountpoint %s: %w", point, err)
 }
 
-// ClearStale unmounts what a weir that died has left at dir. A folder on which
-// nothing is mounted is fine; the error is weir.ErrExists if something else is
-// mounted, a live weir for instance, which stays untouched.
+// ClearStale unmounts what a crashed weir left at dir, if anything. The error is weir.ErrExists
+// if something else is mounted there, such as a live weir.
 func ClearStale(dir string) error {
 	point, err := resolvePoint(dir)
 	if err != nil {
@@ -94,7 +92,7 @@ func ClearStale(dir string) error {
 // clearStale unmounts what a crashed weir left at point, and refuses a point
 // where anything else is mounted.
 func clearStale(point string) error {
-	for range 8 { // mounts may lie upon each other
+	for range 8 { // mounts may be stacked
 		e, ok, err := readMountAt(point)
 		if err != nil {
 			return fmt.Errorf("mountpoint %s: %w", point, err)
@@ -116,14 +114,13 @@ func clearStale(point string) error {
 			return weir.Errorf(weir.ErrExists, "mountpoint %s: a weir is mounted there: unmount it with: weir umount %q", point, point)
 		}
 	}
-	return weir.Errorf(weir.ErrExists, "mountpoint %s: too many mounts upon each other", point)
+	return weir.Errorf(weir.ErrExists, "mountpoint %s: too many mounts are stacked there: unmount them", point)
 }
 
-// OthersAllowed reports whether this user may admit others to a mount.
+// OthersAllowed reports whether this user may let others use a mount.
 func OthersAllowed() bool { return os.Geteuid() == 0 || othersAllowed("/etc/fuse.conf") }
 
-// othersAllowed reports whether the helper's configuration lets users admit
-// others.
+// othersAllowed reports whether the helper's configuration allows that.
 func othersAllowed(conf string) bool {
 	file, err := os.Open(conf)
 	if err != nil {
@@ -138,8 +135,8 @@ func othersAllowed(conf string) bool {
 	return false
 }
 
-// resolvePoint returns dir absolute and without links, as the kernel lists it,
-// without touching what is mounted there: that may be dead, or never answer.
+// resolvePoint returns dir absolute and without links, as the kernel lists it. It makes no
+// request to what is mounted there, which may be dead or never answer.
 func resolvePoint(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -162,17 +159,17 @@ func resolvePoint(dir string) (string, error) {
 		if !filepath.IsAbs(to) {
 			to = filepath.Join(parent, to)
 		}
-		// As far as the link's target is itself a link or a mount, this goes on.
+		// The target may itself be a link or a mount.
 		return resolvePoint(to)
 	}
 	return point, nil
 }
 
-// probeFor is how long a mount has to show a sign of life.
-const probeFor = 3 * time.Second
+// probeTimeout is how long a mount may take to answer.
+const probeTimeout = 3 * time.Second
 
-// probe asks the mount at point for a sign of life. It uses statfs, since other
-// calls are answered from the kernel's memory when weir is long dead.
+// probe checks whether the mount at point answers. It uses statfs, since the kernel can answer
+// other calls from its memory even if weir is dead.
 func probe(point string) error {
 	answer := make(chan error, 1)
 	go func() {
@@ -182,7 +179,7 @@ func probe(point string) error {
 	select {
 	case err := <-answer:
 		return err
-	case <-time.After(probeFor):
+	case <-time.After(probeTimeout):
 		return os.ErrDeadlineExceeded
 	}
 }

@@ -13,49 +13,47 @@ import (
 	"time"
 )
 
-// An unmount takes a mount away from one place. Copies of it, as bind mounts or in
-// the mount namespace of a container, keep weir running until they go too. So they
-// are looked for before.
+// An unmount removes a mount from one place. Copies of it, as bind mounts or in the mount
+// namespace of a container, keep weir running. So weir looks for them first.
 
-// copied is a place besides the mountpoint where a mount is.
-type copied struct {
+// mountCopy is another place where a mount is.
+type mountCopy struct {
 	entry
-	pid  int  // of a process that has it in a namespace of its own; 0: it is in ours
-	goes bool // the unmount will take it along
+	pid       int  // of a process that has it in a namespace of its own; 0: it is in ours
+	unmounted bool // unmounting the original unmounts it too
 }
 
-// staying looks for copies and returns those that the unmount would leave. A program
-// that has just started in a mount namespace of its own lets go of most mounts soon:
-// it has copyGrace for that.
-func (m *Mount) staying(ctx context.Context) []copied {
+// remainingCopies returns the copies that an unmount would leave. A program that has just
+// started in a mount namespace of its own unmounts most of them soon: it gets copyGrace.
+func (m *Mount) remainingCopies(ctx context.Context) []mountCopy {
 	for until := time.Now().Add(copyGrace); ; {
 		m.copies = copiesOf(m.entry)
-		stay := slices.DeleteFunc(slices.Clone(m.copies), func(c copied) bool { return c.goes })
-		transient := !slices.ContainsFunc(stay, func(c copied) bool { return c.pid == 0 })
+		stay := slices.DeleteFunc(slices.Clone(m.copies), func(c mountCopy) bool { return c.unmounted })
+		transient := !slices.ContainsFunc(stay, func(c mountCopy) bool { return c.pid == 0 })
 		if len(stay) == 0 || !transient || time.Now().After(until) {
 			return stay
 		}
 		select {
 		case <-ctx.Done():
 			return stay
-		case <-time.After(copyLook):
+		case <-time.After(copyTick):
 		}
 	}
 }
 
-// How long copies in other namespaces may take to go, and when to look again.
+// How long copies in other namespaces may take to go, and how often to check.
 const (
 	copyGrace = 3 * time.Second
-	copyLook  = 200 * time.Millisecond
+	copyTick  = 200 * time.Millisecond
 )
 
-// Remaining says who still has the mount, of those that had it before the unmount,
-// and what to do about it; "": nobody.
+// Remaining names the copies from before the unmount that still exist, and says what to do;
+// "": there are none.
 func (m *Mount) Remaining() string {
-	var remaining []copied
+	var remaining []mountCopy
 	now := copiesIn(m.entry, mountNamespaces())
 	for _, c := range m.copies {
-		if slices.ContainsFunc(now, func(n copied) bool { return n.same(c.entry) }) {
+		if slices.ContainsFunc(now, func(n mountCopy) bool { return n.same(c.entry) }) {
 			remaining = append(remaining, c)
 		}
 	}
@@ -63,7 +61,7 @@ func (m *Mount) Remaining() string {
 }
 
 // describe names up to three places.
-func describe(copies []copied) string {
+func describe(copies []mountCopy) string {
 	var texts []string
 	for _, c := range copies[:min(3, len(copies))] {
 		if c.pid == 0 {
@@ -77,9 +75,9 @@ func describe(copies []copied) string {
 	return strings.Join(texts, "; ")
 }
 
-// copiesOf returns where else a mount is. That e is there before and after is what
-// makes its device number mean the same in between.
-func copiesOf(e entry) []copied {
+// copiesOf returns the copies of a mount. Device numbers are reused, so they only count if e is
+// still mounted afterwards.
+func copiesOf(e entry) []mountCopy {
 	copies := copiesIn(e, mountNamespaces())
 	if now, ok, err := readMountAt(e.point); err != nil || !ok || !now.same(e) {
 		return nil
@@ -87,20 +85,20 @@ func copiesOf(e entry) []copied {
 	return copies
 }
 
-// mountNamespace is what a process sees of the mounts of its namespace.
+// mountNamespace is a mount namespace, as one of its processes sees it.
 type mountNamespace struct {
 	pid     int // 0: ours
 	entries []entry
 }
 
-// mountNamespaces returns ours, and those of all processes that we may look at.
+// mountNamespaces returns ours, and those of all processes that we may inspect.
 func mountNamespaces() []mountNamespace {
 	var all []mountNamespace
 	seen := map[int]bool{} // by the mount that is listed first
 	look := func(dir string, pid int) {
 		b, err := os.ReadFile(filepath.Join(dir, "mountinfo"))
 		if err != nil {
-			return // it has ended, or is not ours to look at
+			return // it has ended, or belongs to another user
 		}
 		first, _, _ := bytes.Cut(b, []byte("\n"))
 		if e, ok := parseMountLine(string(first)); ok && !seen[e.id] {
@@ -123,10 +121,9 @@ func mountNamespaces() []mountNamespace {
 	return all
 }
 
-// copiesIn returns where else e is, in any of the namespaces, of which the first is
-// ours.
-func copiesIn(e entry, namespaces []mountNamespace) []copied {
-	var copies []copied
+// copiesIn returns the copies of e in the namespaces, of which the first is ours.
+func copiesIn(e entry, namespaces []mountNamespace) []mountCopy {
+	var copies []mountCopy
 	if len(namespaces) == 0 {
 		return nil
 	}
@@ -138,7 +135,7 @@ func copiesIn(e entry, namespaces []mountNamespace) []copied {
 				continue
 			}
 			seen[c.id] = true
-			copies = append(copies, copied{c, ns.pid, propagates(e, own, c, ns.entries)})
+			copies = append(copies, mountCopy{c, ns.pid, propagates(e, own, c, ns.entries)})
 		}
 	}
 	return copies
@@ -154,11 +151,11 @@ func propagates(e entry, own []entry, c entry, others []entry) bool {
 	if !ok1 || !ok2 || below.shared == 0 || other.shared != below.shared && other.master == 0 {
 		return false
 	}
-	return placeOn(below, e.point) == placeOn(other, c.point)
+	return pathOn(below, e.point) == pathOn(other, c.point)
 }
 
-// placeOn returns where a path is on the file system of the mount that it is on.
-func placeOn(below entry, p string) string {
+// pathOn returns a path's path on the file system that it is on.
+func pathOn(below entry, p string) string {
 	return path.Join(below.root, strings.TrimPrefix(p, below.point))
 }
 

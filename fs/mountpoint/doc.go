@@ -1,6 +1,6 @@
-// Package mountpoint knows the places where weir is mounted, without a file system:
-// whether one can be mounted there, what is mounted, who uses it and which copies
-// it has, and how it is unmounted, by whatever process it was mounted.
+// Package mountpoint knows where weir is or may be mounted: whether a folder can be mounted
+// on, what is mounted there by whatever process, who uses it, which copies it has, and how to
+// unmount it.
 //
 // What must not live here: what a mount shows, and the connection to the kernel.
 package mountpoint

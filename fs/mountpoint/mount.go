@@ -11,10 +11,10 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Mount is a weir mount at its mountpoint, of whatever process.
+// Mount is a mount of weir, of any process.
 type Mount struct {
 	entry
-	copies []copied // as of the last look before the unmount
+	copies []mountCopy // as of the last check before the unmount
 }
 
 // Find returns the mount at dir. The error is weir.ErrNotFound if nothing is mounted
@@ -31,14 +31,13 @@ func Find(dir string) (*Mount, error) {
 	case !ok:
 		return nil, weir.Errorf(weir.ErrNotFound, "unmount %s: nothing is mounted there", point)
 	case e.fsType != fileSystemType:
-		return nil, weir.Errorf(weir.ErrInvalid, "unmount %s: that is a mount of type %s and not of weir; umount(8) may do it", point, e.fsType)
+		return nil, weir.Errorf(weir.ErrInvalid, "unmount %s: that is a mount of type %s and not of weir: use umount(8)", point, e.fsType)
 	}
 	return &Mount{entry: e}, nil
 }
 
-// Mounted returns what was just mounted at point, as Check returned it. The error
-// says that the kernel's list can't be read, or lacks it; the Mount knows nothing but
-// its point then.
+// Mounted returns what was just mounted at point, as Check returned it. With an error, the
+// kernel's list can't be read or lacks it, and the Mount only has its point.
 func Mounted(point string) (*Mount, error) {
 	e, ok, err := readMountAt(point)
 	if err == nil && !ok {
@@ -63,12 +62,12 @@ func (m *Mount) SetReadAhead(kb int) error {
 	return os.WriteFile(path, strconv.AppendInt(nil, int64(kb), 10), 0)
 }
 
-// Unmount takes the mount away. While programs use it, or copies of it would stay,
-// that fails with weir.ErrInUse, and a message that says who and what to do; with lazy
-// it vanishes from its mountpoint at once and ends when they are done.
+// Unmount unmounts. While programs use the mount, or if copies of it would remain, the error
+// is weir.ErrInUse, and says who and what to do. With lazy the mount disappears from its
+// mountpoint at once, and ends when they are done.
 func (m *Mount) Unmount(ctx context.Context, lazy bool) error {
 	if !lazy {
-		if stay := m.staying(ctx); len(stay) > 0 {
+		if stay := m.remainingCopies(ctx); len(stay) > 0 {
 			return weir.Errorf(weir.ErrInUse, "unmount %s: %s; or see weir umount --lazy", m.point, describe(stay))
 		}
 	}
@@ -84,14 +83,14 @@ func Unmount(ctx context.Context, dir string, lazy bool) error {
 	return m.Unmount(ctx, lazy)
 }
 
-// Present reports whether the mount is still at its mountpoint. Device numbers are
-// used again, also for another mount there.
+// Present reports whether the mount is still at its mountpoint. Another mount there may have
+// the same device number.
 func (m *Mount) Present() (bool, error) {
 	now, ok, err := readMountAt(m.point)
 	return ok && now.same(m.entry), err
 }
 
-// Detach takes the mount away from its mountpoint only; copies stay.
+// Detach unmounts the mountpoint only; copies stay.
 func (m *Mount) Detach(ctx context.Context, lazy bool) error { return callHelper(ctx, m.point, lazy) }
 
 // Abort ends the connection at once: whatever waits for weir fails. It needs the

@@ -12,7 +12,7 @@ const fileSystemType = "fuse.weir"
 
 // entry is one mount as /proc/self/mountinfo lists it.
 type entry struct {
-	id, parent   int // of mounts, in all namespaces; used again once they are gone
+	id, parent   int // of mounts, in all namespaces; reused once they are gone
 	major, minor uint32
 	root         string // which folder of the file system is there
 	point        string // where it is mounted
@@ -88,13 +88,13 @@ func peerGroup(tags []string, tag string) int {
 	return 0
 }
 
-// same reports whether two entries are of one mount, looked at while it lived.
+// same reports whether two entries are of the same mount, if it existed all the time between.
 func (e entry) same(o entry) bool {
 	return e.id == o.id && e.sameFS(o) && e.point == o.point
 }
 
-// sameFS reports whether two mounts show one file system. Device numbers are used
-// again, so it must have lived while both were looked at.
+// sameFS reports whether two mounts are of the same file system, if it existed all the time
+// between: device numbers are reused.
 func (e entry) sameFS(o entry) bool {
 	return e.major == o.major && e.minor == o.minor && e.fsType == o.fsType && e.source == o.source
 }

@@ -68,7 +68,7 @@ func TestCopiesIn(t *testing.T) {
 	}
 	var got []place
 	for _, c := range copiesIn(ours[1], []mountNamespace{{0, ours}, {5, container}, {6, service}, {7, private}, {8, peer}, {9, private}}) {
-		got = append(got, place{c.pid, c.id, c.goes})
+		got = append(got, place{c.pid, c.id, c.unmounted})
 	}
 	want := []place{{0, 31, false}, {5, 51, false}, {6, 61, true}, {6, 62, false}, {7, 71, false}, {8, 81, false}, {8, 83, true}}
 	if !slices.Equal(got, want) {

@@ -12,14 +12,14 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// helper is the program that mounts and unmounts for users who may not.
+// helper is the setuid program that mounts and unmounts for users.
 const helper = "fusermount3"
 
 var errNoHelper = errors.New("no " + helper + " in PATH: install it, on Debian with: apt-get install fuse3")
 
-// helperFor bounds one call of the helper: unmounting waits for nobody, but a file
-// system on the way to the mountpoint may hang.
-const helperFor = 10 * time.Second
+// helperTimeout bounds one call of the helper: a file system on the path to the mountpoint may
+// hang.
+const helperTimeout = 10 * time.Second
 
 // callHelper unmounts what is at a point that is a weir mount.
 func callHelper(ctx context.Context, point string, lazy bool) error {
@@ -27,7 +27,7 @@ func callHelper(ctx context.Context, point string, lazy bool) error {
 	if lazy {
 		args = append(args, "-z")
 	}
-	ctx, stop := context.WithTimeout(ctx, helperFor)
+	ctx, stop := context.WithTimeout(ctx, helperTimeout)
 	defer stop()
 	cmd := exec.CommandContext(ctx, helper, append(args, "--", point)...)
 	cmd.WaitDelay = time.Second
@@ -42,7 +42,7 @@ func callHelper(ctx context.Context, point string, lazy bool) error {
 		return fmt.Errorf("unmount %s: %s does not return: %w", point, helper, context.Cause(ctx))
 	}
 	if _, still, _ := readMountAt(point); !still {
-		return nil // somebody was quicker
+		return nil // somebody else has unmounted it
 	}
 	if who := append(kernelUsersOf(point), usersOf(point)...); len(who) > 0 {
 		return weir.Errorf(weir.ErrInUse, "unmount %s: used by %s; end them, or see weir umount --lazy", point, strings.Join(who, ", "))

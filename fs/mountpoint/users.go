@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// usersOf names up to three processes that have something below point open, mapped, or
-// as their folder, root or program, as far as we may see.
+// usersOf names up to three processes that use something below point: an open or mapped file,
+// their working folder, root or program. Other users' processes may be missing.
 func usersOf(point string) []string {
 	var who []string
 	procs, _ := os.ReadDir("/proc")
 	for _, p := range procs {
 		if pid, err := strconv.Atoi(p.Name()); err != nil || pid == os.Getpid() {
-			continue // what we have open is inherited from a shell, which is named itself
+			continue // our files are inherited from a shell, which is listed itself
 		}
 		dir := filepath.Join("/proc", p.Name())
 		if !uses(dir, point) {
@@ -49,8 +49,8 @@ func uses(dir, point string) bool {
 	return bytes.Contains(maps, []byte(" "+point+"/"))
 }
 
-// kernelUsersOf names what keeps a mount in use without a process, and says what ends
-// it: loop devices, and what is mounted in it.
+// kernelUsersOf names what uses a mount without a process, loop devices and mounts in it, and
+// says how to end it.
 func kernelUsersOf(point string) []string {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package incoming holds the files that are being copied into the mount: their bytes,
-// in bounded memory, what programs set on them, and what of them is yet to be handed
-// over.
+// Package incoming holds the files that are being copied into the mount: their bytes, in
+// bounded memory, their attributes, and whether they have new content to hand over.
 //
 // What must not live here: where they are in the mount, and what they mean.
 package incoming
@@ -16,10 +15,10 @@ import (
 	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// Bounds of what is copied in. The metainfo of a million files has about 50 MB.
+// Bounds on incoming files. The metainfo of a million files has about 50 MB.
 const (
 	FileBytes = 64 << 20 // of one file
-	MostFiles = 1000     // at once
+	MaxFiles  = 1000     // at once
 	AllBytes  = 256 << 20
 )
 
@@ -32,18 +31,18 @@ type Store struct {
 	bytes atomic.Int64
 }
 
-// Bytes returns how much all files have.
+// Bytes returns the bytes of all files.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
 // File is one file, in memory.
 type File struct {
 	mu      sync.Mutex
 	data    []byte
-	unsent  bool // written to since it was handed over
+	unsent  bool // changed since it was handed over
 	open    int  // handles
 	touched time.Time
 	mode    os.FileMode // permissions
-	uid     *uint32     // nil: as everything has it
+	uid     *uint32     // nil: the mount's
 	gid     *uint32
 	mtime   time.Time
 	// where it was when it was handed over
@@ -83,7 +82,7 @@ func (f *File) size() int64 {
 	return int64(len(f.data))
 }
 
-// wrote notes a change of the content. The caller has f.mu.
+// wrote records a change of the content. The caller has f.mu.
 func (f *File) wrote(now time.Time) {
 	f.unsent = true
 	f.touched, f.mtime = now, now
@@ -119,15 +118,15 @@ func (f *File) Read(off int64, n int) []byte {
 	return slices.Clone(f.data[off:min(off+int64(n), int64(len(f.data)))])
 }
 
-// Unsent reports whether there is something new to be handed over.
+// Unsent reports whether there is new content to hand over.
 func (f *File) Unsent() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.unsent && len(f.data) > 0
 }
 
-// Send returns a copy of what is to be handed over, nil if there is nothing new, and
-// remembers where the file was.
+// Send returns a copy of the content to hand over, nil if there is nothing new, and remembers
+// where the file was.
 func (f *File) Send(dir, name string) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -146,7 +145,7 @@ func (f *File) SentFrom() (dir, name string) {
 	return f.sentDir, f.sentName
 }
 
-// Refused says that what was handed over is to be handed over again.
+// Refused says that the content has to be handed over again.
 func (f *File) Refused() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,15 +175,14 @@ func (f *File) IsOpen() bool {
 	return f.open > 0
 }
 
-// Touched returns when anybody last did anything to the file.
+// Touched returns when the file was last written, closed or changed.
 func (f *File) Touched() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.touched
 }
 
-// Discard drops the content unless somebody has the file open, and reports whether
-// nobody has.
+// Discard drops the content unless the file is open, and reports whether it did.
 func (s *Store) Discard(f *File) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -214,8 +212,7 @@ func (f *File) Attr(a *node.Attr) {
 	a.Blocks = (a.Size + 511) / 512
 }
 
-// Set takes what c changes but the size. None of it is of use to anybody but the
-// programs that set it and look at it again.
+// Set changes the attributes in c but the size. Only the programs that set them use them.
 func (f *File) Set(c node.Change, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

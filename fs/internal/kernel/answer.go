@@ -11,7 +11,7 @@ import (
 	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// answer sees to it that req gets an answer, now or later.
+// answer answers req, now or later.
 func (l *loop) answer(req fuse.Request) {
 	if l.server.polling.Load() && l.server.answerPoll(req) {
 		return
@@ -57,7 +57,7 @@ func (l *loop) answer(req fuse.Request) {
 	}
 }
 
-// answerRest answers what is the same for all nodes.
+// answerRest answers requests that don't depend on the node.
 func (l *loop) answerRest(req fuse.Request) {
 	switch r := req.(type) {
 	case *fuse.ForgetRequest:
@@ -77,14 +77,13 @@ func (l *loop) answerRest(req fuse.Request) {
 		*fuse.RemovexattrRequest, *fuse.FAllocateRequest:
 		req.RespondError(syscall.EROFS)
 	default:
-		// The kernel takes it for "nothing to do here" or does it by itself, and for
-		// flush, fsync, poll, lseek and most others it does not ask again.
+		// The kernel does it itself, or takes it for "nothing to do". For flush, fsync, poll,
+		// lseek and most others it does not ask again.
 		req.RespondError(syscall.ENOSYS)
 	}
 }
 
-// access allows everything but writing where nothing can be written; who may look
-// in at all is decided by the kernel.
+// access refuses writing if nothing can be changed. The kernel checks all other rights.
 func access(mask uint32, writable bool) error {
 	const write = 2
 	if mask&write != 0 && !writable {
@@ -128,8 +127,8 @@ func (l *loop) answerOpen(r *fuse.OpenRequest) {
 	finish(l, r, &r.Header, o, wait, err, func(o node.Opened) { r.Respond(openResponse(o)) })
 }
 
-// answerRead answers from what is held, which costs bazil's copy and nothing
-// else, or has a goroutine wait.
+// answerRead answers from what is held, which costs only bazil's copy, or starts a goroutine
+// that waits.
 func (l *loop) answerRead(r *fuse.ReadRequest) {
 	l.read, l.answered = r, false
 	pending, err := l.fs.Read(node.Read{Handle: node.Handle(r.Handle), Off: r.Offset, N: r.Size, TID: r.Pid}, l.hit)
@@ -138,7 +137,7 @@ func (l *loop) answerRead(r *fuse.ReadRequest) {
 	case l.answered:
 	case err != nil:
 		r.RespondError(Errno(err))
-	case pending == nil: // neither answered nor to be waited for
+	case pending == nil: // the file system broke its promise
 		r.RespondError(syscall.EIO)
 	default:
 		l.readLater(r, pending)
@@ -146,8 +145,8 @@ func (l *loop) answerRead(r *fuse.ReadRequest) {
 }
 
 func (l *loop) readLater(r *fuse.ReadRequest, p *node.PendingRead) {
-	what := Waiting{Handle: node.Handle(r.Handle), Range: weir.Range{Off: r.Offset, End: r.Offset + int64(p.N)}}
-	err := l.server.later(&r.Header, what, func(ctx context.Context) {
+	w := Waiting{Handle: node.Handle(r.Handle), Range: weir.Range{Off: r.Offset, End: r.Offset + int64(p.N)}}
+	err := l.server.later(&r.Header, w, func(ctx context.Context) {
 		buf := takeBuffer(p.N)
 		defer giveBuffer(buf)
 		if err := p.Fill(ctx, (*buf)[:p.N]); err != nil {
@@ -166,20 +165,20 @@ func (l *loop) answerReadDir(r *fuse.ReadRequest) {
 	if err == nil && wait == nil {
 		l.list = b
 	}
-	// It rarely waits: opening the folder has waited for what is in it.
+	// It rarely waits: opening the folder has waited for its tree.
 	finish(l, r, &r.Header, b, wait, err, func(b []byte) { r.Respond(&fuse.ReadResponse{Data: b}) })
 }
 
-// interruptAgain is after which time the kernel is asked to repeat an interrupt.
-const interruptAgain = time.Millisecond
+// interruptRetry is the time after which the kernel is asked to repeat an interrupt.
+const interruptRetry = time.Millisecond
 
-// answerInterrupt ends a wait. An interrupt may overtake its request, which
-// another loop has read and not yet filed: then the kernel is asked to send it
-// again, which it does if the request is still unanswered.
+// answerInterrupt ends a wait. An interrupt may overtake its request, which another loop has
+// read but not yet added to the waits. Then the kernel is asked to send the interrupt again,
+// which it does if the request is still unanswered.
 func (l *loop) answerInterrupt(r *fuse.InterruptRequest) {
 	if l.server.waits.interrupt(r.IntrID) {
 		r.Respond()
 		return
 	}
-	time.AfterFunc(interruptAgain, func() { r.RespondError(syscall.EAGAIN) })
+	time.AfterFunc(interruptRetry, func() { r.RespondError(syscall.EAGAIN) })
 }

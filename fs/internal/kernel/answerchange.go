@@ -6,8 +6,7 @@ import (
 	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// answerChange sees to it that a request to change something gets an answer, and
-// returns false if req is none of these.
+// answerChange answers req if it is a request to change something, and returns false if not.
 func (l *loop) answerChange(req fuse.Request) bool {
 	switch r := req.(type) {
 	case *fuse.CreateRequest:

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// limitDeadline keeps the read deadline below the kernel's own, where an
-// administrator has set one: a request over that ends the whole mount.
+// limitDeadline keeps the read deadline below the kernel's own timeout, if an administrator
+// has set one: a request that exceeds it ends the whole mount.
 func (s *Server) limitDeadline() {
 	limit := kernelTimeout(sysctl("default_request_timeout"), sysctl("max_request_timeout"))
 	s.deadline = deadlineBelow(s.opt.Deadline, limit)
@@ -18,7 +18,7 @@ func (s *Server) limitDeadline() {
 	}
 }
 
-// sysctl returns a setting of fs.fuse in seconds, 0 where there is none.
+// sysctl returns a setting of fs.fuse, which is in seconds; 0 if there is none.
 func sysctl(name string) time.Duration {
 	b, err := os.ReadFile("/proc/sys/fs/fuse/" + name)
 	if err != nil {
@@ -31,9 +31,8 @@ func sysctl(name string) time.Duration {
 	return time.Duration(s) * time.Second
 }
 
-// kernelTimeout returns after which time the kernel gives up on a mount that
-// did not ask for a timeout; 0 means never. It is 15 s at least (fuse_init_out
-// handling in Linux 6.15).
+// kernelTimeout returns how long a request may take before the kernel ends a mount that set no
+// timeout itself; 0: any time. It is at least 15 s (fuse_init_out handling in Linux 6.15).
 func kernelTimeout(def, most time.Duration) time.Duration {
 	limit := def
 	if most > 0 && (limit == 0 || limit > most) {
@@ -45,8 +44,8 @@ func kernelTimeout(def, most time.Duration) time.Duration {
 	return max(limit, 15*time.Second)
 }
 
-// deadlineBelow returns want, or two thirds of the kernel's limit if that is
-// less: the kernel looks every few seconds only, and answers take time too.
+// deadlineBelow returns want, or two thirds of the kernel's limit if that is less, which
+// leaves time for answers.
 func deadlineBelow(want, limit time.Duration) time.Duration {
 	if limit == 0 {
 		return want

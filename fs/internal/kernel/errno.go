@@ -17,7 +17,7 @@ var errnos = []struct {
 }{
 	{weir.ErrRemoved, syscall.ESTALE},
 	{weir.ErrNotFound, syscall.ENOENT},
-	{weir.ErrClosed, syscall.ENOTCONN}, // what the next call sees once the mount is gone
+	{weir.ErrClosed, syscall.ENOTCONN}, // as the next call returns once the mount is gone
 	{weir.ErrCorrupt, syscall.EIO},
 	{weir.ErrRefused, syscall.EACCES},
 	{context.Canceled, syscall.EINTR},
@@ -25,9 +25,9 @@ var errnos = []struct {
 	{os.ErrDeadlineExceeded, syscall.ETIMEDOUT},
 }
 
-// Errno returns the bare errno for err, 0 for nil. Bare, since bazil compares
-// and never unwraps. A syscall.Errno counts only when it is the error itself: one
-// that is wrapped tells of a file of ours and not of the reader's.
+// Errno returns the errno for err, 0 for nil. It is not wrapped, since bazil only compares. A
+// syscall.Errno counts only if it is err itself: a wrapped one is about a file of weir's own
+// and not about the program's.
 func Errno(err error) syscall.Errno {
 	if err == nil {
 		return 0
@@ -43,8 +43,8 @@ func Errno(err error) syscall.Errno {
 	return syscall.EIO
 }
 
-// hostErrnos is what a program sees when a Host says no to a change. What is not
-// listed goes through errnos.
+// hostErrnos are for errors of a Host that refuses a change. What is not listed goes through
+// errnos.
 var hostErrnos = []struct {
 	err   error
 	errno syscall.Errno
@@ -56,7 +56,7 @@ var hostErrnos = []struct {
 	{weir.ErrNoSpace, syscall.ENOSPC},
 }
 
-// HostError returns what Errno makes the right errno of, for an error of a Host.
+// HostError turns an error of a Host into one for which Errno returns the right errno.
 func HostError(err error) error {
 	for _, e := range hostErrnos {
 		if errors.Is(err, e.err) {

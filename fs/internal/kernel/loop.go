@@ -11,23 +11,22 @@ import (
 	"bazil.org/fuse"
 )
 
-// loops is how many goroutines read requests at most. Each answers what needs no
-// waiting before it reads the next, so a few keep all processors busy. One of them
-// always reads. The extra loops help it while reads follow reads, and go idle after
-// helpIdle without a request, or streamIdle without such a read: the kernel wakes waiting
-// threads round-robin, so a program that asks for one thing after another, as ls does,
-// and cp with small files, would meet a cold thread each time, and take twice as long
-// (docs/decisions/0040, 0080).
+// loops is the number of goroutines that take requests. Each answers what needs no waiting
+// before it takes the next, so a few keep all processors busy. One of them is always active.
+// The extra ones help while reads follow reads, and go idle after helpIdle without a request
+// or streamIdle without such a read: the kernel wakes waiting threads round-robin, so a
+// program that makes one call after another, like ls, or cp with small files, would get a
+// cold thread each time and take twice as long (docs/decisions/0040, 0080).
 const (
 	loops      = 4
 	helpIdle   = time.Millisecond
 	streamIdle = 20 * time.Millisecond
-	// maxFailures is after how many errors that no kernel should give a loop ends, a
-	// second after the first.
+	// maxFailures is the number of unexpected errors in a row after which a loop ends, about
+	// a second after the first.
 	maxFailures = 10
 )
 
-// extraLoops are those that are idle.
+// extraLoops wakes idle extra loops.
 type extraLoops struct {
 	idle   atomic.Int32
 	wanted chan struct{} // capacity 1
@@ -54,13 +53,13 @@ func (x *extraLoops) wait(gone <-chan struct{}) bool {
 	}
 }
 
-// loop is one of them, with what it uses again and again.
+// loop is one goroutine that takes requests, with the buffers that it reuses.
 type loop struct {
 	server  *Server
 	fs      FileSystem
 	receive func() (fuse.Request, error)
 	extras  *extraLoops
-	list    []byte // listings are made here
+	list    []byte // buffer for listings
 	reading bool   // the last request was to read a file
 
 	// The read that is being answered, for hit.
@@ -85,7 +84,7 @@ func (l *loop) run(extra bool, ended <-chan struct{}) error {
 		return nil
 	}
 	var began, streamed time.Time
-	failed := 0 // times one after another
+	failed := 0 // in a row
 	for {
 		if extra {
 			began = time.Now()
@@ -128,9 +127,8 @@ func (l *loop) run(extra bool, ended <-chan struct{}) error {
 	}
 }
 
-// streams reports whether req is a read that comes after a read: of a file that is
-// longer than a request, or one of several programs'. Small files are opened and
-// closed in between.
+// streams reports whether req is a read directly after a read: of a file longer than one
+// request, or by several programs. Between reads of small files there are opens and closes.
 func (l *loop) streams(req fuse.Request) bool {
 	r, ok := req.(*fuse.ReadRequest)
 	after := l.reading

@@ -7,10 +7,9 @@ import (
 	"bazil.org/fuse"
 )
 
-// How many requests the kernel may have under way that no program waits for by
-// name, which is what most reads are. Reads that hang must not use them up, or
-// held content of other files could not be read. Beyond the second figure the
-// kernel reads no further ahead than it must.
+// maxBackground bounds the kernel's background requests, which most reads are. Reads that wait
+// for the swarm must not use them up, or held files could not be read. Beyond
+// congestionThreshold the kernel reads ahead no more than it must.
 const (
 	maxBackground       = 2048
 	congestionThreshold = 512
@@ -37,14 +36,11 @@ func (s *Server) mountOptions(writable bool) []fuse.MountOption {
 	return options
 }
 
-// Programs may keep a handle of a file instead of its path (name_to_handle_at(2)), as
-// an NFS server does, and open it when the kernel has long forgotten the inode, or
-// after weir was started again. For this the kernel looks up "." and ".." of inodes,
-// which it only does where that was agreed upon (FUSE_EXPORT_SUPPORT).
-
-// exportSupport is the option to agree upon it, of which bazil knows but has none. An
-// option sets the field initFlags of a type that bazil doesn't export; nil if a later
-// bazil has another one (docs/decisions/0060).
+// exportSupport returns an option that sets FUSE_EXPORT_SUPPORT, or nil. An NFS server keeps
+// file handles (name_to_handle_at(2)), and may open one after the kernel has forgotten the
+// inode or weir was restarted. With the flag, the kernel then looks up "." and ".." of node
+// ids. bazil knows the flag but has no option for it, so this one sets the field initFlags of a
+// type that bazil doesn't export, if it still has it (docs/decisions/0060).
 func exportSupport() fuse.MountOption {
 	option := reflect.TypeFor[fuse.MountOption]()
 	flags, ok := option.In(0).Elem().FieldByName("initFlags")

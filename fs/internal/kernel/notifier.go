@@ -9,7 +9,8 @@ import (
 	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// laterEvery is how often the kernel is told of what can wait, as block counts can.
+// laterEvery is how often the kernel is notified of changes that can wait, such as block
+// counts.
 const laterEvery = 500 * time.Millisecond
 
 // Part is what the kernel must forget of a node.
@@ -20,24 +21,22 @@ const (
 	Everything Part = true // the pages of a file or the listing of a folder, too
 )
 
-// Stale are the nodes that a change concerns. It is asked for when the kernel is told.
+// Stale are the nodes that the kernel must forget. It runs when the kernel is notified.
 type Stale = iter.Seq2[node.ID, Part]
 
-// Source is what changes all the time. It collects its changes itself, and Stale
-// takes them.
+// Source is something that changes often. It collects its changes until Stale takes them.
 type Source interface{ Stale() Stale }
 
-// invalidator tells the kernel to forget. Errors say that it does not know what it
-// shall forget, or that the mount is gone.
+// invalidator makes the kernel forget. An error means that the kernel does not know the node
+// or name, or that the mount is gone.
 type invalidator interface {
 	InvalidateNode(id node.ID, off, size int64) error
 	InvalidateEntry(parent node.ID, name string) error
 }
 
-// Notifier tells the kernel what it must forget. It does so on a goroutine of its
-// own, since the kernel may make the teller wait for requests that are under way.
-// Changes are kept until they are told; before the mount is there, they are dropped,
-// since the kernel knows nothing yet.
+// Notifier tells the kernel what to forget, on a goroutine of its own, since a notification
+// may have to wait for requests under way. Changes are queued until then. Before the mount
+// exists they are dropped, since the kernel knows nothing yet.
 type Notifier struct {
 	mu      sync.Mutex
 	running bool
@@ -45,8 +44,8 @@ type Notifier struct {
 	folders []node.ID // whose listing and attributes changed
 	stale   []Stale
 	sources map[Source]struct{}
-	now     chan struct{} // capacity 1: one of the above but sources has something
-	later   chan struct{} // capacity 1: sources has something
+	now     chan struct{} // capacity 1: gone, folders or stale is not empty
+	later   chan struct{} // capacity 1: sources is not empty
 }
 
 // goneName is a name that is not in its folder any more.
@@ -66,7 +65,7 @@ func wake(ch chan struct{}) {
 	}
 }
 
-// add keeps a change by fn, unless nobody will be told of it.
+// add queues a change by fn, if the notifier is running.
 func (n *Notifier) add(fn func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -81,7 +80,7 @@ func (n *Notifier) NameGone(parent node.ID, name string) {
 	n.add(func() { n.gone = append(n.gone, goneName{parent, name}) })
 }
 
-// FoldersChanged says that something came to folders, or went.
+// FoldersChanged says that something was added to folders or removed.
 func (n *Notifier) FoldersChanged(ids ...node.ID) {
 	if len(ids) > 0 {
 		n.add(func() { n.folders = append(n.folders, ids...) })
@@ -91,7 +90,7 @@ func (n *Notifier) FoldersChanged(ids ...node.ID) {
 // Changed says that nodes changed.
 func (n *Notifier) Changed(s Stale) { n.add(func() { n.stale = append(n.stale, s) }) }
 
-// ChangesLater says that s has changes, which can wait for a moment.
+// ChangesLater says that s has changes, which can wait for laterEvery.
 func (n *Notifier) ChangesLater(s Source) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -101,22 +100,22 @@ func (n *Notifier) ChangesLater(s Source) {
 	}
 }
 
-// Forget drops what s would say later.
+// Forget drops the changes of s.
 func (n *Notifier) Forget(s Source) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.sources, s)
 }
 
-// start makes the notifier keep what changes.
+// start makes the notifier queue changes.
 func (n *Notifier) start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.running = true
 }
 
-// run tells to, until ctx is done. there reports whether a name is there again.
-func (n *Notifier) run(ctx context.Context, to invalidator, there func(parent node.ID, name string) bool) {
+// run notifies the kernel until ctx is done. exists reports whether a name exists again.
+func (n *Notifier) run(ctx context.Context, to invalidator, exists func(parent node.ID, name string) bool) {
 	defer func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -124,8 +123,8 @@ func (n *Notifier) run(ctx context.Context, to invalidator, there func(parent no
 		n.gone, n.folders, n.stale = nil, nil, nil
 		clear(n.sources)
 	}()
-	// A reply that was on its way while the kernel was told to forget a name may
-	// be taken in after that, so names are told twice, at least laterEvery apart.
+	// The kernel may process a reply that was on its way after it was told to forget the
+	// name, so it is told twice, at least laterEvery apart.
 	var told, again []goneName
 	timer := time.NewTimer(laterEvery)
 	defer timer.Stop()
@@ -134,12 +133,12 @@ func (n *Notifier) run(ctx context.Context, to invalidator, there func(parent no
 		case <-ctx.Done():
 			return
 		case <-n.now:
-			told = append(told, n.tellNow(to, there)...)
+			told = append(told, n.notifyNow(to, exists)...)
 		case <-n.later:
 		case <-timer.C:
 			armed = false
-			n.tellSources(to)
-			tellGone(to, again, there)
+			n.notifySources(to)
+			notifyGone(to, again, exists)
 			again, told = told, nil
 			if len(again) == 0 {
 				continue // nothing to do until something changes
@@ -152,32 +151,32 @@ func (n *Notifier) run(ctx context.Context, to invalidator, there func(parent no
 	}
 }
 
-// tellNow tells of everything but the sources, and returns the names that are gone.
-func (n *Notifier) tellNow(to invalidator, there func(parent node.ID, name string) bool) []goneName {
+// notifyNow notifies of everything but the sources, and returns the names that are gone.
+func (n *Notifier) notifyNow(to invalidator, exists func(parent node.ID, name string) bool) []goneName {
 	n.mu.Lock()
 	gone, folders, stale := n.gone, n.folders, n.stale
 	n.gone, n.folders, n.stale = nil, nil, nil
 	n.mu.Unlock()
-	tellGone(to, gone, there)
-	tellFolders(to, folders)
+	notifyGone(to, gone, exists)
+	notifyFolders(to, folders)
 	for _, s := range stale {
-		tell(to, s)
+		notify(to, s)
 	}
 	return gone
 }
 
-// tellSources tells what the sources have collected.
-func (n *Notifier) tellSources(to invalidator) {
+// notifySources notifies of what the sources have collected.
+func (n *Notifier) notifySources(to invalidator) {
 	n.mu.Lock()
 	sources := n.sources
 	n.sources = make(map[Source]struct{})
 	n.mu.Unlock()
 	for s := range sources {
-		tell(to, s.Stale())
+		notify(to, s.Stale())
 	}
 }
 
-func tell(to invalidator, s Stale) {
+func notify(to invalidator, s Stale) {
 	for id, part := range s {
 		off := int64(-1) // attributes only
 		if part == Everything {
@@ -187,22 +186,21 @@ func tell(to invalidator, s Stale) {
 	}
 }
 
-// tellGone makes the kernel forget names. One that is there again is left alone: a
-// program that works in that folder would lose its path.
-func tellGone(to invalidator, names []goneName, there func(parent node.ID, name string) bool) {
+// notifyGone makes the kernel forget names. One that exists again is left alone: a program
+// that works in that folder would lose its path.
+func notifyGone(to invalidator, names []goneName, exists func(parent node.ID, name string) bool) {
 	var in []node.ID
 	for _, g := range names {
-		if !there(g.parent, g.name) {
+		if !exists(g.parent, g.name) {
 			_ = to.InvalidateEntry(g.parent, g.name)
 		}
 		in = append(in, g.parent)
 	}
-	tellFolders(to, in)
+	notifyFolders(to, in)
 }
 
-// tellFolders makes the kernel ask again for the listings and attributes of
-// folders, each once.
-func tellFolders(to invalidator, ids []node.ID) {
+// notifyFolders makes the kernel forget the listings and attributes of folders, each once.
+func notifyFolders(to invalidator, ids []node.ID) {
 	told := make(map[node.ID]bool)
 	for _, id := range ids {
 		if !told[id] {

@@ -11,15 +11,14 @@ import (
 	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// A Go program that opens a file below its own mount hangs: the runtime adds the
-// file to its poller while it keeps a processor from everything else, the kernel
-// asks weir whether the file is ready, and nobody is left to answer. The kernel
-// stops asking once it was told that weir does not know poll, so weir has itself
-// asked before Mount returns, in a way that leaves the processor free.
+// A Go program that opens a file below its own mount could hang: the runtime adds the file to
+// its poller while holding a processor, the kernel asks weir whether the file is ready, and no
+// goroutine can run to answer. The kernel stops asking once weir has answered ENOSYS to poll.
+// So weir polls a file once before Mount returns, in a way that leaves the processor free.
 const pollName = ".weir-poll"
 
-// learnNoPoll makes the kernel ask for poll once. If it does not work, only
-// programs that read their own mount are worse off.
+// learnNoPoll polls a file of the mount once. If that fails, only programs that read their own
+// mount may hang.
 func (s *Server) learnNoPoll(point string) {
 	s.polling.Store(true)
 	defer s.polling.Store(false)
@@ -34,8 +33,8 @@ func (s *Server) learnNoPoll(point string) {
 	}
 }
 
-// answerPoll answers what the kernel asks about that file while Mount is under way,
-// and returns false if req is about something else.
+// answerPoll answers requests about that file while Mount is under way, and returns false if
+// req is about something else.
 func (s *Server) answerPoll(req fuse.Request) bool {
 	attr := fuse.Attr{Inode: uint64(node.Poll), Mode: 0o444, Nlink: 1, Atime: time.Unix(0, 0), Mtime: time.Unix(0, 0), Ctime: time.Unix(0, 0)}
 	switch r := req.(type) {

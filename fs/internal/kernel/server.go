@@ -19,8 +19,8 @@ import (
 type Options struct {
 	Source        string        // what the kernel lists as mounted
 	ReadAheadKB   int           // the most that the kernel may read ahead
-	AllowOther    bool          // users other than the mounting one may look in
-	AllowNonEmpty bool          // mount over a directory that has something in it
+	AllowOther    bool          // users other than the mounting one may read the mount
+	AllowNonEmpty bool          // mount on a directory that is not empty
 	Deadline      time.Duration // of a request that waits
 	Log           *slog.Logger
 }
@@ -29,21 +29,21 @@ type Options struct {
 type Server struct {
 	Notifier *Notifier
 	opt      Options
-	fs       FileSystem // set when mounting, and so is what follows
+	fs       FileSystem // Mount sets this and the fields below
 	conn     *fuse.Conn
 	deadline time.Duration // of one wait
-	gone     chan struct{} // closed when the kernel has let go of the mount
+	gone     chan struct{} // closed when the connection has ended
 	answers  [loops]error  // how each loop ended; read when gone is closed
 
-	waits   waits
-	extras  *extraLoops
-	polling atomic.Bool     // see learnNoPoll
-	behind  sync.WaitGroup  // the notifier and watchReaders
-	base    context.Context // the ancestor of every wait's
-	stop    context.CancelCauseFunc
+	waits      waits
+	extras     *extraLoops
+	polling    atomic.Bool     // see learnNoPoll
+	background sync.WaitGroup  // the notifier and watchReaders
+	base       context.Context // the ancestor of every wait's
+	stop       context.CancelCauseFunc
 }
 
-// New returns a Server that has yet to mount.
+// New returns a Server that is not mounted yet.
 func New(opt Options) *Server {
 	base, stop := context.WithCancelCause(context.Background())
 	return &Server{Notifier: newNotifier(), opt: opt, deadline: opt.Deadline, waits: newWaits(), extras: newExtraLoops(), base: base, stop: stop}
@@ -62,8 +62,8 @@ func (s *Server) Mount(point string, fs FileSystem) error {
 	s.fs, s.conn, s.gone = fs, conn, make(chan struct{})
 	s.limitDeadline()
 	s.Notifier.start()
-	s.behind.Go(func() { s.Notifier.run(s.base, wire{conn}, fs.HasName) })
-	s.behind.Go(func() { s.watchReaders(s.base) })
+	s.background.Go(func() { s.Notifier.run(s.base, wire{conn}, fs.HasName) })
+	s.background.Go(func() { s.watchReaders(s.base) })
 	ended := make(chan struct{})
 	var answering sync.WaitGroup
 	answering.Go(func() {
@@ -84,21 +84,20 @@ func (s *Server) Mount(point string, fs FileSystem) error {
 // Mounted reports whether Mount has worked.
 func (s *Server) Mounted() bool { return s.conn != nil }
 
-// Gone is closed when the kernel has let go of the mount.
+// Gone is closed when the connection to the kernel has ended.
 func (s *Server) Gone() <-chan struct{} { return s.gone }
 
-// EndWaits lets nobody wait any more, and returns when those who do are answered:
-// readers that wait would keep the mount busy.
+// EndWaits ends all waits, refuses further ones, and returns when all are answered: waiting
+// reads would keep the mount busy.
 func (s *Server) EndWaits() { s.waits.close() }
 
-// Stop ends everything but the answering, which ends with the mount.
+// Stop ends everything but the loops, which end with the mount.
 func (s *Server) Stop() {
 	s.stop(weir.ErrClosed)
-	s.behind.Wait()
+	s.background.Wait()
 }
 
-// Close closes the connection of a mount that is gone, and returns why answering
-// ended, if that was an error.
+// Close closes the connection of a mount that is gone, and returns the errors that ended loops.
 func (s *Server) Close() error {
 	if err := s.conn.Close(); err != nil {
 		s.opt.Log.Debug("close the connection", "err", err)
@@ -106,7 +105,7 @@ func (s *Server) Close() error {
 	return errors.Join(s.answers[:]...)
 }
 
-// wire tells the kernel what to forget.
+// wire is the connection to the kernel as an invalidator.
 type wire struct{ conn *fuse.Conn }
 
 var _ invalidator = wire{}

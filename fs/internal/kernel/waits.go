@@ -13,17 +13,16 @@ import (
 	"github.com/weirfs/weir/fs/internal/process"
 )
 
-// Waiting is a request that a program waits for.
+// Waiting is a request that waits.
 type Waiting struct {
-	Node   node.ID     // that it is about; for a name, the folder
+	Node   node.ID     // of the request; for a name, the folder's
 	Handle node.Handle // the open file that is read, 0 for other requests
 	Range  weir.Range  // of its bytes
 	TID    uint32      // of the thread that asked, 0 if unknown
 	Since  time.Time
 }
 
-// waits holds the requests that wait for something, by the id under which an
-// interrupt names them.
+// waits holds the waiting requests by their id, which an interrupt names.
 type waits struct {
 	mu     sync.Mutex
 	byID   map[fuse.RequestID]*wait
@@ -61,8 +60,8 @@ func (ws *waits) done(id fuse.RequestID) {
 	ws.wg.Done()
 }
 
-// interrupt ends a wait unless its reader was interrupted in passing, and returns
-// false if there is none with this id.
+// interrupt ends a wait, unless its thread was only interrupted in passing. It returns false
+// if there is no wait with this id.
 func (ws *waits) interrupt(id fuse.RequestID) bool {
 	ws.mu.Lock()
 	w := ws.byID[id]
@@ -87,8 +86,7 @@ func (ws *waits) cancel(match func(Waiting) bool, cause error) {
 	}
 }
 
-// close lets nobody wait any more, ends the waits and returns when they are
-// answered.
+// close refuses further waits, ends all and returns when they are answered.
 func (ws *waits) close() {
 	ws.mu.Lock()
 	ws.closed = true
@@ -97,8 +95,7 @@ func (ws *waits) close() {
 	ws.wg.Wait()
 }
 
-// before returns the waits that began before at, those of one thread together, and
-// how many there are in all.
+// before returns the waits that began before at, sorted by thread, and the number of all.
 func (ws *waits) before(at time.Time) (old []*wait, all int) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -122,18 +119,18 @@ func (s *Server) Waiting() []Waiting {
 	return all
 }
 
-// Cancel ends the waits that match now, for a reason. A wait that the file system
-// begins while that runs must look for the reason itself.
+// Cancel ends the waits that match, with a cause. A wait that begins meanwhile must check for
+// the cause itself.
 func (s *Server) Cancel(match func(Waiting) bool, cause error) { s.waits.cancel(match, cause) }
 
-// later runs fn on a goroutine of its own, under a context that ends when the
-// request is interrupted, when it is canceled, and at the deadline. fn answers the
-// request. The error says that nobody may wait any more.
-func (s *Server) later(h *fuse.Header, what Waiting, fn func(ctx context.Context)) error {
+// later runs fn, which answers the request, on a goroutine of its own. Its context ends when
+// the request is interrupted or canceled, and at the deadline. The error says that waits are
+// refused.
+func (s *Server) later(h *fuse.Header, w Waiting, fn func(ctx context.Context)) error {
 	ctx, cancel := context.WithCancelCause(s.base)
-	what.Node, what.TID, what.Since = node.ID(h.Node), h.Pid, time.Now()
-	id := h.ID // h is bazil's again once the request is answered
-	if !s.waits.add(id, &wait{what, cancel}) {
+	w.Node, w.TID, w.Since = node.ID(h.Node), h.Pid, time.Now()
+	id := h.ID // bazil reuses h once the request is answered
+	if !s.waits.add(id, &wait{w, cancel}) {
 		cancel(weir.ErrClosed)
 		return weir.ErrClosed
 	}
@@ -147,8 +144,8 @@ func (s *Server) later(h *fuse.Header, what Waiting, fn func(ctx context.Context
 	return nil
 }
 
-// reason returns why an operation failed: what ended its context, if that is
-// what it complains about.
+// reason returns why an operation failed: the cause of its context, if err is the context's
+// error.
 func reason(ctx context.Context, err error) error {
 	if ctx.Err() != nil && Errno(err) == Errno(ctx.Err()) {
 		return context.Cause(ctx)

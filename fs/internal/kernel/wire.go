@@ -8,7 +8,7 @@ import (
 	"github.com/weirfs/weir/fs/internal/node"
 )
 
-// Plain answers, as bazil has them.
+// The types of package node as bazil's.
 
 // openNoFlush says that closing a file needs no FLUSH (FOPEN_NOFLUSH, since Linux
 // 5.16).
@@ -47,7 +47,7 @@ func statfsResponse(u node.Usage) *fuse.StatfsResponse {
 
 func caller(h *fuse.Header) node.Caller { return node.Caller{TID: h.Pid, UID: h.Uid} }
 
-// change returns what a request sets.
+// change returns the attributes that a request sets.
 func change(r *fuse.SetattrRequest) node.Change {
 	var c node.Change
 	if r.Valid.Size() {

@@ -7,11 +7,10 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// ID names a node to the kernel, and is its inode number. It is 40 bits of the info
-// hash and 24 bits that number the entry within the torrent's tree; entry 0 is the
-// torrent's folder. So it is the same after a restart, and nobody has to remember it.
-// A sorting folder has 40 bits of a hash of the path at which it was made, and entry
-// 0. Nothing has prefix 0 but what is listed here.
+// ID is a node id, and the inode number: 40 bits of the info hash as a prefix, and 24 bits for
+// the entry in the torrent's tree, of which 0 is the torrent's folder. So it is the same after
+// a restart, and needs no table. A sorting folder has 40 bits of a hash of the path at which it
+// was made, and entry 0. Only the ids listed here have prefix 0.
 type ID uint64
 
 const (
@@ -26,7 +25,7 @@ const (
 	Poll          = ID(2) // a file that the kernel is asked to poll once, while mounting
 	ByHash        = ID(3) // the folder by-hash
 	FirstIncoming = ID(16)
-	LastIncoming  = ID(1<<entryBits - 1) // incoming files are numbered round and round
+	LastIncoming  = ID(1<<entryBits - 1) // numbers of incoming files are reused
 )
 
 // Make returns the id of an entry of the torrent with this prefix.

@@ -1,7 +1,7 @@
-// Package node is the vocabulary between the kernel and the file system: what names a
-// node, and what is said of it in answer to a request, in plain types.
+// Package node has the plain types that the kernel side and the file system share: node ids,
+// attributes, entries, changes and waits.
 //
-// What must not live here: the wire, and what answers are made of.
+// What must not live here: the FUSE protocol, and where the answers come from.
 package node
 
 import (
@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// Wait is what an operation returns that can't answer at once: it waits, until ctx is
-// done, and returns the answer. nil: there is nothing to wait for.
+// Wait is returned by an operation that can't answer at once: it waits until ctx is done, and
+// returns the answer. nil: there is nothing to wait for.
 type Wait[A any] func(ctx context.Context) (A, error)
 
-// None is the answer of an operation that has nothing to say but that it worked.
+// None is the answer of an operation without a result.
 type None struct{}
 
 // Attr describes a node, as stat(2) does.
@@ -30,8 +30,8 @@ type Attr struct {
 	ValidFor  time.Duration // how long the kernel may keep it
 }
 
-// Entry is what a name leads to. ID 0 says that there is nothing and that the kernel
-// may keep this answer like any other.
+// Entry is the node with a name. ID 0 says that there is none, and that the kernel may keep
+// this answer for ValidFor too.
 type Entry struct {
 	ID       ID
 	Attr     Attr
@@ -50,9 +50,9 @@ type Caller struct {
 // Opened is the answer to an open.
 type Opened struct {
 	Handle      Handle
-	KeepCache   bool // the kernel keeps the pages, or the listing, that it has
-	KeepListing bool // of a folder
-	Direct      bool // past the page cache
+	KeepCache   bool // the kernel may keep the pages or the listing from before
+	KeepListing bool // the kernel may keep the listing of this folder
+	Direct      bool // bypass the page cache
 	NoFlush     bool // closing needs no FLUSH
 }
 
@@ -66,7 +66,7 @@ type Read struct {
 
 // PendingRead is a read that has to wait.
 type PendingRead struct {
-	N    int                                       // how many bytes there are to be read
+	N    int                                       // bytes to read
 	Fill func(ctx context.Context, p []byte) error // fills the N bytes of p, or fails
 }
 

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// The kernel says which thread sent a request. People know processes, and a player
-// opens a file in a thread that ends while the process plays on, so who opened a
-// file is asked for at once, and kept shortly: who opens many files does so fast.
+// The kernel says which thread sent a request, but users know processes. The process is looked
+// up at once, since a thread may end before its process. It is cached for a short time, since
+// some programs open many files quickly.
 const (
-	keepFor  = time.Second
-	keepMost = 256
+	cacheFor  = time.Second
+	maxCached = 256
 )
 
 // Process is what a thread belongs to.
@@ -34,7 +34,7 @@ type Cache struct {
 
 type known struct {
 	Process
-	until time.Time // ids are used again
+	until time.Time // ids are reused
 }
 
 // Of returns the process of a thread; ok is false if the thread is gone, or not ours
@@ -46,20 +46,20 @@ func (c *Cache) Of(tid uint32, now time.Time) (p Process, ok bool) {
 	if have && now.Before(found.until) {
 		return found.Process, true
 	}
-	if p, ok = look(tid); !ok {
+	if p, ok = read(tid); !ok {
 		return p, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.known == nil || len(c.known) >= keepMost {
+	if c.known == nil || len(c.known) >= maxCached {
 		c.known = make(map[uint32]known)
 	}
-	c.known[tid] = known{p, now.Add(keepFor)}
+	c.known[tid] = known{p, now.Add(cacheFor)}
 	return p, true
 }
 
-// look asks the system.
-func look(tid uint32) (Process, bool) {
+// read reads the process of a thread from /proc.
+func read(tid uint32) (Process, bool) {
 	b, err := readStatus(tid)
 	if err != nil {
 		return Process{}, false

@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	// endingSignals are those by which somebody wants a program to stop.
+	// endingSignals are those that ask a program to stop.
 	endingSignals = 1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1) | 1<<(syscall.SIGQUIT-1) |
 		1<<(syscall.SIGKILL-1) | 1<<(syscall.SIGALRM-1) | 1<<(syscall.SIGTERM-1)
-	// passingSignals are those that tell a program something and that nobody sends
-	// to end a read: Go's scheduler and profilers send them many times a second.
+	// passingSignals only inform a program, and are never sent to end a read. Go's scheduler
+	// and profilers send some of them many times a second.
 	passingSignals = 1<<(syscall.SIGURG-1) | 1<<(syscall.SIGCHLD-1) | 1<<(syscall.SIGWINCH-1) |
 		1<<(syscall.SIGPROF-1) | 1<<(syscall.SIGVTALRM-1) | 1<<(syscall.SIGIO-1)
 )
 
-// Stopped reports whether thread tid is gone, or stuck with a signal
-// pending that is to end it. In doubt it returns false.
+// Stopped reports whether thread tid is gone, or blocked with an ending signal pending. In
+// doubt it returns false.
 func Stopped(tid uint32) bool {
 	b, err := readStatus(tid)
 	if err != nil {
@@ -27,10 +27,9 @@ func Stopped(tid uint32) bool {
 	return parseStatus(b).stopped()
 }
 
-// InterruptedInPassing reports whether all that thread tid was interrupted by are
-// passing signals. The program would get EINTR, which no disk returns and few
-// programs expect, so the interrupt is not obeyed; should another signal follow,
-// which the kernel does not tell, a look at the thread (Stopped) finds it. In doubt it returns false.
+// InterruptedInPassing reports whether thread tid was interrupted by passing signals only. Its
+// read goes on then: EINTR is an error that no disk returns and few programs expect. The kernel
+// reports no further signals, but Stopped finds them. In doubt it returns false.
 func InterruptedInPassing(tid uint32) bool {
 	b, err := readStatus(tid)
 	if err != nil {
@@ -39,7 +38,7 @@ func InterruptedInPassing(tid uint32) bool {
 	return parseStatus(b).inPassing()
 }
 
-// threadStatus is what matters of /proc/PID/status.
+// threadStatus is what weir uses of /proc/PID/status.
 type threadStatus struct {
 	process          uint32 // that the thread belongs to
 	state            byte   // 'R', 'S', 'D', 'Z', …
@@ -51,7 +50,7 @@ func (s threadStatus) stopped() bool {
 	switch s.state {
 	case 'Z', 'X':
 		return true
-	case 'D': // stuck, so that the signal can't be about to be handled
+	case 'D': // in uninterruptible sleep, so it can't be about to handle the signal
 		return s.due()&endingSignals != 0
 	}
 	return false

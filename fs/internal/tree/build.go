@@ -13,7 +13,7 @@ import (
 // million files, so it has no name: that is in the metadata.
 type pendingEntry struct {
 	dir uint32 // of the builder's folders, the one that holds it
-	ref uint32 // as in node, but the number of a folder is the builder's
+	ref uint32 // as in node, but with the builder's numbers of folders
 }
 
 // child is an entry while its folder is being sorted.
@@ -36,18 +36,18 @@ type builder struct {
 	dirs  []string // raw names of folders
 	all   []pendingEntry
 	text  int // bytes of all names
-	// The folders of the path that was added last: files mostly come grouped, so
-	// that most look-ups are a comparison and not a map access.
+	// The folders of the last path: files mostly come grouped by folder, so that most look-ups
+	// need no map access.
 	lastNames []string
 	lastDirs  []uint32
 }
 
 // Build lays the files of info out as folders, of limit entries at most, the
 // torrent's folder included. It takes about a second for a million files, so large
-// ones are built off the goroutines that answer the kernel. Numbers depend on the
-// metainfo only. The error wraps weir.ErrInvalid.
+// ones are built on another goroutine than those that answer the kernel. Numbers depend only
+// on the metainfo. The error wraps weir.ErrInvalid.
 func Build(info *weir.TorrentInfo, limit int) (*Tree, error) {
-	// With some room for folders: to grow is to copy all.
+	// With some room for folders, since growing copies everything.
 	b := &builder{info: info, limit: limit, byKey: make(map[dirKey]uint32), dirs: make([]string, 1), all: make([]pendingEntry, 0, len(info.Files)+len(info.Files)/16)}
 	for i := range info.Files {
 		if !info.Files[i].Shown() {
@@ -62,7 +62,7 @@ func Build(info *weir.TorrentInfo, limit int) (*Tree, error) {
 
 func (b *builder) add(file int) error {
 	path := b.info.Files[file].Path
-	if len(path) == 0 { // validation refuses it; shown as an empty name is
+	if len(path) == 0 { // validation refuses this
 		path = []string{""}
 	}
 	last := len(path) - 1
@@ -74,17 +74,17 @@ func (b *builder) add(file int) error {
 	return nil
 }
 
-func (b *builder) put(s pendingEntry, name string) {
-	b.all = append(b.all, s)
+func (b *builder) put(e pendingEntry, name string) {
+	b.all = append(b.all, e)
 	b.text += len(name)
 }
 
 // name returns the raw name of an entry.
-func (b *builder) name(s pendingEntry) string {
-	if s.ref&dirBit != 0 {
-		return b.dirs[s.ref&^dirBit]
+func (b *builder) name(e pendingEntry) string {
+	if e.ref&dirBit != 0 {
+		return b.dirs[e.ref&^dirBit]
 	}
-	if path := b.info.Files[s.ref].Path; len(path) > 0 {
+	if path := b.info.Files[e.ref].Path; len(path) > 0 {
 		return path[len(path)-1]
 	}
 	return ""
@@ -154,8 +154,8 @@ func (b *builder) tree() (*Tree, error) {
 	names.Grow(b.text)
 	var children []child
 	// queue[i] is the builder's number of folder i, at its entry's number.
-	type place struct{ dir, node uint32 }
-	queue := make([]place, 1, len(b.dirs))
+	type numbered struct{ dir, node uint32 }
+	queue := make([]numbered, 1, len(b.dirs))
 	for i := 0; i < len(queue); i++ {
 		at := queue[i]
 		here := sorted[begin[at.dir]:begin[at.dir+1]]
@@ -170,7 +170,7 @@ func (b *builder) tree() (*Tree, error) {
 			ref := child.ref
 			if ref&dirBit != 0 {
 				s.Subdirs++
-				queue = append(queue, place{ref &^ dirBit, number})
+				queue = append(queue, numbered{ref &^ dirBit, number})
 				t.dirs = append(t.dirs, Span{})
 				ref = dirBit | uint32(len(t.dirs)-1)
 			} else {
@@ -189,15 +189,15 @@ func (b *builder) tree() (*Tree, error) {
 	return t, nil
 }
 
-// nameChildren makes the names in one folder safe and unique and sorts by them.
-// Equal names, and a name that is equal to another one's cut form, get numbers: folders before files, then in torrent
-// order, the first keeps the name.
+// nameChildren makes the names in one folder safe and unique and sorts by them. Of equal names,
+// also after cutting, the first keeps its name and the others get numbers: folders before
+// files, then in torrent order.
 func nameChildren(children []child) {
 	for i := range children {
 		children[i].name = SafeName(children[i].name)
 	}
 	slices.SortFunc(children, func(a, b child) int {
-		// Nearly always the names decide; cmp.Or would look at all the rest, too.
+		// Nearly always the names differ; cmp.Or would evaluate the rest too.
 		if c := strings.Compare(a.name, b.name); c != 0 {
 			return c
 		}

@@ -5,12 +5,11 @@ import (
 	"strings"
 )
 
-// mostLinks is how many symbolic links may be followed on the way to a file, as many
-// as the kernel follows.
-const mostLinks = 40
+// maxLinks is how many symbolic links may be followed on the way to a file, as in the kernel.
+const maxLinks = 40
 
-// LinkTarget returns what entry e, a symbolic link (BEP 47), leads to: a path from the
-// link's folder on, of names as they are shown. It never leaves the torrent's folder.
+// LinkTarget returns the target of entry e, a symbolic link (BEP 47): a path of shown names,
+// relative to the link's folder. It never leaves the torrent's folder.
 func (t *Tree) LinkTarget(e uint32) string {
 	to := t.shownPath(t.File(e).Link)
 	var from []string
@@ -48,8 +47,8 @@ func (t *Tree) shownPath(path string) []string {
 	return names
 }
 
-// findRaw looks up what is in folder dir under a name of the metainfo. Of names that would be shown alike, one
-// has the plain name and the others are numbered from 2 on.
+// findRaw finds an entry of folder dir by its name in the metainfo. Of names that would be
+// shown alike, one has the plain name and the others are numbered from 2 on.
 func (t *Tree) findRaw(dir uint32, raw string) (uint32, bool) {
 	safe := SafeName(raw)
 	e, ok := t.Find(dir, safe)
@@ -62,8 +61,8 @@ func (t *Tree) findRaw(dir uint32, raw string) (uint32, bool) {
 	return 0, false
 }
 
-// Walk returns the entry at a path of shown names. Links that lead in a circle lead
-// nowhere.
+// Walk returns the entry at a path of shown names, following links. It finds nothing if they
+// form a loop.
 func (t *Tree) Walk(path string) (n uint32, ok bool) {
 	var rest []string
 	if path = strings.Trim(path, "/"); path != "" {
@@ -80,7 +79,7 @@ func (t *Tree) Walk(path string) (n uint32, ok bool) {
 		if t.IsDir(n) || t.File(n).Link == "" {
 			continue
 		}
-		if links++; links > mostLinks {
+		if links++; links > maxLinks {
 			return 0, false
 		}
 		n, rest = 0, append(t.shownPath(t.File(n).Link), rest...)

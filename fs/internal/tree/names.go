@@ -12,12 +12,11 @@ import (
 // NameBytes is the longest name that Linux holds in a folder.
 const NameBytes = 255
 
-// longestExtBytes is how much of a file's extension, dot included, survives
+// maxExtBytes is how much of a file's extension, dot included, survives
 // when its name has to be cut.
-const longestExtBytes = 16
+const maxExtBytes = 16
 
-// The names that need more than an escaped byte. A lone "%" stands for the
-// empty name.
+// The escaped forms of whole names. A lone "%" stands for the empty name.
 const (
 	escapedDot    = "%2E"
 	escapedDotDot = "%2E%2E"
@@ -27,9 +26,9 @@ const (
 // SafeName turns a raw name from a torrent into one that a folder can hold and a
 // program can show: 1 to 255 bytes of UTF-8, no '/' and no NUL, neither "." nor
 // "..". A name that is already fine is returned as it is. What has to change is
-// escaped visibly: '/' becomes "%2F", NUL "%00", a byte that is no UTF-8 "%80" to
+// escaped visibly: '/' becomes "%2F", NUL "%00", a byte that is not UTF-8 "%80" to
 // "%FF", "." and ".." become "%2E" and "%2E%2E", the empty name "%", and a '%'
-// becomes "%25" where the name would otherwise read like one of these.
+// becomes "%25" where it would otherwise look like one of these.
 // RawName undoes it. A result longer than 255 bytes is cut, see cutName; that
 // can't be undone.
 func SafeName(raw string) string {
@@ -63,7 +62,7 @@ func RawName(safe string) string {
 			b.WriteByte(c)
 			i += 2
 		} else if run := highEscapes(safe[i:]); len(run) > 0 {
-			// A row that is UTF-8 is no escape: SafeName has no reason to write it.
+			// Escapes that form UTF-8 are part of the name: SafeName does not write them.
 			for len(run) > 0 {
 				r, n := utf8.DecodeRune(run)
 				if r == utf8.RuneError && n == 1 {
@@ -81,8 +80,8 @@ func RawName(safe string) string {
 	return b.String()
 }
 
-// plain reports whether raw needs no change at all. It is the case of nearly
-// every name, so it looks at each byte once and allocates nothing.
+// plain reports whether raw needs no change. Nearly no name does, so this is fast and allocates
+// nothing.
 func plain(raw string) bool {
 	if raw == "" || raw == "." || raw == ".." || len(raw) > NameBytes {
 		return false
@@ -96,18 +95,18 @@ func plain(raw string) bool {
 	return utf8.ValidString(raw)
 }
 
-// highEscapes decodes the row of escapes from "%80" to "%FF" that s begins with.
-func highEscapes(s string) (row []byte) {
+// highEscapes decodes the run of escapes from "%80" to "%FF" at the beginning of s.
+func highEscapes(s string) (run []byte) {
 	const digits = "0123456789ABCDEF"
 	for len(s) >= 3 && s[0] == '%' {
 		high, low := strings.IndexByte(digits, s[1]), strings.IndexByte(digits, s[2])
 		if high < 8 || low < 0 {
 			break
 		}
-		row = append(row, byte(high<<4|low))
+		run = append(run, byte(high<<4|low))
 		s = s[3:]
 	}
-	return row
+	return run
 }
 
 // escapeAt reports which byte the escape at s[i:] stands for.
@@ -126,8 +125,7 @@ func escapeAt(s string, i int) (byte, bool) {
 	return 0, false
 }
 
-// escape returns raw with everything escaped that no name may hold, of any
-// length.
+// escape returns raw with everything escaped that a name can't contain, of any length.
 func escape(raw string) string {
 	switch raw {
 	case "":
@@ -202,7 +200,7 @@ func withMark(name, mark string) string {
 // none or a long one. A leading dot does not begin an extension.
 func shortExt(name string) string {
 	i := strings.LastIndexByte(name, '.')
-	if i <= 0 || len(name)-i > longestExtBytes || i == len(name)-1 {
+	if i <= 0 || len(name)-i > maxExtBytes || i == len(name)-1 {
 		return ""
 	}
 	return name[i:]

@@ -23,8 +23,8 @@ func SplitDir(dir string) ([]string, error) {
 	return names, nil
 }
 
-// FolderName reports whether a sorting folder may have this name. Names with a
-// dot in front are what programs make for themselves, wastebaskets among them.
+// FolderName reports whether a sorting folder may have this name. Names that begin with a dot
+// are for programs' own folders, such as trash.
 func FolderName(name string) bool {
 	return name != "" && name[0] != '.' && len(name) <= NameBytes && !strings.ContainsAny(name, "/\x00")
 }

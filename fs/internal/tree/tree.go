@@ -6,14 +6,13 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Tree holds the names of one torrent, in arrays without pointers: a torrent may
-// have a million files, and most of what is here is never looked at. Entry 0 is
-// the torrent's folder; the children of a folder are contiguous and sorted by
-// name. It never changes.
+// Tree holds the names of one torrent, in arrays without pointers, since a torrent may have a
+// million files. Entry 0 is the torrent's folder; the children of a folder are contiguous and
+// sorted by name. It never changes.
 type Tree struct {
 	info   *weir.TorrentInfo
 	names  string   // all names, one after another, in entry order
-	nodes  []node   // one more than there are entries: the last one ends the names
+	nodes  []node   // one for each entry, and one more that ends the names
 	dirs   []Span   // folders; nodes refer to them
 	nodeOf []uint32 // by index into info.Files; 0 for padding, which has no entry
 }
@@ -27,7 +26,7 @@ type node struct {
 
 const dirBit = 1 << 31
 
-// Span is what a folder holds.
+// Span is the children of a folder.
 type Span struct {
 	First, Count uint32 // entries
 	Subdirs      uint32 // how many of them are folders
@@ -58,8 +57,8 @@ func (t *Tree) Children(n uint32) Span { return t.dirs[t.nodes[n].ref&^dirBit] }
 // File returns what file n is in the torrent.
 func (t *Tree) File(n uint32) *weir.FileInfo { return &t.info.Files[t.nodes[n].ref] }
 
-// Name returns the safe name of entry n, and "" for the torrent's folder, whose
-// Name the root knows.
+// Name returns the safe name of entry n, and "" for the torrent's folder, whose name is the
+// file system's.
 func (t *Tree) Name(n uint32) string { return t.names[t.nodes[n].name:t.nodes[n+1].name] }
 
 // Find looks a name up in folder dir.
@@ -72,8 +71,8 @@ func (t *Tree) Find(dir uint32, name string) (uint32, bool) {
 	return s.First + i, true
 }
 
-// RawPath returns the components of entry n as the metainfo has them; for the
-// torrent's folder that is none.
+// RawPath returns the components of entry n as the metainfo has them; none for the torrent's
+// folder.
 func (t *Tree) RawPath(n uint32) []string {
 	return t.pathOf(n, t.info.RawPath)
 }
@@ -111,7 +110,7 @@ func (t *Tree) Path(n uint32) string {
 }
 
 // FilesUnder calls fn with the index of each file beneath entry n until it
-// returns false; for a file that is itself.
+// returns false; for a file, with its own.
 func (t *Tree) FilesUnder(n uint32, fn func(file int) bool) bool {
 	if !t.IsDir(n) {
 		return fn(int(t.nodes[n].ref))

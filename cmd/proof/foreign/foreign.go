@@ -2,10 +2,10 @@
 // that tests meet the protocol as others understand it: libtorrent (through
 // Debian's Python), qbittorrent-nox, transmission-daemon, aria2c, webtorrent and
 // the Client of anacrolix/torrent as peers on loopback; mktorrent,
-// transmission-create and libtorrent as makers of torrents; nginx as a web seed; and a
+// transmission-create, libtorrent and weir as makers of torrents; nginx as a web seed; and a
 // UDP tracker.
 //
-// Only tests use it. It knows nothing of weir's engine; a peer is a process, an
+// Only tests use it. Of weir it knows engine/publish, one of the makers; a peer is a process, an
 // address and some content on disk. Every process ends with the test that
 // started it, also when the test itself is killed. None is told of anything but
 // loopback: DHT, LSD, µTP and port mapping are off everywhere.

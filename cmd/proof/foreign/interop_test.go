@@ -37,8 +37,8 @@ var meetings = []meeting{
 	{version: foreign.V1, ipv6: true, private: true, weir: foreign.Required, maker: 0},
 	{version: foreign.V1, magnet: true, client: foreign.Off, weir: foreign.Off, maker: 1},
 	{version: foreign.Hybrid, weir: foreign.Off, udp: true, maker: 2},
-	{version: foreign.Hybrid, magnet: true, maker: 2},
-	{version: foreign.V2, magnet: true, client: foreign.Off, maker: 2},
+	{version: foreign.Hybrid, magnet: true, maker: 3},
+	{version: foreign.V2, magnet: true, client: foreign.Off, maker: 3},
 	{version: foreign.V2, ipv6: true, udp: true, client: foreign.Required, maker: 2},
 }
 

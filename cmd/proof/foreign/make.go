@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weirfs/weir/engine/publish"
+	"github.com/weirfs/weir/engine/publish/metainfo"
 )
 
 // Making says what torrent to make.
@@ -37,6 +40,7 @@ var Makers = []Maker{
 	{Name: "mktorrent", Make: MkTorrent, Versions: []Property{V1}},
 	{Name: "transmission-create", Make: TransmissionCreate, SkipsEmpty: true, Versions: []Property{V1}},
 	{Name: "libtorrent", Make: LibtorrentMake, Versions: []Property{V1, Hybrid, V2}},
+	{Name: "weir", Make: WeirMake, Versions: []Property{V1, Hybrid, V2}},
 }
 
 // MkTorrent makes a torrent with mktorrent.
@@ -75,6 +79,26 @@ func LibtorrentMake(tb testing.TB, m Making) string {
 	out := filepath.Join(tb.TempDir(), "made.torrent")
 	version := map[Property]string{V1: "v1", Hybrid: "hybrid", V2: "v2"}[m.Version]
 	run(tb, python, append([]string{"-c", makeScript, m.Path, out, m.Announce, fmt.Sprint(m.PieceBytes), version, fmt.Sprint(m.Private)}, m.WebSeeds...)...)
+	return out
+}
+
+// WeirMake makes a torrent of any version with weir.
+func WeirMake(tb testing.TB, m Making) string {
+	tb.Helper()
+	o := publish.Options{PieceLength: int64(m.PieceBytes), Details: metainfo.Details{Trackers: []string{m.Announce}, Private: m.Private}}
+	o.Version = map[Property]metainfo.Version{V1: metainfo.V1, Hybrid: metainfo.Hybrid, V2: metainfo.V2}[m.Version]
+	p, err := publish.Open(tb.Context(), m.Path, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	made, err := p.Make(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out := filepath.Join(tb.TempDir(), "made.torrent")
+	if err := os.WriteFile(out, made.Metainfo, 0o644); err != nil {
+		tb.Fatal(err)
+	}
 	return out
 }
 

@@ -13,7 +13,8 @@
 // puts, moves and drops), pins, records, and the folder with its lock.
 //
 // Lock order: the write token (one writer at a time; held over disk writes), then
-// holdings.mu (never held over I/O), then pins.mu. Readers take only holdings.mu, for
+// sealing or removal (each one goroutine behind the writer), then holdings.mu (never
+// held over I/O), then pins.mu. Readers take only holdings.mu, for
 // reading, for well below a microsecond. Options.Changed is called with none held;
 // Options.Protect is called by whoever has the token, so it may read from the cache
 // but not write.

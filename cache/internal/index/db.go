@@ -152,7 +152,7 @@ func options(dir string, log *slog.Logger) badger.Options {
 		WithNumMemtables(2).
 		WithValueThreshold(2 * chunkBytes). // nothing goes into the value log, whose space does not come back
 		WithValueLogFileSize(1 << 20).
-		WithBaseTableSize(memtableBytes).
+		WithBaseTableSize(memtableBytes / 8). // merging builds several at a time, in memory
 		WithNumCompactors(0). // see merge
 		WithNumLevelZeroTables(manyTables / 2).
 		WithNumLevelZeroTablesStall(1 << 20).

@@ -21,8 +21,13 @@ type Sequential struct {
 	Systems     []string
 }
 
-// SequentialSeconds bounds how long a slow program is waited for: its rate is known then.
-const sequentialSeconds = 12
+const (
+	// sequentialSeconds bounds how long a slow program is waited for: its rate is known then.
+	sequentialSeconds = 12
+
+	// memoryEvery is after how many reads of a MiB the program's memory is looked at.
+	memoryEvery = 16
+)
 
 func (q Sequential) Case() suite.Case {
 	c := suite.Case{
@@ -33,6 +38,7 @@ func (q Sequential) Case() suite.Case {
 			{Name: "first MiB", Unit: suite.Seconds},
 			{Name: "longest gap", Unit: suite.Seconds},
 			{Name: "processor time a GB", Unit: suite.Seconds},
+			{Name: "memory", Unit: suite.Bytes, Bar: suite.Bar{Most: 160e6}},
 		},
 	}
 	if q.Bytes == suite.GiB {
@@ -68,10 +74,14 @@ func (q Sequential) run(r *suite.Run) (suite.Values, error) {
 	defer f.Close()
 	cpu, begin := p.CPU(), time.Now()
 	var first, gap time.Duration
-	last := begin
+	var memory int64
+	last, calls := begin, 0
 	n, err := suite.ReadOn(f, size, func(int) error {
 		now := time.Now()
 		gap = max(gap, now.Sub(last))
+		if calls++; calls%memoryEvery == 0 {
+			memory = max(memory, p.Memory())
+		}
 		if last = now; first == 0 {
 			first = now.Sub(begin)
 		}
@@ -85,7 +95,7 @@ func (q Sequential) run(r *suite.Run) (suite.Values, error) {
 	}
 	v := suite.Values{
 		"rate": float64(n) / time.Since(begin).Seconds(), "first MiB": first.Seconds(), "longest gap": gap.Seconds(),
-		"processor time a GB": (p.CPU() - cpu).Seconds() / float64(n) * 1e9,
+		"processor time a GB": (p.CPU() - cpu).Seconds() / float64(n) * 1e9, "memory": float64(memory),
 	}
 	if n < sw.Info().Length {
 		return v, nil // read-ahead counts, and nothing can be said of waste

@@ -32,10 +32,10 @@ func Hits() suite.Case {
 		Name: "cache/hits", About: "package cache: hits at random from 1 GiB, pieces of 1 MiB (from 4 GiB: go test -bench Hit ./cache)",
 		Systems: []string{suite.Weir}, Limit: 90 * time.Second, Once: true,
 		Figures: []suite.Figure{
-			{Name: "4 KiB", Unit: suite.Seconds, Bar: suite.Bar{Most: 5e-6}},
-			{Name: "128 KiB", Unit: suite.Seconds, Bar: suite.Bar{Most: 25e-6}},
+			{Name: "4 KiB", Unit: suite.Seconds, Bar: suite.Bar{Most: 3.2e-6}},
+			{Name: "128 KiB", Unit: suite.Seconds, Bar: suite.Bar{Most: 17e-6}},
 			{Name: "p99 of 8 readers, quiet", Unit: suite.Seconds},
-			{Name: "p99 beside a writer / quiet", Unit: suite.Ratio, Bar: suite.Bar{Most: 10}},
+			{Name: "p99 beside a writer / quiet", Unit: suite.Ratio, Bar: suite.Bar{Most: 1.5}},
 			{Name: "open again", Unit: suite.Seconds, Bar: suite.Bar{Most: 0.5}},
 		},
 		Run: func(r *suite.Run) (suite.Values, error) {

@@ -153,7 +153,7 @@ func options(dir string, log *slog.Logger) badger.Options {
 		WithValueThreshold(2 * chunkBytes). // nothing goes into the value log, whose space does not come back
 		WithValueLogFileSize(1 << 20).
 		WithBaseTableSize(memtableBytes / 8). // merging builds several at a time, in memory
-		WithNumCompactors(0). // see merge
+		WithNumCompactors(0).                 // see merge
 		WithNumLevelZeroTables(manyTables / 2).
 		WithNumLevelZeroTablesStall(1 << 20).
 		WithNumVersionsToKeep(1).

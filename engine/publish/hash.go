@@ -32,7 +32,7 @@ type openFile struct {
 	*os.File
 	entry *entry
 	left  atomic.Int64 // bytes to hash
-	users atomic.Int64 // jobs that are not done, and eachPieceOf
+	users atomic.Int64 // parts of jobs that are not done, and eachPiece
 }
 
 // release closes the file when nobody needs it any more.
@@ -42,10 +42,16 @@ func (f *openFile) release() {
 	}
 }
 
-// job is a piece of a file.
+// job is a piece and the file of each of its parts.
 type job struct {
-	file  *openFile
 	piece metainfo.Piece
+	files []*openFile
+}
+
+func (j *job) release() {
+	for _, f := range j.files {
+		f.release()
+	}
 }
 
 // hash reads all files, and returns the hashes of their pieces.
@@ -71,44 +77,50 @@ func (p *Publication) hash(ctx context.Context) (*metainfo.Hashes, error) {
 	return hashes, group.Wait()
 }
 
-// eachPiece opens one file after another and hands out its pieces.
+// eachPiece opens one file after another and hands out the pieces.
 func (p *Publication) eachPiece(ctx context.Context, jobs chan<- job) error {
-	for i := range p.found.entries { // which are in torrent order
-		if p.found.entries[i].Length == 0 {
-			continue
+	var file *openFile
+	at := -1 // its number
+	defer func() {
+		if file != nil {
+			file.release()
 		}
-		if err := p.eachPieceOf(ctx, i, jobs); err != nil {
-			return err
+	}()
+	for piece := range p.layout.Pieces() {
+		j := job{piece: piece}
+		for _, part := range piece.Parts {
+			if part.File != at {
+				next, err := p.open(part.File)
+				if err != nil {
+					j.release()
+					return err
+				}
+				if file != nil {
+					file.release()
+				}
+				file, at = next, part.File
+			}
+			file.users.Add(1)
+			j.files = append(j.files, file)
 		}
-	}
-	return nil
-}
-
-func (p *Publication) eachPieceOf(ctx context.Context, i int, jobs chan<- job) error {
-	e := &p.found.entries[i]
-	path := p.root
-	if !p.found.single {
-		path = filepath.Join(path, filepath.Join(e.Path...))
-	}
-	f, err := open(path, e)
-	if err != nil {
-		return err
-	}
-	defer f.release()
-	for piece := range p.layout.PiecesOf(i) {
-		f.users.Add(1)
 		select {
-		case jobs <- job{f, piece}:
+		case jobs <- j:
 		case <-ctx.Done():
-			f.release()
+			j.release()
 			return ctx.Err()
 		}
 	}
 	return nil
 }
 
-// open opens a file that is still the one that was found.
-func open(path string, e *entry) (*openFile, error) {
+// open opens a file that is still the one that was found. Those that were found are in
+// torrent order.
+func (p *Publication) open(i int) (*openFile, error) {
+	e := &p.found.entries[i]
+	path := p.root
+	if !p.found.single {
+		path = filepath.Join(path, filepath.Join(e.Path...))
+	}
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -148,17 +160,35 @@ type worker struct {
 var zeros [64 << 10]byte
 
 func (w *worker) do(ctx context.Context, j job) error {
-	defer j.file.release()
-	piece := j.piece
+	defer j.release()
 	w.sha1.Reset()
 	w.leaves.Reset(0)
-	for off := int64(0); off < piece.Length; {
+	for i, part := range j.piece.Parts {
+		if err := w.read(ctx, j.files[i], part); err != nil {
+			return err
+		}
+	}
+	if w.hashes.V1 != nil {
+		for n := j.piece.Padding; n > 0; n -= int64(len(zeros)) {
+			_, _ = w.sha1.Write(zeros[:min(n, int64(len(zeros)))]) // never fails
+		}
+		w.hashes.SetV1(j.piece.Index, [sha1.Size]byte(w.sha1.Sum(nil)))
+	}
+	if w.hashes.V2 != nil {
+		w.hashes.SetV2(j.piece.Index, w.leaves.Root(j.piece.Depth))
+	}
+	return nil
+}
+
+// read hashes a part of a piece, and looks at the file again after its last one.
+func (w *worker) read(ctx context.Context, f *openFile, part metainfo.Part) error {
+	for off := int64(0); off < part.Length; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b := w.buffer[:min(int64(len(w.buffer)), piece.Length-off)]
-		if _, err := j.file.ReadAt(b, piece.Offset+off); errors.Is(err, io.EOF) {
-			return changedError(j.file.entry.name())
+		b := w.buffer[:min(int64(len(w.buffer)), part.Length-off)]
+		if _, err := f.ReadAt(b, part.Offset+off); errors.Is(err, io.EOF) {
+			return changedError(f.entry.name())
 		} else if err != nil {
 			return err
 		}
@@ -166,19 +196,10 @@ func (w *worker) do(ctx context.Context, j job) error {
 		off += int64(len(b))
 		w.hashed.Add(int64(len(b)))
 	}
-	if w.hashes.V1 != nil {
-		for n := piece.Padding; n > 0; n -= int64(len(zeros)) {
-			_, _ = w.sha1.Write(zeros[:min(n, int64(len(zeros)))]) // never fails
-		}
-		w.hashes.SetV1(piece.Index, [sha1.Size]byte(w.sha1.Sum(nil)))
-	}
-	if w.hashes.V2 != nil {
-		w.hashes.SetV2(piece.Index, w.leaves.Root(piece.Depth))
-	}
-	if j.file.left.Add(-piece.Length) > 0 {
+	if f.left.Add(-part.Length) > 0 {
 		return nil
 	}
-	return j.file.check()
+	return f.check()
 }
 
 // add hashes what comes next of the piece: whole leaves, but for the last.

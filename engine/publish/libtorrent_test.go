@@ -22,11 +22,12 @@ import (
 // makerScript makes torrents with libtorrent: a line with the kind, the piece length and
 // the path each, and a line with the info dictionary and the hashes back. libtorrent
 // before 2.0.13 writes the target of a link as it stands in the link, and not from the
-// torrent's folder on (BEP 47): for links in folders its list of files is made here.
+// torrent's folder on (BEP 47), and a v1 torrent has its files in the order of the disk: for links
+// in folders and for v1 its list of files is made here.
 const makerScript = `
 import json, os, sys, libtorrent as lt
 C = lt.create_torrent
-flags = {"hybrid": C.symlinks, "v1": C.v1_only | C.canonical_files | C.symlinks, "v2": C.v2_only | C.symlinks}
+flags = {"hybrid": C.symlinks, "v1": C.v1_only | C.symlinks, "v2": C.v2_only | C.symlinks}
 def add(fs, top, path):
     name = os.path.relpath(path, os.path.dirname(top))
     st = os.lstat(path)
@@ -35,7 +36,7 @@ def add(fs, top, path):
         target = os.path.relpath(os.path.join(os.path.dirname(path), os.readlink(path)), top)
         fs.add_file(name, 0, attr | lt.file_storage.flag_symlink, 0, target)
     elif os.path.isdir(path):
-        for leaf in os.listdir(path): add(fs, top, os.path.join(path, leaf))
+        for leaf in sorted(os.listdir(path)): add(fs, top, os.path.join(path, leaf))
     else:
         fs.add_file(name, st.st_size, attr)
 def nested(top):
@@ -43,7 +44,7 @@ def nested(top):
 for line in sys.stdin:
     kind, piece, path = line.rstrip("\n").split("\t")
     fs = lt.file_storage()
-    if nested(path): add(fs, path, path)
+    if kind == "v1" or nested(path): add(fs, path, path)
     else: lt.add_files(fs, path, flags=C.symlinks)
     t = C(fs, int(piece), flags[kind])
     lt.set_piece_hashes(t, os.path.dirname(path))

@@ -71,14 +71,17 @@ type Layout struct {
 	Files  []File // in torrent order
 	Bytes  int64  // of all files, without padding
 	pieces int
-	first  []int // the first piece of each file
-	padded bool  // in the v1 half, padding follows each file that ends inside a piece
+	first  []int // with aligned, the first piece of each file
+	// aligned: each file begins with a piece. Of version 1 alone pieces go on from one
+	// file into the next.
+	aligned bool
+	padded  bool // in the v1 half, padding follows each file that ends inside a piece
 }
 
 // New lays files out. It sorts files and keeps them. Errors wrap weir.ErrInvalid and
 // say what to do.
 func New(files []File, shape Shape) (*Layout, error) {
-	l := &Layout{Shape: shape, Files: files, padded: shape.Version.hasV1() && len(files) > 1}
+	l := &Layout{Shape: shape, Files: files, aligned: shape.Version.hasV2(), padded: shape.Version == Hybrid && len(files) > 1}
 	if err := checkName(shape.Name); err != nil {
 		return nil, weir.Errorf(weir.ErrInvalid, "the torrent's name: %w", err)
 	}
@@ -88,7 +91,7 @@ func New(files []File, shape Shape) (*Layout, error) {
 		}
 		files[0].Path = []string{shape.Name}
 	}
-	if full := l.count(maxLength); full > maxPieces { // before so many are sorted
+	if l.aligned && l.count(maxLength) > maxPieces { // before so many are sorted
 		return nil, l.tooMuch()
 	}
 	if err := l.checkFiles(); err != nil {
@@ -100,10 +103,14 @@ func New(files []File, shape Shape) (*Layout, error) {
 	if err := l.choosePieceLength(); err != nil {
 		return nil, err
 	}
-	l.first = make([]int, len(files))
-	for i := range files {
-		l.first[i] = l.pieces
-		l.pieces += int(pieces(files[i].Length, l.PieceLength))
+	l.pieces = int(l.count(l.PieceLength))
+	if l.aligned {
+		l.first = make([]int, len(files))
+		next := 0
+		for i := range files {
+			l.first[i] = next
+			next += int(pieces(files[i].Length, l.PieceLength))
+		}
 	}
 	return l, nil
 }
@@ -136,8 +143,8 @@ func (l *Layout) checkFile(f *File) error {
 		return weir.Errorf(weir.ErrInvalid, "a file without a name")
 	case len(f.Path) > maxPathNames:
 		return weir.Errorf(weir.ErrInvalid, "%q lies more than %d folders deep", path, maxPathNames)
-	case l.padded && f.Path[0] == padFolder:
-		return weir.Errorf(weir.ErrInvalid, "%q: programs take what is in a folder %s for padding: rename it, or make a torrent of version 2 alone (--v2)", path, padFolder)
+	case l.Version.hasV1() && !l.Single && looksLikePadding(f.Path):
+		return weir.Errorf(weir.ErrInvalid, "%q: programs take a file of this name for padding: rename it, or make a torrent of version 2 alone (--v2)", path)
 	case f.Link != nil && f.Length != 0:
 		return weir.Errorf(weir.ErrInvalid, "%q is a link and has %d bytes", path, f.Length)
 	}
@@ -158,6 +165,14 @@ func (l *Layout) checkFile(f *File) error {
 		}
 	}
 	return nil
+}
+
+// looksLikePadding reports whether a path is one that programs gave to padding (BEP 47
+// and before): some ask for no bytes of such files.
+func looksLikePadding(path []string) bool {
+	return path[0] == padFolder || path[0] == ".____padding_file" || slices.ContainsFunc(path, func(name string) bool {
+		return strings.HasPrefix(name, "_____padding_file_")
+	})
 }
 
 // checkName judges one component of a path, or a torrent's name.
@@ -210,6 +225,9 @@ func (l *Layout) tooMuch() error {
 
 // count returns how many pieces of a length there would be.
 func (l *Layout) count(pieceLength int64) int64 {
+	if !l.aligned {
+		return pieces(l.Bytes, pieceLength)
+	}
 	var n int64
 	for i := range l.Files {
 		n += pieces(l.Files[i].Length, pieceLength)
@@ -225,40 +243,60 @@ func pieces(length, pieceLength int64) int64 {
 	return (length-1)/pieceLength + 1
 }
 
-// NumPieces returns how many pieces the torrent has. None has bytes of two files.
+// NumPieces returns how many pieces the torrent has.
 func (l *Layout) NumPieces() int { return l.pieces }
 
-// Piece is a piece of one file.
+// Piece is a piece of the torrent.
 type Piece struct {
-	Index  int   // in the torrent
-	Offset int64 // in the file
-	Length int64
+	Index int
+	Parts []Part // in order; more than one of version 1 alone
 	// Padding is how many zeros the piece's SHA-1 covers beyond its bytes.
 	Padding int64
 	// Depth is the number of layers of hashes above the piece's leaves (BEP 52).
 	Depth int
 }
 
-// PiecesOf returns the pieces of a file, in order.
-func (l *Layout) PiecesOf(file int) iter.Seq[Piece] {
-	length := l.Files[file].Length
-	depth := merkle.Depth(l.PieceLength / merkle.LeafBytes)
-	if length <= l.PieceLength {
-		depth = merkle.Depth(max(1, pieces(length, merkle.LeafBytes)))
-	}
+// Part is what a piece has of one file.
+type Part struct {
+	File   int
+	Offset int64 // in the file
+	Length int64
+}
+
+// Pieces returns all pieces, in order.
+func (l *Layout) Pieces() iter.Seq[Piece] {
 	return func(yield func(Piece) bool) {
-		index := l.first[file]
-		for off := int64(0); off < length; off += l.PieceLength {
-			p := Piece{Index: index, Offset: off, Length: min(l.PieceLength, length-off), Depth: depth}
-			if l.padded {
-				p.Padding = l.PieceLength - p.Length
+		var p Piece
+		var have int64
+		for i := range l.Files {
+			length := l.Files[i].Length
+			for off := int64(0); off < length; {
+				n := min(l.PieceLength-have, length-off)
+				p.Parts = append(p.Parts, Part{i, off, n})
+				have += n
+				off += n
+				if have < l.PieceLength && (!l.aligned || off < length) {
+					continue // the piece goes on in the next file
+				}
+				p.Depth = l.depth(length)
+				if l.padded {
+					p.Padding = l.PieceLength - have
+				}
+				if !yield(p) {
+					return
+				}
+				p, have = Piece{Index: p.Index + 1}, 0
 			}
-			if !yield(p) {
-				return
-			}
-			index++
+		}
+		if have > 0 {
+			yield(p)
 		}
 	}
+}
+
+// depth returns the depth of the tree over each piece of a file.
+func (l *Layout) depth(length int64) int {
+	return merkle.Depth(pieces(min(length, l.PieceLength), merkle.LeafBytes))
 }
 
 // padding returns how many bytes of padding follow a file in the v1 half.

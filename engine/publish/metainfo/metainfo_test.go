@@ -29,20 +29,33 @@ func encode(tb testing.TB, l *metainfo.Layout, d *metainfo.Details) []byte {
 	tb.Helper()
 	h := l.NewHashes()
 	next := 0
-	for i := range l.Files {
-		for p := range l.PiecesOf(i) {
-			if p.Index != next {
-				tb.Fatalf("piece %d comes after piece %d", p.Index, next-1)
-			}
-			next++
-			sum := sha1.Sum(fmt.Append(nil, p.Index))
-			if h.V1 != nil {
-				h.SetV1(p.Index, sum)
-			}
-			if h.V2 != nil {
-				h.SetV2(p.Index, [32]byte(append(sum[:], sum[:12]...)))
-			}
+	var total int64
+	for p := range l.Pieces() {
+		if p.Index != next {
+			tb.Fatalf("piece %d comes after piece %d", p.Index, next-1)
 		}
+		next++
+		length := p.Padding
+		for _, part := range p.Parts {
+			if part.Length <= 0 || part.Offset+part.Length > l.Files[part.File].Length {
+				tb.Fatalf("piece %d has %+v of a file of %d bytes", p.Index, part, l.Files[part.File].Length)
+			}
+			length += part.Length
+			total += part.Length
+		}
+		if length > l.PieceLength || length < l.PieceLength && next < l.NumPieces() && l.Version == metainfo.V1 || len(p.Parts) > 1 && l.Version != metainfo.V1 {
+			tb.Fatalf("piece %d is %+v", p.Index, p)
+		}
+		sum := sha1.Sum(fmt.Append(nil, p.Index))
+		if h.V1 != nil {
+			h.SetV1(p.Index, sum)
+		}
+		if h.V2 != nil {
+			h.SetV2(p.Index, [32]byte(append(sum[:], sum[:12]...)))
+		}
+	}
+	if total != l.Bytes {
+		tb.Fatalf("the pieces have %d bytes, want %d", total, l.Bytes)
 	}
 	if next != l.NumPieces() {
 		tb.Fatalf("%d pieces, want %d", next, l.NumPieces())
@@ -79,7 +92,7 @@ func checkParsed(tb testing.TB, l *metainfo.Layout, b []byte) *source.Spec {
 		if !slices.Equal(f.Path, want.Path) || f.Length != want.Length || f.Executable != (want.Executable && want.Link == nil) || (f.Link == "") != (wantLink == "") {
 			tb.Errorf("file %d is %+v, want %+v", i, f, want)
 		}
-		if f.Length > 0 && f.Offset%l.PieceLength != 0 {
+		if f.Length > 0 && f.Offset%l.PieceLength != 0 && l.Version != metainfo.V1 {
 			tb.Errorf("file %d does not begin with a piece: %+v", i, f)
 		}
 		i++
@@ -163,6 +176,7 @@ func TestNewRefuses(t *testing.T) {
 		"NoPath":          {[]metainfo.File{file(1)}, metainfo.Shape{}, "without a name"},
 		"Deep":            {[]metainfo.File{file(1, deep...)}, metainfo.Shape{}, "folders deep"},
 		"Padding":         {[]metainfo.File{file(1, ".pad", "5"), file(1, "b")}, metainfo.Shape{}, "--v2"},
+		"OldPadding":      {[]metainfo.File{file(1, "a", "_____padding_file_0_x"), file(1, "b")}, metainfo.Shape{Version: metainfo.V1}, "--v2"},
 		"Negative":        {[]metainfo.File{file(-1, "a")}, metainfo.Shape{}, "-1 bytes"},
 		"TooLong":         {[]metainfo.File{file(math.MaxInt64, "a")}, metainfo.Shape{}, "more than a torrent can have"},
 		"TooLongTogether": {[]metainfo.File{file(1<<59, "a"), file(1<<59+1, "b")}, metainfo.Shape{}, "more than a torrent can have"},

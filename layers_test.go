@@ -95,6 +95,11 @@ var layers = []layer{
 	// One connection. Messages out, messages in; what they mean is not its concern.
 	{dir: "engine/internal/link", forbid: []string{bazil, badger},
 		own: []string{"engine/internal/discover/pex", "engine/internal/metadata", "engine/internal/throttle", "engine/internal/wire", "engine/quickack"}},
+	// The peers of a torrent, found and connected. What they are of use for is not its
+	// concern.
+	{dir: "engine/internal/connector", forbid: []string{bazil, badger, anacrolix},
+		own: []string{"engine/internal/connlimit", "engine/internal/discover", "engine/internal/discover/pex", "engine/internal/link",
+			"engine/internal/peerbook", "engine/internal/wire", "engine/source"}},
 	// Requests to web servers, and what is known of each. Addresses are judged by the pool
 	// that it is given.
 	{dir: "engine/internal/webseed", forbid: []string{bazil, badger, anacrolix}, own: []string{"engine/internal/netrule"}},
@@ -366,9 +371,9 @@ func TestLayersDetect(t *testing.T) {
 		{"engine/internal/discover/dht/node.go", anacrolix + "/dht/v2", true},
 		{"engine/internal/discover/dht.go", anacrolix + "/dht/v2", false},
 		{"engine/internal/discover/pex/message.go", "net", false},
-		{"engine/find.go", own("engine/internal/discover"), true},
-		{"engine/find.go", own("engine/internal/discover/pex"), true},
-		{"engine/find.go", own("engine/internal/discover/dht"), false},
+		{"engine/internal/connector/search.go", own("engine/internal/discover"), true},
+		{"engine/internal/connector/search.go", own("engine/internal/discover/pex"), true},
+		{"engine/internal/connector/search.go", own("engine/internal/discover/dht"), false},
 		{"engine/source/source.go", own("engine"), false},
 		{"engine/source/source.go", own("engine/internal/netrule"), true},
 		{"engine/source/source.go", own("engine/internal/picker"), false},

@@ -12,11 +12,9 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,7 +23,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/bitfield"
-	"github.com/weirfs/weir/engine/internal/connlimit"
+	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/metainfo"
 	"github.com/weirfs/weir/engine/internal/netrule"
@@ -72,6 +70,22 @@ type Checker = metainfo.Checker
 
 // NewChecker returns a Checker of what stands in records.
 func NewChecker(records metainfo.Records) *Checker { return metainfo.NewChecker(records) }
+
+// NodesBucket is where the engine keeps DHT nodes that answered, so that the next
+// start needs no router; PeersBucket is where it keeps the peers of each torrent that
+// were of use, by info hash.
+const (
+	NodesBucket = "dht"
+	PeersBucket = connector.PeersBucket
+)
+
+var nodesKey = []byte("nodes")
+
+// PublicRouters are the usual ways into the public DHT.
+func PublicRouters() []string { return discover.PublicRouters() }
+
+// Network is how an Engine reaches peers and HTTP trackers, and is reached.
+type Network = connector.Network
 
 // Options configure an Engine. Store is required; zero fields take defaults.
 type Options struct {
@@ -172,9 +186,8 @@ func (o *Options) defaults() {
 
 // Engine holds torrents. It is safe for concurrent use.
 type Engine struct {
-	opts   Options
-	log    *slog.Logger
-	peerID [20]byte
+	opts Options
+	log  *slog.Logger
 
 	ctx    context.Context // ends with the engine
 	cancel context.CancelCauseFunc
@@ -190,19 +203,16 @@ type Engine struct {
 	records  storage.Writer
 	storage  *storage.Pool
 	metainfo *metainfo.Loader
-	ownAddr  connlimit.OwnAddress
 
 	up, down *throttle.Limiter // of blocks
-	conns    *connlimit.Limiter
 
 	mu       sync.Mutex
 	torrents map[weir.InfoHash]*Torrent
 	leaving  map[weir.InfoHash]*Torrent // removed, and their swarms have not ended
-	listener net.Listener
 
-	disc *discover.Discoverer // set by Open
-	pool *netrule.Pool        // of connections to web servers
-	web  *webseed.Client      // over it
+	endpoint *connector.Endpoint // our side of all connections
+	pool     *netrule.Pool       // of connections to web servers
+	web      *webseed.Client     // over it
 }
 
 // New returns an engine that does nothing until Open.
@@ -216,72 +226,64 @@ func New(o Options) *Engine {
 		leaving:    map[weir.InfoHash]*Torrent{},
 		up:         throttle.New(o.UploadLimit),
 		down:       throttle.New(o.DownloadLimit),
-		conns:      connlimit.New(o.MaxConnections),
 		belowLayer: make(chan struct{}, 1),
 	}
 	sharing, _ := o.Store.(SharingStore)
 	e.storage = storage.NewPool(o.Store, sharing)
 	e.metainfo = metainfo.NewLoader(metainfo.Options{Store: o.Store, Ready: e.storeReady, Log: o.Log})
-	copy(e.peerID[:], "-WE0001-")
-	_, _ = rand.Read(e.peerID[8:])
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	e.endpoint = e.newEndpoint()
 	e.openWebSeeds()
 	return e
 }
 
-// Open starts to accept peers and to look for them.
-func (e *Engine) Open() error {
-	if e.opts.Listen != "off" {
-		if err := e.listen(); err != nil {
-			return err
-		}
-	}
-	return e.openDiscovery()
+// newEndpoint returns our side of all connections.
+func (e *Engine) newEndpoint() *connector.Endpoint {
+	return connector.NewEndpoint(e.ctx, (*incoming)(e), connector.EndpointOptions{
+		Log:            e.log,
+		Network:        e.opts.Network,
+		Listen:         e.opts.Listen,
+		Encryption:     e.opts.Encryption,
+		MaxPeers:       e.opts.MaxPeers,
+		MaxConnections: e.opts.MaxConnections,
+		Discover: discover.Options{
+			Log:          e.log,
+			UserAgent:    e.opts.UserAgent,
+			Rule:         netrule.Rule{AllowPrivate: e.opts.AllowPrivate},
+			DHT:          e.opts.DHT,
+			DHTBootstrap: e.opts.DHTBootstrap,
+			LSD:          e.opts.LSD,
+			NodesReady:   e.opts.StoreReady,
+			LoadNodes: func() []byte {
+				b, _ := e.opts.Store.Record(NodesBucket, nodesKey)
+				return b
+			},
+			RecordNodes: func(b []byte) {
+				if err := e.opts.Store.PutRecord(NodesBucket, nodesKey, b); err != nil {
+					e.log.Warn("DHT nodes not kept in the cache", "err", err)
+				}
+			},
+		},
+	})
 }
 
-func (e *Engine) listen() error {
-	l, err := e.network().Listen(e.opts.Listen)
-	if err != nil {
-		return fmt.Errorf("listen for peers on %s: %w", e.opts.Listen, err)
-	}
-	e.mu.Lock()
-	e.listener = l
-	e.mu.Unlock()
-	e.wg.Add(1)
-	go func() {
-		defer e.wg.Done()
-		e.accept(l)
-	}()
-	return nil
-}
+// Open starts to accept peers and to look for them.
+func (e *Engine) Open() error { return e.endpoint.Open() }
 
 // Port returns the port for incoming peers, 0 if there is none.
-func (e *Engine) Port() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.listener == nil {
-		return 0
-	}
-	return e.listener.Addr().(*net.TCPAddr).Port
-}
+func (e *Engine) Port() int { return e.endpoint.Port() }
 
 // Close ends every swarm and waits until verified pieces are committed. Reads
 // that wait return weir.ErrClosed. It may be called more than once.
 func (e *Engine) Close() error {
 	e.cancel(weir.ErrClosed)
 	e.mu.Lock()
-	l := e.listener
 	torrents := make([]*Torrent, 0, len(e.torrents))
 	for _, t := range e.torrents {
 		torrents = append(torrents, t)
 	}
 	e.mu.Unlock()
-	var err error
-	if l != nil {
-		if err = l.Close(); errors.Is(err, net.ErrClosed) {
-			err = nil
-		}
-	}
+	err := e.endpoint.StopListening()
 	var closing sync.WaitGroup // side by side: each says goodbye to its trackers
 	for _, t := range torrents {
 		closing.Go(func() { t.close(weir.ErrClosed) })
@@ -291,10 +293,7 @@ func (e *Engine) Close() error {
 	e.records.Wait()
 	e.metainfo.Close()
 	e.pool.Close()
-	if e.disc != nil {
-		err = errors.Join(err, e.disc.Close())
-	}
-	return err
+	return errors.Join(err, e.endpoint.Close())
 }
 
 // SetLimits changes Options.UploadLimit and Options.DownloadLimit, at once and for

@@ -2,12 +2,12 @@ package engine
 
 import (
 	"errors"
-	"net/netip"
 	"time"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/metainfo"
@@ -21,7 +21,7 @@ import (
 func (s *swarm) extensionHandshake(p *peer) wire.OurExtensions {
 	o := wire.OurExtensions{
 		UserAgent: s.eng.opts.UserAgent, Reqq: link.MostBlocks, Port: s.eng.Port(), YourIP: p.link.Remote().Addr().Unmap(),
-		UploadOnly: s.holdsAll(), Pex: s.public(),
+		UploadOnly: s.holdsAll(), Pex: s.conns.Public(),
 	}
 	if m := s.t.meta.InMemory(); m != nil {
 		o.MetadataSize = m.DictionaryBytes()
@@ -51,7 +51,7 @@ func (s *swarm) extension(p *peer, e *link.Event) error {
 	case wire.MetadataID:
 		return s.metadata.message(p, m, e.At)
 	case wire.PexID:
-		return s.heardOfPeers(p, *e.Pex)
+		return s.conns.Exchanged(p.conn, *e.Pex)
 	case wire.DontHaveID:
 		return p.dontHave(m.Payload)
 	}
@@ -60,7 +60,8 @@ func (s *swarm) extension(p *peer, e *link.Event) error {
 
 // extensions takes what the peer's extension handshake says.
 func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
-	p.metadataID, p.pexID = h.MetadataID, h.PexID
+	p.metadataID = h.MetadataID
+	s.conns.Extensions(p.conn, h)
 	if h.MetadataID != 0 {
 		s.metadata.claim(p, h.MetadataSize)
 	}
@@ -68,12 +69,6 @@ func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
 		if !s.pick.Held(index) { // else it came back, and the peer was told
 			p.lost(index)
 		}
-	}
-	if h.Port > 0 {
-		p.port = h.Port
-	}
-	if ip, ok := netip.AddrFromSlice(h.YourIP); ok {
-		s.eng.ownAddr.Vote(p.link.Remote().Addr(), ip)
 	}
 	s.uploads.SetUploadOnly(p.give, h.UploadOnly, time.Now())
 	p.reqq = h.Reqq
@@ -323,8 +318,8 @@ func (x *hashExchange) message(p *peer, m *wire.Message, at time.Time) error {
 		}
 		if err := meta.Hashes.Accept(req, m.Hashes); err != nil {
 			if errors.Is(err, weir.ErrCorrupt) {
-				x.s.book.Ban(p.link.Remote().String(), time.Now())
-				return errBanned
+				x.s.conns.Ban(p.conn)
+				return connector.ErrBanned
 			}
 			return err
 		}

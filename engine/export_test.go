@@ -7,6 +7,10 @@ import (
 	"github.com/weirfs/weir"
 )
 
+// runOnOwner has the owner run fn and waits for it. It reports false if the owner went
+// away before, and then fn does not run.
+func (s *swarm) runOnOwner(fn func()) bool { return s.inbox.DoAndWait(s.ctx, fn) }
+
 // Age makes the torrent's connections idle for so much longer.
 func (t *Torrent) Age(d time.Duration) {
 	sw, err := t.warm()
@@ -16,7 +20,7 @@ func (t *Torrent) Age(d time.Duration) {
 	sw.runOnOwner(func() {
 		for _, p := range sw.peers {
 			p.give.Age(d)
-			p.joined = p.joined.Add(-d)
+			p.conn.Joined = p.conn.Joined.Add(-d)
 		}
 	})
 }
@@ -32,7 +36,7 @@ func (t *Torrent) Later(d time.Duration) {
 
 // Places returns the connections that count, and the dials among them.
 func (e *Engine) Places() (open, dialing int) {
-	return e.conns.Usage()
+	return e.endpoint.Usage()
 }
 
 // SetMostUncached changes the bound on pieces that the Store does not take.
@@ -107,7 +111,7 @@ type Accounts struct {
 // Accounts returns what they stand at: nothing, after Close.
 func (e *Engine) Accounts() Accounts {
 	a := Accounts{InMemory: e.inMemory.Load(), Metadata: e.metadataBytes.Load(), Claims: e.claims.Bytes(), Warm: e.warm.Load()}
-	a.Open, a.Dialing = e.conns.Usage()
+	a.Open, a.Dialing = e.endpoint.Usage()
 	a.Uncached = e.storage.UncachedBytes()
 	return a
 }

@@ -1,15 +1,15 @@
 package engine
 
 import (
-	"errors"
-	"net"
+	"iter"
+	"slices"
 	"time"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir/engine/internal/bitfield"
+	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/connlimit"
-	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/upload"
@@ -17,40 +17,106 @@ import (
 )
 
 var (
-	errBanned = errors.New("peer sent wrong data")
-	errTwice  = errors.New("already connected to this peer")
-	errSelf   = errors.New("connected to ourselves")
+	_ connector.Swarm = (*swarm)(nil)
+	_ connector.Peer  = (*peer)(nil)
 )
 
 // peer is what the owner of a swarm knows of one connection.
 type peer struct {
 	sw       *swarm
+	conn     *connector.Conn
 	link     *link.Link
-	addr     string        // host:port of the other side
-	dialed   bool          // we connected, so addr is where it listens
-	rtt      time.Duration // of the TCP handshake; 0 for incoming
-	early    bool          // our handshake said more than a handshake
-	answered bool          // it has sent a message
-	sentSeen int64         // payload, when the owner looked last
+	early    *early // nil if nothing was said with our handshake
+	sentSeen int64  // payload, when the owner looked last
 	pk       *picker.Peer
 	claims   bitfield.Claims // what it has, by its word before the metadata
 	unchoked bool            // it serves us
 
 	interested     bool         // we told it that we are
 	give           *upload.Peer // the give and take with it
-	slot           *connlimit.Slot
-	joined         time.Time
 	reqq           int
 	metadataID     int           // its number for ut_metadata, 0 if it has none
-	pexID          int           // its number for ut_pex, 0 if it has none
 	told           bitfield.Told // of what we hold
-	nodeKnown      bool          // its node in the DHT is
-	pexIn          pex.Receiver
-	pexOut         pex.Sender
-	port           int   // where it listens, by its own word; 0 if it did not say
-	noted          int64 // of it, what is noted of the peer for later runs
-	toldUploadOnly bool  // what our extension handshake said last (BEP 21)
+	toldUploadOnly bool          // what our extension handshake said last (BEP 21)
 }
+
+// early is what goes out with the handshake, before the other side has answered:
+// its answer then comes with an unchoke, a round trip earlier, and with the first
+// blocks, another one.
+type early struct {
+	have   []bool         // the pieces that we say we have; our interest goes with them
+	blocks []picker.Block // what we ask for, guessing that it is there and that we will be served
+	sent   time.Time
+}
+
+// NewPeer implements connector.Swarm.
+func (s *swarm) NewPeer() connector.Peer {
+	return &peer{sw: s, told: bitfield.NewTold(link.UnknownPieces)}
+}
+
+// Conns implements connector.Swarm.
+func (s *swarm) Conns() iter.Seq[*connector.Conn] {
+	return func(yield func(*connector.Conn) bool) {
+		for _, p := range s.peers {
+			if !yield(p.conn) {
+				return
+			}
+		}
+	}
+}
+
+// Demand implements connector.Swarm.
+func (s *swarm) Demand(now time.Time) connlimit.Demand {
+	d := connlimit.Demand{
+		Awaited: s.reads.any() || s.pick == nil && s.inbox.Uses() > 0,
+		Wanted:  s.pick != nil && s.pick.Busy(),
+	}
+	_, d.Waited, _ = s.reads.longest(now)
+	return d
+}
+
+// Early returns what to say to a peer that was just connected with, nil if
+// nothing. Nobody else that is being connected with is asked for the same.
+func (p *peer) Early() []byte {
+	s := p.sw
+	if s.pick == nil {
+		return nil
+	}
+	s.pieces.charge()
+	e := &early{have: slices.Clone(s.pick.HeldPieces()), blocks: s.pick.EarlyRequests(picker.EarlyBlocks, s.guessed), sent: time.Now()}
+	// A bitfield is right whether or not the peer turns out to speak BEP 6.
+	b := wire.AppendBare(wire.AppendBitfield(nil, e.have), pp.Interested)
+	for _, block := range e.blocks {
+		s.guessed[block] = true
+		b = appendRequest(b, pp.Request, s.layout, block)
+	}
+	p.early = e
+	return b
+}
+
+// HandshakeOver implements connector.Peer.
+func (p *peer) HandshakeOver() {
+	if p.early == nil {
+		return
+	}
+	for _, b := range p.early.blocks {
+		delete(p.sw.guessed, b)
+	}
+}
+
+// Received implements connector.Peer.
+func (p *peer) Received() int64 { return p.give.Received }
+
+// Interesting implements connector.Peer. Before the metadata, everybody may have it.
+func (p *peer) Interesting() bool { return p.pk == nil || p.sw.pick.Interesting(p.pk) }
+
+// Facts implements connector.Peer.
+func (p *peer) Facts() connector.Facts {
+	return connector.Facts{Wants: p.give.Wants(), Moved: p.give.Moved, Gave: p.give.Gave, Took: p.give.Took}
+}
+
+// Drop implements connector.Peer.
+func (p *peer) Drop(why error) { p.sw.drop(p, why) }
 
 // v2 reports whether the connection belongs to a v2 swarm, where hashes are asked for
 // (BEP 52): in another one libtorrent ends a connection that asks.
@@ -58,63 +124,32 @@ func (p *peer) v2() bool {
 	return p.link.Hello.InfoHash == p.sw.t.meta.Names().V2 || p.sw.t.LoadedInfo() != nil && p.sw.t.LoadedInfo().V2 && p.link.Hello.InfoHash == p.sw.t.ih
 }
 
-// join makes a connection whose handshakes are done part of the swarm.
-// early is what went out with the handshake already, nil if nothing.
-func (s *swarm) join(conn net.Conn, slot *connlimit.Slot, addr string, hello wire.Handshake, rtt time.Duration, dialed bool, early *opening) error {
-	if hello.PeerID == s.eng.peerID {
-		return errSelf
-	}
-	from := link.Remote(conn)
-	for _, o := range s.peers {
-		switch {
-		case o.link.Hello.PeerID != hello.PeerID:
-		case o.dialed || !dialed || o.give.Received > 0 || o.link.Remote().Addr().Unmap() == from.Addr().Unmap():
-			return errTwice
-		default:
-			s.drop(o, errTwice) // it came to us with the name of the peer that we have now reached
-		}
-	}
-	for _, a := range []string{addr, from.String()} { // a host name is banned by where it led
-		if s.book.Banned(a, time.Now()) {
-			return errBanned
-		}
-	}
-	if !s.room(slot, from.Addr().Unmap(), dialed) {
-		return errFull
-	}
-	p := &peer{
-		sw: s, addr: addr, dialed: dialed, rtt: rtt, early: early != nil, interested: early != nil, slot: slot, joined: time.Now(),
-		told: bitfield.NewTold(link.UnknownPieces),
-	}
-	p.link = link.New(link.Options{
-		Conn: conn, Hello: hello, Inbox: s.inbox, Answerer: &s.content, Pieces: s.numPieces, Up: s.eng.up, Down: s.eng.down,
-	})
-	p.give = s.uploads.Join(p.link, p.joined)
+// Join makes a connection whose handshakes are done part of the swarm.
+func (p *peer) Join(c *connector.Conn) {
+	s := p.sw
+	p.conn, p.link, p.interested = c, c.Link, p.early != nil
+	p.give = s.uploads.Join(p.link, c.Joined)
 	s.peers[p.link] = p
-	s.connected.Store(int32(len(s.peers)))
-	s.log.Debug("peer joined", "peer", addr, "rtt", rtt, "dialed", dialed)
-	s.greet(p, early)
+	s.greet(p)
 	if s.pick != nil {
 		s.introduce(p)
 	}
-	if early != nil {
-		s.pick.SentEarly(p.pk, early.blocks, early.sent)
-		p.link.Requested(len(early.blocks))
+	if p.early != nil {
+		s.pick.SentEarly(p.pk, p.early.blocks, p.early.sent)
+		p.link.Requested(len(p.early.blocks))
 	}
-	p.link.Run(s.ctx, s.spawn)
-	return nil
 }
 
 // greet sends what each connection begins with: what we have (BEP 3, 6), the
 // extension handshake (BEP 10), and where our node of the DHT is (BEP 5).
-func (s *swarm) greet(p *peer, early *opening) {
+func (s *swarm) greet(p *peer) {
 	switch {
-	case early != nil:
+	case p.early != nil:
 		for i, have := range s.pick.HeldPieces() {
 			switch {
-			case have && !early.have[i]:
+			case have && !p.early.have[i]:
 				p.link.Send(func(b []byte) []byte { return wire.AppendHave(b, i) })
-			case !have && early.have[i]:
+			case !have && p.early.have[i]:
 				p.lost(i)
 			}
 		}
@@ -128,7 +163,7 @@ func (s *swarm) greet(p *peer, early *opening) {
 	if p.link.Extended() {
 		s.tellExtensions(p)
 	}
-	s.tellNode(p)
+	s.conns.TellNode(p.conn)
 }
 
 // introduce tells the picker what the peer has said so far.
@@ -136,7 +171,7 @@ func (s *swarm) introduce(p *peer) {
 	if p.pk != nil {
 		return
 	}
-	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, RTT: p.rtt, MaxRequests: p.reqq, Fast: p.link.Fast()})
+	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, RTT: p.conn.RTT, MaxRequests: p.reqq, Fast: p.link.Fast()})
 	p.give.Introduce(p.pk)
 	n := s.t.LoadedInfo().NumPieces()
 	switch {
@@ -183,30 +218,20 @@ func (s *swarm) drop(p *peer, why error) {
 		return
 	}
 	delete(s.peers, p.link)
-	s.connected.Store(int32(len(s.peers)))
 	if p.pk != nil {
 		s.pick.Leave(p.pk)
 	}
 	s.metadata.leave(p)
 	p.claims.Clear(&s.eng.claims)
-	s.records.met(p, time.Now())
-	switch {
-	case p.dialed && p.early && !p.answered:
-		s.book.Retry(p.addr, uint8(link.PlainLate)) // aria2 leaves when it hears more than a handshake
-	case p.dialed:
-		s.book.Ended(p.addr, p.give.Received > 0 || p.unchoked, time.Now())
-	}
-	s.log.Debug("peer left", "peer", p.addr, "err", why)
-	p.link.Close()
-	p.slot.Release()
+	s.conns.Left(p.conn, p.give.Received > 0 || p.unchoked, why)
 	s.uploads.Leave(p.give, time.Now())
 }
 
 // ban ends the connection with a peer that sent wrong data, and forbids others
 // with its address.
 func (s *swarm) ban(p *peer) {
-	s.book.Ban(p.link.Remote().String(), time.Now())
-	s.drop(p, errBanned)
+	s.conns.Ban(p.conn)
+	s.drop(p, connector.ErrBanned)
 }
 
 // numPieces returns how many the torrent has, 0 while that is not known.
@@ -221,7 +246,7 @@ func (s *swarm) numPieces() int {
 // connection.
 func (s *swarm) message(p *peer, e *link.Event) error {
 	m, at := &e.Message, e.At
-	p.answered = true
+	p.conn.Answered = true
 	switch m.Type {
 	case pp.Piece:
 		return s.pieces.block(p, m, at)
@@ -265,7 +290,7 @@ func (s *swarm) message(p *peer, e *link.Event) error {
 	case pp.Cancel:
 		p.link.Cancel(link.Block{Index: m.Index, Begin: m.Begin, Length: m.Length})
 	case pp.Port:
-		s.theirNode(p, m.Port)
+		s.conns.AddNode(p.conn, m.Port)
 	case pp.Extended:
 		return s.extension(p, e)
 	case pp.HashRequest, pp.Hashes, pp.HashReject:
@@ -328,7 +353,7 @@ func (p *peer) Right(int) {}
 
 // Wrong implements picker.Ref: who lies is banned.
 func (p *peer) Wrong(piece int) {
-	p.sw.log.Warn("peer sent wrong data; banned", "peer", p.addr, "piece", piece)
+	p.sw.log.Warn("peer sent wrong data; banned", "peer", p.conn.Addr, "piece", piece)
 	p.sw.ban(p)
 }
 

@@ -152,7 +152,7 @@ func (g *reporter) tell(now time.Time) {
 	arrived := down > g.down
 	g.at, g.down, g.up = now, down, up
 
-	r.Peers, r.Known = len(s.peers), s.book.Len()
+	r.Peers, r.Known = len(s.peers), s.conns.Known()
 	r.Seeds, r.Serving = 0, 0
 	for _, p := range s.peers {
 		if p.claims.All || p.pk != nil && p.pk.HasEverything() {
@@ -166,9 +166,7 @@ func (g *reporter) tell(now time.Time) {
 		g.share = now
 		r.Availability = s.pick.DistributedCopies()
 	}
-	if s.search != nil {
-		r.SwarmSeeds, r.SwarmLeeches, r.Trackers = g.trackers()
-	}
+	r.SwarmSeeds, r.SwarmLeeches, r.Trackers = g.trackers()
 	r.WebSeeds = s.web.report(now)
 	f := g.facts(now, arrived, r.WebSeeds)
 	r.State, r.Waiting, r.Waited = f.state(), f.waiting, f.waited
@@ -210,8 +208,8 @@ const tellAfter = 10 * time.Second
 func (g *reporter) facts(now time.Time, arrived bool, web []WebSeed) progress {
 	s := g.s
 	f := progress{
-		metadata: s.t.meta.InMemory() != nil, arrived: arrived, peers: len(s.peers), known: s.book.Len(),
-		dialing: s.book.Dialing(), lastDial: s.lastDial, piece: -1,
+		metadata: s.t.meta.InMemory() != nil, arrived: arrived, peers: len(s.peers), known: s.conns.Known(),
+		dialing: s.conns.Dialing(), lastDial: s.conns.LastDial(), piece: -1,
 	}
 	if s.pick == nil {
 		f.waiting = s.inbox.Uses()
@@ -244,10 +242,7 @@ func (g *reporter) facts(now time.Time, arrived bool, web []WebSeed) progress {
 			f.webSeeds = append(f.webSeeds, d.Why)
 		}
 	}
-	if s.search != nil {
-		_, _, lines := g.trackers()
-		f.trackers = lines
-	}
+	_, _, f.trackers = g.trackers()
 	return f
 }
 
@@ -255,7 +250,7 @@ func (g *reporter) facts(now time.Time, arrived bool, web []WebSeed) progress {
 // line for each tracker.
 func (g *reporter) trackers() (seeds, leeches int, lines []string) {
 	seeds, leeches = -1, -1
-	for _, st := range g.s.search.Status() {
+	for _, st := range g.s.conns.Trackers() {
 		seeds, leeches = max(seeds, st.Seeds), max(leeches, st.Leeches)
 		switch {
 		case st.Err != "":

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/weirfs/weir/engine/internal/discover"
+	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/link"
-	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/upload"
 	"github.com/weirfs/weir/engine/internal/verify"
@@ -39,38 +38,31 @@ type swarm struct {
 
 	committed chan struct{} // closed when, in the end, no piece is put any more
 
-	content   content
-	connected atomic.Int32 // peers
+	content content
 
 	// What follows belongs to the owner.
 
-	trackers    [][]string
-	nodes       []string // of the DHT, as the source names them
-	webURLs     []string
-	web         *webSeeds // set with pick
-	book        *peerbook.Book
-	pick        *picker.Picker // nil while the metadata is unknown
-	layout      picker.Layout  // set with pick
-	peers       map[*link.Link]*peer
-	pieces      pieces
-	reads       reads
-	metadata    metadataExchange
-	hashes      hashExchange
-	guessed     map[picker.Block]bool // asked of peers that are in the handshake
-	uploads     *upload.Uploads
-	squeezed    time.Time // when another torrent was asked for a connection last
-	yielded     time.Time // when this one gave another torrent a connection last
-	lastPex     time.Time
-	records     peerRecords
-	stats       reporter
-	search      *discover.Search // nil if the engine was never opened
-	searchOther *discover.Search // of a hybrid torrent: under its other hash
-	lastUse     time.Time        // of the last event that was a use
-	born        time.Time
-	lastDial    error // of the last dial that failed since one succeeded
+	// What follows belongs to the owner.
+
+	conns    *connector.Connector
+	webURLs  []string
+	web      *webSeeds      // set with pick
+	pick     *picker.Picker // nil while the metadata is unknown
+	layout   picker.Layout  // set with pick
+	peers    map[*link.Link]*peer
+	pieces   pieces
+	reads    reads
+	metadata metadataExchange
+	hashes   hashExchange
+	guessed  map[picker.Block]bool // asked of peers that are in the handshake
+	uploads  *upload.Uploads
+	stats    reporter
+	lastUse  time.Time // of the last event that was a use
+	born     time.Time
 }
 
-func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
+// newSwarm returns a swarm that does not run yet; t.mu is held.
+func newSwarm(t *Torrent) *swarm {
 	s := &swarm{
 		t:         t,
 		eng:       t.eng,
@@ -78,8 +70,7 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 		inbox:     link.NewInbox(),
 		ended:     make(chan struct{}),
 		committed: make(chan struct{}),
-		trackers:  trackers,
-		book:      peerbook.New(t.eng.priority, uint8(link.FirstMode(t.eng.opts.Encryption))),
+		webURLs:   slices.Clone(t.webSeeds),
 		peers:     map[*link.Link]*peer{},
 		guessed:   map[picker.Block]bool{},
 		lastUse:   time.Now(),
@@ -90,11 +81,18 @@ func newSwarm(t *Torrent, trackers [][]string, peers []string) *swarm {
 	s.reads = newReads(s)
 	s.metadata = metadataExchange{s: s}
 	s.hashes = hashExchange{s: s, asks: map[verify.HashRequest]*hashAsk{}}
-	s.records = peerRecords{s: s, at: s.born.Add(recordFirst - recordEvery)}
 	s.stats.s = s
 	s.pieces.s, s.pieces.held = s, t.eng.storage.NewPieces(t.ih, s.pieces.dropped)
 	s.content = content{t: t, ctx: s.ctx, log: s.log, held: s.pieces.held}
-	s.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, peers...)
+	s.conns = connector.New(t.eng.endpoint, s, connector.Options{
+		Context: s.ctx, Log: s.log, Spawn: s.spawn, InfoHash: t.ih, Names: t.meta.Names,
+		Trackers: slices.Clone(t.trackers), Nodes: slices.Clone(t.nodes), Peers: t.peers,
+		Info: t.Info, LoadedInfo: t.LoadedInfo,
+		Left: t.left, Downloaded: t.counts.downloaded.Load, Uploaded: t.counts.uploaded.Load,
+		Former:  t.former,
+		Link:    link.Options{Inbox: s.inbox, Answerer: &s.content, Pieces: s.numPieces, Up: t.eng.up, Down: t.eng.down},
+		Records: t.eng.opts.Store, RecordsReady: t.eng.storeReady, PostWrite: t.eng.records.Post,
+	})
 	return s
 }
 
@@ -136,7 +134,7 @@ const (
 // own is the owner: it takes events, decides, and sends what was decided.
 func (s *swarm) own() {
 	defer s.end()
-	s.find()
+	s.conns.Start()
 	if s.t.meta.InMemory() == nil {
 		s.metadata.begin()
 	}
@@ -144,7 +142,7 @@ func (s *swarm) own() {
 	s.gotMeta()
 	if s.eng.storeReady() {
 		opening = nil
-		s.records.load()
+		s.loadRecords()
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -174,9 +172,7 @@ func (s *swarm) own() {
 				return
 			}
 		}
-		if s.book.Fresh() {
-			s.dial(now)
-		}
+		s.conns.DialFresh(now)
 		s.decide(now)
 		timer.Reset(s.tick())
 	}
@@ -186,7 +182,7 @@ func (s *swarm) tick() time.Duration {
 	switch {
 	case s.reads.any():
 		return urgentTick
-	case s.pick == nil || s.pick.Busy() || s.book.Dialing() > 0:
+	case s.pick == nil || s.pick.Busy() || s.conns.Dialing() > 0:
 		return busyTick
 	}
 	return idleTick
@@ -237,11 +233,8 @@ func (s *swarm) decide(now time.Time) {
 // housekeep does what time alone calls for. It reports whether the swarm cooled
 // and the owner must return.
 func (s *swarm) housekeep(now time.Time) bool {
-	s.dial(now)
+	s.conns.Housekeep(now)
 	s.uploads.Round(now)
-	s.tellOfPeers(now)
-	s.records.writeWhenDue(now)
-	s.book.Expire(now)
 	s.pieces.dropUnwanted(now)
 	if s.web != nil {
 		s.web.housekeep(now)
@@ -265,15 +258,16 @@ func (s *swarm) housekeep(now time.Time) bool {
 		s.lastUse = now
 	}
 	if now.Sub(s.lastUse) <= s.eng.opts.Idle {
-		s.records.parting = false
+		s.conns.Stay()
 		return false
 	}
-	return s.records.part(now) && s.t.cool(s)
+	return s.conns.Part(now) && s.t.cool(s)
 }
 
 // end lets go of everything. Verified pieces are committed before it returns.
 func (s *swarm) end() {
 	s.cancel()
+	s.conns.Stop()
 	for _, p := range s.peers {
 		s.drop(p, context.Cause(s.t.done))
 	}
@@ -293,7 +287,7 @@ func (s *swarm) end() {
 	}
 	s.pieces.end()
 	s.metadata.end()
-	s.records.writeLast()
+	s.writeLast()
 	s.eng.warm.Add(-1)
 	close(s.ended)
 }
@@ -305,14 +299,7 @@ func (s *swarm) gotMeta() {
 	if s.pick != nil || m == nil {
 		return
 	}
-	s.keepPrivate()
-	if s.metadata.end() && s.search != nil {
-		s.search.Poke() // it is private, or there is something left
-		if s.searchOther != nil {
-			s.searchOther.Poke()
-		}
-	}
-	s.findOther()
+	s.conns.MetadataKnown(s.metadata.end())
 	if !s.eng.storeReady() {
 		return // storeOpened comes back
 	}

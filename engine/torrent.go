@@ -6,11 +6,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/metainfo"
-	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/source"
 )
 
@@ -188,9 +187,7 @@ func (t *Torrent) warm() (*swarm, error) {
 		return nil, context.Cause(t.done)
 	}
 	if t.sw == nil {
-		t.sw = newSwarm(t, t.trackers, t.peers)
-		t.sw.webURLs = slices.Clone(t.webSeeds)
-		t.sw.nodes = t.nodes
+		t.sw = newSwarm(t)
 		t.eng.warm.Add(1)
 		t.sw.start()
 		for w := range t.wants {
@@ -211,6 +208,25 @@ func (t *Torrent) cool(sw *swarm) bool {
 	t.sw = nil
 	t.meta.Release()
 	return true
+}
+
+// left returns the bytes that we don't hold. While the size is unknown it is a
+// block, because zero would say that we are a seed.
+func (t *Torrent) left() int64 {
+	info := t.Info()
+	if info == nil {
+		return weir.BlockBytes
+	}
+	left := info.ContentBytes()
+	if !t.eng.storeReady() {
+		return left // the next announce says it better
+	}
+	for i, held := range t.eng.opts.Store.Held(t.ih, info.NumPieces()) {
+		if held {
+			left -= info.PieceRange(i).Len()
+		}
+	}
+	return left
 }
 
 // close ends the torrent, and waits for its swarm.
@@ -254,7 +270,7 @@ func (t *Torrent) AddPeers(addrs []string) {
 	sw := t.sw
 	t.mu.Unlock()
 	if sw != nil && len(addrs) > 0 {
-		sw.do(func() { sw.book.Add(time.Now(), peerbook.Origin{Source: peerbook.User}, addrs...) })
+		sw.do(func() { sw.conns.AddPeers(addrs) })
 	}
 }
 
@@ -270,7 +286,7 @@ func (t *Torrent) Stats() Stats {
 		if r := sw.stats.report.Load(); r != nil {
 			s = *r
 		}
-		s.Peers = int(sw.connected.Load())
+		s.Peers = sw.conns.Connected()
 	}
 	s.Downloaded = t.counts.downloaded.Load()
 	s.FromWeb = t.counts.web.Load()
@@ -329,4 +345,43 @@ func (t *Torrent) SelectOnly() []int {
 		n++
 	}
 	return out
+}
+
+var _ connector.Torrents = (*incoming)(nil)
+
+// incoming is an Engine for peers that connect.
+type incoming Engine
+
+// InfoHashes calls yield with those of all torrents until it returns false.
+func (in *incoming) InfoHashes(yield func(weir.InfoHash) bool) {
+	for _, t := range (*Engine)(in).Torrents() {
+		if !yield(t.ih) {
+			return
+		}
+		if n := t.meta.Names(); n.Hybrid() && !yield(n.Other(t.ih)) {
+			return
+		}
+	}
+}
+
+// Names returns the info hashes of the torrent that has ih.
+func (in *incoming) Names(ih weir.InfoHash) (source.Names, bool) {
+	if t, ok := (*Engine)(in).named(ih); ok {
+		return t.meta.Names(), true
+	}
+	return source.Names{}, false
+}
+
+// Connector returns that of the torrent that has ih, warming it if there are not too many
+// that are warm.
+func (in *incoming) Connector(ih weir.InfoHash) (*connector.Connector, error) {
+	t, ok := (*Engine)(in).named(ih)
+	if !ok {
+		return nil, weir.Errorf(weir.ErrNotFound, "torrent %s was removed while a peer connected", ih)
+	}
+	sw, err := t.warmUnasked()
+	if err != nil {
+		return nil, err
+	}
+	return sw.conns, nil
 }

@@ -149,10 +149,10 @@ const (
 // is known who might.
 func (w *webSeeds) giveUp(now time.Time) {
 	s := w.s
-	if len(w.seeds) == 0 || !s.reads.any() || s.book.Len() > 0 || now.Sub(s.born) < noPeersAfter {
+	if len(w.seeds) == 0 || !s.reads.any() || s.conns.Known() > 0 || now.Sub(s.born) < noPeersAfter {
 		return
 	}
-	if s.search != nil && now.Sub(s.born) < noPeersUnheardTime && !s.search.Heard() {
+	if now.Sub(s.born) < noPeersUnheardTime && !s.conns.Searched() {
 		return
 	}
 	for index := range s.reads.waiting {

@@ -95,8 +95,11 @@ func (s *Search) Heard() bool {
 	return !slices.ContainsFunc(s.Status(), func(st tracker.Status) bool { return st.Err == "" && st.Answered.IsZero() })
 }
 
+// TrackerStatus is what is known of a tracker.
+type TrackerStatus = tracker.Status
+
 // Status returns the state of all trackers.
-func (s *Search) Status() []tracker.Status {
+func (s *Search) Status() []TrackerStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []tracker.Status

@@ -1,11 +1,11 @@
-package engine
+package connector
 
 import (
 	"context"
 	"net"
 )
 
-// Network is how an Engine reaches peers and HTTP trackers, and is reached. Its
+// Network is how peers and HTTP trackers are reached, and how we are. Its
 // addresses are those of TCP. The DHT, local discovery and UDP trackers use the
 // system's network in any case.
 type Network interface {
@@ -16,13 +16,7 @@ type Network interface {
 	Listen(address string) (net.Listener, error)
 }
 
-// network returns the one that the engine uses.
-func (e *Engine) network() Network {
-	if e.opts.Network != nil {
-		return e.opts.Network
-	}
-	return systemNetwork{}
-}
+var _ Network = systemNetwork{}
 
 // systemNetwork is the operating system's.
 type systemNetwork struct{}

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -168,4 +169,142 @@ func functionsOf(name string) ([]string, error) {
 		names = append(names, name)
 	}
 	return names, nil
+}
+
+// What an object, a package and a file may have. A package of commands has a file for
+// each command, and tests count nowhere.
+const (
+	maxMethods = 40
+	maxFields  = 20
+	maxFiles   = 20
+	maxLines   = 400
+)
+
+// filesOf are packages that may have fewer files than maxFiles.
+var filesOf = map[string]int{"engine": 12}
+
+// tooLarge is what is above its limit, and by how much it may be: a number here only
+// shrinks, and an entry goes with the last of it.
+var tooLarge = map[string]int{
+	"fields of engine.Engine":         23,
+	"fields of engine.swarm":          26,
+	"fields of engine/swarmtest.conn": 24,
+	"files of cmd/internal/daemon":    21,
+	"files of engine":                 17,
+	"methods of engine.swarm":         50,
+}
+
+// TestSizes: no object does too much, no package is a hall, and no file is more than a room.
+// What is above its limit is in tooLarge with what it has now.
+func TestSizes(t *testing.T) {
+	sizes := map[string]int{}
+	limits := map[string]int{}
+	for _, f := range repositoryFiles(t) {
+		dir := path.Dir(f.name)
+		if strings.HasSuffix(f.name, "_test.go") {
+			continue
+		}
+		src, err := os.ReadFile(f.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), f.name, src, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file.Name.Name != "main" {
+			sizes["files of "+dir]++
+			limits["files of "+dir] = maxFiles
+			if n, ok := filesOf[dir]; ok {
+				limits["files of "+dir] = n
+			}
+		}
+		sizes["lines of "+f.name] = strings.Count(string(src), "\n")
+		limits["lines of "+f.name] = maxLines
+		for object, n := range methodsIn(file) {
+			sizes["methods of "+dir+"."+object] += n
+			limits["methods of "+dir+"."+object] = maxMethods
+		}
+		for object, n := range fieldsIn(file) {
+			sizes["fields of "+dir+"."+object] = n
+			limits["fields of "+dir+"."+object] = maxFields
+		}
+	}
+	if n := sizes["methods of cache.Cache"]; n < 5 {
+		t.Errorf("cache.Cache has %d methods: they are not counted", n)
+	}
+	for _, what := range slices.Sorted(maps.Keys(sizes)) {
+		n, most, known := sizes[what], limits[what], tooLarge[what]
+		switch {
+		case n > max(most, known):
+			t.Errorf("%s: %d, and %d may be", what, n, max(most, known))
+		case known > 0 && n < known:
+			t.Logf("%s: %d, and tooLarge says %d: lower it, or drop it at %d", what, n, known, most)
+		}
+	}
+	for what := range tooLarge {
+		if sizes[what] == 0 {
+			t.Errorf("%s: there is no such thing; drop it from tooLarge", what)
+		}
+	}
+}
+
+// methodsIn counts the methods of a file by their type.
+func methodsIn(file *ast.File) map[string]int {
+	counts := map[string]int{}
+	for _, d := range file.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil {
+			counts[receiverOf(f)]++
+		}
+	}
+	return counts
+}
+
+// receiverOf returns the type of a method.
+func receiverOf(f *ast.FuncDecl) string {
+	of := f.Recv.List[0].Type
+	if star, ok := of.(*ast.StarExpr); ok {
+		of = star.X
+	}
+	switch generic := of.(type) {
+	case *ast.IndexExpr:
+		of = generic.X
+	case *ast.IndexListExpr:
+		of = generic.X
+	}
+	if id, ok := of.(*ast.Ident); ok {
+		return id.Name
+	}
+	return ""
+}
+
+// fieldsIn counts the fields of a file's objects. A struct that hides none of its fields is
+// a list (options, an answer), and may be long.
+func fieldsIn(file *ast.File) map[string]int {
+	counts := map[string]int{}
+	for _, d := range file.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok {
+			continue
+		}
+		for _, spec := range g.Specs {
+			ts, ok := spec.(*ast.TypeSpec)
+			if !ok {
+				continue
+			}
+			st, ok := ts.Type.(*ast.StructType)
+			if !ok {
+				continue
+			}
+			fields, hidden := 0, false
+			for _, f := range st.Fields.List {
+				fields += max(1, len(f.Names))
+				hidden = hidden || slices.ContainsFunc(f.Names, func(n *ast.Ident) bool { return !n.IsExported() })
+			}
+			if hidden {
+				counts[ts.Name.Name] = fields
+			}
+		}
+	}
+	return counts
 }

@@ -99,7 +99,8 @@ var layers = []layer{
 	// concern.
 	{dir: "engine/internal/connector", forbid: []string{bazil, badger, anacrolix},
 		own: []string{"engine/internal/connlimit", "engine/internal/discover", "engine/internal/discover/pex", "engine/internal/link",
-			"engine/internal/peerbook", "engine/internal/wire", "engine/source"}},
+			"engine/internal/peerbook", "engine/internal/wire", "engine/source"},
+		tests: []string{"engine/internal/throttle"}},
 	// Requests to web servers, and what is known of each. Addresses are judged by the pool
 	// that it is given.
 	{dir: "engine/internal/webseed", forbid: []string{bazil, badger, anacrolix}, own: []string{"engine/internal/netrule"}},

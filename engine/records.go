@@ -32,20 +32,20 @@ func (s *swarm) storeOpened() {
 func (s *swarm) loadRecords() {
 	s.spawn(func() {
 		s.t.meta.LoadDue()
-		peers := s.conns.LoadKnown()
+		peers := s.conns.Records.Load()
 		s.do(func() {
 			s.gotMeta()
 			if s.pick != nil {
 				s.hashes.verifyWaiting()
 			}
-			s.conns.AddKnown(peers)
+			s.conns.Records.Add(peers)
 		})
 	})
 }
 
 // writeLast writes what the swarm leaves when it ends, and waits for that.
 func (s *swarm) writeLast() {
-	writePeers := s.conns.LastRecord()
+	writePeers := s.conns.Records.Last()
 	written := make(chan struct{})
 	s.eng.records.Post(func() {
 		defer close(written)

@@ -42,8 +42,6 @@ type swarm struct {
 
 	// What follows belongs to the owner.
 
-	// What follows belongs to the owner.
-
 	conns    *connector.Connector
 	webURLs  []string
 	web      *webSeeds      // set with pick
@@ -258,10 +256,10 @@ func (s *swarm) housekeep(now time.Time) bool {
 		s.lastUse = now
 	}
 	if now.Sub(s.lastUse) <= s.eng.opts.Idle {
-		s.conns.Stay()
+		s.conns.Records.Stay()
 		return false
 	}
-	return s.conns.Part(now) && s.t.cool(s)
+	return s.conns.Records.Part(now) && s.t.cool(s)
 }
 
 // end lets go of everything. Verified pieces are committed before it returns.

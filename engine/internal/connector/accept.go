@@ -98,7 +98,7 @@ func (e *Endpoint) incomingSlot(c *Connector, addr netip.Addr) (*connlimit.Slot,
 	case slot != nil:
 		return slot, nil
 	case !full:
-		return nil, errCrowd
+		return nil, errAddressFull
 	}
 	n := connlimit.Newcomer{FromNetwork: e.limit.Neighbours(addr)}
 	for _, o := range append([]*Connector{c}, e.connectors()...) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
-	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/peerbook"
@@ -127,25 +126,25 @@ type Connector struct {
 
 	connected atomic.Int32
 
-	book        *peerbook.Book
-	search      *discover.Search // nil if the Endpoint was never opened
-	searchOther *discover.Search // of a hybrid torrent: under its other hash
-	lastDial    error            // of the last dial that failed since one succeeded
-	requested   time.Time        // when another torrent was asked for a slot last
-	madeWay     time.Time        // when this one gave another torrent a slot last
-	exchanged   time.Time        // when peers were last told of others
-	recorded    time.Time        // when the known peers were last
-	recording   bool             // they are being written
-	parting     bool             // they were recorded since the last use
+	book      *peerbook.Book
+	searches  searches
+	lastDial  error     // of the last dial that failed since one succeeded
+	requested time.Time // when another torrent was asked for a slot last
+	madeWay   time.Time // when this one gave another torrent a slot last
+	exchanged time.Time // when peers were last told of others
+
+	// Records are those of the torrent's peers.
+	Records PeerRecords
 }
 
 // New returns the Connector of a swarm. It does nothing until Start.
 func New(e *Endpoint, swarm Swarm, o Options) *Connector {
 	c := &Connector{
 		o: o, end: e, swarm: swarm,
-		book:     peerbook.New(e.priority, uint8(link.FirstMode(e.o.Encryption))),
-		recorded: time.Now().Add(recordFirst - recordEvery),
+		book: peerbook.New(e.priority, uint8(link.FirstMode(e.o.Encryption))),
 	}
+	c.searches.c = c
+	c.Records = PeerRecords{c: c, at: time.Now().Add(recordFirst - recordEvery)}
 	c.AddPeers(o.Peers)
 	return c
 }
@@ -155,7 +154,7 @@ func (c *Connector) Start() {
 	c.end.mu.Lock()
 	c.end.running[c] = struct{}{}
 	c.end.mu.Unlock()
-	c.find()
+	c.searches.begin()
 }
 
 // Stop says that the swarm ends, and can be asked for connections no more.
@@ -190,7 +189,7 @@ func (c *Connector) AddPeers(addrs []string) {
 func (c *Connector) Housekeep(now time.Time) {
 	c.dial(now)
 	c.exchange(now)
-	c.recordWhenDue(now)
+	c.Records.writeWhenDue(now)
 	c.book.Expire(now)
 }
 
@@ -232,7 +231,7 @@ func (c *Connector) join(k *Conn, conn net.Conn, hello wire.Handshake) error {
 func (c *Connector) Left(k *Conn, useful bool, why error) {
 	now := time.Now()
 	c.connected.Add(-1)
-	c.noteKnown(k, now)
+	c.Records.note(k, now)
 	switch {
 	case k.Dialed && k.early && !k.Answered:
 		c.book.Retry(k.Addr, uint8(link.PlainLate)) // aria2 leaves when it hears more than a handshake

@@ -12,10 +12,10 @@ import (
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
-// hastyTimeout is instead of dialTimeout when many others wait for a dial.
+// A dial may take dialTimeout, or shortTimeout when many others wait for one.
 const (
 	dialTimeout  = 8 * time.Second
-	hastyTimeout = 3 * time.Second
+	shortTimeout = 3 * time.Second
 )
 
 // DialFresh dials if there are addresses that it was not tried with.
@@ -44,8 +44,8 @@ func (c *Connector) dial(now time.Time) {
 			return
 		}
 		timeout := dialTimeout
-		if candidate.Hasty || slot.Hurried() {
-			timeout = hastyTimeout
+		if candidate.ShortTimeout || slot.Hurried() {
+			timeout = shortTimeout
 		}
 		c.book.Dial(candidate.Addr)
 		k := &Conn{Addr: candidate.Addr, Dialed: true, peer: c.swarm.NewPeer(), slot: slot}

@@ -15,7 +15,7 @@ func (c *Connector) Exchanged(k *Conn, m pex.Message) error {
 	}
 	now := time.Now()
 	peers, err := k.pexIn.Accept(now, k.Link.Remote(), m)
-	o := peerbook.Origin{Source: peerbook.Exchange, Teller: k.tellerName()}
+	o := peerbook.Origin{Source: peerbook.Exchange, Referrer: k.referrer()}
 	for _, other := range peers {
 		c.book.Add(now, o, other.Addr.String())
 	}
@@ -53,9 +53,9 @@ func (c *Connector) exchange(now time.Time) {
 	}
 }
 
-// tellerName is who is held to account for the addresses that a peer names: where
+// referrer is who is held to account for the addresses that a peer names: where
 // we dialed it, or the host that it came from, by whatever port.
-func (k *Conn) tellerName() string {
+func (k *Conn) referrer() string {
 	if k.Dialed {
 		return k.Addr
 	}

@@ -18,25 +18,43 @@ var sourceOf = map[discover.Source]peerbook.Source{
 	discover.FromTracker: peerbook.Tracker, discover.FromDHT: peerbook.DHT, discover.FromLSD: peerbook.Local,
 }
 
-// find looks for peers while the swarm runs.
-func (c *Connector) find() {
-	if c.end.disc == nil {
-		return
-	}
-	c.search = c.searchFor(c.o.InfoHash)
-	c.findOther()
+// searches look for the peers of a torrent while its swarm runs.
+type searches struct {
+	c     *Connector
+	main  *discover.Search // nil if the Endpoint was never opened
+	other *discover.Search // of a hybrid torrent: under its other hash
 }
 
-// findOther looks for peers in the other swarm of a hybrid torrent, once.
-func (c *Connector) findOther() {
-	n := c.o.Names()
-	if c.search == nil || c.searchOther != nil || !n.Hybrid() {
+// begin begins to search.
+func (s *searches) begin() {
+	if s.c.end.disc == nil {
 		return
 	}
-	c.searchOther = c.searchFor(n.Other(c.o.InfoHash))
+	s.main = s.search(s.c.o.InfoHash)
+	s.beginOther()
 }
 
-func (c *Connector) searchFor(ih weir.InfoHash) *discover.Search {
+// beginOther searches in the other swarm of a hybrid torrent, too, once.
+func (s *searches) beginOther() {
+	n := s.c.o.Names()
+	if s.main == nil || s.other != nil || !n.Hybrid() {
+		return
+	}
+	s.other = s.search(n.Other(s.c.o.InfoHash))
+}
+
+// poke says that there is something new to tell, or more to look for.
+func (s *searches) poke() {
+	if s.main != nil {
+		s.main.Poke()
+	}
+	if s.other != nil {
+		s.other.Poke()
+	}
+}
+
+func (s *searches) search(ih weir.InfoHash) *discover.Search {
+	c := s.c
 	search := c.end.disc.Search(discover.Torrent{
 		InfoHash: ih,
 		Trackers: c.o.Trackers,
@@ -49,7 +67,7 @@ func (c *Connector) searchFor(ih weir.InfoHash) *discover.Search {
 		Downloaded: c.o.Downloaded,
 		Uploaded:   c.o.Uploaded,
 		Found: func(addrs []string, via discover.Via) {
-			o := peerbook.Origin{Source: sourceOf[via.Source], Teller: via.Tracker}
+			o := peerbook.Origin{Source: sourceOf[via.Source], Referrer: via.Tracker}
 			c.do(func() { c.book.Add(time.Now(), o, addrs...) })
 		},
 		WantMore: func() bool { return c.Connected() < c.end.o.MaxPeers/2 },
@@ -72,13 +90,10 @@ func (c *Connector) searchFor(ih weir.InfoHash) *discover.Search {
 // one both hashes are known now.
 func (c *Connector) MetadataKnown(fresh bool) {
 	c.keepPrivate()
-	if fresh && c.search != nil {
-		c.search.Poke() // it is private, or there is something left
-		if c.searchOther != nil {
-			c.searchOther.Poke()
-		}
+	if fresh {
+		c.searches.poke() // it is private, or there is something left
 	}
-	c.findOther()
+	c.searches.beginOther()
 }
 
 // Public reports whether others than the trackers may hear of the torrent. A
@@ -103,14 +118,14 @@ func (c *Connector) keepPrivate() {
 }
 
 // Searched reports whether every tracker has answered or failed.
-func (c *Connector) Searched() bool { return c.search == nil || c.search.Heard() }
+func (c *Connector) Searched() bool { return c.searches.main == nil || c.searches.main.Heard() }
 
 // Trackers returns what is known of each tracker.
 func (c *Connector) Trackers() []discover.TrackerStatus {
-	if c.search == nil {
+	if c.searches.main == nil {
 		return nil
 	}
-	return c.search.Status()
+	return c.searches.main.Status()
 }
 
 // TellNode tells a peer that has a node in the DHT of ours (BEP 5).
@@ -130,7 +145,7 @@ func (c *Connector) AddNode(k *Conn, port int) {
 	}
 	k.nodeKnown = true
 	c.end.disc.AddNode(netip.AddrPortFrom(k.Link.Remote().Addr(), uint16(port)))
-	if c.search != nil {
-		c.search.Poke()
+	if c.searches.main != nil {
+		c.searches.main.Poke()
 	}
 }

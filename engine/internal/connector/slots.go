@@ -21,9 +21,9 @@ import (
 //     peer of the torrent that has most.
 
 var (
-	errFull    = weir.Errorf(weir.ErrNoSpace, "no connection to spare")
-	errCrowd   = weir.Errorf(weir.ErrNoSpace, "too many connections with this address")
-	errMadeWay = errors.New("made way for another peer")
+	errFull        = weir.Errorf(weir.ErrNoSpace, "no connection to spare")
+	errAddressFull = weir.Errorf(weir.ErrNoSpace, "too many connections with this address")
+	errMadeWay     = errors.New("made way for another peer")
 )
 
 // makeWayPause is how long a torrent that gave a slot to another one dials nobody, so

@@ -91,11 +91,11 @@ func (b *Book) group(o Origin, now time.Time) *group {
 	if g := b.groups[o]; g != nil {
 		return g
 	}
-	if len(b.groups) >= maxTellers {
-		b.forgetTeller(now)
+	if len(b.groups) >= maxReferrers {
+		b.forgetReferrer(now)
 	}
-	if len(b.groups) >= maxTellers {
-		o.Teller = "" // there are too many to tell apart
+	if len(b.groups) >= maxReferrers {
+		o.Referrer = "" // there are too many to tell apart
 		if g := b.groups[o]; g != nil {
 			return g
 		}
@@ -106,9 +106,9 @@ func (b *Book) group(o Origin, now time.Time) *group {
 	return g
 }
 
-// forgetTeller drops the oldest teller of whom nothing is in the book, one that is
+// forgetReferrer drops the oldest referrer of whom nothing is in the book, one that is
 // muted last.
-func (b *Book) forgetTeller(now time.Time) {
+func (b *Book) forgetReferrer(now time.Time) {
 	var first *group
 	for _, g := range b.groups {
 		if g.size == 0 && (first == nil || older(g, first, now)) {
@@ -141,20 +141,20 @@ func (b *Book) makeRoom(now time.Time, g *group) bool {
 	if b.evict(func(k *candidate) bool { return !k.dead.IsZero() }) {
 		return true
 	}
-	// Of the source that exceeds its share most, and there of the teller with most.
+	// Of the source that exceeds its share most, and there of the referrer with most.
 	var most Source
 	for s := range User {
 		if over(b.size[s], s) > over(b.size[most], most) {
 			most = s
 		}
 	}
-	var teller *group
+	var referrer *group
 	for _, o := range b.groups {
-		if o.Source == most && (teller == nil || larger(o, teller, now)) {
-			teller = o
+		if o.Source == most && (referrer == nil || larger(o, referrer, now)) {
+			referrer = o
 		}
 	}
-	return teller != nil && b.evict(func(k *candidate) bool { return k.origin == teller })
+	return referrer != nil && b.evict(func(k *candidate) bool { return k.origin == referrer })
 }
 
 func over(size int, s Source) float64 { return float64(size) / float64(shares[s].room) }

@@ -3,7 +3,7 @@
 // Facts go in, decisions come out: there is no connection, no clock and no
 // goroutine here, and a book belongs to one goroutine.
 //
-// Addresses are somebody's word. So each source, and within a source each teller,
+// Addresses are somebody's word. So each source, and within a source each referrer,
 // has a share of the book and of the dials: no flood of nonsense keeps others'
 // addresses from being dialed. What can't be reached is tried later and later and
 // then left out; a peer whose addresses turn out to be nonsense is not listened
@@ -34,8 +34,8 @@ const (
 
 // Origin is whose word an address is.
 type Origin struct {
-	Source Source
-	Teller string // which peer or tracker; may be empty
+	Source   Source
+	Referrer string // which peer or tracker; may be empty
 }
 
 // shares are what each source gets while others want the same: room in the book
@@ -61,7 +61,7 @@ const (
 	MaxDials      = 16   // at once
 	// maxUnreliableDials leaves dials to what trackers and the user name.
 	maxUnreliableDials = 12
-	maxTellers         = 256
+	maxReferrers       = 256
 	maxTold            = 100 // addresses of one peer that nothing came of yet
 	maxPorts           = 8   // addresses that differ by port alone
 	maxBans            = 10_000
@@ -72,8 +72,8 @@ type Candidate struct {
 	Addr   string // host:port
 	Source Source
 	Mode   uint8 // how to speak to it first: the caller's number
-	// Hasty says that many others wait for a dial, so this one should not take long.
-	Hasty bool
+	// ShortTimeout says that many others wait for a dial, so this one should not take long.
+	ShortTimeout bool
 }
 
 // candidate is what is known of an address.
@@ -86,7 +86,7 @@ type candidate struct {
 	busy   bool // dialed or connected
 	dials  bool // dialed and not connected
 	// What the dial cost those who named it of their turns.
-	costSource, costTeller float64
+	costSource, costReferrer float64
 
 	failures int
 	ended    time.Time // the last dial or connection
@@ -99,7 +99,7 @@ type candidate struct {
 	misses    int       // as of KnownPeer, before this book
 }
 
-// group is what one teller named.
+// group is what one referrer named.
 type group struct {
 	Origin
 	seq       int
@@ -116,8 +116,8 @@ type Book struct {
 
 	known   map[string]*candidate
 	groups  map[Origin]*group
-	bans    map[netip.Prefix]time.Time // until when
-	ports   map[netip.Addr]int         // candidates of an address
+	bans    bans
+	ports   map[netip.Addr]int // candidates of an address
 	size    [sources]int
 	pass    [sources]float64 // dials that a source had, by its pace
 	dialing [sources]int
@@ -135,7 +135,7 @@ type Book struct {
 func New(priority func(netip.AddrPort) uint32, mode uint8) *Book {
 	return &Book{
 		priority: priority, mode: mode, known: map[string]*candidate{}, groups: map[Origin]*group{},
-		bans: map[netip.Prefix]time.Time{}, ports: map[netip.Addr]int{},
+		bans: bans{}, ports: map[netip.Addr]int{},
 	}
 }
 
@@ -193,16 +193,7 @@ func (b *Book) Ban(addr string, now time.Time) {
 	if !ok {
 		return
 	}
-	if len(b.bans) >= maxBans {
-		var first netip.Prefix
-		for o, until := range b.bans {
-			if old := b.bans[first]; !first.IsValid() || until.Before(old) || until.Equal(old) && o.Addr().Less(first.Addr()) {
-				first = o
-			}
-		}
-		delete(b.bans, first)
-	}
-	b.bans[p] = now.Add(banTime)
+	b.bans.add(p, now.Add(banTime))
 }
 
 // Banned reports whether there is to be no connection with addr.
@@ -211,13 +202,30 @@ func (b *Book) Banned(addr string, now time.Time) bool {
 		return true
 	}
 	p, ok := banKey(addr)
-	return ok && b.banned(p, now)
+	return ok && b.bans.has(p, now)
 }
 
-func (b *Book) banned(p netip.Prefix, now time.Time) bool {
-	until, ok := b.bans[p]
+// bans are the networks that are banned, and until when.
+type bans map[netip.Prefix]time.Time
+
+// add bans a network, in the place of the ban that ends first when there are too many.
+func (b bans) add(p netip.Prefix, until time.Time) {
+	if len(b) >= maxBans {
+		var first netip.Prefix
+		for o, until := range b {
+			if old := b[first]; !first.IsValid() || until.Before(old) || until.Equal(old) && o.Addr().Less(first.Addr()) {
+				first = o
+			}
+		}
+		delete(b, first)
+	}
+	b[p] = until
+}
+
+func (b bans) has(p netip.Prefix, now time.Time) bool {
+	until, ok := b[p]
 	if ok && now.After(until) {
-		delete(b.bans, p)
+		delete(b, p)
 		return false
 	}
 	return ok

@@ -56,7 +56,7 @@ func (w *world) round(online bool) {
 	}
 }
 
-// TestNonsenseHidesNobody: whatever one source or teller floods the book with, and
+// TestNonsenseHidesNobody: whatever one source or referrer floods the book with, and
 // in whichever order, peers that others name are found in a few rounds.
 func TestNonsenseHidesNobody(t *testing.T) {
 	flood := func(o Origin) func(*Book) {
@@ -85,7 +85,7 @@ func TestNonsenseHidesNobody(t *testing.T) {
 					continue
 				}
 				if honest.Source == DHT && (name == "DHT" || name == "AllOfThem") || honest.Source == Local && (name == "Local" || name == "AllOfThem") {
-					continue // one teller, for all we know
+					continue // one referrer, for all we know
 				}
 				b, rounds := newBook(), 14
 				if name == "AllOfThem" {
@@ -141,7 +141,7 @@ func TestBounded(t *testing.T) {
 	for range 3000 {
 		switch r.IntN(4) {
 		case 0:
-			o := Origin{Source: Source(r.IntN(int(User))), Teller: fmt.Sprint(r.IntN(400))}
+			o := Origin{Source: Source(r.IntN(int(User))), Referrer: fmt.Sprint(r.IntN(400))}
 			b.Add(now, o, nonsense(byte(r.IntN(100)), r.IntN(60))...)
 		case 1:
 			if c, ok := b.Next(now, r.IntN(2) == 0); ok {
@@ -167,8 +167,8 @@ func TestBounded(t *testing.T) {
 			t.Fatalf("%d dials are under way, the book says %d", len(busy), b.Dialing())
 		}
 	}
-	if n := len(b.known) - b.size[User]; n > MaxCandidates || len(b.groups) > maxTellers+int(sources) || n < MaxCandidates/2 {
-		t.Errorf("%d addresses of %d tellers", n, len(b.groups))
+	if n := len(b.known) - b.size[User]; n > MaxCandidates || len(b.groups) > maxReferrers+int(sources) || n < MaxCandidates/2 {
+		t.Errorf("%d addresses of %d referrers", n, len(b.groups))
 	}
 	for _, u := range users {
 		if b.known[u] == nil {

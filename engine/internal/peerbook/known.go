@@ -146,7 +146,7 @@ func (b *Book) KnownPeers(now time.Time) []KnownPeer {
 	b.changed = false
 	var list []KnownPeer
 	for _, k := range b.known {
-		if k.seen.IsZero() || !k.addr.IsValid() || b.banned(subnet.Customer(k.addr.Addr()), now) || b.private && !k.origin.reliable() {
+		if k.seen.IsZero() || !k.addr.IsValid() || b.bans.has(subnet.Customer(k.addr.Addr()), now) || b.private && !k.origin.reliable() {
 			continue
 		}
 		misses := k.misses

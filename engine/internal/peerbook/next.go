@@ -12,8 +12,8 @@ import (
 const hurriedBackoff = 5 * time.Second
 
 // Next returns what to dial now. hurry says that reads wait and nobody is
-// connected. Sources take turns by their shares, and so do the tellers of one
-// source; of one teller those come first that failed least and were of use before.
+// connected. Sources take turns by their shares, and so do the referrers of one
+// source; of one referrer those come first that failed least and were of use before.
 func (b *Book) Next(now time.Time, hurry bool) (Candidate, bool) {
 	if b.Dialing() >= MaxDials {
 		return Candidate{}, false
@@ -42,7 +42,7 @@ func (b *Book) Next(now time.Time, hurry bool) (Candidate, bool) {
 	}
 	return Candidate{
 		Addr: first.name, Source: first.origin.Source, Mode: first.mode,
-		Hasty: untried > 2*MaxDials && first.origin.Source < Former,
+		ShortTimeout: untried > 2*MaxDials && first.origin.Source < Former,
 	}, true
 }
 
@@ -53,7 +53,7 @@ func (b *Book) eligible(k *candidate, now time.Time, hurry bool) bool {
 	case now.Before(k.next) && !(hurry && now.Sub(k.ended) >= hurriedBackoff):
 		return false
 	}
-	return !k.addr.IsValid() || !b.banned(subnet.Customer(k.addr.Addr()), now)
+	return !k.addr.IsValid() || !b.bans.has(subnet.Customer(k.addr.Addr()), now)
 }
 
 // mayDial reports whether a source has a dial left.
@@ -68,7 +68,7 @@ func (b *Book) mayDial(g *group) bool {
 	return g.Source >= Former || unreliable < maxUnreliableDials
 }
 
-// better reports whether a is dialed before b, of the same teller.
+// better reports whether a is dialed before b, of the same referrer.
 func (b *Book) better(k, o *candidate) bool {
 	switch {
 	case k.failures != o.failures:
@@ -91,7 +91,7 @@ func (b *Book) rank(a netip.AddrPort) uint32 {
 	return b.priority(a)
 }
 
-// before reports whether k is dialed before o, of different tellers: who was of use
+// before reports whether k is dialed before o, of different referrers: who was of use
 // and is not known to be gone, then what the user named and nobody has tried, then
 // whose turn it is.
 func (b *Book) before(k, o *candidate, now time.Time) bool {
@@ -124,7 +124,7 @@ func (b *Book) Dial(addr string) {
 	k.busy, k.dials = true, true
 	g := k.origin
 	b.dialing[g.Source]++
-	k.costSource, k.costTeller = 1/shares[g.Source].pace, 1/g.credit()
+	k.costSource, k.costReferrer = 1/shares[g.Source].pace, 1/g.credit()
 	// Who had nothing to dial for a while gets no more than his turn now.
 	least, smallest := b.pass[g.Source], g.pass
 	for s := range sources {
@@ -138,9 +138,9 @@ func (b *Book) Dial(addr string) {
 		}
 	}
 	b.pass[g.Source] = least + k.costSource
-	g.pass = smallest + k.costTeller
+	g.pass = smallest + k.costReferrer
 }
 
-// credit falls with each address of a teller at which nobody was found, and grows
+// credit falls with each address of a referrer at which nobody was found, and grows
 // with those at which somebody was.
 func (g *group) credit() float64 { return float64(1+4*g.good) / float64(1+g.bad) }

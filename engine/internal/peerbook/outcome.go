@@ -27,9 +27,9 @@ func (g *group) isMuted(now time.Time) bool {
 func (b *Book) Connected(addr string) {
 	b.failed, b.reached = 0, true
 	if k := b.known[addr]; k != nil {
-		if k.dials { // a good word costs its teller no turn
+		if k.dials { // a good word costs its referrer no turn
 			b.pass[k.origin.Source] -= k.costSource
-			k.origin.pass -= k.costTeller
+			k.origin.pass -= k.costReferrer
 		}
 		b.dialed(k)
 		b.judge(k, true, time.Time{})

@@ -133,7 +133,7 @@ func TestGivenUp(t *testing.T) {
 // that do, cost a peer its say for an hour; nobody else ever loses it.
 func TestMuted(t *testing.T) {
 	muted := func(s Source, good, bad int, between func(b *Book, addr string)) (*Book, bool) {
-		b, o := newBook(), Origin{s, "teller"}
+		b, o := newBook(), Origin{s, "referrer"}
 		for i, a := range nonsense(1, good+bad) {
 			b.Add(testNow, o, a)
 			b.Dial(a)
@@ -165,7 +165,7 @@ func TestMuted(t *testing.T) {
 		t.Error("the same address counts twice")
 	}
 	b, _ := muted(Exchange, 0, 20, nothing)
-	o := Origin{Exchange, "teller"}
+	o := Origin{Exchange, "referrer"}
 	for i, d := range []time.Duration{time.Hour - 1, time.Hour} {
 		b.Expire(testNow.Add(d))
 		if b.Add(testNow.Add(d), o, oneAddr); (b.known[oneAddr] != nil) != (i == 1) {

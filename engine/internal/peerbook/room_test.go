@@ -30,7 +30,7 @@ func TestRoomByShares(t *testing.T) {
 			at := r.IntN(3000 - n)
 			o := Origin{Source: s}
 			if s == Exchange {
-				o.Teller = fmt.Sprint(r.IntN(20))
+				o.Referrer = fmt.Sprint(r.IntN(20))
 			}
 			b.Add(testNow, o, all[s][at:at+n]...)
 			if len(b.known) > MaxCandidates {
@@ -60,10 +60,10 @@ func TestRoomByShares(t *testing.T) {
 	}
 }
 
-// TestRoomOfTellers: one peer has room for a hundred addresses; where one failed he
+// TestRoomOfReferrers: one peer has room for a hundred addresses; where one failed he
 // may name another, and others' are left alone. Of a source that is over its share
-// the teller with most gives way.
-func TestRoomOfTellers(t *testing.T) {
+// the referrer with most gives way.
+func TestRoomOfReferrers(t *testing.T) {
 	b := newBook()
 	liar := Origin{Exchange, "liar"}
 	b.Add(testNow, liar, nonsense(1, 150)...)
@@ -185,9 +185,9 @@ func TestLeastPromising(t *testing.T) {
 	}
 }
 
-// TestTellersAreFew: what is known of who names addresses is bounded; whoever named
+// TestReferrersAreFew: what is known of who names addresses is bounded; whoever named
 // nothing that is in the book is forgotten first, and who was muted last.
-func TestTellersAreFew(t *testing.T) {
+func TestReferrersAreFew(t *testing.T) {
 	b := newBook()
 	muted := Origin{Exchange, "muted"}
 	b.Add(testNow, muted)
@@ -196,41 +196,41 @@ func TestTellersAreFew(t *testing.T) {
 	b.Add(testNow, inUse, "192.0.2.1:1")
 	for i := range 300 {
 		b.Add(testNow, Origin{Exchange, fmt.Sprint(i)})
-		if want := min(i+3, maxTellers); len(b.groups) != want {
-			t.Fatalf("%d tellers are known after %d", len(b.groups), i+3)
+		if want := min(i+3, maxReferrers); len(b.groups) != want {
+			t.Fatalf("%d referrers are known after %d", len(b.groups), i+3)
 		}
 	}
 	for i := range 300 {
-		if there := b.groups[Origin{Exchange, fmt.Sprint(i)}] != nil; there != (i >= 300-maxTellers+2) {
-			t.Fatalf("teller %d of 300 is known: %v", i, there)
+		if there := b.groups[Origin{Exchange, fmt.Sprint(i)}] != nil; there != (i >= 300-maxReferrers+2) {
+			t.Fatalf("referrer %d of 300 is known: %v", i, there)
 		}
 	}
 	if b.groups[muted] == nil || b.groups[inUse] == nil {
-		t.Error("a teller who was muted, or is in use, is forgotten")
+		t.Error("a referrer who was muted, or is in use, is forgotten")
 	}
 	// If all are in use, a new one has no name of his own.
 	b = newBook()
 	for i := range 300 {
 		b.Add(testNow, Origin{Tracker, fmt.Sprint(i)}, nonsense(byte(i%200), 2+i/200)[1:]...)
 	}
-	if len(b.groups) != maxTellers+1 || b.groups[Origin{Source: Tracker}].size == 0 {
-		t.Errorf("%d tellers are known", len(b.groups))
+	if len(b.groups) != maxReferrers+1 || b.groups[Origin{Source: Tracker}].size == 0 {
+		t.Errorf("%d referrers are known", len(b.groups))
 	}
 	for _, g := range b.groups {
-		if g.size == 0 && g.Teller != "" && b.groups[Origin{Source: Tracker}] == nil {
-			t.Errorf("%s has nothing", g.Teller)
+		if g.size == 0 && g.Referrer != "" && b.groups[Origin{Source: Tracker}] == nil {
+			t.Errorf("%s has nothing", g.Referrer)
 		}
 	}
 	// The muted one goes when there is nobody else.
 	b = newBook()
 	b.Add(testNow, muted)
 	b.groups[muted].muted = testNow
-	for i := range maxTellers - 1 {
+	for i := range maxReferrers - 1 {
 		b.Add(testNow, Origin{Tracker, fmt.Sprint(i)}, fmt.Sprintf("192.0.%d.%d:1", i/250, i%250+1))
 	}
 	b.Add(testNow, Origin{Source: DHT}, "192.0.9.1:1")
-	if b.groups[muted] != nil || len(b.groups) != maxTellers {
-		t.Errorf("%d tellers, the muted one is known: %v", len(b.groups), b.groups[muted] != nil)
+	if b.groups[muted] != nil || len(b.groups) != maxReferrers {
+		t.Errorf("%d referrers, the muted one is known: %v", len(b.groups), b.groups[muted] != nil)
 	}
 }
 
@@ -248,8 +248,8 @@ func TestNamedAgain(t *testing.T) {
 				}
 				b.Add(testNow, Origin{is, "b"}, addr, "[::ffff:192.0.2.1]:1")
 				want := max(was, is)
-				if k := b.known[addr]; k.origin.Source != want || b.size[want] != 1 || k.origin.Teller != map[bool]string{true: "b", false: "a"}[is > was] || len(b.known) != 1 {
-					t.Errorf("named by %d and %d it is source %d's, of %s; sizes %v", was, is, k.origin.Source, k.origin.Teller, b.size)
+				if k := b.known[addr]; k.origin.Source != want || b.size[want] != 1 || k.origin.Referrer != map[bool]string{true: "b", false: "a"}[is > was] || len(b.known) != 1 {
+					t.Errorf("named by %d and %d it is source %d's, of %s; sizes %v", was, is, k.origin.Source, k.origin.Referrer, b.size)
 				}
 				if b.ports[netip.MustParseAddr("192.0.2.1")] != 1 || dialing && b.dialing[want] != 1 || b.Dialing() > 1 {
 					t.Errorf("named by %d and %d: %v, dials %v", was, is, b.ports, b.dialing)
@@ -270,7 +270,7 @@ func TestNamedAgain(t *testing.T) {
 			b.groups[Origin{Exchange, "other"}].muted = testNow
 		}
 		b.Add(testNow, Origin{Exchange, "other"}, addr)
-		if got := b.known[addr].origin.Teller; got != map[bool]string{true: "liar", false: "other"}[both] {
+		if got := b.known[addr].origin.Referrer; got != map[bool]string{true: "liar", false: "other"}[both] {
 			t.Errorf("both muted %v: it is %s's", both, got)
 		}
 	}
@@ -327,7 +327,7 @@ func TestPorts(t *testing.T) {
 }
 
 // TestUsersTakeNoRoom: what the user names takes none of the room for others, and a
-// teller who lost his say and has nothing in the book does not stop the others.
+// referrer who lost his say and has nothing in the book does not stop the others.
 func TestUsersTakeNoRoom(t *testing.T) {
 	b := newBook()
 	b.Add(testNow, Origin{Source: User}, nonsense(1, 1500)...)

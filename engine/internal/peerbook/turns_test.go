@@ -125,11 +125,11 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// TestTurnsOfTellers: those of one source are dialed in turn; who named peers that
+// TestTurnsOfReferrers: those of one source are dialed in turn; who named peers that
 // are there comes more often than who named nonsense, and a dial that finds somebody
 // costs no turn.
-func TestTurnsOfTellers(t *testing.T) {
-	teller := func(b *Book, network byte, n int) {
+func TestTurnsOfReferrers(t *testing.T) {
+	referrer := func(b *Book, network byte, n int) {
 		b.Add(testNow, Origin{Exchange, fmt.Sprint(network)}, nonsense(network, n)...)
 	}
 	from := func(c Candidate) byte { return netip.MustParseAddrPort(c.Addr).Addr().As4()[1] }
@@ -144,25 +144,25 @@ func TestTurnsOfTellers(t *testing.T) {
 	t.Run("InTurn", func(t *testing.T) {
 		b := newBook()
 		for n := byte(1); n <= 5; n++ {
-			teller(b, n, 40)
+			referrer(b, n, 40)
 		}
 		for i, c := range dialSome(t, b, 100) {
 			if want := byte(i%5 + 1); from(c) != want {
-				t.Fatalf("dial %d is for teller %d, want %d", i, from(c), want)
+				t.Fatalf("dial %d is for referrer %d, want %d", i, from(c), want)
 			}
 		}
 	})
 	t.Run("WhoComesLate", func(t *testing.T) {
 		b := newBook()
-		teller(b, 1, 90)
+		referrer(b, 1, 90)
 		dialSome(t, b, 50)
-		teller(b, 2, 40)
+		referrer(b, 2, 40)
 		if got := share(t, b, 24); got[2] < 12 || got[2] > 15 {
 			t.Errorf("had %d of the first 24 dials", got[2])
 		}
 	})
 	t.Run("ByWhatCame", func(t *testing.T) {
-		// Each teller has named three before; some of them were there.
+		// Each referrer has named three before; some of them were there.
 		for good := range 3 {
 			b := newBook()
 			for n := byte(1); n <= 2; n++ {
@@ -177,8 +177,8 @@ func TestTurnsOfTellers(t *testing.T) {
 					}
 				}
 			}
-			teller(b, 1, 90)
-			teller(b, 2, 90)
+			referrer(b, 1, 90)
+			referrer(b, 2, 90)
 			dialSome(t, b, 12) // until they have caught up with each other
 			got := share(t, b, 80)
 			want := float64(1+4*good) / float64(1+3-good) / (1.0 / 4) // turns for one of the other's
@@ -189,8 +189,8 @@ func TestTurnsOfTellers(t *testing.T) {
 	})
 	t.Run("WhoIsThereCostsNoTurn", func(t *testing.T) {
 		b := newBook()
-		teller(b, 1, 40)
-		teller(b, 2, 40)
+		referrer(b, 1, 40)
+		referrer(b, 2, 40)
 		b.Add(testNow, Origin{Source: DHT}, nonsense(3, 40)...)
 		for i := range 5 {
 			c, _ := b.Next(testNow, false)
@@ -218,12 +218,12 @@ func TestTurnsOfTellers(t *testing.T) {
 	})
 }
 
-// TestOrderOfOneTeller: those that failed least, then those that delivered, then
+// TestOrderOfOneReferrer: those that failed least, then those that delivered, then
 // those that were met, then by priority, then the first named.
-func TestOrderOfOneTeller(t *testing.T) {
+func TestOrderOfOneReferrer(t *testing.T) {
 	addr := func(i int) string { return fmt.Sprintf("192.0.2.%d:1", i) }
 	for range 10 { // in whichever order a map shows them
-		orderOfOneTeller(t, addr)
+		orderOfOneReferrer(t, addr)
 	}
 	// A name has no priority: it is behind the addresses that have one.
 	b := New(func(a netip.AddrPort) uint32 { return uint32(a.Port()) }, 0)
@@ -233,7 +233,7 @@ func TestOrderOfOneTeller(t *testing.T) {
 	}
 }
 
-func orderOfOneTeller(t *testing.T, addr func(int) string) {
+func orderOfOneReferrer(t *testing.T, addr func(int) string) {
 	t.Helper()
 	b := New(func(a netip.AddrPort) uint32 {
 		if !a.IsValid() {
@@ -271,9 +271,9 @@ func orderOfOneTeller(t *testing.T, addr func(int) string) {
 	}
 }
 
-// TestOrderOfTellers: who was of use goes first, then what the user named and nobody
+// TestOrderOfReferrers: who was of use goes first, then what the user named and nobody
 // tried, whoever's turn it is; one that is muted waits for all others.
-func TestOrderOfTellers(t *testing.T) {
+func TestOrderOfReferrers(t *testing.T) {
 	b := newBook()
 	b.Add(testNow, Origin{Source: User}, "10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1")
 	for _, a := range []string{"10.0.0.1:1", "10.0.0.2:1"} {
@@ -312,13 +312,13 @@ func TestHasty(t *testing.T) {
 		for _, n := range []int{32, 33, 90} {
 			b := newBook()
 			b.Add(testNow, Origin{Source: s}, nonsense(1, n)...)
-			if c, ok := b.Next(testNow, false); !ok || c.Hasty != (s < Former && n > 32) || c.Source != s {
+			if c, ok := b.Next(testNow, false); !ok || c.ShortTimeout != (s < Former && n > 32) || c.Source != s {
 				t.Errorf("of %d of source %d: %+v", n, s, c)
 			}
 			for _, k := range b.known {
 				k.failures = 1
 			}
-			if c, ok := b.Next(testNow, false); !ok || c.Hasty {
+			if c, ok := b.Next(testNow, false); !ok || c.ShortTimeout {
 				t.Errorf("of %d of source %d that were tried: %+v", n, s, c)
 			}
 		}

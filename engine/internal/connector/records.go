@@ -27,8 +27,17 @@ const (
 	recordFirst = 20 * time.Second
 )
 
-// LoadKnown reads the peers of former runs. It is not for the owner: it may wait.
-func (c *Connector) LoadKnown() []peerbook.KnownPeer {
+// PeerRecords are the records of a torrent's peers. They belong to the owner of the swarm.
+type PeerRecords struct {
+	c       *Connector
+	at      time.Time // when they were written last
+	writing bool
+	parting bool // they were written since the last use
+}
+
+// Load reads the peers of former runs. It is not for the owner: it may wait.
+func (r *PeerRecords) Load() []peerbook.KnownPeer {
+	c := r.c
 	b, err := c.o.Records.Record(PeersBucket, c.o.InfoHash[:])
 	var list []peerbook.KnownPeer
 	if err == nil {
@@ -43,73 +52,76 @@ func (c *Connector) LoadKnown() []peerbook.KnownPeer {
 	return list
 }
 
-// AddKnown makes the peers of former runs candidates.
-func (c *Connector) AddKnown(peers []peerbook.KnownPeer) {
+// Add makes the peers of former runs candidates.
+func (r *PeerRecords) Add(peers []peerbook.KnownPeer) {
 	now := time.Now()
-	c.book.Load(peerbook.Choose(peers, now), now)
+	r.c.book.Load(peerbook.Choose(peers, now), now)
 }
 
-// recordWhenDue records the peers that were of use, once in a while.
-func (c *Connector) recordWhenDue(now time.Time) {
-	if c.book.KnownPeersChanged() && now.Sub(c.recorded) > recordEvery {
-		c.record(now)
+// writeWhenDue writes the peers that were of use, once in a while.
+func (r *PeerRecords) writeWhenDue(now time.Time) {
+	if r.c.book.KnownPeersChanged() && now.Sub(r.at) > recordEvery {
+		r.write(now)
 	}
 }
 
-// record posts the peers that were of use to the writer of records.
-func (c *Connector) record(now time.Time) {
-	if c.recording || !c.o.RecordsReady() {
+// write posts the peers that were of use to the writer of records.
+func (r *PeerRecords) write(now time.Time) {
+	c := r.c
+	if r.writing || !c.o.RecordsReady() {
 		return
 	}
-	c.recorded = now
+	r.at = now
 	for k := range c.swarm.Conns() {
-		c.noteKnown(k, now)
+		r.note(k, now)
 	}
 	if !c.book.KnownPeersChanged() {
 		return
 	}
 	b := peerbook.Append(nil, c.book.KnownPeers(now))
-	c.recording = true
+	r.writing = true
 	c.o.PostWrite(func() {
-		c.writeKnown(b)
-		c.do(func() { c.recording = false })
+		r.put(b)
+		c.do(func() { r.writing = false })
 	})
 }
 
-// Part records the known peers once the swarm is about to cool, and reports whether it
+// Part writes the peers once the swarm is about to cool, and reports whether it
 // may: the next swarm may begin, and ask for them, before this one has ended.
-func (c *Connector) Part(now time.Time) bool {
-	if !c.parting {
-		c.parting = true
-		c.record(now)
+func (r *PeerRecords) Part(now time.Time) bool {
+	if !r.parting {
+		r.parting = true
+		r.write(now)
 	}
-	return !c.recording
+	return !r.writing
 }
 
 // Stay says that the swarm is in use again.
-func (c *Connector) Stay() { c.parting = false }
+func (r *PeerRecords) Stay() { r.parting = false }
 
-// LastRecord returns a function that writes the peers that are not written yet, for the
+// Last returns a function that writes the peers that are not written yet, for the
 // end of the swarm.
-func (c *Connector) LastRecord() (write func()) {
+func (r *PeerRecords) Last() (write func()) {
+	c := r.c
 	if !c.book.KnownPeersChanged() || !c.o.RecordsReady() {
 		return func() {}
 	}
 	b := peerbook.Append(nil, c.book.KnownPeers(time.Now()))
-	return func() { c.writeKnown(b) }
+	return func() { r.put(b) }
 }
 
-func (c *Connector) writeKnown(record []byte) {
+func (r *PeerRecords) put(record []byte) {
+	c := r.c
 	if err := c.o.Records.PutRecord(PeersBucket, c.o.InfoHash[:], record); err != nil {
 		c.o.Log.Warn("known peers not kept in the cache", "err", err)
 	}
 }
 
-// noteKnown notes a peer that is or was connected, if it can be dialed. One that dialed
+// note notes a peer that is or was connected, if it can be dialed. One that dialed
 // us is noted once it has delivered: its port is just its word. A private
 // torrent's are left to its tracker.
-func (c *Connector) noteKnown(k *Conn, now time.Time) {
-	received := k.peer.Received()
+func (r *PeerRecords) note(k *Conn, now time.Time) {
+	c, received := r.c, k.peer.Received()
 	addr, ok := k.listens()
 	if !ok || !k.Dialed && (received == 0 || !c.Public()) {
 		return

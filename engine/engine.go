@@ -193,13 +193,7 @@ type Engine struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 
-	hashing       chan struct{}   // a slot per piece that is verified at a time
-	inMemory      atomic.Int64    // bytes of pieces begun or not committed, over all torrents
-	metadataBytes atomic.Int64    // of info dictionaries that are not complete, over all torrents
-	belowLayer    chan struct{}   // has room for one: a piece is hashed for a peer
-	claims        bitfield.Budget // of peers of torrents without metadata
-	warm          atomic.Int32    // swarms that run
-
+	usage
 	records  storage.Writer
 	storage  *storage.Pool
 	metainfo *metainfo.Loader
@@ -215,19 +209,28 @@ type Engine struct {
 	web      *webseed.Client     // over it
 }
 
+// usage is what all torrents together use of what is bounded.
+type usage struct {
+	hashing       chan struct{}   // a slot per piece that is verified at a time
+	inMemory      atomic.Int64    // bytes of pieces begun or not committed
+	metadataBytes atomic.Int64    // of info dictionaries that are not complete
+	belowLayer    chan struct{}   // has room for one: a piece is hashed for a peer
+	claims        bitfield.Budget // of peers of torrents without metadata
+	warm          atomic.Int32    // swarms that run
+}
+
 // New returns an engine that does nothing until Open.
 func New(o Options) *Engine {
 	o.defaults()
 	e := &Engine{
-		opts:       o,
-		log:        o.Log,
-		hashing:    make(chan struct{}, runtime.GOMAXPROCS(0)),
-		torrents:   map[weir.InfoHash]*Torrent{},
-		leaving:    map[weir.InfoHash]*Torrent{},
-		up:         throttle.New(o.UploadLimit),
-		down:       throttle.New(o.DownloadLimit),
-		belowLayer: make(chan struct{}, 1),
+		opts:     o,
+		log:      o.Log,
+		torrents: map[weir.InfoHash]*Torrent{},
+		leaving:  map[weir.InfoHash]*Torrent{},
+		up:       throttle.New(o.UploadLimit),
+		down:     throttle.New(o.DownloadLimit),
 	}
+	e.hashing, e.belowLayer = make(chan struct{}, runtime.GOMAXPROCS(0)), make(chan struct{}, 1)
 	sharing, _ := o.Store.(SharingStore)
 	e.storage = storage.NewPool(o.Store, sharing)
 	e.metainfo = metainfo.NewLoader(metainfo.Options{Store: o.Store, Ready: e.storeReady, Log: o.Log})

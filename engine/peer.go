@@ -45,7 +45,7 @@ type peer struct {
 // blocks, another one.
 type early struct {
 	have   []bool         // the pieces that we say we have; our interest goes with them
-	blocks []picker.Block // what we ask for, guessing that it is there and that we will be served
+	blocks []picker.Block // what we ask for, before we know whether the peer has it and serves us
 	sent   time.Time
 }
 
@@ -83,11 +83,11 @@ func (p *peer) Early() []byte {
 		return nil
 	}
 	s.pieces.charge()
-	e := &early{have: slices.Clone(s.pick.HeldPieces()), blocks: s.pick.EarlyRequests(picker.EarlyBlocks, s.guessed), sent: time.Now()}
+	e := &early{have: slices.Clone(s.pick.HeldPieces()), blocks: s.pick.EarlyRequests(picker.EarlyBlocks, s.earlyRequests), sent: time.Now()}
 	// A bitfield is right whether or not the peer turns out to speak BEP 6.
 	b := wire.AppendBare(wire.AppendBitfield(nil, e.have), pp.Interested)
 	for _, block := range e.blocks {
-		s.guessed[block] = true
+		s.earlyRequests[block] = true
 		b = appendRequest(b, pp.Request, s.layout, block)
 	}
 	p.early = e
@@ -100,7 +100,7 @@ func (p *peer) HandshakeOver() {
 		return
 	}
 	for _, b := range p.early.blocks {
-		delete(p.sw.guessed, b)
+		delete(p.sw.earlyRequests, b)
 	}
 }
 

@@ -19,6 +19,8 @@ type pieces struct {
 	s       *swarm
 	held    *storage.Pieces
 	charged int64 // what this swarm has added to Engine.inMemory
+
+	committed chan struct{} // closed when, in the end, no piece is put any more
 }
 
 // charge tells the engine how much memory the pieces of this swarm take, and the
@@ -33,6 +35,12 @@ func (c *pieces) charge() {
 func (c *pieces) add(bytes int64) {
 	c.s.eng.inMemory.Add(bytes)
 	c.charged += bytes
+}
+
+// await waits, in the end, for those that are being put.
+func (c *pieces) await() {
+	c.held.Wait()
+	close(c.committed)
 }
 
 // end lets all of them go.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -31,56 +32,71 @@ type swarm struct {
 	log   *slog.Logger
 	inbox *link.Inbox
 
-	ctx    context.Context // ends with the swarm
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // peers, dials, announcers, hashing, commits
-	ended  chan struct{}  // closed when the owner has returned
-
-	committed chan struct{} // closed when, in the end, no piece is put any more
-
+	lifetime
 	content content
 
 	// What follows belongs to the owner.
 
-	conns    *connector.Connector
-	webURLs  []string
-	web      *webSeeds      // set with pick
-	pick     *picker.Picker // nil while the metadata is unknown
-	layout   picker.Layout  // set with pick
-	peers    map[*link.Link]*peer
-	pieces   pieces
-	reads    reads
-	metadata metadataExchange
-	hashes   hashExchange
-	guessed  map[picker.Block]bool // asked of peers that are in the handshake
-	uploads  *upload.Uploads
-	stats    reporter
-	lastUse  time.Time // of the last event that was a use
-	born     time.Time
+	conns         *connector.Connector
+	web           *webSeeds      // set with pick
+	pick          *picker.Picker // nil while the metadata is unknown
+	layout        picker.Layout  // set with pick
+	peers         map[*link.Link]*peer
+	pieces        pieces
+	reads         reads
+	metadata      metadataExchange
+	hashes        hashExchange
+	earlyRequests map[picker.Block]bool // asked of peers that are in the handshake
+	uploads       *upload.Uploads
+	stats         reporter
+	lastUse       time.Time // of the last event that was a use
+	born          time.Time
+}
+
+// lifetime is how long a swarm runs, and what runs as long.
+type lifetime struct {
+	ctx    context.Context // ends with the swarm
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // peers, dials, announcers, hashing, commits
+	ended  chan struct{}  // closed when the owner has returned
+}
+
+// stop ends the swarm and waits for it.
+func (l *lifetime) stop() {
+	l.cancel()
+	<-l.ended
+}
+
+// spawn runs fn in a goroutine that the swarm waits for when it ends.
+func (l *lifetime) spawn(fn func()) {
+	l.wg.Add(1)
+	go func() {
+		defer l.wg.Done()
+		fn()
+	}()
 }
 
 // newSwarm returns a swarm that does not run yet; t.mu is held.
 func newSwarm(t *Torrent) *swarm {
 	s := &swarm{
-		t:         t,
-		eng:       t.eng,
-		log:       t.eng.log.With("torrent", t.ih),
-		inbox:     link.NewInbox(),
-		ended:     make(chan struct{}),
-		committed: make(chan struct{}),
-		webURLs:   slices.Clone(t.webSeeds),
-		peers:     map[*link.Link]*peer{},
-		guessed:   map[picker.Block]bool{},
-		lastUse:   time.Now(),
-		born:      time.Now(),
-		uploads:   upload.New(t.ih, t.eng.up),
+		t:             t,
+		eng:           t.eng,
+		log:           t.eng.log.With("torrent", t.ih),
+		inbox:         link.NewInbox(),
+		peers:         map[*link.Link]*peer{},
+		earlyRequests: map[picker.Block]bool{},
+		lastUse:       time.Now(),
+		born:          time.Now(),
+		uploads:       upload.New(t.ih, t.eng.up),
 	}
+	s.ended = make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(t.done)
 	s.reads = newReads(s)
 	s.metadata = metadataExchange{s: s}
 	s.hashes = hashExchange{s: s, asks: map[verify.HashRequest]*hashAsk{}}
 	s.stats.s = s
-	s.pieces.s, s.pieces.held = s, t.eng.storage.NewPieces(t.ih, s.pieces.dropped)
+	s.pieces.s, s.pieces.committed = s, make(chan struct{})
+	s.pieces.held = t.eng.storage.NewPieces(t.ih, s.pieces.dropped)
 	s.content = content{t: t, ctx: s.ctx, log: s.log, held: s.pieces.held}
 	s.conns = connector.New(t.eng.endpoint, s, connector.Options{
 		Context: s.ctx, Log: s.log, Spawn: s.spawn, InfoHash: t.ih, Names: t.meta.Names,
@@ -102,25 +118,10 @@ func (s *swarm) start() {
 	}()
 }
 
-// stop ends the swarm and waits for it.
-func (s *swarm) stop() {
-	s.cancel()
-	<-s.ended
-}
-
 // do runs fn on the owner's goroutine. It reports false if the owner is gone.
 func (s *swarm) do(fn func()) bool { return s.inbox.Do(fn) }
 
 func (s *swarm) use(n int) bool { return s.inbox.Use(n) }
-
-// spawn runs fn in a goroutine that the swarm waits for when it ends.
-func (s *swarm) spawn(fn func()) {
-	s.wg.Add(1)
-	go func() {
-		defer s.wg.Done()
-		fn()
-	}()
-}
 
 // The owner looks at the time so often, depending on what is under way.
 const (
@@ -272,8 +273,7 @@ func (s *swarm) end() {
 	for _, e := range s.inbox.Close() {
 		e.Free()
 	}
-	s.pieces.held.Wait()
-	close(s.committed)
+	s.pieces.await()
 	s.stats.count()
 	if s.web != nil {
 		s.web.close()
@@ -308,18 +308,16 @@ func (s *swarm) gotMeta() {
 	s.layout = picker.Layout{Info: m.Info}
 	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
 	s.uploads.Begin(m.Info, s.pick)
-	s.web = newWebSeeds(s, s.webURLs)
+	s.t.mu.Lock()
+	urls := slices.Clone(s.t.webSeeds)
+	wants := slices.Collect(maps.Keys(s.t.wants))
+	s.t.mu.Unlock()
+	s.web = newWebSeeds(s, urls)
 	s.web.choose(time.Now())
 	for _, p := range s.peers {
 		s.introduce(p)
 		p.tellHeld(s.pick.HeldPieces())
 	}
-	s.t.mu.Lock()
-	wants := make([]*Want, 0, len(s.t.wants))
-	for w := range s.t.wants {
-		wants = append(wants, w)
-	}
-	s.t.mu.Unlock()
 	for _, w := range wants {
 		w.apply(s)
 	}

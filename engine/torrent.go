@@ -252,7 +252,7 @@ func (t *Torrent) AwaitCommits(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case <-last.committed:
+	case <-last.pieces.committed:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

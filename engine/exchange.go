@@ -18,7 +18,8 @@ import (
 )
 
 // extensionHandshake is what we tell a peer about ourselves (BEP 10).
-func (s *swarm) extensionHandshake(p *peer) wire.OurExtensions {
+func (p *peer) extensionHandshake() wire.OurExtensions {
+	s := p.sw
 	o := wire.OurExtensions{
 		UserAgent: s.eng.opts.UserAgent, Reqq: link.MostBlocks, Port: s.eng.Port(), YourIP: p.link.Remote().Addr().Unmap(),
 		UploadOnly: s.holdsAll(), Pex: s.conns.Public(),
@@ -29,25 +30,21 @@ func (s *swarm) extensionHandshake(p *peer) wire.OurExtensions {
 	return o
 }
 
-// holdsAll reports whether there is nothing that we want of peers.
-func (s *swarm) holdsAll() bool {
-	return s.pick != nil && s.pick.HeldCount() == len(s.pick.HeldPieces())
-}
-
-// tellExtensions sends our extension handshake. It may be sent again when something
+// sendExtensions sends our extension handshake. It may be sent again when something
 // of it has changed (BEP 10).
-func (s *swarm) tellExtensions(p *peer) {
-	p.toldUploadOnly = s.holdsAll()
-	ours := s.extensionHandshake(p)
+func (p *peer) sendExtensions() {
+	p.toldUploadOnly = p.sw.holdsAll()
+	ours := p.extensionHandshake()
 	p.link.Send(ours.Append)
 }
 
 // extension handles an extension message.
-func (s *swarm) extension(p *peer, e *link.Event) error {
+func (p *peer) extension(e *link.Event) error {
+	s := p.sw
 	m := &e.Message
 	switch m.ExtendedID {
 	case pp.HandshakeExtendedID:
-		s.extensions(p, m.Handshake)
+		p.extensions(m.Handshake)
 	case wire.MetadataID:
 		return s.metadata.message(p, m, e.At)
 	case wire.PexID:
@@ -59,7 +56,8 @@ func (s *swarm) extension(p *peer, e *link.Event) error {
 }
 
 // extensions takes what the peer's extension handshake says.
-func (s *swarm) extensions(p *peer, h *wire.ExtensionHandshake) {
+func (p *peer) extensions(h *wire.ExtensionHandshake) {
+	s := p.sw
 	p.metadataID = h.MetadataID
 	s.conns.Extensions(p.conn, h)
 	if h.MetadataID != 0 {

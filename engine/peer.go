@@ -161,7 +161,7 @@ func (s *swarm) greet(p *peer) {
 		p.link.SendBare(pp.HaveNone)
 	}
 	if p.link.Extended() {
-		s.tellExtensions(p)
+		p.sendExtensions()
 	}
 	s.conns.TellNode(p.conn)
 }
@@ -292,7 +292,7 @@ func (s *swarm) message(p *peer, e *link.Event) error {
 	case pp.Port:
 		s.conns.AddNode(p.conn, m.Port)
 	case pp.Extended:
-		return s.extension(p, e)
+		return p.extension(e)
 	case pp.HashRequest, pp.Hashes, pp.HashReject:
 		return s.hashes.message(p, m, at)
 	}

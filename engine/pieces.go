@@ -262,8 +262,8 @@ func (c *pieces) dropUnwanted(now time.Time) {
 	s.pick.DropUnwanted(before)
 }
 
-// tellHeld tells a peer that was greeted before we knew what we hold.
-func (p *peer) tellHeld(held []bool) {
+// sendHaves tells a peer that was greeted before we knew what we hold.
+func (p *peer) sendHaves(held []bool) {
 	for _, index := range p.told.Haves(held) {
 		p.link.Send(func(b []byte) []byte { return wire.AppendHave(b, index) })
 	}

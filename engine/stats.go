@@ -113,9 +113,9 @@ type reporter struct {
 	down, up  int64     // totals then
 	hedged    int64     // of the picker, counted already; so reclaimed
 	reclaimed int64
-	share     time.Time // when the availability was counted
-	stuck     bool      // the log was told
-	heard     time.Time // when nothing was wanted, or a block came
+	copiesAt  time.Time // when the availability was counted
+	stuck     bool      // it was logged
+	lastBlock time.Time // when nothing was wanted, or a block came
 }
 
 const (
@@ -125,9 +125,9 @@ const (
 	availabilityEvery = 5 * time.Second
 )
 
-// tell makes a new report once a second, and tells the log when a read makes
+// update makes a new report once a second, and logs when a read makes
 // no progress, and when it does again.
-func (g *reporter) tell(now time.Time) {
+func (g *reporter) update(now time.Time) {
 	s := g.s
 	passed := now.Sub(g.at)
 	if passed < reportEvery {
@@ -162,8 +162,8 @@ func (g *reporter) tell(now time.Time) {
 			r.Serving++
 		}
 	}
-	if s.pick != nil && g.asked.Swap(false) && now.Sub(g.share) >= availabilityEvery {
-		g.share = now
+	if s.pick != nil && g.asked.Swap(false) && now.Sub(g.copiesAt) >= availabilityEvery {
+		g.copiesAt = now
 		r.Availability = s.pick.DistributedCopies()
 	}
 	r.SwarmSeeds, r.SwarmLeeches, r.Trackers = g.trackers()
@@ -177,7 +177,7 @@ func (g *reporter) tell(now time.Time) {
 	g.report.Store(&r)
 
 	switch {
-	case r.Why != "" && (f.waiting > 0 && f.waited > tellAfter || f.silent > tellAfter) && !g.stuck:
+	case r.Why != "" && (f.waiting > 0 && f.waited > stuckAfter || f.silent > stuckAfter) && !g.stuck:
 		g.stuck = true
 		s.log.Warn("no progress", "why", r.Why)
 	case g.stuck && (r.Why == "" || f.waiting == 0 && !f.wanted):
@@ -200,9 +200,9 @@ func (g *reporter) count() {
 	g.hedged, g.reclaimed = st.Hedged, st.Reclaimed
 }
 
-// tellAfter is how long a read may wait, or what is wanted may not come, before the
+// stuckAfter is how long a read may wait, or what is wanted may not come, before the
 // log says so.
-const tellAfter = 10 * time.Second
+const stuckAfter = 10 * time.Second
 
 // facts gathers what there is to say about progress.
 func (g *reporter) facts(now time.Time, arrived bool, web []WebSeed) progress {
@@ -217,10 +217,10 @@ func (g *reporter) facts(now time.Time, arrived bool, web []WebSeed) progress {
 	} else {
 		f.wanted = s.pick.Busy()
 	}
-	if arrived || !f.wanted || g.heard.IsZero() {
-		g.heard = now
+	if arrived || !f.wanted || g.lastBlock.IsZero() {
+		g.lastBlock = now
 	} else {
-		f.silent = now.Sub(g.heard)
+		f.silent = now.Sub(g.lastBlock)
 	}
 	if n, waited, piece := s.reads.longest(now); n > 0 {
 		f.waiting, f.waited, f.piece = f.waiting+n, waited, piece
@@ -300,7 +300,7 @@ func (f *progress) state() State {
 	switch {
 	case !f.metadata:
 		return StateMetadata
-	case f.waiting > 0 && !f.arrived && f.waited > reportEvery, f.wanted && f.silent > tellAfter:
+	case f.waiting > 0 && !f.arrived && f.waited > reportEvery, f.wanted && f.silent > stuckAfter:
 		return StateStuck
 	case f.waiting > 0:
 		return StateReading

@@ -238,19 +238,19 @@ func (s *swarm) housekeep(now time.Time) bool {
 	if s.web != nil {
 		s.web.housekeep(now)
 	}
-	s.stats.tell(now)
+	s.stats.update(now)
 	busy := s.reads.any() || s.pieces.held.Committing() > 0 || s.pick != nil && s.pick.Busy()
 	for _, p := range s.peers {
 		if n := p.link.Sent(); n != p.sentSeen {
 			p.sentSeen, busy = n, true
 		}
 		if p.told.Telling && p.link.Drained() {
-			p.tellHeld(s.pick.HeldPieces())
+			p.sendHaves(s.pick.HeldPieces())
 		}
 		// It held for those who joined while the Store opened, before the last piece, or
 		// before one was evicted.
 		if p.link.Extended() && p.toldUploadOnly != s.holdsAll() && p.link.Drained() {
-			s.tellExtensions(p)
+			p.sendExtensions()
 		}
 	}
 	if busy {
@@ -316,9 +316,14 @@ func (s *swarm) gotMeta() {
 	s.web.choose(time.Now())
 	for _, p := range s.peers {
 		s.introduce(p)
-		p.tellHeld(s.pick.HeldPieces())
+		p.sendHaves(s.pick.HeldPieces())
 	}
 	for _, w := range wants {
 		w.apply(s)
 	}
+}
+
+// holdsAll reports whether there is nothing that we want of peers.
+func (s *swarm) holdsAll() bool {
+	return s.pick != nil && s.pick.HeldCount() == len(s.pick.HeldPieces())
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
-// TestTellHeldInTurns: of a large torrent a peer hears piece by piece, each once, and
+// TestHavesInTurns: of a large torrent a peer hears piece by piece, each once, and
 // never more at a time than the bound.
-func TestTellHeldInTurns(t *testing.T) {
+func TestHavesInTurns(t *testing.T) {
 	const pieces = 2*bitfield.MaxHavesAtOnce + 1000
 	held := make([]bool, pieces)
 	var want []byte
@@ -44,7 +44,7 @@ func TestTellHeldInTurns(t *testing.T) {
 				t.Fatal("something waits")
 			}
 			before := len(got)
-			p.tellHeld(held)
+			p.sendHaves(held)
 			p.link.Flush()
 			synctest.Wait()
 			if n := len(got) - before; n > bitfield.MaxHavesAtOnce*9 {

@@ -215,6 +215,9 @@ func TestItem(t *testing.T) {
 			}
 		}
 	}
+	if out, err := weirOut(t, "ls", m.Dir); err != nil || !regexp.MustCompile(`PEERS +WEB .*\n`+item+` .* 0 +[12] `).MatchString(out) {
+		t.Errorf("weir ls: %v\n%s", err, out)
+	}
 	seeds := make([]byte, 1000)
 	if n, err := unix.Getxattr(m.Path(item), "user.weir.webseeds", seeds); err != nil || !strings.Contains(string(seeds[:n]), "https://archive.org/download/ ") {
 		t.Errorf("the attribute: %q, %v", seeds[:n], err)

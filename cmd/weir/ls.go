@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -71,7 +73,11 @@ States:
 // printTorrents prints a table; names are cut to width characters, 0: not at all.
 func printTorrents(w io.Writer, list []api.Torrent, width int) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "NAME\tSIZE\tHAVE\tPEERS\tDOWN\tUP\tSTATE")
+	heading, byWeb := "PEERS", slices.ContainsFunc(list, func(t api.Torrent) bool { return t.ActiveWebSeeds > 0 })
+	if byWeb {
+		heading += "\tWEB"
+	}
+	fmt.Fprintf(tw, "NAME\tSIZE\tHAVE\t%s\tDOWN\tUP\tSTATE\n", heading)
 	for _, t := range list {
 		size := "?"
 		if t.SizeBytes > 0 || t.State == api.StateComplete {
@@ -86,8 +92,12 @@ func printTorrents(w io.Writer, list []api.Torrent, width int) error {
 		case t.PinnedBytes > 0:
 			state += ", partly pinned"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", cut(weir.Printable(t.Path), width), size, shareText(t.HaveBytes, t.SizeBytes),
-			t.Peers, rateText(t.DownloadRate), rateText(t.UploadRate), state)
+		peers := strconv.Itoa(t.Peers)
+		if byWeb {
+			peers += "\t" + strconv.Itoa(t.ActiveWebSeeds)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cut(weir.Printable(t.Path), width), size, shareText(t.HaveBytes, t.SizeBytes),
+			peers, rateText(t.DownloadRate), rateText(t.UploadRate), state)
 	}
 	return tw.Flush()
 }

@@ -54,14 +54,15 @@ type Torrent struct {
 	HaveBytes   int64 `json:"have_bytes"`
 	PinnedBytes int64 `json:"pinned_bytes"`
 	// PinPending says that it, or something of it, is pinned as soon as its metadata is there.
-	PinPending   bool    `json:"pin_pending,omitempty"`
-	Peers        int     `json:"peers"`        // connected
-	Seeds        int     `json:"seeds"`        // of them, those that have everything
-	Availability float64 `json:"availability"` // whole copies that the connected peers have between them; the fraction is the share of pieces with one more
-	DownloadRate int64   `json:"download_rate"`
-	UploadRate   int64   `json:"upload_rate"`
-	Downloaded   int64   `json:"downloaded_bytes"` // since the start
-	Uploaded     int64   `json:"uploaded_bytes"`
+	PinPending     bool    `json:"pin_pending,omitempty"`
+	Peers          int     `json:"peers"`            // connected
+	Seeds          int     `json:"seeds"`            // of them, those that have everything
+	ActiveWebSeeds int     `json:"active_web_seeds"` // web servers that are asked beside them, or may be
+	Availability   float64 `json:"availability"`     // whole copies that the connected peers have between them; the fraction is the share of pieces with one more
+	DownloadRate   int64   `json:"download_rate"`
+	UploadRate     int64   `json:"upload_rate"`
+	Downloaded     int64   `json:"downloaded_bytes"` // since the start
+	Uploaded       int64   `json:"uploaded_bytes"`
 }
 
 // TorrentDetails is what GET /v1/torrents/ID adds.

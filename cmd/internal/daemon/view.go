@@ -74,7 +74,7 @@ func (v *view) torrent(e *entry, s engine.Stats) api.Torrent {
 	t := api.Torrent{
 		InfoHash: e.InfoHash().String(), Path: e.path(), State: e.state(s), Wait: s.Why, Added: e.rec.Added,
 		SizeBytes: e.rec.Size(), HaveBytes: e.have(),
-		Peers: s.Peers, Seeds: s.Seeds, Availability: s.Availability,
+		Peers: s.Peers, Seeds: s.Seeds, ActiveWebSeeds: activeWebSeeds(s.WebSeeds), Availability: s.Availability,
 		DownloadRate: int64(s.DownRate), UploadRate: int64(s.UpRate), Downloaded: s.Downloaded, Uploaded: s.Uploaded,
 	}
 	t.PinPending = len(e.rec.Pin) > 0
@@ -265,6 +265,17 @@ func webSeeds(known []string, reported []engine.WebSeed, info *weir.TorrentInfo)
 		}
 	}
 	return out
+}
+
+// activeWebSeeds counts the web seeds that are asked, or may be as soon as there is
+// something to ask for.
+func activeWebSeeds(reported []engine.WebSeed) (n int) {
+	for _, s := range reported {
+		if s.State == engine.WebSeedBusy || s.State == engine.WebSeedReady {
+			n++
+		}
+	}
+	return n
 }
 
 // webSeedLines is the value of the extended attribute.

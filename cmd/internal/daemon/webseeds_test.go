@@ -23,6 +23,9 @@ func TestWebSeeds(t *testing.T) {
 	if want := []api.WebSeed{{URL: "http://h/x", State: "untried"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("cold: %+v", got)
 	}
+	if n := activeWebSeeds(append(told, engine.WebSeed{State: engine.WebSeedReady}, engine.WebSeed{State: engine.WebSeedPaused}, engine.WebSeed{})); n != 2 {
+		t.Errorf("%d are active, want 2", n)
+	}
 	if got := webSeedLines(told); got != "http://h/ busy 1000\n" {
 		t.Errorf("attribute: %q", got)
 	}

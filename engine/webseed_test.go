@@ -196,6 +196,44 @@ func TestWebSeedStaleFile(t *testing.T) {
 	wantFiles(t, tor, c)
 }
 
+// Of two web servers one has other bytes in everything: what is read is right, and the
+// liar is found out.
+func TestWebSeedLies(t *testing.T) {
+	c := newFolder(t, swarmtest.V1)
+	honest, liar := openWeb(t, c), openWeb(t, c)
+	for i, f := range c.Info().Files {
+		liar.instead["/folder/"+strings.Join(f.Path, "/")] = func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(make([]byte, c.Info().Files[i].Length)))
+		}
+	}
+	// Two names of this machine, since one of a host is asked at a time.
+	at := strings.Replace(liar.URL, "127.0.0.1", "localhost", 1)
+	tor := addTorrent(t, openWebEngine(t, engine.Options{}), webSpec(t, c, honest.URL+"/", at+"/"))
+	wantFiles(t, tor, c)
+}
+
+// What one web server has in another version and the other one not at all is given up
+// at once; what one of them has is read.
+func TestWebSeedStaleAndMissing(t *testing.T) {
+	c := newPadded(t)
+	stale, missing := openWeb(t, c), openWeb(t, c)
+	stale.instead["/padded/c"] = func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(make([]byte, 12_345)))
+	}
+	missing.instead["/padded/c"] = http.NotFound
+	stale.instead["/padded/b"] = http.NotFound
+	at := strings.Replace(missing.URL, "127.0.0.1", "localhost", 1)
+	tor := addTorrent(t, openWebEngine(t, engine.Options{}), webSpec(t, c, stale.URL+"/", at+"/"))
+	ctx := testContext(t, 60*time.Second)
+	for _, i := range []int{0, 2, 6, 8, 9} { // all but c
+		f := c.Info().Files[i]
+		wantBytes(t, ctx, tor, c, f.Offset, int(f.Length))
+	}
+	if err := tor.ReadAt(ctx, make([]byte, 10), c.Info().Files[4].Offset); !errors.Is(err, weir.ErrCorrupt) || !strings.Contains(err.Error(), "another version") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestWebSeedsOff(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
 	web := openWeb(t, c)

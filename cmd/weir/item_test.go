@@ -107,7 +107,7 @@ func (a *archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", again)
 			w.WriteHeader(http.StatusServiceUnavailable)
 		case ok:
-			http.Redirect(w, r, "https://"+node+item+"/"+strings.ReplaceAll(url.PathEscape(name), "%2F", "/"), http.StatusFound)
+			http.Redirect(w, r, "http://"+node+item+"/"+strings.ReplaceAll(url.PathEscape(name), "%2F", "/"), http.StatusFound)
 		default:
 			http.NotFound(w, r)
 		}

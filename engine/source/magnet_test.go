@@ -63,6 +63,7 @@ var goodMagnets = []struct {
 	{"LastTopicV2", "magnet:?xt=" + v2Hash[:len(v2Hash)-1] + "f&xt=" + v2Hash, source.Spec{InfoHash: source.Truncate(sumV2), InfoHashV2: sumV2}},
 	{"EmptyNumber", "magnet:?xt.=urn:btih:" + hexHash, source.Spec{}},
 	{"BadPeers", plain + "&x.pe=nowhere&x.pe=&x.pe=0.0.0.0:0&x.pe=::1:6881&x.pe=192.0.2.1:1", source.Spec{Peers: []string{"192.0.2.1:1"}}},
+	{"WebSeedsEscapedAndNot", plain + "&ws=https%3A%2F%2Fs.example%2Fa%2520b%2F&ws=https://s.example/c%20d/é", source.Spec{WebSeeds: []string{"https://s.example/a%20b/", "https://s.example/c d/é"}}},
 	{"BadAddresses", plain + "&tr=&tr=%zz&tr=udp://&ws=&ws=%&xl=abc&dht=a", source.Spec{}},
 	{"ZerosBeside", "magnet:?xt=urn:btih:" + strings.Repeat("0", 40) + "&xt=" + v2Hash, source.Spec{InfoHash: source.Truncate(sumV2), InfoHashV2: sumV2}},
 	{"Ignored", plain + "&xs=http://127.0.0.1/x.torrent&as=http://127.0.0.1/y&kt=word&xl=5&&=&a", source.Spec{}},

@@ -193,6 +193,7 @@ func TestParseTorrentOuter(t *testing.T) {
 			outcome{trackers: [][]string{{"http://a.example"}, {"HTTPS://B.example/x"}}}},
 		{"TooManyTrackers", dict{"announce-list": [][]string{many}}, outcome{trackers: [][]string{many[:200]}}},
 		{"SeedString", dict{"url-list": "https://s.example/f/"}, outcome{seeds: []string{"https://s.example/f/"}}},
+		{"SeedTwice", dict{"url-list": []any{"https://s.example/a b/", "https://t.example/", "https://s.example/a b/"}}, outcome{seeds: []string{"https://s.example/a b/", "https://t.example/"}}},
 		{"SeedEmptyString", dict{"url-list": ""}, outcome{}},
 		{"SeedList", dict{"url-list": []any{"https://s.example/", "ftp://s.example/", 5, "http://t.example/"}},
 			outcome{seeds: []string{"https://s.example/", "http://t.example/"}}},

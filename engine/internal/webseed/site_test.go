@@ -140,3 +140,35 @@ func TestSiteRedirects(t *testing.T) {
 		t.Errorf("after it delivered, the pause is %v", at.Sub(now))
 	}
 }
+
+// A server does not have what it said that it lacks, nor anything when it can't be
+// reached, until it gives bytes again.
+func TestSiteWithout(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	s := NewSite(item(250, 10, 200, -40, 100)) // a: pieces 0-2, b: 2, c: 2-4, d: 5
+	without := func() (pieces []int) {
+		for p := range s.info.NumPieces() {
+			if s.Without(p) {
+				pieces = append(pieces, p)
+			}
+		}
+		return pieces
+	}
+	for _, step := range []struct {
+		name string
+		do   func()
+		want []int
+	}{
+		{"New", func() {}, nil},
+		{"Busy", func() { s.Answered(now, 2, Answer{Verdict: WaitHost}) }, nil},
+		{"Missing", func() { s.Answered(now, 2, Answer{Verdict: Missing}) }, []int{2, 3, 4}},
+		{"Unreachable", func() { s.Unreachable(now, "refused") }, []int{0, 1, 2, 3, 4, 5}},
+		{"Back", func() { s.Delivered(0) }, []int{2, 3, 4}},
+		{"Found", func() { s.Delivered(2) }, nil},
+	} {
+		step.do()
+		if got := without(); !slices.Equal(got, step.want) {
+			t.Errorf("%s: without %v, want %v", step.name, got, step.want)
+		}
+	}
+}

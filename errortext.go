@@ -42,6 +42,11 @@ func ErrorText(err error) string {
 	switch e := this.(type) {
 	case *strconv.NumError:
 		return "want a number, got " + strconv.Quote(e.Num)
+	case networkError:
+		if words, ok := networkText(text, e.Unwrap()); ok {
+			return words
+		}
+		return reworded(text, e.Unwrap())
 	case interface{ Unwrap() error }:
 		return reworded(text, e.Unwrap())
 	case interface{ Unwrap() []error }:
@@ -50,6 +55,45 @@ func ErrorText(err error) string {
 		}
 	}
 	return text
+}
+
+// networkError is what *net.OpError is, among others; this package imports no net.
+type networkError interface {
+	Unwrap() error
+	Timeout() bool
+	Temporary() bool
+}
+
+// networkText returns plain words for a text such as "dial tcp 192.0.2.7:80: connect:
+// connection refused", in which inner says what comes after the address; ok is false
+// for any other text.
+func networkText(text string, inner error) (words string, ok bool) {
+	if inner == nil {
+		return "", false
+	}
+	before, found := strings.CutSuffix(text, ": "+inner.Error())
+	parts := strings.Fields(before) // what was tried, the network, the address
+	if !found || len(parts) != 3 {
+		return "", false
+	}
+	addr := parts[2][strings.LastIndexByte(parts[2], '>')+1:] // of "ours->theirs"
+	switch parts[0] {
+	case "dial":
+		words = "can't connect to " + addr
+	case "listen":
+		words = "can't listen at " + addr
+	case "read", "write":
+		words = "connection with " + addr
+	default:
+		return "", false
+	}
+	why := ErrorText(inner)
+	if e, is := inner.(interface{ Timeout() bool }); is && e.Timeout() {
+		why = plainWords[0].words
+	} else if e, is := inner.(interface{ Unwrap() error }); is && e.Unwrap() != nil {
+		why = ErrorText(e.Unwrap()) // without the name of the system call
+	}
+	return words + ": " + why, true
 }
 
 // reworded returns a text with what inner says in it put plainly.

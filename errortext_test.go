@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/url"
+	"os"
 	"strconv"
 	"syscall"
 	"testing"
@@ -17,6 +20,10 @@ func TestErrorText(t *testing.T) {
 	_, number := strconv.Atoi("many")
 	_, truth := strconv.ParseBool("maybe")
 	file := &fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}
+	there, here := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 80}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5}
+	network := func(op string, from net.Addr, err error) error {
+		return &net.OpError{Op: op, Net: "tcp", Source: from, Addr: there, Err: err}
+	}
 	for name, c := range map[string]struct {
 		err  error
 		want string
@@ -36,6 +43,12 @@ func TestErrorText(t *testing.T) {
 		"Named":        {fmt.Errorf("file %q: %w", "context canceled", context.Canceled), `file "context canceled": interrupted`},
 		"System":       {file, "open x: no such file or directory"},
 		"WrapsNothing": {wrapsNothing{}, "says itself"},
+		"Refused":      {fmt.Errorf("fetch x: %w", network("dial", nil, os.NewSyscallError("connect", syscall.ECONNREFUSED))), "fetch x: can't connect to 192.0.2.7:80: connection refused"},
+		"Timeout":      {network("dial", nil, os.ErrDeadlineExceeded), "can't connect to 192.0.2.7:80: no answer in time"},
+		"Listen":       {network("listen", nil, os.NewSyscallError("bind", syscall.EADDRINUSE)), "can't listen at 192.0.2.7:80: address already in use"},
+		"Reset":        {network("read", here, os.NewSyscallError("read", syscall.ECONNRESET)), "connection with 192.0.2.7:80: connection reset by peer"},
+		"Lookup":       {&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "x.example"}}, "dial tcp: lookup x.example: no such host"},
+		"URL":          {&url.Error{Op: "Get", URL: "http://x/", Err: network("dial", nil, os.NewSyscallError("connect", syscall.ECONNREFUSED))}, "Get \"http://x/\": can't connect to 192.0.2.7:80: connection refused"},
 		"NotInTheText": {invisible{}, "something went wrong"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// How long a mount may stay silent. Some requests take minutes and some streams are
-// silent for hours, so liveness is asked for separately: a live mount answers GET /v1/
-// at once, whatever else it does.
+// Some requests take minutes and some streams are silent for hours, so the client checks
+// separately whether the mount is alive: a live one answers GET /v1/ at once, whatever else
+// it does.
 const (
-	askAfter = 2 * time.Second // a request takes this long before the mount is asked
-	answerIn = 8 * time.Second // for that
+	checkEvery    = 2 * time.Second
+	answerTimeout = 8 * time.Second
 )
 
-// errMute is why a request is given up.
-var errMute = errors.New("it is stopped or stuck")
+// errNoAnswer is why a request ends early.
+var errNoAnswer = errors.New("it is stopped or stuck")
 
 // whileAlive returns a context that ends when the mount no longer answers. release
 // ends it and the polling.
@@ -26,7 +26,7 @@ func (c *Client) whileAlive(ctx context.Context) (alive context.Context, release
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for tick := time.NewTicker(askAfter); ; {
+		for tick := time.NewTicker(checkEvery); ; {
 			select {
 			case <-alive.Done():
 				tick.Stop()
@@ -34,7 +34,7 @@ func (c *Client) whileAlive(ctx context.Context) (alive context.Context, release
 			case <-tick.C:
 			}
 			if !c.answers(alive) {
-				cancel(c.muteError())
+				cancel(c.noAnswerError())
 			}
 		}
 	}()
@@ -47,7 +47,7 @@ func (c *Client) whileAlive(ctx context.Context) (alive context.Context, release
 // answers polls the mount. Only silence counts as no answer; any other failure is left
 // to the request itself.
 func (c *Client) answers(ctx context.Context) bool {
-	asking, stop := context.WithTimeout(ctx, answerIn)
+	asking, stop := context.WithTimeout(ctx, answerTimeout)
 	defer stop()
 	resp, err := c.request(asking, http.MethodGet, "/", "", nil)
 	if err == nil {
@@ -56,14 +56,14 @@ func (c *Client) answers(ctx context.Context) bool {
 	return ctx.Err() != nil || asking.Err() == nil
 }
 
-func (c *Client) muteError() error {
+func (c *Client) noAnswerError() error {
 	who := "the weir at " + c.socket
 	help := "pgrep -a weir finds it"
 	if pid := c.pid.Load(); pid > 0 {
 		who = fmt.Sprintf("weir (process %d)", pid)
 		help = fmt.Sprintf("kill -CONT %d wakes it if it is stopped, else end it and mount again", pid)
 	}
-	return fmt.Errorf("%s has not answered for %v: %w: %s", who, answerIn, errMute, help)
+	return fmt.Errorf("%s has not answered for %v: %w: %s", who, answerTimeout, errNoAnswer, help)
 }
 
 // FindContext is Find for a path whose mount may not answer: it returns when ctx
@@ -78,7 +78,7 @@ func FindContext(ctx context.Context, path string) (Place, error) {
 		p, err := Find(path)
 		result <- found{p, err}
 	}()
-	timeout := time.NewTimer(answerIn)
+	timeout := time.NewTimer(answerTimeout)
 	defer timeout.Stop()
 	select {
 	case f := <-result:
@@ -86,6 +86,6 @@ func FindContext(ctx context.Context, path string) (Place, error) {
 	case <-ctx.Done():
 		return Place{}, context.Cause(ctx)
 	case <-timeout.C:
-		return Place{}, fmt.Errorf("the mount at %s has not answered for %v: %w: pgrep -a weir finds it; kill -CONT wakes it if it is stopped, else end it and mount again", path, answerIn, errMute)
+		return Place{}, fmt.Errorf("the mount at %s has not answered for %v: %w: pgrep -a weir finds it; kill -CONT wakes it if it is stopped, else end it and mount again", path, answerTimeout, errNoAnswer)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // TorrentType is the media type of a .torrent file.
 const TorrentType = "application/x-bittorrent"
 
-// Server says who answers.
+// Server describes the weir that answers.
 func (c *Client) Server(ctx context.Context) (s Server, err error) {
 	return s, c.Do(ctx, http.MethodGet, "/", nil, &s)
 }
@@ -50,9 +50,8 @@ func (c *Client) Remove(ctx context.Context, id string, keepCache bool) error {
 	return c.Do(ctx, http.MethodDelete, path, nil, nil)
 }
 
-// Move gives a torrent's folder, or a folder of torrents, another path. When to is
-// a folder of torrents that is there, the new path is inside. It returns the new
-// path.
+// Move moves a torrent's folder or a folder of torrents. If to is an existing folder of
+// torrents, it moves into that. It returns the new path.
 func (c *Client) Move(ctx context.Context, from, to string) (string, error) {
 	var m Moved
 	err := c.Do(ctx, http.MethodPost, "/move"+query("from", from, "to", to), nil, &m)
@@ -73,7 +72,7 @@ func (c *Client) Waits(ctx context.Context) ([]Wait, error) {
 	return list.Waits, err
 }
 
-// Status tells of one path.
+// Status describes one path.
 func (c *Client) Status(ctx context.Context, path string) (s PathStatus, err error) {
 	return s, c.Do(ctx, http.MethodGet, "/status"+query("path", path), nil, &s)
 }
@@ -88,8 +87,8 @@ func (c *Client) SetLimits(ctx context.Context, change LimitsChange) (l Limits, 
 	return l, c.Do(ctx, http.MethodPatch, "/limits", change, &l)
 }
 
-// Fetch brings in what is missing of a path, and calls progress a few times a
-// second. It returns when all is held. When ctx ends, so does the fetch.
+// Fetch fetches what is missing of a path, and calls progress a few times a second. It
+// returns when everything is held. When ctx ends, so does the fetch.
 func (c *Client) Fetch(ctx context.Context, path string, progress func(Progress)) error {
 	return c.Stream(ctx, http.MethodPost, "/fetch"+query("path", path), func(text []byte) error {
 		var p Progress
@@ -104,8 +103,8 @@ func (c *Client) Fetch(ctx context.Context, path string, progress func(Progress)
 	})
 }
 
-// Pin keeps a path from being evicted and has what is missing fetched whenever
-// nothing else is.
+// Pin protects a path from eviction, and fetches what is missing when nothing else is
+// fetched.
 func (c *Client) Pin(ctx context.Context, path string) (k Kept, err error) {
 	return k, c.Do(ctx, http.MethodPost, "/pin"+query("path", path), nil, &k)
 }

@@ -146,7 +146,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	}
 	var ue *url.Error
 	if errors.As(err, &ue) {
-		err = ue.Err // it tells of a made-up URL
+		err = ue.Err // the URL is made up
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // it may lie in the cache folder

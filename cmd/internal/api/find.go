@@ -34,7 +34,7 @@ func Find(path string) (Place, error) {
 	if err != nil || ok {
 		return p, err
 	}
-	// Not by its name: perhaps by where its links lead.
+	// Perhaps a link leads into a mount.
 	if real, err := filepath.EvalSymlinks(abs); err == nil && real != abs {
 		if p, ok, err := findUp(real); err != nil || ok {
 			return p, err
@@ -43,7 +43,7 @@ func Find(path string) (Place, error) {
 	return Place{}, weir.Errorf(weir.ErrNotFound, "%s is not in a mount of weir: name a path inside one (weir mount DIR makes one)", path)
 }
 
-// findUp looks at abs and every folder above it.
+// findUp checks abs and every folder above it.
 func findUp(abs string) (Place, bool, error) {
 	for at := abs; ; at = filepath.Dir(at) {
 		socket, err := control(at)
@@ -60,8 +60,7 @@ func findUp(abs string) (Place, bool, error) {
 	}
 }
 
-// byHash follows the link that a path beneath root begins with, if it is one of
-// those that stand for torrents by their info hashes.
+// byHash follows the link at the beginning of a path beneath root, if that is one in by-hash.
 func byHash(root, rel string) string {
 	folder, rest, _ := strings.Cut(rel, "/")
 	hash, rest, _ := strings.Cut(rest, "/")
@@ -75,8 +74,8 @@ func byHash(root, rel string) string {
 	return filepath.Join(folder, to, rest)
 }
 
-// mountpoint returns the dead mount that a path lies in: the highest folder that
-// says so.
+// mountpoint returns the dead mount that a path lies in: the highest folder that reports
+// ENOTCONN.
 func mountpoint(dead string) string {
 	for {
 		above := filepath.Dir(dead)

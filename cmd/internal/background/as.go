@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// As calls do with another user's rights to files: what that user may not open, do
-// can't open either, whatever links lead there. The rest of the process goes on as
-// before. With nil it just calls do. Only root can use it with a user.
+// As calls do with another user's rights to files: do can open only what that user may,
+// whatever links lead there. The rest of the process is not affected. With nil it just calls
+// do. Only root can use it with a user.
 func As(user *syscall.Credential, do func() error) error {
 	if user == nil {
 		return do()
@@ -21,7 +21,7 @@ func As(user *syscall.Credential, do func() error) error {
 		// The thread is never unlocked, so it ends with this goroutine and its dropped
 		// rights are never used again.
 		runtime.LockOSThread()
-		if err := borrow(user); err != nil {
+		if err := impersonate(user); err != nil {
 			done <- fmt.Errorf("use files as user %d: %w", user.Uid, err)
 			return
 		}
@@ -30,9 +30,9 @@ func As(user *syscall.Credential, do func() error) error {
 	return <-done
 }
 
-// borrow gives this thread alone the user's identity for file systems. Leaving 0,
-// the kernel takes away the capabilities that override permissions.
-func borrow(user *syscall.Credential) error {
+// impersonate gives this thread the user's identity for file systems. When it changes from
+// 0, the kernel drops the capabilities that override permissions.
+func impersonate(user *syscall.Credential) error {
 	// Not by package unix, which changes all threads.
 	var groups unsafe.Pointer
 	if len(user.Groups) > 0 {
@@ -48,7 +48,7 @@ func borrow(user *syscall.Credential) error {
 		if _, _, errno := unix.RawSyscall(c.call, uintptr(c.id), 0, 0); errno != 0 {
 			return errno
 		}
-		// It tells of no failure, but a second call tells who one is.
+		// The call reports no failure, but a second one returns the current id.
 		if now, _, _ := unix.RawSyscall(c.call, ^uintptr(0), 0, 0); uint32(now) != c.id {
 			return syscall.EPERM
 		}

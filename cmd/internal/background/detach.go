@@ -13,8 +13,8 @@ import (
 	"syscall"
 )
 
-// self returns the program that runs now: by its name, which is what ps and pgrep
-// show, or by the kernel's link when its file was replaced.
+// self returns the path of this program, whose name ps and pgrep show, or the kernel's link
+// if its file was replaced.
 func self() string {
 	path, err := os.Executable()
 	if err == nil {
@@ -36,7 +36,7 @@ type DetachOptions struct {
 	Args    []string            // weir's arguments; one of them names ReadyFD
 	LogFile string              // takes its standard output and error; its folder is made
 	LogOurs bool                // the log is opened with our own rights and not As, and must not be a link then
-	As      *syscall.Credential // whose process it is; nil: ours
+	As      *syscall.Credential // the user that it runs as; nil: ours
 	Environ []string            // nil: ours
 }
 
@@ -49,7 +49,7 @@ type Detached struct {
 	Names []string // of the torrents' folders
 }
 
-// UsageError is a detached weir's complaint about its command line.
+// UsageError is what a detached weir says is wrong with its command line.
 type UsageError string
 
 func (e UsageError) Error() string { return string(e) }
@@ -92,7 +92,7 @@ func Detach(ctx context.Context, o DetachOptions) (*Detached, error) {
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	line, err := bufio.NewReader(r).ReadBytes('\n')
-	var n news
+	var n report
 	if err == nil {
 		err = json.Unmarshal(line, &n)
 	}
@@ -100,7 +100,7 @@ func Detach(ctx context.Context, o DetachOptions) (*Detached, error) {
 		d := &Detached{PID: cmd.Process.Pid, Names: n.Names}
 		return d, cmd.Process.Release()
 	}
-	// It ends, and perhaps has something to store before.
+	// It is ending, and may have something to store first.
 	ended := cmd.Wait()
 	switch {
 	case ctx.Err() != nil:

@@ -24,10 +24,10 @@ import (
 // mountpoint.
 const GuardCommand = "guard"
 
-// What a weir writes to its guard: that it ends in order, or that the guard is to
-// unmount, which a weir that has given up its rights can't do itself.
+// What weir writes to its guard: that it ends regularly, or that the guard must unmount,
+// since weir has given up the right to.
 const (
-	goodbye     = '.'
+	dismissed   = '.'
 	unmount     = 'u'
 	unmountLazy = 'z'
 	abort       = 'a'
@@ -36,28 +36,28 @@ const (
 // answerTimeout bounds one unmount by the guard.
 const answerTimeout = 15 * time.Second
 
-// answer is what the guard says to that, a line of JSON.
+// answer is the guard's answer, a line of JSON.
 type answer struct {
-	Error string `json:"error"` // "": it is done
+	Error string `json:"error"` // "": success
 	InUse bool   `json:"in_use"`
 }
 
-// How long to wait for a guard that is about to clear the same folder, and how
-// often to look.
+// How long to wait for a guard that is about to unmount the same folder, and how often to
+// check.
 const (
 	claimTimeout = 2 * time.Second
 	claimTick    = 10 * time.Millisecond
 )
 
-// Guard is a process that outlives weir if that is killed, and then clears its
-// mount away, so that programs see an empty folder and not "transport endpoint is
-// not connected". fusermount3 has an option for it (auto_unmount), but stays in
-// the foreground then, for which bazil waits without end.
+// Guard is a process that outlives weir if weir is killed, and then unmounts, so that
+// programs see an empty folder and not "transport endpoint is not connected". fusermount3
+// has an option for this (auto_unmount), but with it bazil would wait for fusermount3 for
+// ever.
 //
-// It learns of weir's end from a pipe whose other end only weir has. It unmounts by
-// path, as users must; that it never hits the mount of a weir that came later is
-// up to a lock (flock) on the folder beneath the mount: a weir holds it while it
-// mounts, a guard while it looks whether the mount is dead and unmounts it.
+// It notices weir's end by a pipe whose other end only weir has. It unmounts by path. A lock
+// (flock) on the folder beneath the mount makes sure that it never unmounts a later weir: a
+// weir holds the lock while it mounts, a guard while it checks whether the mount is dead and
+// unmounts it.
 type Guard struct {
 	log  *slog.Logger
 	cmd  *exec.Cmd
@@ -88,8 +88,7 @@ func StartGuard(ctx context.Context, point string, log *slog.Logger) (*Guard, er
 	return g, nil
 }
 
-// claim waits briefly for the lock: a folder that can't be locked is no reason not to
-// mount.
+// claim waits briefly for the lock. A folder that can't be locked is mounted all the same.
 func (g *Guard) claim(ctx context.Context) {
 	tick := time.NewTicker(claimTick)
 	defer tick.Stop()
@@ -107,7 +106,7 @@ func (g *Guard) claim(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timeout:
-			g.log.Debug("the mountpoint stays locked by somebody else")
+			g.log.Debug("another process keeps the mountpoint locked")
 			return
 		case <-tick.C:
 		}
@@ -140,8 +139,7 @@ func (g *Guard) start(point string) error {
 	return nil
 }
 
-// Mounted says that the mount is made, or never will be: guards of others may
-// look at the folder again.
+// Mounted says that mounting is over: other guards may check the folder again.
 func (g *Guard) Mounted() {
 	if g == nil || g.under == nil {
 		return
@@ -154,19 +152,19 @@ func (g *Guard) Mounted() {
 	g.under = nil
 }
 
-// Dismiss ends the guard, without it touching anything.
+// Dismiss ends the guard. It does not unmount.
 func (g *Guard) Dismiss() {
 	if g == nil {
 		return
 	}
 	g.Mounted()
-	_, err := g.pipe.Write([]byte{goodbye})
+	_, err := g.pipe.Write([]byte{dismissed})
 	if err = errors.Join(err, g.pipe.Close(), g.answers.Close(), g.cmd.Wait()); err != nil {
-		g.log.Debug("the guard had gone", "err", err)
+		g.log.Debug("end the guard", "err", err)
 	}
 }
 
-// Unmount has the guard unmount. The error wraps weir.ErrInUse while programs use the
+// Unmount lets the guard unmount. The error wraps weir.ErrInUse while programs use the
 // mount.
 func (g *Guard) Unmount(lazy bool) error {
 	if lazy {
@@ -175,7 +173,7 @@ func (g *Guard) Unmount(lazy bool) error {
 	return g.ask(unmount)
 }
 
-// Abort has the guard end the connection of the mount.
+// Abort lets the guard end the connection of the mount.
 func (g *Guard) Abort() error { return g.ask(abort) }
 
 func (g *Guard) ask(what byte) error {
@@ -210,16 +208,15 @@ const (
 	AnswerFD = 4
 )
 
-// RunGuard is the guard's process: it unmounts when weir asks for it, and returns when
-// weir has announced its end, or when weir is gone without that and the stale mount at
-// point is unmounted.
+// RunGuard is the guard's process. It unmounts when weir asks for it. It returns when weir
+// has dismissed it, or when weir has died and the stale mount at point is unmounted.
 func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) error {
 	stop := abortWhenStuck(os.Getppid(), point)
 	defer stop()
 	var b [1]byte
 	for {
 		n, _ := io.ReadFull(pipe, b[:])
-		if n == 1 && b[0] == goodbye {
+		if n == 1 && b[0] == dismissed {
 			return nil
 		}
 		if n == 0 {
@@ -239,12 +236,11 @@ func RunGuard(pipe io.Reader, answers io.Writer, under *os.File, point string) e
 			break
 		}
 	}
-	stop() // what is mounted from here on may be somebody else's
-	// Without a lock, the folder's file system has none, and nobody else's guard
-	// waits either.
+	stop() // from here on, another weir may be mounted there
+	// If the folder's file system has no locks, other guards don't wait either.
 	_ = unix.Flock(int(under.Fd()), unix.LOCK_EX)
 	if err := mountpoint.ClearStale(point); err != nil && !errors.Is(err, weir.ErrExists) {
 		return err
 	}
-	return nil // it is gone, or somebody else's, and alive
+	return nil // it is gone, or another mount that is alive
 }

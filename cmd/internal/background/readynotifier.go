@@ -29,12 +29,12 @@ type ReadyNotifier struct {
 	beating sync.WaitGroup
 }
 
-// news is what a detached weir reports to the one that has started it, as one line of
+// report is what a detached weir reports to the one that has started it, as one line of
 // JSON.
-type news struct {
+type report struct {
 	Names []string `json:"names"`           // of the torrents' folders; the mount is ready
 	Error string   `json:"error,omitempty"` // why it will never be
-	Usage bool     `json:"usage,omitempty"` // the command line is to blame
+	Usage bool     `json:"usage,omitempty"` // the command line is wrong
 }
 
 // NewReadyNotifier returns a notifier for a mount at point. readyFD is the descriptor that
@@ -49,10 +49,10 @@ func NewReadyNotifier(readyFD int, point string, log *slog.Logger) *ReadyNotifie
 	return n
 }
 
-// Ready reports that the mount can be used, and the names in it. From now on systemd's
-// watchdog, if there is one, is fed for as long as the mount answers.
+// Ready reports that the mount can be used, and the names in it. From now on it
+// notifies systemd's watchdog, if there is one, as long as the mount answers.
 func (n *ReadyNotifier) Ready(names []string) {
-	n.answer(news{Names: names})
+	n.answer(report{Names: names})
 	noun := "torrents"
 	if len(names) == 1 {
 		noun = "torrent"
@@ -60,7 +60,7 @@ func (n *ReadyNotifier) Ready(names []string) {
 	n.notify(fmt.Sprintf("%s\nSTATUS=mounted on %s, %d %s", systemd.SdNotifyReady, n.point, len(names), noun))
 	every, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {
-		n.log.Warn("the service manager's watchdog is left out", "err", err)
+		n.log.Warn("can't use the service manager's watchdog", "err", err)
 	}
 	if every <= 0 {
 		return
@@ -73,8 +73,8 @@ func (n *ReadyNotifier) Ready(names []string) {
 	}
 }
 
-// beat feeds the watchdog after each answer of the mount. While statfs hangs it does
-// not: systemd then ends weir, with the stacks of all goroutines in its journal.
+// beat notifies the watchdog after each answer of the mount. If statfs hangs it does not,
+// and systemd ends weir, with the stacks of all goroutines in its journal.
 func (n *ReadyNotifier) beat(every time.Duration, stop <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -87,7 +87,7 @@ func (n *ReadyNotifier) beat(every time.Duration, stop <-chan struct{}) {
 		answered := make(chan struct{})
 		go func() {
 			var st syscall.Statfs_t
-			_ = syscall.Statfs(n.point, &st) // any answer is a sign of life
+			_ = syscall.Statfs(n.point, &st) // any answer will do
 			close(answered)
 		}()
 		select {
@@ -107,7 +107,7 @@ func (n *ReadyNotifier) Stopping() {
 
 // Failed reports why there will be no mount. After Ready it does nothing.
 func (n *ReadyNotifier) Failed(err error, usage bool) {
-	n.answer(news{Error: weir.ErrorText(err), Usage: usage})
+	n.answer(report{Error: weir.ErrorText(err), Usage: usage})
 	n.notify("STATUS=" + strings.ReplaceAll(weir.ErrorText(err), "\n", "; "))
 }
 
@@ -127,14 +127,14 @@ func (n *ReadyNotifier) Close() {
 	}
 }
 
-func (n *ReadyNotifier) answer(what news) {
+func (n *ReadyNotifier) answer(r report) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.waiting == nil {
 		return
 	}
-	if err := json.NewEncoder(n.waiting).Encode(what); err != nil {
-		n.log.Debug("nobody waits for the mount any more", "err", err)
+	if err := json.NewEncoder(n.waiting).Encode(r); err != nil {
+		n.log.Debug("report to the process that started weir", "err", err)
 	}
 	n.waiting.Close()
 	n.waiting = nil

@@ -15,7 +15,7 @@ import (
 type Server struct {
 	PID int
 
-	fd int // a pidfd, which stands for this process for good
+	fd int // a pidfd
 }
 
 // dialTimeout is how long to wait for a process that is stopped or stuck.
@@ -53,8 +53,8 @@ func FindServer(ctx context.Context, socket string) (*Server, error) {
 // Wait returns when the process has ended, or ctx is done.
 func (s *Server) Wait(ctx context.Context) error {
 	for ctx.Err() == nil {
-		const lookEvery = 100 // milliseconds: how soon the end of ctx is seen
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, lookEvery)
+		const checkEvery = 100 // milliseconds; how soon the end of ctx is noticed
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, checkEvery)
 		if n > 0 {
 			return nil
 		}
@@ -65,7 +65,7 @@ func (s *Server) Wait(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Close lets go of the process, which goes on.
+// Close releases the pidfd. The process goes on.
 func (s *Server) Close() {
 	syscall.Close(s.fd)
 }

@@ -1,6 +1,6 @@
-// Package catalogue keeps what was shown from one run of weir to the next: torrents
-// with all that is needed to show them again, and the folders that they are sorted
-// into. It lies in the cache's records. What is shown now, and where, is told to it.
+// Package catalogue keeps from one run of weir to the next what the mount shows: torrents,
+// with everything that is needed to show them again, and sorting folders. It is stored in the
+// cache's records. What is shown now is not its business: its callers know.
 package catalogue
 
 import (
@@ -18,7 +18,7 @@ import (
 type Catalogue struct {
 	cache     *cache.Cache
 	ephemeral bool
-	writing   chan struct{} // full while somebody writes
+	writing   chan struct{} // full while a record is written
 }
 
 // New returns the catalogue in a cache. An ephemeral one is empty and stays so.
@@ -26,15 +26,14 @@ func New(c *cache.Cache, ephemeral bool) *Catalogue {
 	return &Catalogue{cache: c, ephemeral: ephemeral, writing: make(chan struct{}, 1)}
 }
 
-// lock keeps others from writing. It waits for no context: what is shown shall be
-// kept, even if who asked for it has lost patience.
+// lock keeps others from writing. It takes no context: what is shown must be recorded, even
+// if the program that caused it was interrupted.
 func (c *Catalogue) lock() (unlock func()) {
 	c.writing <- struct{}{}
 	return func() { <-c.writing }
 }
 
-// SyncTorrent brings the record of a torrent to what now returns, nil if it is not
-// shown. Call it after each change, in any order: now is called when no other record
+// SyncTorrent sets the record of a torrent to what now returns; nil removes it. Call it after each change, in any order: now is called when no other record
 // is being written, so the last to write has seen the last change.
 func (c *Catalogue) SyncTorrent(ih weir.InfoHash, now func() (*Record, error)) error {
 	if c.ephemeral {
@@ -55,8 +54,8 @@ func (c *Catalogue) SyncTorrent(ih weir.InfoHash, now func() (*Record, error)) e
 	return c.cache.PutRecord(torrentsBucket, ih[:], b)
 }
 
-// SyncFolder does so for a folder, "" for the root: now returns when something came to
-// it or went. The zero time leaves the record as it is.
+// SyncFolder does so for a folder, "" for the root: now returns its mtime, and whether it
+// exists. The zero time leaves the record as it is.
 func (c *Catalogue) SyncFolder(dir string, now func() (changed time.Time, there bool)) error {
 	if c.ephemeral {
 		return nil
@@ -92,10 +91,10 @@ func (c *Catalogue) Drop(ih weir.InfoHash, n int, shown func() bool) error {
 	return errors.Join(append(errs, c.cache.DeleteRecord(engine.MetadataBucket, ih[:]), dropLayers(c.cache, ih))...)
 }
 
-// Contents are all that a catalogue has.
+// Contents are everything in a catalogue.
 type Contents struct {
 	Folders  []string             // to sort torrents into
-	Changed  map[string]time.Time // when something came to a folder or went
+	Changed  map[string]time.Time // mtimes of folders
 	Torrents []Torrent
 }
 
@@ -105,7 +104,7 @@ type Torrent struct {
 	Record   Record
 }
 
-// Read returns all that makes sense; the log has a word about the rest.
+// Read returns all valid records, and logs the others.
 func (c *Catalogue) Read(log *slog.Logger) (Contents, error) {
 	all := Contents{Changed: map[string]time.Time{}}
 	if c.ephemeral {
@@ -118,7 +117,7 @@ func (c *Catalogue) Read(log *slog.Logger) (Contents, error) {
 		} else {
 			all.Folders = append(all.Folders, dir)
 		}
-		if at, err := time.Parse(time.RFC3339Nano, string(value)); err == nil { // none of it is missed
+		if at, err := time.Parse(time.RFC3339Nano, string(value)); err == nil { // a folder without one gets a new time
 			all.Changed[dir] = at
 		}
 		return nil

@@ -13,7 +13,7 @@ import (
 // engine.MetadataBucket.
 const (
 	torrentsBucket = "torrents" // by info hash: a record
-	foldersBucket  = "folders"  // by path in the mount: when something came or went; folders to sort torrents into
+	foldersBucket  = "folders"  // by path in the mount: the mtime of a sorting folder
 )
 
 // rootKey is the key of the mount's root in foldersBucket, and no sorting folder's.
@@ -22,9 +22,8 @@ const rootKey = "/"
 // recordVersion is that of the records that this weir writes and reads.
 const recordVersion = 1
 
-// Record is what the catalogue keeps of a torrent: how it is shown, and all that
-// its source said and the metadata doesn't. Names are bytes, because they may be
-// anything.
+// Record is what the catalogue has of a torrent: how it is shown, and what its source says
+// beyond the metadata. Names are bytes, because they may not be UTF-8.
 type Record struct {
 	Version  int        `json:"v"`
 	Seq      uint64     `json:"seq"` // torrents are listed in its order
@@ -32,7 +31,7 @@ type Record struct {
 	Dir      []byte     `json:"dir,omitempty"` // path of the folder it is sorted into; none: the root
 	Shown    []byte     `json:"shown"`         // name of its folder
 	Name     []byte     `json:"name,omitempty"`
-	Encoding string     `json:"encoding,omitempty"` // of names that are no UTF-8
+	Encoding string     `json:"encoding,omitempty"` // of names that are not UTF-8
 	HashV2   []byte     `json:"hash_v2,omitempty"`
 	Trackers [][]string `json:"trackers,omitempty"`
 	Peers    []string   `json:"peers,omitempty"`
@@ -46,8 +45,8 @@ type Record struct {
 	Shape *Shape   `json:"shape,omitempty"` // none while the metadata is unknown
 }
 
-// Shape is what can be told of a torrent without its metadata. That it is there
-// says that the metadata is kept too.
+// Shape is what is known of a torrent without its metadata. If there is a Shape, the
+// metadata is stored too.
 type Shape struct {
 	Size        int64     `json:"size"`            // bytes of its files
 	Length      int64     `json:"length"`          // the same with padding
@@ -77,7 +76,7 @@ func (r *Record) Size() int64 {
 	return r.Shape.Size
 }
 
-// NewRecord takes what is to be kept of a source.
+// NewRecord returns the record of a new torrent.
 func NewRecord(spec *source.Spec) Record {
 	r := Record{
 		Version: recordVersion, Added: time.Now().UTC().Truncate(time.Second), Name: []byte(spec.Name), Encoding: spec.Encoding,
@@ -115,7 +114,7 @@ func (r *Record) Learn(spec *source.Spec) {
 	}
 }
 
-// missing returns what of add none of the lists has.
+// missing returns the strings of add that are in none of the lists.
 func missing(add []string, lists ...[]string) []string {
 	known := map[string]bool{}
 	for _, list := range lists {

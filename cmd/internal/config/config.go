@@ -51,7 +51,7 @@ func Variable(flag string) string {
 // Host is where variables and files come from.
 type Host struct {
 	Environ []string // as os.Environ returns it
-	System  string   // the file for all users, last to be looked for
+	System  string   // the file for all users, used if the user has none
 }
 
 // ThisHost is this process's environment, and /etc.
@@ -68,8 +68,7 @@ type Settings struct {
 	// From says for each setting where its value comes from: "flag", the name of
 	// a variable, FILE:LINE, or "default".
 	From map[string]string
-	// Unknown are variables that look like settings and are none, with what may
-	// have been meant.
+	// Unknown are variables that look like settings but aren't, with suggestions.
 	Unknown []string
 }
 
@@ -149,7 +148,7 @@ func set(f *pflag.Flag, values []string) error {
 	return nil
 }
 
-// wants is what flags of the library's own types take.
+// wants are the values that flags of the library's own types take.
 var wants = map[string]string{
 	"bool":     "true or false",
 	"int":      "a whole number",
@@ -157,8 +156,8 @@ var wants = map[string]string{
 	"duration": "a time such as 500ms, 30s or 5m",
 }
 
-// Refused says why a flag does not take a value, for which its Set returned err. The
-// library's own flags say it in the words of the parsers behind them.
+// Refused returns why a flag does not take a value, for which its Set returned err. Errors of
+// the library's own flags are reworded: they are those of Go's parsers.
 func Refused(f *pflag.Flag, value string, err error) error {
 	if want, ok := wants[f.Value.Type()]; ok {
 		return fmt.Errorf("want %s, got %q", want, value)

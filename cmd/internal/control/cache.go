@@ -12,9 +12,8 @@ import (
 	"github.com/weirfs/weir/engine"
 )
 
-// Cache is an open cache as the API shows it. The command line uses one directly
-// when no mount has the cache, so that both ways do the same. It is safe for
-// concurrent use.
+// Cache is an open cache with the operations of the API. The command line uses one directly
+// when no mount has the cache, so that both do the same. It is safe for concurrent use.
 type Cache struct {
 	store      *cache.Cache
 	dir        string
@@ -26,7 +25,7 @@ func NewCache(store *cache.Cache, dir, mountpoint string) *Cache {
 	return &Cache{store: store, dir: dir, mountpoint: mountpoint}
 }
 
-// CacheStat, and the methods below, are those of api.Client.
+// CacheStat and the methods below do what those of api.Client do.
 func (c *Cache) CacheStat(context.Context) (api.CacheStat, error) {
 	s := c.store.Stat()
 	return api.CacheStat{
@@ -59,12 +58,12 @@ const progressEvery = 200 * time.Millisecond
 func (c *Cache) CacheVerify(ctx context.Context, progress func(api.CacheVerify)) (api.CacheVerify, error) {
 	now := api.CacheVerify{Total: c.store.Stat().Pieces}
 	checker := engine.NewChecker(c.store)
-	told := time.Now()
+	reported := time.Now()
 	report, err := c.store.Verify(ctx, func(id weir.PieceID, data []byte) error {
 		now.Pieces++
 		now.Bytes += int64(len(data))
-		if time.Since(told) >= progressEvery {
-			told = time.Now()
+		if time.Since(reported) >= progressEvery {
+			reported = time.Now()
 			progress(now)
 		}
 		return checker.Check(id, data)

@@ -1,6 +1,6 @@
 // Package control serves weir's control API (package api, docs/api.md): HTTP and
-// JSON on a unix socket that only its owner may use. What is asked is translated
-// and handed to the mount, which is an interface here.
+// JSON on a unix socket that only its owner may use. It translates requests into calls of
+// the mount, which is an interface here.
 //
 // What must not live here: decisions about torrents, and anything that listens on
 // a network.
@@ -21,7 +21,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/api"
 )
 
-// Mount is what can be asked of a mount. All methods are safe for concurrent use;
+// Mount has the operations of a mount that the API offers. All methods are safe for concurrent use;
 // errors wrap the sentinels of package weir and say what to do.
 type Mount interface {
 	Server() api.Server
@@ -51,7 +51,7 @@ type Mount interface {
 type Options struct {
 	Socket string // see SocketPath
 	Mount  Mount
-	Cache  *Cache       // nil: nothing can be asked of the cache
+	Cache  *Cache       // nil: the API offers nothing about the cache
 	Log    *slog.Logger // nil: no log
 }
 
@@ -63,10 +63,10 @@ type Server struct {
 	stop context.CancelFunc // ends requests that are under way
 
 	listener net.Listener  // nil before Listen
-	served   chan struct{} // nil before Serve; closed when nothing is served any more
+	served   chan struct{} // nil before Serve; closed when serving has ended
 }
 
-// New returns a server that has touched nothing yet.
+// New returns a server. It does no I/O.
 func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -83,21 +83,21 @@ func New(o Options) *Server {
 	return s
 }
 
-// Listen makes the socket; who connects waits until Serve is called. A socket that
-// a crashed weir left is replaced; the error wraps weir.ErrInUse when somebody
-// answers there.
+// Listen makes the socket; clients that connect wait until Serve is called. It replaces a
+// socket that a crashed weir left. The error wraps weir.ErrInUse when another weir answers
+// there.
 func (s *Server) Listen() (err error) {
 	s.listener, err = listen(s.opt.Socket)
 	return err
 }
 
-// Serve begins to answer. Listen comes before.
+// Serve begins to answer, after Listen.
 func (s *Server) Serve() {
 	s.served = make(chan struct{})
 	go func() {
 		defer close(s.served)
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("the control socket is not served any more", "err", err)
+			s.log.Error("serving the control socket has ended", "err", err)
 		}
 	}()
 }
@@ -124,7 +124,7 @@ func (s *Server) Close() error {
 		}
 		return nil
 	}
-	// Those that stream end by their context; the rest is short.
+	// Streams end with their context; other requests are short.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
@@ -144,8 +144,7 @@ func listen(path string) (l net.Listener, err error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	// Its folder is ours alone (SocketPath), so nobody can come between this and
-	// the next line.
+	// Its folder is ours alone (SocketPath), so nobody can connect before the chmod.
 	l, err = net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
@@ -156,7 +155,7 @@ func listen(path string) (l net.Listener, err error) {
 	return l, nil
 }
 
-// maxBodyBytes bounds what is read of a request that is not a .torrent.
+// maxBodyBytes bounds the body of a request, unless that is a .torrent.
 const maxBodyBytes = 1 << 20
 
 // limitBody makes reading more than n bytes of a request an error.

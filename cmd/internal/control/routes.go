@@ -61,7 +61,7 @@ func (s *Server) routes() http.Handler {
 	})
 }
 
-// handle enters a handler under a pattern, METHOD /PATH without the version.
+// handle adds a handler for a pattern, METHOD /PATH without the version.
 func handle(mux *http.ServeMux, pattern string, h handler) {
 	var method, path string
 	_, _ = fmt.Sscan(pattern, &method, &path)
@@ -88,8 +88,8 @@ func writeError(w http.ResponseWriter, err error) {
 	writeJSON(w, status, map[string]*api.Error{"error": e})
 }
 
-// readJSON reads a request's body, which is one value and no more. Unknown fields
-// are an error: they are typing mistakes, which must not be taken for consent.
+// readJSON reads a request's body, a single value. Unknown fields are an error: they are
+// probably typing mistakes, and must not be ignored.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	d := json.NewDecoder(limitBody(w, r, maxBodyBytes))
 	d.DisallowUnknownFields()
@@ -190,14 +190,14 @@ func (s *Server) pin(_ http.ResponseWriter, r *http.Request) (any, error) {
 }
 
 func (s *Server) unpin(_ http.ResponseWriter, r *http.Request) (any, error) {
-	return keep(r, s.opt.Mount.Unpin)
+	return changePath(r, s.opt.Mount.Unpin)
 }
 
 func (s *Server) evict(_ http.ResponseWriter, r *http.Request) (any, error) {
-	return keep(r, s.opt.Mount.Evict)
+	return changePath(r, s.opt.Mount.Evict)
 }
 
-func keep(r *http.Request, do func(ctx context.Context, path string) (int64, error)) (any, error) {
+func changePath(r *http.Request, do func(ctx context.Context, path string) (int64, error)) (any, error) {
 	path, err := pathOf(r, "path")
 	if err != nil {
 		return nil, err

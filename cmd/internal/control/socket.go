@@ -17,8 +17,8 @@ const maxSocketBytes = 107
 
 // SocketPath returns where the control socket of a mount at mountpoint belongs: in
 // $XDG_RUNTIME_DIR/weir, else in the mount's cache folder, else, where both are
-// too long for a socket, in a folder of the user's own in the temporary folder. It
-// makes that folder, for the user alone.
+// too long for a socket, in a private folder in the temporary folder. It
+// makes the folder, for the user alone.
 func SocketPath(mountpoint, cacheDir string) (string, error) {
 	point, err := filepath.Abs(mountpoint)
 	if err != nil {

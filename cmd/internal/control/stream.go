@@ -8,7 +8,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/api"
 )
 
-// lines writes JSON values, one a line, each of them at once. It is safe for
+// lines writes JSON values, one a line, and flushes each. It is safe for
 // concurrent use.
 type lines struct {
 	mu  sync.Mutex

@@ -88,7 +88,7 @@ func (s *show) dataset() error {
 	}
 	var total int64
 	for _, e := range entries {
-		n, err := s.same(filepath.Join(dir, e.Name()), 0, -1)
+		n, err := s.readAndCheck(filepath.Join(dir, e.Name()), 0, -1)
 		if err != nil {
 			return err
 		}
@@ -98,19 +98,19 @@ func (s *show) dataset() error {
 	return nil
 }
 
-// compare reads a part of a file, and says what that took and fetched.
+// compare reads a part of a file, and prints how long that took and what it fetched.
 func (s *show) compare(name string, off, length int64, what string) error {
 	begin, before := time.Now(), s.fetched()
-	if _, err := s.same(name, off, length); err != nil {
+	if _, err := s.readAndCheck(name, off, length); err != nil {
 		return err
 	}
 	s.say("  %s after %s; fetched: %s", what, since(begin), size(s.fetched()-before))
 	return nil
 }
 
-// same reads length bytes of a file in the mount, or all for -1, and checks
+// readAndCheck reads length bytes of a file in the mount, or all for -1, and checks
 // them against the sample on disk. It returns how many there were.
-func (s *show) same(name string, off, length int64) (int64, error) {
+func (s *show) readAndCheck(name string, off, length int64) (int64, error) {
 	want, err := readPart(filepath.Join(s.dir, sampleName, name), off, length)
 	if err != nil {
 		return 0, err
@@ -144,8 +144,8 @@ func readPart(path string, off, length int64) ([]byte, error) {
 	return b, err
 }
 
-// sum unmounts, and says what it all came to.
-func (s *show) sum() error {
+// finish unmounts and prints the totals.
+func (s *show) finish() error {
 	total, fetched := s.content.Info().Length, s.fetched()
 	begin := time.Now()
 	if err := s.daemon.Close(); err != nil {

@@ -1,7 +1,7 @@
 // Package demo shows weir at work on one machine: it makes a sample torrent, a
 // swarm of three seeders on loopback, mounts the torrent by magnet and reads from
-// it, saying what each step took and fetched. It needs no network and leaves
-// nothing behind.
+// it, and prints how long each step took and what it fetched. It needs no network and leaves
+// no files behind.
 //
 // It uses the same daemon as weir mount; the swarm is engine/swarmtest's. What
 // must not live here: anything that weir mount needs.
@@ -63,7 +63,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		s.head,
 		s.seek,
 		s.dataset,
-		s.sum,
+		s.finish,
 	} {
 		if err := act(); err != nil {
 			return err

@@ -18,7 +18,7 @@ import (
 // ownerFile is the cache's lock file, which says who has it.
 const ownerFile = "owner"
 
-// existing returns the folder itself, or the nearest one above it that is there.
+// existing returns the folder itself, or the nearest existing one above it.
 func existing(dir string) string {
 	for {
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
@@ -43,12 +43,12 @@ func checkCache(_ context.Context, o Options) Finding {
 		return Finding{name, OK, o.CacheDir + " will be made by the first mount", ""}
 	}
 	if who := holder(filepath.Join(o.CacheDir, ownerFile)); who != "" {
-		return Finding{name, Warn, o.CacheDir + " is held by " + who, "a second weir at the same time needs a folder of its own: --cache"}
+		return Finding{name, Warn, o.CacheDir + " is in use by " + who, "a second weir at the same time needs a folder of its own: --cache"}
 	}
-	return Finding{name, OK, o.CacheDir + " can be written, and nobody holds it", ""}
+	return Finding{name, OK, o.CacheDir + " can be written, and no weir uses it", ""}
 }
 
-// holder says who holds the lock; "" if nobody does.
+// holder returns who holds the lock, "" if nobody does.
 func holder(lock string) string {
 	f, err := os.Open(lock)
 	if err != nil {
@@ -56,7 +56,7 @@ func holder(lock string) string {
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
-		return "" // closing gives it back
+		return "" // closing releases it
 	}
 	var owner struct {
 		PID        int
@@ -93,9 +93,9 @@ func checkSpace(_ context.Context, o Options) Finding {
 	return Finding{name, OK, text, ""}
 }
 
-// strangeTypes are file systems on which a cache works badly, by the magic number
+// badFileSystems are those on which a cache works badly, by the magic number
 // of statfs(2).
-var strangeTypes = map[int64]string{
+var badFileSystems = map[int64]string{
 	unix.NFS_SUPER_MAGIC:       "NFS: locks and memory maps are slow or missing there",
 	unix.SMB_SUPER_MAGIC:       "SMB: locks and memory maps are slow or missing there",
 	unix.SMB2_SUPER_MAGIC:      "SMB: locks and memory maps are slow or missing there",
@@ -115,9 +115,9 @@ func checkFileSystem(_ context.Context, o Options) Finding {
 	at := existing(o.CacheDir)
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(at, &st); err != nil {
-		return Finding{} // checkSpace has said so
+		return Finding{} // checkSpace reports this
 	}
-	if why, ok := strangeTypes[int64(st.Type)&0xffffffff]; ok {
+	if why, ok := badFileSystems[int64(st.Type)&0xffffffff]; ok {
 		return Finding{"disk", Warn, at + " is on " + why, "name a folder on a local disk with --cache"}
 	}
 	return Finding{"disk", OK, "the cache's folder is on a local disk", ""}

@@ -1,6 +1,6 @@
 // Package doctor checks a machine for what weir needs: the kernel's FUSE and
 // its helper, limits, the port, the clock, the cache's folder. Each finding says
-// what to do next. It changes nothing and talks to nobody but this machine.
+// what to do next. It changes nothing and uses no network.
 //
 // What must not live here: repairing anything.
 package doctor
@@ -26,7 +26,7 @@ const (
 	Fail Level = "fail"
 )
 
-// Finding is what one check has found.
+// Finding is the result of one check.
 type Finding struct {
 	Check string `json:"check"` // one word
 	Level Level  `json:"level"`

@@ -119,7 +119,7 @@ func TestChecks(t *testing.T) {
 		"Clock behind":   {func(_ testing.TB, m *machine) { m.Now = time.Unix(0, 0) }, "clock", doctor.Fail, "before weir was installed"},
 		"Clock ahead":    {func(_ testing.TB, m *machine) { m.Now = m.Now.AddDate(30, 0, 0) }, "clock", doctor.Warn, "timedatectl"},
 		"New cache":      {nil, "cache", doctor.OK, "will be made"},
-		"Cache":          {func(tb testing.TB, m *machine) { makeCache(tb, m) }, "cache", doctor.OK, "nobody holds it"},
+		"Cache":          {func(tb testing.TB, m *machine) { makeCache(tb, m) }, "cache", doctor.OK, "no weir uses it"},
 		"Cache, a file":  {func(_ testing.TB, m *machine) { m.CacheDir = filepath.Join(m.Root, "etc/fuse.conf") }, "cache", doctor.Fail, "is a file"},
 		"Cache below it": {func(_ testing.TB, m *machine) { m.CacheDir = filepath.Join(m.Root, "etc/fuse.conf/x") }, "cache", doctor.Fail, "--cache"},
 		"Space":          {nil, "space", doctor.OK, "are free"},

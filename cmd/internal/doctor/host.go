@@ -159,7 +159,7 @@ func checkMounts(ctx context.Context, o Options) Finding {
 	return Finding{name, OK, "mounted and answering: " + strings.Join(points, ", "), ""}
 }
 
-// fewFiles is below what weir uses with all its connections and a large cache.
+// fewFiles is the least that weir needs with all its connections and a large cache.
 const fewFiles = 1024
 
 func checkFiles(_ context.Context, o Options) Finding {
@@ -217,7 +217,7 @@ func checkListen(ctx context.Context, o Options) Finding {
 	dialer := net.Dialer{Timeout: answerTimeout}
 	c, err := dialer.DialContext(ctx, "tcp", local(l.Addr()))
 	if err != nil {
-		return Finding{name, Warn, fmt.Sprintf("%s can't be reached from this machine itself: %v", o.Listen, err), "look at the firewall: nft list ruleset"}
+		return Finding{name, Warn, fmt.Sprintf("%s can't be reached from this machine itself: %s", o.Listen, weir.ErrorText(err)), "look at the firewall: nft list ruleset"}
 	}
 	c.Close()
 	if _, port, _ := net.SplitHostPort(o.Listen); port == "" || port == "0" {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// hosts are the names by which a server may be called.
+// hosts are the values of Host that a server accepts.
 type hosts struct {
 	names    []string
 	loopback bool // it listens on loopback only
@@ -36,8 +36,8 @@ func newHosts(addr string) hosts {
 	return h
 }
 
-// has reports whether a Host header is one of these. An address can't be made to
-// mean another machine, as a name can; but a server on loopback has no others.
+// has reports whether a Host header is accepted. Addresses are, since nobody can redirect
+// them as a name; a server on loopback accepts only loopback addresses.
 func (h hosts) has(header string) bool {
 	host := header
 	if name, _, err := net.SplitHostPort(header); err == nil {
@@ -55,7 +55,7 @@ func (h hosts) has(header string) bool {
 	return strings.HasSuffix(host, ".localhost")
 }
 
-// hostCheck answers requests by other names itself.
+// hostCheck refuses requests with other hosts.
 type hostCheck struct {
 	http.Handler
 	hosts hosts
@@ -63,7 +63,7 @@ type hostCheck struct {
 
 func (c hostCheck) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !c.hosts.has(r.Host) {
-		http.Error(w, "weir's metrics are not called that: use the address or the name that --metrics has", http.StatusForbidden)
+		http.Error(w, "this is not the name of weir's metrics: use the address or the name that --metrics has", http.StatusForbidden)
 		return
 	}
 	c.Handler.ServeHTTP(w, r)

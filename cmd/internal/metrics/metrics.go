@@ -1,7 +1,7 @@
-// Package metrics serves, on a TCP address that the user names, what Prometheus
-// collects (/metrics) and, if asked to, Go's profiles (/debug/pprof/). Neither tells
-// the names of torrents or files. Requests by a name that is not this server's are
-// refused, so that no web page can read it through a name that it controls.
+// Package metrics serves metrics for Prometheus (/metrics) and, if asked to, Go's profiles
+// (/debug/pprof/), on a TCP address that the user names. Neither contains names of torrents or
+// files. Requests with another Host than the server's names are refused, so that no web page
+// can read them through a name that it controls (DNS rebinding).
 //
 // What must not live here: anything that counts. The figures are collected on request.
 package metrics
@@ -48,7 +48,7 @@ type Server struct {
 	served chan struct{} // nil before Open
 }
 
-// New returns a server that listens to nothing yet.
+// New returns a server that does not listen yet.
 func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -88,7 +88,7 @@ func (s *Server) Open() error {
 	go func() {
 		defer close(s.served)
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.opt.Log.Error("metrics are not served any more", "err", err)
+			s.opt.Log.Error("serving metrics has ended", "err", err)
 		}
 	}()
 	return nil
@@ -113,8 +113,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// collector turns samples into metrics. It describes nothing beforehand, so that
-// the names stand in one place, with the figures.
+// collector turns samples into metrics. It describes none in advance, so that names and
+// values are in one place.
 type collector struct{ samples func() []Sample }
 
 func (collector) Describe(chan<- *prometheus.Desc) {}

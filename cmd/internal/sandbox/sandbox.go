@@ -1,8 +1,7 @@
-// Package sandbox takes from this process, for good, the right to open files that it
-// doesn't need (Landlock). Whoever takes over weir by a fault in it finds the cache
-// and what every program may read, and no key, no mail and no other user's file.
-// What is open already stays open, sockets are another matter, and nothing that is
-// started from then on can gain rights, so no set-user-ID program works.
+// Package sandbox gives up, for good, this process's right to open files that it doesn't
+// need (Landlock). An attacker who takes over weir can then read the cache and system files,
+// but no keys, mail or other users' files. Open files stay open, and sockets are not
+// restricted. Programs started later can't gain rights, so set-user-ID programs don't work.
 //
 // What must not live here: which paths weir needs.
 package sandbox
@@ -14,15 +13,14 @@ import (
 	"github.com/landlock-lsm/go-landlock/landlock"
 )
 
-// Paths are folders and files with what lies beneath them. Those that are not there
-// are passed over; links are followed.
+// Paths are files, and folders with everything in them. Missing ones are ignored; links are
+// followed.
 type Paths struct {
 	Write []string // may be read, written, made and removed
 	Read  []string // may be read
 }
 
-// system is what every program needs that looks up names, checks certificates and
-// asks the kernel about programs.
+// system is what is needed to resolve names, check certificates and read /proc.
 var system = Paths{
 	Write: []string{"/dev/null"},
 	Read: []string{
@@ -34,9 +32,8 @@ var system = Paths{
 	},
 }
 
-// Restrict leaves this process, all its threads and what it starts with these paths.
-// A kernel that knows less of Landlock restricts less; one without it, nothing, which
-// is no error.
+// Restrict limits this process, its threads and its children to these paths. An older kernel
+// restricts less, or nothing, without an error.
 func Restrict(p Paths) error {
 	p.Write = append(p.Write, system.Write...)
 	p.Read = append(p.Read, system.Read...)

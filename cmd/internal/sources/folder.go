@@ -9,23 +9,22 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// folder is a folder whose files are added, and what was seen there last. It is
-// for the goroutine that follows the folders.
+// folder is a watched folder, and the files seen there last. Only Run's goroutine uses it.
 type folder struct {
 	dir     string
-	self    os.FileInfo          // nil while the folder is not there
+	self    os.FileInfo          // nil while the folder is missing
 	files   map[string]fileState // by name
 	busy    bool                 // it is being listed
-	missing bool                 // and the log knows
+	missing bool                 // and that is logged
 }
 
-// fileState tells whether a file has changed.
+// fileState changes when a file does.
 type fileState struct {
 	size  int64
 	mtime time.Time
 }
 
-// listing is what a look at a folder brought.
+// listing is the result of listing a folder.
 type listing struct {
 	of    *folder
 	self  os.FileInfo
@@ -33,9 +32,9 @@ type listing struct {
 	err   error
 }
 
-// startListing lists the folder on a goroutine of its own and sends the result to
-// listed, which has room for it. Nobody waits for that goroutine: a share whose server
-// is gone may block it for ever.
+// startListing lists the folder on a goroutine of its own and sends the result to listed,
+// which has room for it. Nothing waits for the goroutine: a network share whose server is
+// gone may block it for ever.
 func (f *folder) startListing(listed chan<- listing) {
 	if f.busy {
 		return
@@ -78,8 +77,8 @@ func stateOf(path string) (fileState, error) {
 	return fileState{info.Size(), info.ModTime()}, nil
 }
 
-// remember keeps how a file was when it was read, so that the next look finds
-// nothing new.
+// remember records the state of a file that was read, so that the next listing does not find
+// it changed.
 func (w *Watcher) remember(path string, state fileState) {
 	for _, f := range w.folders {
 		if f.dir == filepath.Dir(path) && f.files != nil {
@@ -88,7 +87,7 @@ func (w *Watcher) remember(path string, state fileState) {
 	}
 }
 
-// take returns the names of files that are new or have changed since the last look.
+// take returns the names of files that are new or have changed since the last listing.
 func (f *folder) take(l listing) (changed []string, err error) {
 	f.busy = false
 	if l.err != nil {
@@ -104,7 +103,7 @@ func (f *folder) take(l listing) (changed []string, err error) {
 	return changed, nil
 }
 
-// queue has files of a folder read at the next look at what is pending.
+// queue marks files of a folder as due to be read.
 func (w *Watcher) queue(f *folder, names []string, now time.Time) {
 	for _, name := range names {
 		path := filepath.Join(f.dir, name)
@@ -122,19 +121,19 @@ func (w *Watcher) compare(l listing) {
 	changed, err := f.take(l)
 	if err != nil {
 		if !f.missing {
-			w.log.Warn("a watched folder can't be read; weir looks for it again and again", "folder", f.dir, "err", err)
+			w.log.Warn("a watched folder can't be read; weir keeps trying", "folder", f.dir, "err", err)
 		}
 		f.missing = true
 		return
 	}
 	f.missing = false
 	if before == nil || !os.SameFile(before, f.self) {
-		// The old one's watch may be gone already.
+		// The watch of the old folder may be gone already.
 		if err := w.notify.Remove(f.dir); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
 			w.log.Debug("watched folder", "folder", f.dir, "err", err)
 		}
 		if err := w.notify.Add(f.dir); err != nil {
-			w.log.Debug("watched folder: changes are seen by looking only", "folder", f.dir, "err", err)
+			w.log.Debug("no inotify for a watched folder: it is only listed from time to time", "folder", f.dir, "err", err)
 		}
 	}
 	w.queue(f, changed, time.Now())

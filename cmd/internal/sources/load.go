@@ -1,6 +1,8 @@
-// Package sources turns what users and programs name into torrents: on the command
-// line, in files that are copied into the mount or come into watched folders, and over
-// the control socket. What is done with them is not its own.
+// Package sources reads the torrents that users and programs name: on the command line, in
+// files that are copied into the mount or appear in watched folders, and over the control
+// socket.
+//
+// What must not live here: what is done with them.
 package sources
 
 import (
@@ -13,7 +15,7 @@ import (
 	"github.com/weirfs/weir/engine/source"
 )
 
-// Split parts the sources that a network must be asked for from the others.
+// Split separates the sources that need a network from the others.
 func Split(args []string) (local, remote []string) {
 	for _, arg := range args {
 		scheme, _, _ := strings.Cut(arg, ":")
@@ -26,7 +28,7 @@ func Split(args []string) (local, remote []string) {
 	return local, remote
 }
 
-// Loaded is what became of some sources.
+// Loaded is the result of loading some sources.
 type Loaded struct {
 	Specs []*source.Spec
 	Err   error // of all sources that could not be loaded
@@ -69,8 +71,8 @@ type Loaders struct {
 // Typed loads what the user named on a command line or in the settings.
 func (l Loaders) Typed() source.Loader { return source.Loader{AllowPrivate: l.AllowPrivate} }
 
-// Found loads what stands in a file that somebody put into the mount or a watched
-// folder: browsers do, so nobody knows who named it.
+// Found loads URLs in a file in the mount or a watched folder. Browsers put files there, so
+// the URLs may not be the user's.
 func (l Loaders) Found() source.Loader {
 	return source.Loader{Found: true, AllowPrivate: l.AllowPrivate}
 }

@@ -23,27 +23,26 @@ const (
 	// settle is how long a file must stay unchanged before it is read: browsers and
 	// network shares write files in several steps.
 	settle = 200 * time.Millisecond
-	// patience is how long a malformed file is taken for one that is still being
-	// written.
+	// patience is how long a malformed file may still be incomplete.
 	patience = 30 * time.Second
 )
 
-// defaultEvery is how often watched folders are listed. inotify tells at once, but not of
-// what other machines write to NFS and SMB shares, not of most FUSE mounts, and of
-// nothing once a folder was replaced by another one.
+// defaultEvery is how often watched folders are listed. inotify is faster, but misses what
+// other machines write to NFS and SMB shares, most FUSE mounts, and folders that were
+// replaced by others.
 const defaultEvery = 20 * time.Second
 
 // Options of a Watcher. Folders, Log, Add and AddURL are required.
 type Options struct {
 	Folders []string
-	Every   time.Duration // how often they are listed, besides what inotify tells; 0: 20 s
+	Every   time.Duration // how often they are listed, in addition to inotify; 0: 20 s
 	Log     *slog.Logger
 	Add     func(*source.Spec) (api.Added, error) // adds a torrent
 	AddURL  func(url string)                      // adds the one at a URL, without waiting for it
 }
 
-// Watcher adds the .torrent and .magnet files and the shortcuts of folders, those that
-// are there and those that come. One that is removed changes nothing.
+// Watcher adds the torrents of .torrent and .magnet files and shortcuts in folders, also of
+// those that appear later. Removing a file has no effect.
 type Watcher struct {
 	opt     Options
 	log     *slog.Logger
@@ -67,7 +66,7 @@ func Watch(o Options) (*Watcher, error) {
 	}
 	w := &Watcher{opt: o, log: o.Log, notify: notify, pending: map[string]pendingFile{}}
 	for _, dir := range o.Folders {
-		// First watched, then listed: nothing falls between.
+		// Watch first, then list, so that nothing is missed.
 		err := notify.Add(dir)
 		f := &folder{dir: dir}
 		if err == nil {
@@ -84,15 +83,15 @@ func Watch(o Options) (*Watcher, error) {
 	return w, nil
 }
 
-// watched reports whether a file of this name is added. Hidden ones are on their
-// way to another name, and texts mostly are something else in a folder of downloads.
+// watched reports whether a file of this name is added. Hidden files are about to be
+// renamed, and most texts in a folder of downloads are something else.
 func watched(path string) bool {
 	name := filepath.Base(path)
 	complete, _ := weir.SourceFile(name)
 	return complete && !strings.EqualFold(filepath.Ext(name), ".txt")
 }
 
-// Run adds files once nobody has written to them for a moment, until ctx ends.
+// Run adds files that have not changed for a moment, until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
 	defer func() { _ = w.notify.Close() }() // nothing was written
 	timer := time.NewTimer(0)
@@ -125,7 +124,7 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// readDue reads the files whose time has come.
+// readDue reads the files that are due.
 func (w *Watcher) readDue(ctx context.Context, now time.Time) {
 	for path, f := range w.pending {
 		if now.Before(f.due) {
@@ -151,10 +150,9 @@ func (w *Watcher) nextDue() (next time.Time, ok bool) {
 	return next, ok
 }
 
-// read adds what a file names, and reports whether it is done with. With last
-// it gives up on a file that makes no sense. Who can write to the folder is not
-// always who runs weir, so a link is not followed, and the log never shows what is
-// in a file that is refused.
+// read adds the torrents of a file, and reports whether it is done with the file. With last it
+// gives up on a malformed one. Other users than weir's may write to the folder, so links are
+// not followed, and the content of a refused file is never logged.
 func (w *Watcher) read(ctx context.Context, path string, last bool) bool {
 	b, err := source.ReadFile(path, syscall.O_NOFOLLOW)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -166,14 +164,14 @@ func (w *Watcher) read(ctx context.Context, path string, last bool) bool {
 		named, err = ReadDropped(b)
 	}
 	if errors.Is(err, source.ErrNoAddress) { // a folder of downloads has launchers of programs too
-		w.log.Debug("a shortcut of a watched folder leads nowhere", "file", path)
+		w.log.Debug("a shortcut in a watched folder has no URL", "file", path)
 		return last
 	}
 	if err != nil {
 		if last {
-			w.log.Error("a file of a watched folder is not added: replace it, or remove it", "file", path, "err", err)
+			w.log.Error("can't add a file of a watched folder: replace or remove it", "file", path, "err", err)
 		} else {
-			w.log.Debug("a file of a watched folder makes no sense yet", "file", path, "err", err)
+			w.log.Debug("a file of a watched folder is not complete yet", "file", path, "err", err)
 		}
 		return last
 	}
@@ -183,7 +181,7 @@ func (w *Watcher) read(ctx context.Context, path string, last bool) bool {
 	for _, spec := range named.Specs {
 		switch added, err := w.opt.Add(spec); {
 		case err != nil && ctx.Err() == nil:
-			w.log.Error("a torrent of a watched folder is not added", "file", path, "err", err)
+			w.log.Error("can't add a torrent of a watched folder", "file", path, "err", err)
 		case err == nil && !added.Known:
 			w.log.Info("added from a watched folder", "file", path, "torrent", added.InfoHash, "path", added.Path)
 		}

@@ -252,7 +252,7 @@ func (d *webSeed) join(now time.Time) {
 		d.seed = webseed.NewSeed(d.s.ctx, d.base, d.s.t.LoadedInfo(), d.s.eng.web, d)
 	}
 	d.pk = d.s.pick.Join(picker.PeerOptions{
-		Ref: d, MaxRequests: 2 * webseed.MaxRunBytes / weir.BlockBytes, Fast: true, QueueTime: webQueueTime, Runs: true,
+		Ref: d, MaxRequests: webseed.MaxRunBytes / weir.BlockBytes, Fast: true, QueueTime: webQueueTime, Runs: true,
 		Start: int(d.s.t.LoadedInfo().PieceLength / weir.BlockBytes), // one request for a piece that a read waits for
 	})
 	d.tell(now)

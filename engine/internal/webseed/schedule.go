@@ -11,11 +11,10 @@ import (
 const (
 	// MaxRunBytes bounds one request.
 	MaxRunBytes = 16 << 20
-	// Two requests or more (width) are under way for what lies end to end, the second
-	// from when the first is half done: while one ends and the next begins, the other
-	// keeps the line busy, and no connection rests for so long that TCP starts slowly
-	// again. Those that begin beside others have at least so many bytes, and the first is
-	// not cut below longRunBytes for them.
+	// Where several requests are under way for what lies end to end (width), each begins
+	// when the one before it has got on, so that they end by turns. Those that begin
+	// beside others have at least so many bytes, and the first is not cut below
+	// longRunBytes for them.
 	sideBySide   = 2
 	shortestSide = 1 << 20
 	longRunBytes = 8 << 20
@@ -144,7 +143,7 @@ func (s *schedule) forget(b *block) {
 // nextRun returns the run of the block that waits longest, over the blocks behind it
 // in the same file that wait too, and false if there is none or it had better wait:
 // what follows a run that is under way is not asked for before that is nearly done, or
-// half done if much follows, so that it becomes a long request and not many short ones.
+// where several are of use has got on, so that it becomes a long request and not many short ones.
 func (s *schedule) nextRun(now time.Time, latency time.Duration) (*run, bool) {
 	for _, sp := range s.queue.spans {
 		if !s.held(now, sp, latency) {
@@ -189,7 +188,7 @@ func (r *run) row() (n int) {
 // may be under way, as so many bytes wait behind it: they end by turns then.
 func (r *run) farEnough(width int, waiting int64) bool {
 	rest := r.in.End - r.at
-	return !r.first.IsZero() && rest <= r.in.Len()-r.in.Len()/int64(width) && waiting >= max(rest, shortestSide)
+	return !r.first.IsZero() && rest <= r.in.Len()-r.in.Len()/int64(width) && waiting >= shortestSide
 }
 
 // nearlyDone reports whether the rest should come within latency.

@@ -2,21 +2,24 @@ package webseed
 
 import "time"
 
-// How many requests are under way for what lies end to end. Two keep the line busy
-// while one ends and the next begins. More help where a server bounds the rate of each
-// connection, and nowhere else: that is tried now and then.
+// How many requests are under way for what lies end to end: one, and at its end the
+// next. More help where a server bounds the rate of each connection, and do harm
+// elsewhere, as what a reader waits for comes more slowly beside what it wants later.
 const (
-	usualWidth = 2
+	usualWidth = 1
 	triedWidth = MaxRuns
+	// fastEnough is the rate of one, in bytes per second, at which more aren't tried.
+	fastEnough = 8e6
 	// A trial succeeds if what comes is that many times as much as before.
 	worthTrying = 1.25
 	// What comes is measured over so long after settleTime, if nearly all were under way.
 	// A trial in which they never are, as too little is wanted, ends after trialEnd.
-	widthTime  = 2 * time.Second
+	widthTime  = 3 * time.Second
 	settleTime = time.Second
-	trialEnd   = 10 * time.Second
-	// When nothing comes for so long, a sample is worth nothing.
-	idleTime = 500 * time.Millisecond
+	trialEnd   = 8 * time.Second
+	// When nothing comes for so long, a sample is worth nothing. nginx bounds a rate
+	// by the second.
+	idleTime = 1500 * time.Millisecond
 	// After a trial that failed there is none for so long, and for longer each time.
 	trialPause, longestTrialPause = 30 * time.Second, 10 * time.Minute
 )
@@ -62,7 +65,7 @@ func (w *width) came(now time.Time, bytes int64, busy int) {
 	case !full: // it says nothing
 	case trying:
 		w.end(now, rate >= worthTrying*w.usual)
-	case w.n == usualWidth && !now.Before(w.pause.until):
+	case w.n == usualWidth && rate < fastEnough && !now.Before(w.pause.until):
 		w.n, w.usual, w.begun = triedWidth, rate, now
 	}
 }

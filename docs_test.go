@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -121,5 +122,69 @@ func TestDocumentedTests(t *testing.T) {
 				t.Errorf("%s names make %s, and the Makefile has no such target", page, m[1])
 			}
 		}
+	}
+}
+
+// otherMessages are fragments of messages that are the kernel's, a library's or another
+// program's, or that weir puts together from values.
+var otherMessages = []string{
+	"mount failed: Operation not permitted", "unknown filesystem type 'fuse.weir'", "weir: not found", "Failed with result 'timeout'",
+	"permission denied", "read-only file system", "no space left on device", "Connection timed out", "Input/output error", "Stale file handle",
+	"Transport endpoint is not connected", "Permission denied", "Read-only file system", "Invalid argument",
+	") has not answered for", "is a loopback address", "a private address",
+	"cp x.torrent ~/t/", "git clone ~/t/x.git",
+}
+
+var (
+	messageParts = regexp.MustCompile(`…|"|\d+|\b[A-Z]+_|/dev/fuse`)
+	cellBorder   = regexp.MustCompile(`[^\\]\|`)
+)
+
+// TestDocumentedMessages looks in the code for each message that the page of
+// troubleshooting explains.
+func TestDocumentedMessages(t *testing.T) {
+	var code strings.Builder
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case path == filepath.Join("cmd", "proof"):
+			return fs.SkipDir
+		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		code.Write(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for page, text := range readPages(t, "docs/troubleshooting.md") {
+		for line := range strings.Lines(text) {
+			if !strings.HasPrefix(line, "| ") {
+				continue
+			}
+			cell := cellBorder.Split(line[1:], 2)[0]
+			for i, span := range strings.Split(cell, "`") {
+				longest := ""
+				for _, part := range messageParts.Split(span, -1) {
+					if part = strings.Trim(part, " :="); len(part) > len(longest) {
+						longest = part
+					}
+				}
+				if i%2 == 0 || slices.Contains(otherMessages, longest) {
+					continue
+				}
+				found++
+				if !strings.Contains(code.String(), longest) {
+					t.Errorf("%s explains %q, and no code says %q", page, span, longest)
+				}
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("found only %d messages", found)
 	}
 }

@@ -5,7 +5,7 @@
 //
 //	make mutate                                           # all pure packages, an hour
 //	bin/mutate engine/internal/choker
-//	bin/mutate -n 300 -seed 7 reader:policy.go,meter.go
+//	bin/mutate -n 300 -seed 7 reader/internal/policy:meter.go,stride.go
 //	bin/mutate -record /tmp/mutants -again engine/internal/picker
 //
 // Nothing is written into the module: the compiler is told to read the changed

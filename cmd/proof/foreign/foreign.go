@@ -149,10 +149,10 @@ var Properties = []Property{
 const SkipEnv = "WEIR_SKIP_PEERS"
 
 const (
-	noV2        = "it knows no BitTorrent v2"
+	noV2        = "it does not support BitTorrent v2"
 	noTolerance = "it always accepts encrypted peers"
-	neverTells  = "it takes what others tell by PEX and tells nothing itself: it never starts its own messages"
-	brokenMSE   = "its encryption ends the program (bittorrent-protocol: padCBuffer.copy is not a function)"
+	neverTells  = "it learns of peers by PEX and names none itself: it never starts its own messages"
+	brokenMSE   = "its encryption crashes it (bittorrent-protocol: padCBuffer.copy is not a function)"
 )
 
 // clients are all that weir is tested against.
@@ -160,13 +160,13 @@ var clients = []Client{
 	{Name: "libtorrent", Version: libtorrentVersion, Start: Libtorrent},
 	{Name: "qBittorrent", Version: qBittorrentVersion, Start: qBittorrent},
 	{Name: "Transmission", Version: transmissionVersion, Start: transmission, MustBeDialed: true, Cannot: map[Property]string{
-		Hybrid:     "it takes a hybrid torrent for a corrupt one",
+		Hybrid:     "it rejects hybrid torrents as corrupt",
 		V2:         noV2,
 		TheyRefuse: noTolerance,
-		ByPEX:      "it takes no loopback address for a peer's, so that it neither finds nor tells anybody here",
+		ByPEX:      "it ignores loopback addresses, so here it neither learns of peers nor names any",
 	}},
 	{Name: "aria2", Version: aria2Version, Start: aria2, TellsNewOnly: true, Cannot: map[Property]string{
-		Hybrid:       "it computes another info hash of a hybrid torrent than everybody else",
+		Hybrid:       "it computes a different info hash for hybrid torrents than the other programs",
 		V2:           noV2,
 		TheyRefuse:   noTolerance,
 		ByUDPTracker: "it asks UDP trackers only while its DHT is on",

@@ -19,7 +19,7 @@ const tableFile = "../../../docs/interop.md"
 
 // The lines between which the tables stand.
 const (
-	tableBegin = "<!-- made by make interop; what stands between these lines is not for hands -->\n"
+	tableBegin = "<!-- made by make interop: don't edit the tables by hand -->\n"
 	tableEnd   = "<!-- end -->\n"
 )
 

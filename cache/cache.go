@@ -1,9 +1,8 @@
-// Package cache keeps verified pieces on disk, and hands them out again: put, view,
-// evict, pin, and be alive after kill -9. What lives here: the folder and its lock,
-// what is held and where (in memory), who writes next, which rows have more than
-// one name, and what is dropped and moved when. Bytes lie in segments
-// (internal/segment); a badger database (internal/index) has the records, which
-// eviction never touches, and what became of names.
+// Package cache keeps verified pieces on disk: put, view, evict, pin, and survive
+// kill -9. What lives here: the folder and its lock, what is held and where (in
+// memory), who writes next, which rows have more than one name, and what is dropped
+// and moved when. Bytes are in segments (internal/segment). A badger database
+// (internal/index) has the records, which are never evicted, and the changes of names.
 //
 // What must not live here: anything that knows about peers, kernels or files of a
 // torrent; deciding what to fetch; hashing pieces; badger. The package imports the

@@ -4,9 +4,9 @@
 //
 // A torrent is cold (its metadata is known, nothing runs) or warm (one goroutine
 // owns its swarm; peers, trackers and dials report to it). A read, a window or an
-// incoming peer warms it, idleness cools it. Decisions live in internal/picker,
-// free of I/O; messages in internal/wire; what the user names is validated in
-// source. Nothing here knows of FUSE, of badger, or of files: ranges are in
+// incoming peer makes it warm; after two idle minutes it is cold again. Decisions live
+// in internal/picker, without I/O; messages in internal/wire; what the user names is
+// validated in source. Nothing here knows of FUSE, of badger, or of files: ranges are in
 // torrent coordinates.
 package engine
 

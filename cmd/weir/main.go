@@ -1,5 +1,5 @@
 // Command weir mounts torrents as folders. What lives here is the command line:
-// one thin file per command, flags, help, exit codes and the words of errors.
+// one thin file for each command, with flags, help, exit codes and error messages.
 // What a command does lives in cmd/internal and in weir's packages.
 package main
 

@@ -1,17 +1,16 @@
 // Package swarmtest is a whole BitTorrent swarm inside one process, for tests,
 // the demo and benchmarks: made-up content of any size, seeders with chosen
-// links and chosen faults, an HTTP tracker, and a small leech that looks at what a peer
-// uploads. What slows the connections down is in simnet.
+// links and chosen faults, an HTTP tracker, and a small leech that checks what a peer
+// uploads. Package simnet slows the connections down.
 //
 // The protocol is implemented here a second time, from the BEPs (3, 6, 7, 9,
 // 10, 23, 47, 52) and not from weir's engine: framing, handshakes and bencoding
-// are this package's own, so that a misreading in the engine meets somebody
-// who read the page again. For the same reason nothing in here may import
-// engine or engine/source; and since the demo uses it, nothing outside of its
-// tests may import testing.
+// are this package's own, so that tests notice if the engine misreads a BEP. For the
+// same reason nothing in here may import engine or engine/source. The demo uses the
+// package, so only its tests may import testing.
 //
-// Everything listens on loopback, or in simulated time at a simnet.Host. Seeders sit on 127.0.0.2, 127.0.0.3, …,
-// because clients tell peers apart by address when they ban or rate them.
+// Everything listens on loopback, or in simulated time at a simnet.Host. Seeders have
+// the addresses 127.0.0.2, 127.0.0.3, …, because clients ban and rate peers by address.
 //
 //	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
 //		Name:        "sample",

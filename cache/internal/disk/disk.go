@@ -1,6 +1,6 @@
-// Package disk is what the cache asks of the file system: space that is reserved,
-// given back and counted, files that are replaced whole, memory maps whose faults
-// are errors, and whether a file is still where it was.
+// Package disk is what the cache needs from the file system: reserving, freeing and
+// counting space, replacing files whole, memory maps whose faults are errors, and
+// whether a file is still where it was.
 //
 // What must not live here: anything that knows what the files mean.
 package disk

@@ -1,7 +1,7 @@
 // Package index is the database of the cache, on badger: the records (torrents,
-// metadata, pins, the budget) and what happened to the names of rows since their
-// segments were sealed. It is the only importer of badger, and uses what badger
-// promises: no layout, no files of it but for the check before it is opened.
+// metadata, pins, the budget) and the names of rows that were added or removed since
+// their segments were sealed. It is the only importer of badger, and uses only badger's
+// public API: it reads badger's files only for the check before it is opened.
 //
 // What must not live here: pieces, segments, and what a record means. A put of a
 // piece does not wait for this.

@@ -1,6 +1,6 @@
-// Package segment keeps pieces in append-only files. A segment is reserved whole
-// when it is made, written from end to end, sealed with a list of what is in it,
-// and some day dropped whole. It is read through a map of its own, and every
+// Package segment keeps pieces in append-only files. The space of a segment is
+// reserved when it is made; it is written from end to end, sealed with a list of its
+// rows, and at last dropped whole. It is read through its own memory map, and every
 // block is checked at every read.
 //
 // What must not live here: which pieces are wanted, the database, and anything

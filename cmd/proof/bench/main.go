@@ -1,6 +1,6 @@
-// Command bench measures weir in small swarms that it makes itself, beside what
-// is possible on the same line and beside btfs where that is installed, and holds
-// the figures against the bars that the project has set itself:
+// Command bench measures weir in small swarms that it makes itself, and compares it
+// with what is possible on the same line, with btfs if that is installed, and with the
+// bars that the project has set itself:
 //
 //	make bench                                      # all of it, below ten minutes
 //	bin/bench --list
@@ -8,21 +8,21 @@
 //	bin/bench --only hostile      # beside attacks, five minutes
 //	bin/bench --only sequential/rtt50 --systems weir --profile /tmp/profiles
 //
-// It ends with 1 when a bar was missed.
+// It exits with 1 if a bar was missed.
 //
-// Seeders are libtorrent's (python3-libtorrent), each a process of its own with an
-// address of its own, or this program's own where that is not installed or a case
-// needs misbehaviour. As root on Linux the run is enclosed in namespaces; seeders
-// are in another network, reached over a line of this program's (package link)
-// with real TCP on both ends, or over a plain one ("lan"). Without root there are
-// loopback and a relay. Every run of a program begins with an empty cache and ends
-// with its process; programs take turns within each repeat.
+// Each seeder is a process of libtorrent (python3-libtorrent) with its own address. If
+// libtorrent is not installed, or a case needs misbehaviour, this program seeds. As root
+// on Linux the run is enclosed in namespaces, and seeders are in another network. It is
+// reached over a line of this program (package link) with real TCP on both ends, or over
+// a plain one ("lan"). Without root there are loopback and a relay. Every run of a program
+// begins with an empty cache and ends with its process; programs take turns within each
+// repeat.
 //
 // Packages: suite is what cases are made of; reading, web, collections, applications,
-// storage and hostile have the cases, a file each. link carries packets, remotehosts is
-// the far end, testbed makes networks and folders, program starts what is measured, raw
-// fetches without it, zeros is a mount with nothing behind it. Here is the list of the
-// cases. Nothing here is imported by weir.
+// storage and hostile have the cases, a file each. link carries packets, remotehosts is the far
+// end, testbed makes networks and folders, program starts what is measured, raw fetches
+// without it, zeros is a mount that serves zeros. The list of the cases is here. weir
+// imports nothing from here.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package command has what the main functions of this project's tools share. What a
-// tool does lives with the tool.
+// Package command is the code that the main functions of this project's tools share.
+// What a tool does lives with the tool.
 package command
 
 import (

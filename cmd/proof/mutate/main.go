@@ -1,20 +1,19 @@
 // Command mutate measures whether tests can fail: it changes one small thing of a
 // package at a time (a condition negated, a bound moved, a statement left out,
 // a constant or an operator swapped, another result), runs the package's tests
-// against each change, and tells which ones nobody noticed:
+// against each change, and prints the changes that no test noticed:
 //
 //	make mutate                                           # all pure packages, an hour
 //	bin/mutate engine/internal/choker
 //	bin/mutate -n 300 -seed 7 reader/internal/policy:meter.go,stride.go
 //	bin/mutate -record /tmp/mutants -again engine/internal/picker
 //
-// Nothing is written into the module: the compiler is told to read the changed
-// file in the place of the real one. The mutants are drawn with a seed, from all
-// those that compile and are not named in equivalent.txt. It ends with 1 when a
-// package is below the bar.
+// Nothing is written into the module: the compiler reads the changed file instead of
+// the real one. A seed chooses the mutants, from all those that compile and are not
+// listed in equivalent.txt. It exits with 1 if a package is below the bar.
 //
-// What lives here are the changes, the draw and the report. The packages to be
-// tested are strangers to it.
+// What lives here are the changes, the choice and the report. It knows nothing of the
+// packages that it tests.
 package main
 
 import (

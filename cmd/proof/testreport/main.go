@@ -1,12 +1,12 @@
-// Command testreport runs go test -json and prints of it what a person wants to
-// read: a line a package, the whole output of each test that failed, and last how
-// many passed, failed and were skipped, by name. Its exit code is go test's.
+// Command testreport runs go test -json and prints a summary: a line for each package,
+// the whole output of each test that failed, and at the end how many tests passed and
+// failed, and which were skipped. Its exit code is go test's.
 //
 //	testreport go test -json ./...
 //	testreport -in .,tools go test -json ./...
 //
-// With -in, a list of folders, the command runs in each of them in turn, whatever
-// became of the one before; the last line counts the tests of all. With -v among the
+// With -in, a list of folders, the command runs in each of them in turn, even if it
+// failed in the one before; the last line counts the tests of all. With -v among the
 // arguments it prints the output of tests that passed too. It knows nothing of weir.
 package main
 

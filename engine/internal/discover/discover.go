@@ -3,9 +3,9 @@
 // its own beneath this one. Peer exchange (package pex) is a conversation between two
 // peers, and no part of a search.
 //
-// One goroutine per torrent, the one that calls Run, owns a search; while it waits, the
-// torrent has no other. Connections to peers, which address to dial and what a peer is
-// worth do not belong here: addresses are handed out and forgotten.
+// The goroutine that calls Run owns the search for one torrent; the search starts no
+// other that stays. Connections to peers, and which address to dial, do not belong here:
+// addresses are passed on and not remembered.
 package discover
 
 import (

@@ -1,10 +1,10 @@
 // Package link is one connection to a peer: the handshakes, a goroutine that reads
-// messages and posts them to an Inbox, and one that writes what waits in the outbox.
-// It bounds what a peer may send that is of no use, and what may wait for it.
+// messages and posts them to an Inbox, and one that writes what is in the outbox. It
+// limits how many useless messages a peer may send, and how much may wait to be sent to it.
 //
-// A link knows neither pieces nor torrents. Messages come out of it and go into it;
-// what they mean is decided by whoever owns the Inbox. What the peer asked for is made
-// by an Answerer when its turn to be written comes.
+// A link knows neither pieces nor torrents. Messages come out of it and go into it; the
+// owner of the Inbox decides what they mean. An Answerer makes the answer to a peer's
+// request when that is about to be written.
 package link
 
 import (

@@ -1,11 +1,12 @@
-// Package metadata decides which piece of a torrent's info dictionary is asked of
-// which peer (BEP 9), and holds what came. There is no I/O here and no clock;
-// peers are only names.
+// Package metadata decides which piece of a torrent's info dictionary is requested
+// from which peer (BEP 9), and holds what arrived. It has no I/O and no clock; peers
+// are only names.
 //
-// The dictionary's size is a peer's claim, so what is kept is what has arrived and
-// never what was claimed, and of a large one only its hash until that is right. Each size is assembled apart: a lie costs the liar's time
-// and nobody else's. A small beginning of each size is fetched at once; beyond that
-// only the leaders go on, the sizes that most peers claim.
+// The dictionary's size is a peer's claim, so memory is taken for what has arrived and
+// never for what was claimed. Of a large dictionary only hashes are kept until the whole
+// is known to be right. Each claimed size is assembled by itself, so that a lie delays
+// nobody else. A small beginning of each size is fetched at once; more is fetched only
+// for the sizes that most peers claim.
 package metadata
 
 import (

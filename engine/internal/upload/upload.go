@@ -1,7 +1,7 @@
-// Package upload serves the peers of a torrent: it keeps the facts of the choker and
-// carries out what that decides, grants newcomers a few pieces (allowed fast, BEP 6),
-// and queues or refuses what peers ask for. The bytes are made elsewhere, when they are
-// written (link.Answerer).
+// Package upload serves the peers of a torrent: it collects facts for the choker and
+// carries out its decisions, grants newcomers a few pieces (allowed fast, BEP 6), and
+// queues or refuses the requests of peers. The bytes are read elsewhere, when they are
+// written to the peer (link.Answerer).
 package upload
 
 import (

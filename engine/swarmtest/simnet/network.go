@@ -1,6 +1,6 @@
 // Package simnet slows connections down, for tests, the demo and benchmarks: links with a
 // chosen delay and rates, over sockets of this machine or in memory, where time may be
-// simulated. What is sent over them does not belong here.
+// simulated. It knows nothing of what is sent over them.
 package simnet
 
 import (

@@ -1,6 +1,6 @@
 // Package program runs what is measured: weir, and btfs where it is installed.
-// Both are processes that mount a torrent; they are started, looked at and ended
-// here, and known by their command lines alone.
+// Both are processes that mount a torrent. They are started, observed and ended here,
+// and known only by their command lines.
 package program
 
 import (

@@ -1,9 +1,8 @@
-// Package raw asks seeders and HTTP servers for bytes in the barest way there is:
-// nothing is chosen, verified or kept. What it gets out of a line is what anybody
-// can get, the limit that benchmarks hold weir against.
+// Package raw requests bytes from seeders and HTTP servers in the simplest way: it
+// chooses, verifies and stores nothing. The rate that it reaches is the most that the
+// line allows, the limit with which benchmarks compare weir.
 //
-// What lives here knows of sockets and clocks, and nothing of weir but its
-// vocabulary.
+// What lives here knows of sockets and clocks, and of weir only its vocabulary.
 package raw
 
 import (

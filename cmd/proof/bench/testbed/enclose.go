@@ -1,11 +1,11 @@
 // Package testbed is where benchmarks take place: processes, networks and folders
-// that are there for one run and leave nothing behind.
+// that exist for one run and leave nothing behind.
 //
-// As root a run is enclosed: it gets namespaces of its own for processes, mounts
-// and the network, so that all of it ends with its first process, however that
-// ends, and no packet leaves the machine. Behind the network lies another one, the
-// far end, on a line with delay and rates. Without root there is the machine's
-// loopback, and a relay in place of the line.
+// As root a run is enclosed: it gets its own namespaces for processes, mounts and the
+// network. So all of it ends with its first process, however that ends, and no packet
+// leaves the machine. A second network, the far end, is reached over a line with delay
+// and rates. Without root a run uses the machine's loopback, and a relay instead of the
+// line.
 //
 // What lives here knows nothing of what is measured.
 package testbed

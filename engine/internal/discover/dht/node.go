@@ -1,10 +1,10 @@
 // Package dht is our node in the DHT (BEP 5, 32, 42, 43): lookups, which also announce
 // us, answers to others, and the nodes that are remembered over a restart. The library
-// does the protocol and the routing table. Which torrent is looked up, and when, does not
-// belong here.
+// implements the protocol and the routing table. Which torrent is looked up, and when,
+// does not belong here.
 //
-// A lookup is decided by lookup and what is remembered by nodeBook, which have no I/O and
-// no clock.
+// lookup decides the steps of a lookup, and nodeBook what is remembered. Both have no I/O
+// and no clock.
 package dht
 
 import (

@@ -1,9 +1,9 @@
-// Package lsd is local service discovery (BEP 14): it tells the local network of our
-// torrents and hears of others'. Which torrents take part, and what becomes of an address,
-// does not belong here.
+// Package lsd is local service discovery (BEP 14): it announces our torrents in the local
+// network and hears announcements of others. Which torrents take part, and what is done
+// with an address, does not belong here.
 //
-// When which torrents are announced is decided by schedule, and which networks are joined
-// by linkChanges, which have no I/O and no clock.
+// schedule decides which torrents are announced when, and linkChanges which networks are
+// joined. Both have no I/O and no clock.
 package lsd
 
 import (

@@ -1,6 +1,7 @@
-// Package pex is peer exchange (BEP 11): the messages, what to tell a peer and when, and
-// what to accept from one. It has no I/O and no clock. Connections and what comes of an
-// address do not belong here; private torrents (BEP 27) must not use it.
+// Package pex is peer exchange (BEP 11): the messages, which addresses to send to a peer
+// and when, and which to accept from one. It has no I/O and no clock. Connections, and
+// what is done with an address, do not belong here. Private torrents (BEP 27) must not
+// use it.
 package pex
 
 import (

@@ -51,6 +51,8 @@ func (p *peer) extension(e *link.Event) error {
 		return s.conns.Exchanged(p.conn, *e.Pex)
 	case wire.DontHaveID:
 		return p.dontHave(m.Payload)
+	case wire.PlanID:
+		return s.plans.heard(p, m.Payload, e.At)
 	}
 	return nil
 }
@@ -58,7 +60,7 @@ func (p *peer) extension(e *link.Event) error {
 // extensions takes what the peer's extension handshake says.
 func (p *peer) extensions(h *wire.ExtensionHandshake) {
 	s := p.sw
-	p.metadataID = h.MetadataID
+	p.metadataID, p.planID = h.MetadataID, h.PlanID
 	s.conns.Extensions(p.conn, h)
 	if h.MetadataID != 0 {
 		s.metadata.claim(p, h.MetadataSize)

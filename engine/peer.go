@@ -36,6 +36,8 @@ type peer struct {
 	give           *upload.Peer // the give and take with it
 	reqq           int
 	metadataID     int           // its number for ut_metadata, 0 if it has none
+	planID         int           // its number for weir_plan, 0 if it has none
+	toldPlan       bool          // it has heard our plan
 	told           bitfield.Told // of what we hold
 	toldUploadOnly bool          // what our extension handshake said last (BEP 21)
 }
@@ -171,7 +173,7 @@ func (s *swarm) introduce(p *peer) {
 	if p.pk != nil {
 		return
 	}
-	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, RTT: p.conn.RTT, MaxRequests: p.reqq, Fast: p.link.Fast()})
+	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, ID: p.link.Hello.PeerID, RTT: p.conn.RTT, MaxRequests: p.reqq, Fast: p.link.Fast()})
 	p.give.Introduce(p.pk)
 	n := s.t.LoadedInfo().NumPieces()
 	switch {

@@ -49,12 +49,13 @@ type swarm struct {
 	earlyRequests map[picker.Block]bool // asked of peers that are in the handshake
 	uploads       *upload.Uploads
 	stats         reporter
+	plans         plans
 	lastUse       time.Time // of the last event that was a use
-	born          time.Time
 }
 
 // lifetime is how long a swarm runs, and what runs as long.
 type lifetime struct {
+	born   time.Time
 	ctx    context.Context // ends with the swarm
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // peers, dials, announcers, hashing, commits
@@ -86,15 +87,14 @@ func newSwarm(t *Torrent) *swarm {
 		peers:         map[*link.Link]*peer{},
 		earlyRequests: map[picker.Block]bool{},
 		lastUse:       time.Now(),
-		born:          time.Now(),
 		uploads:       upload.New(t.ih, t.eng.up),
 	}
-	s.ended = make(chan struct{})
+	s.born, s.ended = time.Now(), make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(t.done)
 	s.reads = newReads(s)
 	s.metadata = metadataExchange{s: s}
 	s.hashes = hashExchange{s: s, asks: map[verify.HashRequest]*hashAsk{}}
-	s.stats.s = s
+	s.stats.s, s.plans.s = s, s
 	s.pieces.s, s.pieces.committed = s, make(chan struct{})
 	s.pieces.held = t.eng.storage.NewPieces(t.ih, s.pieces.dropped)
 	s.content = content{t: t, ctx: s.ctx, log: s.log, held: s.pieces.held}
@@ -216,6 +216,7 @@ func (s *swarm) decide(now time.Time) {
 		for _, a := range s.pick.Pick(now) {
 			a.Peer.Ref.Act(a)
 		}
+		s.plans.tell(now)
 		s.web.flush(now)
 		s.hashes.ask(now)
 	}
@@ -306,7 +307,7 @@ func (s *swarm) gotMeta() {
 		held[i] = true // nothing has to be fetched
 	}
 	s.layout = picker.Layout{Info: m.Info}
-	s.pick = picker.New(s.layout, held, picker.Options{MemoryBytes: s.eng.opts.MemoryBytes})
+	s.pick = picker.New(s.layout, held, picker.Options{ID: s.eng.endpoint.PeerID(), MemoryBytes: s.eng.opts.MemoryBytes})
 	s.uploads.Begin(m.Info, s.pick)
 	s.t.mu.Lock()
 	urls := slices.Clone(s.t.webSeeds)

@@ -1,10 +1,14 @@
 package engine
 
 import (
+	"bytes"
 	"sync"
+	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/wire"
 )
 
 // Want asks for ranges ahead of any read: a window. It holds nothing by
@@ -125,4 +129,85 @@ func disjoint(spans []picker.Span) []picker.Span {
 		out = append(out, picker.Subtract([]picker.Span{s}, out)...)
 	}
 	return out
+}
+
+// Peers that read the same tell each other what they want and what they are fetching, so
+// that not each of them fetches everything from the same seed. The picker decides
+// what follows from it.
+
+const (
+	// Peers are told of new pieces so soon at the earliest, and of progress.
+	planNewsAfter     = 50 * time.Millisecond
+	planProgressAfter = 250 * time.Millisecond
+)
+
+// plans tells the peers that understand it (BEP 10, weir_plan) what we want and are
+// fetching, and hears of theirs. It belongs to the swarm's owner.
+type plans struct {
+	s       *swarm
+	at      time.Time // when they were told last
+	payload []byte    // what
+	begun   []int     // pieces of it that we are fetching
+}
+
+// tell tells the peers when there is something new.
+func (x *plans) tell(now time.Time) {
+	if now.Sub(x.at) < planNewsAfter {
+		return
+	}
+	var peers []*peer
+	newcomers := false
+	for _, p := range x.s.peers {
+		if p.planID != 0 && p.pk != nil && !p.pk.HasEverything() {
+			peers = append(peers, p)
+			newcomers = newcomers || !p.toldPlan
+		}
+	}
+	if len(peers) == 0 {
+		return
+	}
+	wanted, begun := x.s.pick.Plan(wire.MaxWanted, wire.MaxBegun)
+	m := wire.Plan{}
+	for _, w := range wanted {
+		m.Wanted = append(m.Wanted, [2]int{w.First, w.End})
+	}
+	sameBegun := len(begun) == len(x.begun)
+	for i, b := range begun {
+		m.Fetching = append(m.Fetching, [2]int{b.Piece, b.Blocks})
+		sameBegun = sameBegun && x.begun[i] == b.Piece
+	}
+	payload := wire.AppendPlan(nil, m)
+	newcomers = newcomers && len(wanted) > 0 // or they hear of it when there is something
+	if !newcomers && (bytes.Equal(payload, x.payload) || sameBegun && now.Sub(x.at) < planProgressAfter) {
+		return
+	}
+	x.at, x.payload, x.begun = now, payload, x.begun[:0]
+	for _, b := range begun {
+		x.begun = append(x.begun, b.Piece)
+	}
+	for _, p := range peers {
+		p.toldPlan = true
+		p.link.Send(func(b []byte) []byte { return wire.AppendExtended(b, p.planID, payload) })
+	}
+}
+
+// heard takes what a peer says that it wants and is fetching.
+func (x *plans) heard(p *peer, payload []byte, at time.Time) error {
+	m, err := wire.ParsePlan(payload)
+	if err != nil {
+		return link.ErrProtocol
+	}
+	if p.pk == nil {
+		return nil // it will say it again
+	}
+	wanted := make([]picker.Span, 0, len(m.Wanted))
+	for _, w := range m.Wanted {
+		wanted = append(wanted, picker.Span{First: w[0], End: w[1]})
+	}
+	begun := make([]picker.Begun, 0, len(m.Fetching))
+	for _, f := range m.Fetching {
+		begun = append(begun, picker.Begun{Piece: f[0], Blocks: f[1]})
+	}
+	p.pk.SetPlan(at, wanted, begun)
+	return nil
 }

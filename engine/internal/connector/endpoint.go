@@ -106,6 +106,9 @@ func (e *Endpoint) listen() error {
 	return nil
 }
 
+// PeerID returns our peer ID, which is new in each run.
+func (e *Endpoint) PeerID() [20]byte { return e.peerID }
+
 // Port returns the port for incoming peers, 0 if there is none.
 func (e *Endpoint) Port() int {
 	e.mu.Lock()

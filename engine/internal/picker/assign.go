@@ -12,6 +12,7 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 	if p.onTrial() {
 		return s.assignTrials(now, p, prio)
 	}
+	spared := s.spares(now, p)
 	for i := range p.count {
 		if n == most || p.free == 0 {
 			break
@@ -19,7 +20,7 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 		if !p.lacks(i) {
 			continue
 		}
-		peer, mayCome := s.choose(now, p, i, prio)
+		peer, mayCome := s.choose(now, p, i, prio, spared)
 		if peer == nil && mayCome {
 			continue // another block may be asked for
 		}
@@ -35,8 +36,8 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 }
 
 // choose returns the peer to ask for the piece's block i, nil if the block had better
-// wait. mayCome tells that a peer was passed over because it may be sending that block.
-func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (peer *Peer, mayCome bool) {
+// wait. With spared only fellows are asked. mayCome tells that a peer was passed over because it may be sending that block.
+func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority, spared bool) (peer *Peer, mayCome bool) {
 	if p.solo != nil && !p.solo.usable(p.index) {
 		p.solo = nil
 	}
@@ -44,7 +45,7 @@ func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority) (
 	var best, unproven *Peer
 	var bestETA, soonest time.Duration
 	for _, c := range s.peers.list {
-		if !c.usable(p.index) || alone && c != p.solo {
+		if !c.usable(p.index) || alone && c != p.solo || spared && !c.fellow() {
 			continue
 		}
 		if c.maySend(now, Block{p.index, i}) {

@@ -62,6 +62,7 @@ func (k *Picker) Has(p *Peer, index int) {
 	}
 	p.pieces[index] = true
 	delete(p.refused, index)
+	p.plan.kept(index)
 	if k.Wanted(index) > weir.Unwanted {
 		k.wants.rewindTo(index)
 	}

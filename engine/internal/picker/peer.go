@@ -17,6 +17,7 @@ type Peer struct {
 	meter   meter
 	silence silence
 	earlySnubs
+	plan   plan
 	proven bool // a piece with a block of it was verified, and none failed since
 
 	queueTime time.Duration // PeerOptions.QueueTime
@@ -38,6 +39,7 @@ type Ref interface {
 type PeerOptions struct {
 	Ref         Ref
 	RTT         time.Duration // of the handshake, 0 if unknown
+	ID          [20]byte      // its peer ID, zero if it has none
 	MaxRequests int           // reqq of its extended handshake, 0 if unknown
 	Fast        bool
 	// QueueTime is what is kept queued at this peer instead of Options.QueueTime, 0 for
@@ -62,6 +64,7 @@ func (k *Picker) Join(o PeerOptions) *Peer {
 		offer: offer{choking: true, fast: o.Fast},
 		queue: queue{takenBack: map[Block]time.Time{}},
 		meter: newMeter(o.RTT),
+		plan:  plan{id: o.ID},
 
 		queueTime: o.QueueTime, runs: o.Runs,
 	}

@@ -44,6 +44,8 @@ type Action struct {
 
 // Options bound what a Picker does. Zero fields take the defaults.
 type Options struct {
+	// ID is our own peer ID, which the peers know.
+	ID [20]byte
 	// MemoryBytes bounds the pieces that are begun and not yet verified. When it is
 	// used up, the pieces that reads wait for are fetched one after another.
 	MemoryBytes int64

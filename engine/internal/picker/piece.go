@@ -16,6 +16,8 @@ type piece struct {
 	failed   *attempt  // if set, the piece is on trial
 	failedAt time.Time // when
 	trials   []*Copy   // each from a single peer
+
+	left leftPiece
 }
 
 // Copy is a copy of a piece from its first request to the verdict on it. It owns the

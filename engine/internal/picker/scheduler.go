@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -20,6 +21,7 @@ type scheduler struct {
 	nextWindow        int           // whose window goes first at the next run
 	lastUnplannedRead time.Time     // the last read of what no window had
 	lastHedge         time.Time
+	fellows           bool // there are any
 }
 
 // run decides what to do now.
@@ -29,6 +31,7 @@ func (s *scheduler) run(now time.Time) {
 	if short {
 		s.queueTime = min(s.queueTime, shortQueueTime)
 	}
+	s.fellows = slices.ContainsFunc(s.peers.list, (*Peer).fellow)
 	s.checkSilence(now)
 	s.blocked(now)
 	if now.Sub(s.lastHedge) >= hedgeEvery {

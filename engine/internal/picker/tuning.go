@@ -113,3 +113,29 @@ const (
 	// maxRefusals of blocks of one piece mean that the peer does not have it.
 	maxRefusals = 3
 )
+
+// Of pieces that others want too.
+const (
+	// judgeEvery is how long it stands whether a piece is left to others.
+	judgeEvery = 20 * time.Millisecond
+	// turnTime is how much later each peer in turn begins a piece that nobody has begun,
+	// more than a claim takes to reach the others; maxTurns of it at most.
+	turnTime = 100 * time.Millisecond
+	maxTurns = 20
+	// A claim is believed while its peer makes progress within claimStall, and until it is
+	// claimGrace older than claimPatience times as long as its claims should take, of which no
+	// more than maxClaimsWaited count. It is taken to get minShare bytes per second at least.
+	claimStall      = 2 * time.Second
+	claimGrace      = 4 * time.Second
+	claimPatience   = 2.0
+	maxClaimsWaited = 2
+	minShare        = 256 << 10
+	// After a claim that came to nothing those of the peer are ignored for so long, and
+	// twice as long after each more, up to maxClaimFailures of them.
+	claimIgnored     = time.Minute
+	maxClaimFailures = 6
+	// A piece that another holds is waited for at most so much longer than it should take,
+	// and claimStall, and not at all if the seeds are so much faster.
+	holderPatience = 2.0
+	seedsWorth     = 2.0
+)

@@ -10,11 +10,12 @@ import (
 	"github.com/weirfs/weir/engine/internal/bencode"
 )
 
-// The names of the extensions that we speak (BEP 9, 11, 54).
+// The names of the extensions that we speak (BEP 9, 11, 54, and our own).
 const (
 	MetadataName = "ut_metadata"
 	PexName      = "ut_pex"
 	DontHaveName = "lt_donthave"
+	PlanName     = "weir_plan"
 )
 
 // maxReqq bounds reqq, the number of requests that a peer is willing to queue.
@@ -23,18 +24,18 @@ const maxReqq = 1 << 16
 // ExtensionHandshake has the values of a peer's extension handshakes (BEP 10) so far: a
 // later one changes only what it names. Missing and senseless values are 0.
 type ExtensionHandshake struct {
-	MetadataID, PexID, DontHaveID int // its numbers for our messages
-	MetadataSize                  int
-	Reqq                          int
-	Port                          int
-	UploadOnly                    bool // it wants no blocks (BEP 21)
-	YourIP                        []byte
+	MetadataID, PexID, DontHaveID, PlanID int // its numbers for our messages
+	MetadataSize                          int
+	Reqq                                  int
+	Port                                  int
+	UploadOnly                            bool // it wants no blocks (BEP 21)
+	YourIP                                []byte
 }
 
 // parseExtensionHandshake reads an extension handshake; h has the values of those before
 // it. It takes what it can read, and returns nil if it can't even read the extensions.
 func parseExtensionHandshake(b []byte, h ExtensionHandshake) *ExtensionHandshake {
-	ids := map[string]*int{MetadataName: &h.MetadataID, PexName: &h.PexID, DontHaveName: &h.DontHaveID}
+	ids := map[string]*int{MetadataName: &h.MetadataID, PexName: &h.PexID, DontHaveName: &h.DontHaveID, PlanName: &h.PlanID}
 	c, named := bencode.New(b), false
 	number := func(to *int, most int64) error {
 		n := int64(-1)
@@ -128,7 +129,7 @@ type ourHandshake struct {
 // Append appends the handshake.
 func (o *OurExtensions) Append(b []byte) []byte {
 	h := ourHandshake{ExtendedHandshakeMessage: pp.ExtendedHandshakeMessage{
-		M:            map[pp.ExtensionName]pp.ExtensionNumber{MetadataName: MetadataID, DontHaveName: DontHaveID},
+		M:            map[pp.ExtensionName]pp.ExtensionNumber{MetadataName: MetadataID, DontHaveName: DontHaveID, PlanName: PlanID},
 		V:            o.UserAgent,
 		Reqq:         o.Reqq,
 		Port:         o.Port,

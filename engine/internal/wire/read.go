@@ -35,6 +35,7 @@ const (
 	MetadataID = 1
 	PexID      = 2
 	DontHaveID = 3
+	PlanID     = 4
 )
 
 // Reader reads the messages that follow the handshake. It is not safe for
@@ -217,6 +218,8 @@ func (r *Reader) extended(m *Message, n int) error {
 		most = maxPexBytes
 	case DontHaveID:
 		most = 4
+	case PlanID:
+		most = mostPlan
 	default:
 		return r.ignore(m, n)
 	}

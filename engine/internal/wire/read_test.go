@@ -47,6 +47,7 @@ func TestBounds(t *testing.T) {
 		"Handshake":     {100, extended(0, 64<<10), extended(0, 64<<10+1), nil},
 		"Pex":           {100, extended(wire.PexID, 64<<10), extended(wire.PexID, 64<<10+1), nil},
 		"DontHave":      {100, extended(wire.DontHaveID, 4), extended(wire.DontHaveID, 5), nil},
+		"Plan":          {100, extended(wire.PlanID, 644), extended(wire.PlanID, 645), nil},
 		"HashRequest":   {100, message(pp.HashRequest, 48), message(pp.HashRequest, 49), message(pp.HashRequest, 47)},
 		"Hashes":        {100, message(pp.Hashes, 48+(8192+64)*32), message(pp.Hashes, 48+(8192+65)*32), message(pp.Hashes, 48+31)},
 		"UnknownType":   {100, message(99, 1<<20-1), message(99, 1<<20), nil},

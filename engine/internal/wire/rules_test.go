@@ -65,6 +65,7 @@ func TestWhatIsSentIsRead(t *testing.T) {
 			{wire.AppendPort(nil, index&0xffff), wire.Message{Type: pp.Port, Port: index & 0xffff}},
 			{wire.AppendBitfield(nil, have), wire.Message{Type: pp.Bitfield, Bits: bits}},
 			{wire.AppendExtended(nil, wire.PexID, bits), wire.Message{Type: pp.Extended, ExtendedID: wire.PexID, Payload: bits}},
+			{wire.AppendExtended(nil, wire.PlanID, bits[:min(644, len(bits))]), wire.Message{Type: pp.Extended, ExtendedID: wire.PlanID, Payload: bits[:min(644, len(bits))]}},
 			{wire.AppendExtended(nil, wire.DontHaveID, bits[:min(4, len(bits))]), wire.Message{Type: pp.Extended, ExtendedID: wire.DontHaveID, Payload: bits[:min(4, len(bits))]}},
 			{wire.AppendExtended(nil, 200, bits), wire.Message{Type: pp.Extended, ExtendedID: 200, Ignored: true}},
 			{wire.AppendHashes(nil, pp.HashRequest, h, nil), wire.Message{Type: pp.HashRequest, Hash: &h}},

@@ -358,3 +358,24 @@ func TestPlansAndEnoughSeeds(t *testing.T) {
 		}
 	}
 }
+
+// TestPlansOfTheSlow: a read of a piece that a fellow holds, whose line is slow, is held up
+// for a moment, and not at all once its rate is known.
+func TestPlansOfTheSlow(t *testing.T) {
+	s := &swarmSim{tb: t, geo: geometry{8, 4 << 20}, now: time.Unix(1000, 0), ahead: 1}
+	seed, slow, m := s.add(12.5e6, true), s.add(0.1e6, false), s.add(12.5e6, false)
+	s.connect(seed, m, 50*time.Millisecond)
+	s.connect(slow, m, 50*time.Millisecond)
+	in := slow.links[0]
+	for i := range 8 {
+		m.k.Has(in.peer, i)
+	}
+	m.k.HasNot(in.peer, 7)
+	in.peer.SetPlan(s.now, []Span{{0, 8}}, nil)
+	slow.done = s.now // it reads nothing
+	begin := s.now
+	s.run(time.Minute)
+	if took, most := m.done.Sub(begin), 6*time.Second; took > most { // 32 MiB at 12.5 MB/s take 2.7 s
+		t.Errorf("took %v, want %v at most", took, most)
+	}
+}

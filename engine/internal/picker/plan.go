@@ -173,11 +173,12 @@ func (s *scheduler) spares(now time.Time, p *piece) bool {
 
 func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 	var seeds, holders float64 // bytes per second of the seeds, and of the fellows that hold it
-	sources, fellows := 0, 0
+	sources, fellows, measured := 0, 0, false
 	for _, c := range s.peers.list {
 		switch {
 		case c.usable(p.index) && c.fellow():
 			holders += c.meter.rate
+			measured = measured || c.meter.measured
 			fellows++
 		case c.usable(p.index):
 			seeds += c.meter.rate
@@ -196,6 +197,9 @@ func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 			left.heldFor = now
 		}
 		patience := claimStall + time.Duration(holderPatience*float64(p.bytes)/holders*float64(time.Second))
+		if !measured && p.priority() == weir.Blocked {
+			patience = strangerPatience // they may be very slow
+		}
 		return seeds < seedsWorth*holders && now.Sub(left.heldFor) < patience
 	}
 	left.heldFor = time.Time{}

@@ -135,7 +135,9 @@ const (
 	claimIgnored     = time.Minute
 	maxClaimFailures = 6
 	// A piece that another holds is waited for at most so much longer than it should take,
-	// and claimStall, and not at all if the seeds are so much faster.
-	holderPatience = 2.0
-	seedsWorth     = 2.0
+	// and claimStall, and not at all if the seeds are so much faster. A read waits no longer
+	// than strangerPatience for those whose rate is not known.
+	holderPatience   = 2.0
+	seedsWorth       = 2.0
+	strangerPatience = 300 * time.Millisecond
 )

@@ -59,6 +59,7 @@ func OpenEnclosure() error {
 	for _, c := range []string{
 		"ip link set lo up",
 		"ip addr add " + PublicIP + "/32 dev lo",
+		"ip addr add 2001:db8::7/128 dev lo nodad", // or aria2 takes the machine for one without IPv6
 		"ip link add " + outside + " type veth peer name void",
 		"ip link set void up",
 		"ip link set " + outside + " up",

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	g "github.com/anacrolix/generics"
 	"github.com/anacrolix/torrent"
@@ -48,31 +49,64 @@ func run(arg string) error {
 	if len(j.Peers) > 0 {
 		return measure(j)
 	}
-	c, err := torrent.NewClient(config(j))
+	c, t, err := open(j)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	t, err := add(c, j)
-	if err != nil {
-		return err
-	}
-	go func() {
-		<-t.GotInfo()
-		t.DownloadAll()
-	}()
+	defer func() { c.Close() }()
+	opened := time.Now()
 	out := json.NewEncoder(os.Stdout)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		stats := t.Stats()
-		s := state{
-			Complete: t.Info() != nil && t.BytesMissing() == 0,
-			Uploaded: stats.BytesWrittenData.Int64(),
+		s := stateOf(t)
+		if !j.PEX && !s.Complete && t.Stats().TotalPeers == 0 && time.Since(opened) > restartAfter {
+			fmt.Fprintln(os.Stderr, "knows no peer: starting again")
+			c.WriteStatus(os.Stderr)
+			c.Close()
+			<-c.Closed()
+			if c, t, err = open(j); err != nil {
+				return err
+			}
+			opened = time.Now()
 		}
 		if err := out.Encode(s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// restartAfter is when a client that knows no peer starts again: about one in forty never
+// announces itself, neither when it starts nor later.
+const restartAfter = 15 * time.Second
+
+// open starts a client that downloads everything.
+func open(j job) (*torrent.Client, *torrent.Torrent, error) {
+	c, err := torrent.NewClient(config(j))
+	for tries := 0; err != nil && tries < 20; tries++ { // the port may be in use still
+		time.Sleep(100 * time.Millisecond)
+		c, err = torrent.NewClient(config(j))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := add(c, j)
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	go func() {
+		<-t.GotInfo()
+		t.DownloadAll()
+	}()
+	return c, t, nil
+}
+
+func stateOf(t *torrent.Torrent) state {
+	stats := t.Stats()
+	return state{
+		Complete: t.Info() != nil && t.BytesMissing() == 0,
+		Uploaded: stats.BytesWrittenData.Int64(),
+	}
 }
 
 func config(j job) *torrent.ClientConfig {

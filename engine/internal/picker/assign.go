@@ -36,7 +36,8 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 }
 
 // choose returns the peer to ask for the piece's block i, nil if the block had better
-// wait. With spared only fellows are asked. mayCome tells that a peer was passed over because it may be sending that block.
+// wait. With spared only fellows are asked. mayCome tells that a peer was passed over
+// because it may be sending that block.
 func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority, spared bool) (peer *Peer, mayCome bool) {
 	if p.solo != nil && !p.solo.usable(p.index) {
 		p.solo = nil

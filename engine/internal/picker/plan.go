@@ -2,6 +2,7 @@ package picker
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -79,7 +80,7 @@ func (k *Picker) Plan(maxSpans, maxClaims int) (wanted []Span, claims []Begun) {
 				}
 				wanted = append(wanted, s)
 				for i := s.First; i < s.End && len(claims) < maxClaims; i++ {
-					if p := k.pieces.open[i]; p != nil && p.claimed() && !hasClaim(claims, i) {
+					if p := k.pieces.open[i]; p != nil && p.claimed() && !slices.ContainsFunc(claims, func(c Begun) bool { return c.Piece == i }) {
 						claims = append(claims, Begun{i, p.count - p.missing})
 					}
 				}
@@ -87,15 +88,6 @@ func (k *Picker) Plan(maxSpans, maxClaims int) (wanted []Span, claims []Begun) {
 		}
 	}
 	return wanted, claims
-}
-
-func hasClaim(claims []Begun, index int) bool {
-	for _, c := range claims {
-		if c.Piece == index {
-			return true
-		}
-	}
-	return false
 }
 
 // claimed reports whether a block of the piece comes from a peer that is no fellow.
@@ -113,12 +105,7 @@ func (p *piece) claimed() bool {
 }
 
 func (s *plan) wants(index int) bool {
-	for _, w := range s.wanted {
-		if w.First <= index && index < w.End {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.wanted, func(w Span) bool { return w.contains(index) })
 }
 
 // claimOf returns the peer's claim of the piece, nil if there is none that counts.

@@ -10,6 +10,8 @@ import (
 // Span is a half-open range of pieces.
 type Span struct{ First, End int }
 
+func (s Span) contains(index int) bool { return s.First <= index && index < s.End }
+
 // Want asks for pieces at one priority, in the order given. A
 // piece may be wanted by any number of wants; the highest priority counts.
 type Want struct {
@@ -84,7 +86,7 @@ func (k *Picker) unwant(index int, prio weir.Priority) {
 func (a *wants) count(index int, prio weir.Priority) (n int) {
 	for _, w := range a.byPriority[prio] {
 		for _, s := range w.spans {
-			if s.First <= index && index < s.End {
+			if s.contains(index) {
 				n++
 			}
 		}
@@ -137,7 +139,7 @@ func (a *wants) rewindTo(index int) {
 				if n >= w.cursor {
 					break
 				}
-				if s.First <= index && index < s.End {
+				if s.contains(index) {
 					w.cursor = min(w.cursor, n+index-s.First)
 				}
 				n += s.End - s.First

@@ -11,7 +11,7 @@ const (
 	MaxWanted = 16
 	MaxBegun  = 64
 
-	mostPlan = 4 + 8*(MaxWanted+MaxBegun)
+	maxPlan = 4 + 8*(MaxWanted+MaxBegun)
 )
 
 // Sharing is a message of weir's own extension (BEP 10): what the sender wants now, and

@@ -219,7 +219,7 @@ func (r *Reader) extended(m *Message, n int) error {
 	case DontHaveID:
 		most = 4
 	case PlanID:
-		most = mostPlan
+		most = maxPlan
 	default:
 		return r.ignore(m, n)
 	}

@@ -248,7 +248,7 @@ func (s *swarm) numPieces() int {
 // connection.
 func (s *swarm) message(p *peer, e *link.Event) error {
 	m, at := &e.Message, e.At
-	p.conn.Answered = true
+	s.conns.Heard(p.conn)
 	switch m.Type {
 	case pp.Piece:
 		return s.pieces.block(p, m, at)

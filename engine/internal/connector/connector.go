@@ -73,7 +73,7 @@ type Conn struct {
 	Dialed   bool          // we connected, so Addr is where it listens
 	RTT      time.Duration // of the TCP handshake; 0 for incoming
 	Joined   time.Time
-	Answered bool // it has sent a message: set by the swarm
+	Answered bool // it has sent a message
 
 	peer      Peer
 	slot      *connlimit.Slot
@@ -200,12 +200,8 @@ func (c *Connector) join(k *Conn, conn net.Conn, hello wire.Handshake) error {
 	}
 	from := link.Remote(conn)
 	for o := range c.swarm.Conns() {
-		switch {
-		case o.Link.Hello.PeerID != hello.PeerID:
-		case o.Dialed || !k.Dialed || o.peer.Received() > 0 || o.Link.Remote().Addr().Unmap() == from.Addr().Unmap():
+		if o.Link.Hello.PeerID == hello.PeerID && !k.mayJoin(o, from, c.end.peerID) {
 			return errTwice
-		default:
-			o.peer.Drop(errTwice) // it came to us with the peer ID of the peer that we have now reached
 		}
 	}
 	for _, a := range []string{k.Addr, from.String()} { // a host name is banned by where it led
@@ -233,6 +229,8 @@ func (c *Connector) Left(k *Conn, useful bool, why error) {
 	c.connected.Add(-1)
 	c.Records.note(k, now)
 	switch {
+	case k.Dialed && !k.Answered && c.twin(k) != nil:
+		c.book.Duplicate(k.Addr, now)
 	case k.Dialed && k.early && !k.Answered:
 		c.book.Retry(k.Addr, uint8(link.PlainLate)) // aria2 leaves when it hears more than a handshake
 	case k.Dialed:

@@ -183,9 +183,21 @@ func TestWhoMayJoin(t *testing.T) {
 	}{
 		"Stranger":  {func(*fakeSwarm) {}, "45.9.9.9:1", 9, false, nil},
 		"Ourselves": {func(s *fakeSwarm) { s.c.end.peerID = [20]byte{9} }, "45.9.9.9:1", 9, true, errSelf},
-		"Twice":     {func(s *fakeSwarm) { s.mustConnect(1, true) }, "45.9.9.9:1", 1, false, errTwice},
-		// The peer ID came to us from elsewhere before: whoever we reached by dialing is right.
+		"Twice": {func(s *fakeSwarm) {
+			s.mustConnect(1, true)
+			s.c.Heard(s.peers[0].conn)
+		}, "45.9.9.9:1", 1, false, errTwice},
+		"TwiceIncoming": {func(s *fakeSwarm) { s.mustConnect(1, false) }, "45.9.9.9:1", 1, false, errTwice},
+		"TwiceDialed":   {func(s *fakeSwarm) { s.mustConnect(1, true) }, "45.9.9.9:1", 1, true, errTwice},
+		// Both dialed at once: of these connections the one stays that the larger ID dialed.
+		"BothDialedOursLarger":   {func(s *fakeSwarm) { s.c.end.peerID = [20]byte{2}; s.mustConnect(1, true) }, "45.9.9.9:1", 1, false, errTwice},
+		"BothDialedTheirsLarger": {func(s *fakeSwarm) { s.c.end.peerID = [20]byte{}; s.mustConnect(1, true) }, "45.9.9.9:1", 1, false, nil},
+		// The peer ID came to us from elsewhere before, and may be stolen.
 		"Reached": {func(s *fakeSwarm) { s.mustConnect(1, false) }, "45.9.9.9:1", 1, true, nil},
+		"ReachedWhoGives": {func(s *fakeSwarm) {
+			s.mustConnect(1, false)
+			s.peers[0].received = 1
+		}, "45.9.9.9:1", 1, true, errTwice},
 		"Banned": {func(s *fakeSwarm) {
 			s.mustConnect(1, true)
 			s.c.Ban(s.peers[0].conn)
@@ -215,6 +227,82 @@ func TestWhoMayJoin(t *testing.T) {
 			}
 			if open, _ := s.c.end.Usage(); open != len(s.peers) {
 				t.Errorf("%d slots are taken by %d connections", open, len(s.peers))
+			}
+		})
+	}
+}
+
+// TestTwins: of two connections of the same peer the same one stays on both sides, however
+// they dial each other and whatever is heard first.
+func TestTwins(t *testing.T) {
+	const larger, smaller = 9, 1
+	for _, order := range [][]string{
+		{"dial 9", "dial 1", "come 9", "come 1", "hear"},
+		{"dial 9", "dial 1", "come 1", "come 9", "hear"},
+		{"dial 9", "come 1", "dial 1", "come 9", "hear"},
+		{"dial 9", "come 1", "hear", "dial 1", "come 9", "hear"},
+		{"dial 1", "come 9", "hear", "dial 9", "come 1", "hear"},
+		{"dial 1", "come 9", "dial 9", "hear", "come 1", "hear"},
+		{"dial 1", "come 9", "dial 9", "come 1", "hear"},
+		{"come 1", "come 9", "dial 9", "dial 1", "hear"},
+	} {
+		t.Run(fmt.Sprint(order), func(t *testing.T) {
+			sides := map[byte]*fakeSwarm{}
+			for _, id := range []byte{larger, smaller} {
+				sides[id] = newSwarm(t, newEndpoint(t, 100), 1)
+				sides[id].c.end.peerID = [20]byte{id}
+			}
+			// ends are those of a connection, by the ID of who dialed: at the dialing side, and at the other.
+			type ends struct{ near, far *fakePeer }
+			conns := map[byte]*ends{larger: {}, smaller: {}}
+			other := map[byte]byte{larger: smaller, smaller: larger}
+			settle := func() { // one that was refused or dropped at one end is dropped at the other
+				for dialer, e := range conns {
+					for _, p := range []**fakePeer{&e.near, &e.far} {
+						if *p != nil && (*p).dropped == nil && ((*p) == e.near && e.far != nil && e.far.dropped != nil || (*p) == e.far && e.near != nil && e.near.dropped != nil) {
+							(*p).Drop(fmt.Errorf("ended by peer %d", other[dialer]))
+						}
+					}
+				}
+			}
+			connect := func(id byte, addr string, peer byte, dialed bool) *fakePeer {
+				p, err := sides[id].connect(addr, peer, dialed)
+				if err != nil {
+					p.dropped = err
+				}
+				return p
+			}
+			for _, step := range order {
+				switch step {
+				case "dial 9":
+					conns[9].near = connect(9, "45.1.1.1:1", 1, true)
+				case "come 9": // what 9 dialed comes to 1
+					conns[9].far = connect(1, "45.9.9.8:1", 9, false)
+				case "dial 1":
+					conns[1].near = connect(1, "45.9.9.9:1", 9, true)
+				case "come 1":
+					conns[1].far = connect(9, "45.1.1.2:1", 1, false)
+				case "hear": // each side hears of the connections that the other one has accepted
+					settle()
+					for _, e := range conns {
+						if e.near == nil || e.far == nil || e.near.dropped != nil || e.far.dropped != nil {
+							continue
+						}
+						e.near.s.c.Heard(e.near.conn)
+						e.far.s.c.Heard(e.far.conn)
+					}
+				}
+			}
+			settle()
+			for id, s := range sides {
+				if n := s.c.Connected(); n != 1 {
+					t.Errorf("peer %d has %d connections with the other", id, n)
+				}
+			}
+			for dialer, e := range conns {
+				if (e.near.dropped == nil) != (e.far.dropped == nil) {
+					t.Errorf("what %d dialed: %v at its own end, %v at the other", dialer, e.near.dropped, e.far.dropped)
+				}
 			}
 		})
 	}

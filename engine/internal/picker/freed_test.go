@@ -137,18 +137,26 @@ func TestSilence(t *testing.T) {
 // TestForgottenRequests: a peer that speaks and leaves one request unanswered loses
 // that one alone, ten seconds after it was due.
 func TestForgottenRequests(t *testing.T) {
+	for _, delay := range []time.Duration{0, time.Second} { // ours, under a limit
+		forgottenRequest(t, delay)
+	}
+}
+
+func forgottenRequest(t *testing.T, delay time.Duration) {
+	t.Helper()
 	k := New(geometry{64, 4 * weir.BlockBytes}, make([]bool, 64), Options{})
 	begin := time.Unix(1000, 0)
 	p := serving(k, 1e6, true)
+	k.SetDelay(delay)
 	k.Set(k.NewWant(weir.Window), []Span{{0, 64}})
 	k.Pick(begin)
 	lost := p.oldest
 	block := Block{lost.copy.index, lost.index}
-	for now := begin; now.Before(begin.Add(12 * time.Second)); now = now.Add(50 * ms) {
+	for now := begin; now.Before(begin.Add(12*time.Second + delay)); now = now.Add(50 * ms) {
 		if r := p.newest; r != lost && r != nil {
 			k.Received(now, p, Block{r.copy.index, r.index}, nil)
 		}
-		late := now.Sub(lost.due) > forgottenAfter
+		late := now.Sub(lost.due) > forgottenAfter+delay
 		cancelled := false
 		for _, a := range k.Pick(now) {
 			if a.Kind == Cancel {

@@ -115,6 +115,38 @@ func TestAnswersInOrder(t *testing.T) {
 	}
 }
 
+// TestTakenBackTwice: a peer that is asked for a block three times, and twice given up
+// before it answers, answers three times.
+func TestTakenBackTwice(t *testing.T) {
+	for _, reject := range []bool{false, true} {
+		k := New(geometry{1, weir.BlockBytes}, make([]bool, 1), Options{})
+		now, b := time.Unix(1000, 0), Block{0, 0}
+		p := serving(k, 1e6, true)
+		k.Set(k.NewWant(weir.Blocked), []Span{{0, 1}})
+		for range 3 {
+			if asked := requestsIn(k.Pick(now)); len(asked) != 1 {
+				t.Fatalf("%d requests, want one", len(asked))
+			}
+			now = now.Add(maxGiveUp)
+			k.Pick(now) // takes it back
+			now = now.Add(askAgainAfter)
+		}
+		for i := range 3 {
+			if reject && i < 2 {
+				k.Rejected(p, b)
+			} else if d := k.Received(now, p, b, nil); !d.Asked {
+				t.Errorf("answer %d was not asked for: %+v", i+1, d)
+			}
+		}
+		if k.Received(now, p, b, nil).Asked {
+			t.Error("a fourth answer counts as asked for")
+		}
+		if err := k.check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestAsked: blocks that came for a reason are told from those that a peer pushes.
 func TestAsked(t *testing.T) {
 	k := New(geometry{2, 4 * weir.BlockBytes}, make([]bool, 2), Options{})

@@ -62,7 +62,7 @@ func (k *Picker) Join(o PeerOptions) *Peer {
 	p := &Peer{
 		Ref:   o.Ref,
 		offer: offer{choking: true, fast: o.Fast},
-		queue: queue{takenBack: map[Block]time.Time{}},
+		queue: queue{takenBack: map[Block]takenBack{}},
 		meter: newMeter(o.RTT),
 		plan:  plan{id: o.ID},
 

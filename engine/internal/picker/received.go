@@ -19,7 +19,7 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block, data Buffer) (d De
 	c := k.pieces.copyOf(b.Piece, peer)
 	if c == nil || b.Index >= c.count {
 		k.requests.stats.Wasted++
-		delete(peer.takenBack, b)
+		peer.answeredLate(b)
 		return d
 	}
 	peer.meter.arrived(now, c.blockBytes(b.Index))
@@ -33,7 +33,7 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block, data Buffer) (d De
 			k.requests.remove(r) // if it was asked before, too, that is still to be answered
 			d.Asked = true
 		} else {
-			delete(peer.takenBack, b)
+			peer.answeredLate(b)
 			k.wants.backgroundRetryAt = time.Time{}
 		}
 		if bl.from != nil || !d.Asked {
@@ -64,9 +64,8 @@ func (k *Picker) Received(now time.Time, peer *Peer, b Block, data Buffer) (d De
 
 // Rejected says that the peer will not deliver the block (BEP 6).
 func (k *Picker) Rejected(peer *Peer, b Block) {
-	peer.behindHedge = false // it speaks
-	if _, late := peer.takenBack[b]; late {
-		delete(peer.takenBack, b) // what was taken back is answered before what it was asked for since
+	peer.behindHedge = false  // it speaks
+	if peer.answeredLate(b) { // what was taken back is answered before what it was asked for since
 		k.wants.backgroundRetryAt = time.Time{}
 		return
 	}

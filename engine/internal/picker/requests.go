@@ -188,7 +188,13 @@ type queue struct {
 	readBehind     bool                // a read's blocks were put behind others that can wait
 	askedEarly     bool                // it was asked before it said that it serves us
 	behindHedge    bool                // others delivered what it was asked for, and it has not spoken since
-	takenBack      map[Block]time.Time // what was taken back and may come yet: when it may be asked for again
+	takenBack      map[Block]takenBack // what may come yet although it was taken back
+}
+
+// takenBack are the requests of one block that were taken back and not answered.
+type takenBack struct {
+	requests int       // more than one if it was asked for again in between
+	again    time.Time // when it may be asked for again
 }
 
 func (q *queue) append(r *request) {
@@ -227,8 +233,27 @@ func (q *queue) mayStillSend(b Block) {
 	if len(q.takenBack) >= 2*maxInFlight {
 		clear(q.takenBack) // more than it was ever asked for at a time
 	}
-	q.takenBack[b] = time.Time{}
+	q.takenBack[b] = takenBack{requests: q.takenBack[b].requests + 1}
+}
+
+// answeredLate counts an answer to a request that was taken back, and reports whether
+// there was one.
+func (q *queue) answeredLate(b Block) bool {
+	t, late := q.takenBack[b]
+	if t.requests--; t.requests > 0 {
+		q.takenBack[b] = t
+	} else {
+		delete(q.takenBack, b)
+	}
+	return late
+}
+
+// notBefore says when a block that was taken back may be asked for again.
+func (q *queue) notBefore(again time.Time, b Block) {
+	t := q.takenBack[b]
+	t.again = again
+	q.takenBack[b] = t
 }
 
 // maySend reports whether an answer is to come for a block that was taken back.
-func (q *queue) maySend(now time.Time, b Block) bool { return now.Before(q.takenBack[b]) }
+func (q *queue) maySend(now time.Time, b Block) bool { return now.Before(q.takenBack[b].again) }

@@ -84,14 +84,14 @@ func (s *scheduler) checkSilence(now time.Time) {
 			for p.oldest != nil {
 				b := Block{p.oldest.copy.index, p.oldest.index}
 				if s.requests.giveUp(p.oldest); p.fast {
-					p.takenBack[b] = now.Add(askAgainAfter)
+					p.notBefore(now.Add(askAgainAfter), b)
 				}
 			}
 			p.meter.busySince = now
 			s.wants.rewind()
 			continue
 		}
-		for p.oldest != nil && now.Sub(p.oldest.due) > forgottenAfter {
+		for p.oldest != nil && now.Sub(p.oldest.due) > forgottenAfter+s.delay {
 			s.requests.giveUp(p.oldest)
 			s.wants.rewind()
 		}

@@ -43,6 +43,9 @@ func ErrorText(err error) string {
 	case *strconv.NumError:
 		return "want a number, got " + strconv.Quote(e.Num)
 	case networkError:
+		if words, ok := lookupText(text, e.Timeout()); ok {
+			return words
+		}
 		if words, ok := networkText(text, e.Unwrap()); ok {
 			return words
 		}
@@ -62,6 +65,33 @@ type networkError interface {
 	Unwrap() error
 	Timeout() bool
 	Temporary() bool
+}
+
+// lookupWords are what people read for what Go says of a host whose name is looked up.
+var lookupWords = map[string]string{
+	"no such host":              "there is no such name",
+	"server misbehaving":        "the name server failed",
+	"no answer from DNS server": "the name server did not answer",
+}
+
+// lookupText returns plain words for a text such as "dial tcp: lookup x.example on
+// 192.0.2.53:53: no such host"; ok is false for any other text.
+func lookupText(text string, timeout bool) (words string, ok bool) {
+	if before, rest, found := strings.Cut(text, ": lookup "); found && len(strings.Fields(before)) == 2 { // of *net.OpError
+		text = "lookup " + rest
+	}
+	rest, found := strings.CutPrefix(text, "lookup ")
+	host, why, _ := strings.Cut(rest, ": ")
+	host, _, _ = strings.Cut(host, " on ")
+	if !found || host == "" || why == "" {
+		return "", false
+	}
+	if timeout {
+		why = plainWords[0].words
+	} else if known, ok := lookupWords[why]; ok {
+		why = known
+	}
+	return "can't find the host " + host + ": " + why, true
 }
 
 // networkText returns plain words for a text such as "dial tcp 192.0.2.7:80: connect:

@@ -24,6 +24,9 @@ func TestErrorText(t *testing.T) {
 	network := func(op string, from net.Addr, err error) error {
 		return &net.OpError{Op: op, Net: "tcp", Source: from, Addr: there, Err: err}
 	}
+	lookup := func(why string, timeout bool) error {
+		return &net.DNSError{Err: why, Name: "x.example", Server: "192.0.2.53:53", IsTimeout: timeout}
+	}
 	for name, c := range map[string]struct {
 		err  error
 		want string
@@ -47,7 +50,11 @@ func TestErrorText(t *testing.T) {
 		"Timeout":      {network("dial", nil, os.ErrDeadlineExceeded), "can't connect to 192.0.2.7:80: no answer in time"},
 		"Listen":       {network("listen", nil, os.NewSyscallError("bind", syscall.EADDRINUSE)), "can't listen at 192.0.2.7:80: address already in use"},
 		"Reset":        {network("read", here, os.NewSyscallError("read", syscall.ECONNRESET)), "connection with 192.0.2.7:80: connection reset by peer"},
-		"Lookup":       {&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "x.example"}}, "dial tcp: lookup x.example: no such host"},
+		"Lookup":       {&net.OpError{Op: "dial", Net: "tcp", Err: lookup("no such host", false)}, "can't find the host x.example: there is no such name"},
+		"LookupAlone":  {fmt.Errorf("tracker x: %w", lookup("no such host", false)), "tracker x: can't find the host x.example: there is no such name"},
+		"LookupURL":    {&url.Error{Op: "Get", URL: "http://x/", Err: &net.OpError{Op: "dial", Net: "tcp", Err: lookup("server misbehaving", false)}}, "Get \"http://x/\": can't find the host x.example: the name server failed"},
+		"LookupLate":   {lookup("read udp 192.0.2.1:5->192.0.2.53:53: i/o timeout", true), "can't find the host x.example: no answer in time"},
+		"LookupOther":  {lookup("Temporary failure in name resolution", false), "can't find the host x.example: Temporary failure in name resolution"},
 		"URL":          {&url.Error{Op: "Get", URL: "http://x/", Err: network("dial", nil, os.NewSyscallError("connect", syscall.ECONNREFUSED))}, "Get \"http://x/\": can't connect to 192.0.2.7:80: connection refused"},
 		"NotInTheText": {invisible{}, "something went wrong"},
 	} {

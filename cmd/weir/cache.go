@@ -68,7 +68,7 @@ func newCache() *cobra.Command {
 // with calls do with the cache. It is never made: one that is not there is an
 // error. here is nil when a mount has it.
 func (f *cacheFolder) with(stderr io.Writer, do func(c openedCache, here *cache.Cache) error) error {
-	if _, err := config.Settle(f.cmd.Flags(), config.ThisHost()); err != nil {
+	if _, err := settings(f.cmd.Flags(), config.ThisHost()); err != nil {
 		return err
 	}
 	dir, err := cacheDir(f.cmd.Flags().Lookup("cache").Value.String())

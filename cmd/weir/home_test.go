@@ -295,10 +295,10 @@ func TestSettingsInEffect(t *testing.T) {
 	if !strings.Contains(stderr, "WEIR_CASHE is no setting, WEIR_CACHE is") {
 		t.Errorf("it said %q", stderr)
 	}
-	for _, args := range [][]string{{"config"}, {"mount", home, "x.torrent"}, {"doctor"}} {
-		code, stdout, stderr := call("cache-syze: 1GiB\n", args...)
-		if code != exitFailure || !strings.Contains(stdout+stderr, file+`:1: no setting "cache-syze", did you mean "cache-size"?`) {
-			t.Errorf("%s: exit code %d: %s%s", args[0], code, stdout, stderr)
+	for command, want := range map[string]int{"config": exitUsage, "mount " + home + " x.torrent": exitUsage, "cache stat": exitUsage, "doctor": exitFailure} {
+		code, stdout, stderr := call("cache-syze: 1GiB\n", strings.Fields(command)...)
+		if code != want || !strings.Contains(stdout+stderr, file+`:1: no setting "cache-syze", did you mean "cache-size"?`) {
+			t.Errorf("%s: exit code %d, want %d: %s%s", command, code, want, stdout, stderr)
 		}
 	}
 	// The file's mountpoint and torrents, and what is wrong with them.

@@ -32,7 +32,7 @@ func settle(cmd *cobra.Command, args []string, l *life) ([]string, error) {
 	}
 	var s *config.Settings
 	err := background.As(l.as, func() (err error) {
-		s, err = config.Settle(cmd.Flags(), host)
+		s, err = settings(cmd.Flags(), host)
 		return err
 	})
 	if err != nil {
@@ -48,6 +48,15 @@ func settle(cmd *cobra.Command, args []string, l *life) ([]string, error) {
 		return nil, usageError{errors.New("want a folder to mount on, and torrents to add, if any"), cmd.CommandPath()}
 	}
 	return args, nil
+}
+
+// settings is config.Settle, with a setting that is not valid as wrong usage, like a flag.
+func settings(flags *pflag.FlagSet, host config.Host) (*config.Settings, error) {
+	s, err := config.Settle(flags, host)
+	if errors.Is(err, weir.ErrInvalid) {
+		return nil, usageError{err, "weir config"}
+	}
+	return s, err
 }
 
 // samePath reports whether two names are of the same file, as far as the names say.
@@ -90,7 +99,7 @@ func newConfig() *cobra.Command {
   weir config --config /etc/weir/config.yaml --json`,
 		Args: usage(cobra.NoArgs, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := config.Settle(mount.Flags(), config.ThisHost())
+			s, err := settings(mount.Flags(), config.ThisHost())
 			if err != nil {
 				return err
 			}

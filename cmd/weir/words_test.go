@@ -136,7 +136,7 @@ func TestWordsOfSettings(t *testing.T) {
 			t.Setenv(config.Variable(f.Name), "mañana")
 			text, code := says(t, "config")
 			checkError(t, config.Variable(f.Name), text)
-			if code == exitOK || !strings.Contains(text, "want ") {
+			if code != exitUsage || !strings.Contains(text, "want ") {
 				t.Errorf("exits with %d and says %s", code, text)
 			}
 			t.Setenv(config.Variable(f.Name), "")
@@ -146,7 +146,7 @@ func TestWordsOfSettings(t *testing.T) {
 			}
 			text, code = says(t, "config", "--config", file)
 			checkError(t, file, text)
-			if code == exitOK || !strings.Contains(text, file+":2: "+f.Name+": want ") {
+			if code != exitUsage || !strings.Contains(text, file+":2: "+f.Name+": want ") {
 				t.Errorf("exits with %d and says %s", code, text)
 			}
 		})

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/weirfs/weir"
 )
 
 // FileFlag is the flag that names the settings file.
@@ -76,7 +78,8 @@ type Settings struct {
 // or else from the file. The file is the one that the flag FileFlag or its
 // variable names, else the user's own ($XDG_CONFIG_HOME/weir/config.yaml or
 // ~/.config/weir/config.yaml), else host.System; these two need not be there. An
-// error names the variable, or the file and line.
+// error names the variable, or the file and line, and wraps weir.ErrInvalid unless the
+// file can't be read.
 func Settle(flags *pflag.FlagSet, host Host) (*Settings, error) {
 	env := environ(host.Environ)
 	s := &Settings{From: map[string]string{}}
@@ -118,14 +121,14 @@ func settleFlag(f *pflag.Flag, env map[string]string, e entry, path string) (str
 			values = strings.Split(v, ",")
 		}
 		if err := set(f, values); err != nil {
-			return "", fmt.Errorf("%s=%q: %w", Variable(f.Name), v, err)
+			return "", weir.Errorf(weir.ErrInvalid, "%s=%q: %w", Variable(f.Name), v, err)
 		}
 		return Variable(f.Name), nil
 	}
 	if e.key != "" {
 		from := fmt.Sprintf("%s:%d", path, e.line)
 		if err := set(f, e.values); err != nil {
-			return "", fmt.Errorf("%s: %s: %w", from, e.key, err)
+			return "", weir.Errorf(weir.ErrInvalid, "%s: %s: %w", from, e.key, err)
 		}
 		return from, nil
 	}

@@ -9,7 +9,8 @@
 # Others: bench (measures, below ten minutes; BENCHARGS=--help), build, check
 # (what CI runs), lint, fuzz (FUZZTIME=30s each), interop (writes the tables of
 # docs/interop.md), mutate (changes the pure packages in small ways and counts
-# what their tests notice, an hour; MUTATEARGS=-h), simulate (the engine in simulated
+# what their tests notice, an hour; MUTATEARGS=-h), vuln (known vulnerabilities in
+# what weir uses, where https://vuln.go.dev can be reached), simulate (the engine in simulated
 # time: SEEDS=10000 FIRST=1), soak (uses weir for MINUTES=60 while all kinds of
 # things go wrong, and compares each byte; SOAKARGS=-h), clean. Foreign clients that
 # can't be had are left out by name: make test WEIR_SKIP_PEERS=webtorrent,aria2.
@@ -39,7 +40,7 @@ export WEIR_SKIP_PEERS
 PREFIX  ?= /usr/local
 SBINDIR ?= /sbin
 
-.PHONY: build install uninstall man demo test interop bench check fmt vet lint static fuzz mutate simulate soak clean
+.PHONY: build install uninstall man demo test interop bench check fmt vet lint static vuln fuzz mutate simulate soak clean
 
 # One static binary.
 build:
@@ -131,6 +132,15 @@ define linters
 	cd $(1) && $(TOOL) ineffassign ./...
 	cd $(1) && $(TOOL) unparam ./...
 endef
+
+# Known vulnerabilities in the modules and the Go release that weir is built with, of
+# which it uses the code. Not a part of check, which needs no network once the modules
+# are there: the database is asked at https://vuln.go.dev, or where VULNDB says
+# (a URL, file:/// too).
+VULNDB ?= https://vuln.go.dev
+vuln:
+	$(TOOL) govulncheck -db $(VULNDB) ./...
+	cd cmd/proof && $(TOOL) govulncheck -db $(VULNDB) ./...
 
 # The release binary must need nothing at run time, not even a C library.
 static: build

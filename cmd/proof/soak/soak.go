@@ -143,10 +143,14 @@ func (s *soaking) run(ctx context.Context, dir string) error {
 	return nil
 }
 
-// progress says now and then how far it is.
+// progress says now and then how far it is, and what was found since.
 func (s *soaking) progress(ctx context.Context) {
+	said := 0
 	for pause(ctx, time.Minute) {
 		fmt.Fprintf(s.out, "%s %.1f GB compared, %d faults found\n", time.Now().Format("15:04:05"), float64(s.readers.bytes.Load())/1e9, len(s.ledger.Faults()))
+		for found := s.ledger.Faults(); said < len(found); said++ {
+			fmt.Fprintln(s.out, "  found:", found[said])
+		}
 	}
 }
 

@@ -101,6 +101,8 @@ var layers = []layer{
 		own: []string{"engine/internal/connlimit", "engine/internal/discover", "engine/internal/discover/pex", "engine/internal/link",
 			"engine/internal/peerbook", "engine/internal/wire", "engine/source"},
 		tests: []string{"engine/internal/throttle"}},
+	// What a torrent that nobody uses has to announce.
+	{dir: "engine/internal/announcer", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine/internal/discover", "engine/source"}},
 	// Requests to web servers, and what is known of each. Addresses are judged by the pool
 	// that it is given.
 	{dir: "engine/internal/webseed", forbid: []string{bazil, badger, anacrolix}, own: []string{"engine/internal/netrule"}},
@@ -114,6 +116,7 @@ var layers = []layer{
 	{dir: "engine/internal/storage", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine/internal/picker"}},
 	// The search for peers, and the ways to find them: of these none knows another.
 	{dir: "engine/internal/discover", forbid: []string{bazil, badger, anacrolix}, own: []string{"engine/internal/netrule"}},
+	{dir: "engine/internal/discover/schedule", std: true, pure: true, only: []string{"engine/internal/discover"}},
 	{dir: "engine/internal/discover/tracker", forbid: []string{bazil, badger, anacrolix}, only: []string{"engine/internal/discover"},
 		own: []string{"engine/internal/bencode", "engine/internal/discover/peeraddr", "engine/internal/netrule"}},
 	{dir: "engine/internal/discover/dht", forbid: []string{bazil, badger}, only: []string{"engine/internal/discover"},

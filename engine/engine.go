@@ -340,6 +340,7 @@ func (e *Engine) add(spec *source.Spec, stored bool) (*Torrent, error) {
 	}
 	e.mu.Unlock()
 	t.meta.Expect(stored)
+	t.announce.Hold()
 	return t, nil
 }
 

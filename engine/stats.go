@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/link"
 )
 
@@ -103,11 +104,12 @@ const (
 )
 
 // reporter measures what Stats tells of a warm torrent. It belongs to the owner, but for
-// the report.
+// the report and what is atomic.
 type reporter struct {
 	s      *swarm
 	report atomic.Pointer[Stats]
 	asked  atomic.Bool // for the report, since the last one
+	paused atomic.Bool // not all is held, and nothing is wanted (BEP 21)
 
 	at        time.Time // of the last report
 	down, up  int64     // totals then
@@ -249,8 +251,12 @@ func (g *reporter) facts(now time.Time, arrived bool, web []WebSeed) progress {
 // trackers returns the swarm's size by the trackers, -1 when not told, and a
 // line for each tracker.
 func (g *reporter) trackers() (seeds, leeches int, lines []string) {
+	return trackerLines(g.s.conns.Trackers())
+}
+
+func trackerLines(trackers []discover.TrackerStatus) (seeds, leeches int, lines []string) {
 	seeds, leeches = -1, -1
-	for _, st := range g.s.conns.Trackers() {
+	for _, st := range trackers {
 		seeds, leeches = max(seeds, st.Seeds), max(leeches, st.Leeches)
 		switch {
 		case st.Err != "":
@@ -262,6 +268,13 @@ func (g *reporter) trackers() (seeds, leeches int, lines []string) {
 		}
 	}
 	return seeds, leeches, lines
+}
+
+// Announces has a line for each tracker: its name and what it said last, to an announce of
+// the torrent, warm or cold.
+func (t *Torrent) Announces() []string {
+	_, _, lines := trackerLines(t.announce.Presence(t.ih).Status())
+	return lines
 }
 
 // missed notes that a read is given up at its deadline, and why.

@@ -100,9 +100,9 @@ func newSwarm(t *Torrent) *swarm {
 	s.content = content{t: t, ctx: s.ctx, log: s.log, held: s.pieces.held}
 	s.conns = connector.New(t.eng.endpoint, s, connector.Options{
 		Context: s.ctx, Log: s.log, Spawn: s.spawn, InfoHash: t.ih, Names: t.meta.Names,
-		Trackers: slices.Clone(t.trackers), Nodes: slices.Clone(t.nodes), Peers: t.peers,
+		Presence: t.announce.Presence, Stays: t.announce.Stays, Paused: s.stats.paused.Load, Nodes: slices.Clone(t.nodes), Peers: t.peers,
 		Info: t.Info, LoadedInfo: t.LoadedInfo,
-		Left: t.left, Downloaded: t.counts.downloaded.Load, Uploaded: t.counts.uploaded.Load,
+		Left: t.announce.Left, Downloaded: t.counts.downloaded.Load, Uploaded: t.counts.uploaded.Load,
 		Former:  t.former,
 		Link:    link.Options{Inbox: s.inbox, Answerer: &s.content, Pieces: s.numPieces, Up: t.eng.up, Down: t.eng.down},
 		Records: t.eng.opts.Store, RecordsReady: t.eng.storeReady, PostWrite: t.eng.records.Post,
@@ -254,6 +254,7 @@ func (s *swarm) housekeep(now time.Time) bool {
 			p.sendExtensions()
 		}
 	}
+	s.stats.paused.Store(s.pick != nil && !s.holdsAll() && !s.reads.any() && !s.pick.Busy())
 	if busy {
 		s.lastUse = now
 	}
@@ -287,6 +288,7 @@ func (s *swarm) end() {
 	s.pieces.end()
 	s.metadata.end()
 	s.writeLast()
+	s.t.announce.Hold()
 	s.eng.warm.Add(-1)
 	close(s.ended)
 }

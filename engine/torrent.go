@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/announcer"
 	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/metainfo"
 	"github.com/weirfs/weir/engine/source"
@@ -19,7 +20,8 @@ type Torrent struct {
 	ih   weir.InfoHash
 	spec *source.Spec // as the user named it, without metadata
 
-	meta *metainfo.Entry
+	meta     *metainfo.Entry
+	announce *announcer.Torrent
 
 	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
 	endWith context.CancelCauseFunc
@@ -32,9 +34,8 @@ type Torrent struct {
 	missed atomic.Pointer[Missed]
 
 	mu       sync.Mutex
-	sw       *swarm // nil while cold
-	last     *swarm // that Engine.Remove ended; nil if it was cold
-	trackers [][]string
+	sw       *swarm   // nil while cold
+	last     *swarm   // that Engine.Remove ended; nil if it was cold
 	nodes    []string // of the DHT, as the source names them
 	peers    []string // host:port to try whenever it gets warm
 	webSeeds []string // URLs
@@ -53,6 +54,10 @@ func newTorrent(e *Engine, spec *source.Spec) *Torrent {
 	t.done, t.endWith = context.WithCancelCause(context.Background())
 	t.peers = slices.Clone(e.opts.Peers)
 	t.meta = e.metainfo.NewEntry(t.done, t.spec)
+	t.announce = announcer.New(announcer.Options{
+		InfoHash: t.ih, Names: t.meta.Names, Info: t.Info, Ready: e.storeReady, Held: e.opts.Store.Held,
+		Downloaded: t.counts.downloaded.Load, Uploaded: t.counts.uploaded.Load, Done: t.done, Discoverer: e.endpoint.Discoverer,
+	})
 	return t
 }
 
@@ -71,15 +76,8 @@ func (e *Engine) named(ih weir.InfoHash) (*Torrent, bool) {
 
 // learn adds what spec knows: trackers, peers, metadata.
 func (t *Torrent) learn(spec *source.Spec) error {
+	t.announce.AddTrackers(spec.Trackers)
 	t.mu.Lock()
-	for _, tier := range spec.Trackers {
-		tier = slices.DeleteFunc(slices.Clone(tier), func(u string) bool {
-			return slices.ContainsFunc(t.trackers, func(known []string) bool { return slices.Contains(known, u) })
-		})
-		if len(tier) > 0 {
-			t.trackers = append(t.trackers, tier)
-		}
-	}
 	for _, n := range spec.Nodes {
 		if !slices.Contains(t.nodes, n) {
 			t.nodes = append(t.nodes, n)
@@ -163,6 +161,13 @@ func (t *Torrent) Warm() error {
 
 var errWarmEnough = weir.Errorf(weir.ErrNoSpace, "enough torrents are warm")
 
+var errNotOffered = errors.New("the torrent is not given to others while nothing here uses it")
+
+// Offer says whether others may find the torrent, and take it, while nothing here uses it:
+// whether it is announced then, as far as it is held, and warmed for peers that connect.
+// That is so until Offer is called.
+func (t *Torrent) Offer(on bool) { t.announce.Offer(on) }
+
 // warmUnasked is warm for what nobody waits for.
 func (t *Torrent) warmUnasked() (*swarm, error) {
 	t.mu.Lock()
@@ -172,6 +177,17 @@ func (t *Torrent) warmUnasked() (*swarm, error) {
 		return nil, errWarmEnough
 	}
 	return t.warm()
+}
+
+// warmForPeer is warm for a peer that connects.
+func (t *Torrent) warmForPeer() (*swarm, error) {
+	t.mu.Lock()
+	sw := t.sw
+	t.mu.Unlock()
+	if sw == nil && !t.announce.Offered() {
+		return nil, errNotOffered
+	}
+	return t.warmUnasked()
 }
 
 // warm returns the running swarm, starting it if the torrent is cold.
@@ -210,25 +226,6 @@ func (t *Torrent) cool(sw *swarm) bool {
 	return true
 }
 
-// left returns the bytes that we don't hold. While the size is unknown it is a
-// block, because zero would say that we are a seed.
-func (t *Torrent) left() int64 {
-	info := t.Info()
-	if info == nil {
-		return weir.BlockBytes
-	}
-	left := info.ContentBytes()
-	if !t.eng.storeReady() {
-		return left // the next announce says it better
-	}
-	for i, held := range t.eng.opts.Store.Held(t.ih, info.NumPieces()) {
-		if held {
-			left -= info.PieceRange(i).Len()
-		}
-	}
-	return left
-}
-
 // close ends the torrent, and waits for its swarm.
 func (t *Torrent) close(cause error) {
 	defer t.closing.Do(func() { close(t.closed) })
@@ -240,6 +237,7 @@ func (t *Torrent) close(cause error) {
 	if sw != nil {
 		sw.stop()
 	}
+	t.announce.Close()
 }
 
 // AwaitCommits returns when a torrent that was removed puts nothing into the Store any
@@ -379,7 +377,7 @@ func (in *incoming) Connector(ih weir.InfoHash) (*connector.Connector, error) {
 	if !ok {
 		return nil, weir.Errorf(weir.ErrNotFound, "torrent %s was removed while a peer connected", ih)
 	}
-	sw, err := t.warmUnasked()
+	sw, err := t.warmForPeer()
 	if err != nil {
 		return nil, err
 	}

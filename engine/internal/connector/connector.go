@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
+	"github.com/weirfs/weir/engine/internal/discover"
 	"github.com/weirfs/weir/engine/internal/discover/pex"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/peerbook"
@@ -94,9 +95,14 @@ type Options struct {
 	Spawn    func(func()) // runs a function in a goroutine that the swarm waits for
 	InfoHash weir.InfoHash
 	Names    func() source.Names
-	Trackers [][]string
-	Nodes    []string // of the DHT, as the source names them
-	Peers    []string // host:port that the user named
+	// Presence is what the trackers know of us under an info hash.
+	Presence func(weir.InfoHash) *discover.Presence
+	// Stays reports, once the swarm has ended, whether the torrent goes on being announced.
+	Stays func() bool
+	// Paused reports whether nothing is fetched though not all is there.
+	Paused func() bool
+	Nodes  []string // of the DHT, as the source names them
+	Peers  []string // host:port that the user named
 	// Info returns the metadata, nil while it is not known; it may read the Store.
 	Info func() *weir.TorrentInfo
 	// LoadedInfo is Info without a look into the Store.

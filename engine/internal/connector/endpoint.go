@@ -142,6 +142,9 @@ func (e *Endpoint) Close() error {
 	return e.disc.Close()
 }
 
+// Discoverer returns what finds peers, nil before Open.
+func (e *Endpoint) Discoverer() *discover.Discoverer { return e.disc }
+
 // Usage returns the connections that count, and the dials among them.
 func (e *Endpoint) Usage() (open, dialing int) { return e.limit.Usage() }
 

@@ -57,7 +57,9 @@ func (s *searches) search(ih weir.InfoHash) *discover.Search {
 	c := s.c
 	search := c.end.disc.Search(discover.Torrent{
 		InfoHash: ih,
-		Trackers: c.o.Trackers,
+		Presence: c.o.Presence(ih),
+		Stays:    c.o.Stays,
+		Paused:   c.o.Paused,
 		Nodes:    c.o.Nodes,
 		Private: func() (private, known bool) {
 			info := c.o.Info()

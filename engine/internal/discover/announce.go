@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -14,16 +13,16 @@ import (
 
 // ask announces to the tier's tracker whose turn it is.
 func (s *Search) ask(ctx context.Context, t *tracker.Tier, now time.Time) {
-	left := s.t.Left()
-	s.mu.Lock()
-	e, event := t.Begin(now, left)
-	s.mu.Unlock()
-	req := s.request(t.Hash, e, event, left)
+	facts := s.facts()
+	s.presence.mu.Lock()
+	e, event := t.Begin(now, facts.Left)
+	s.presence.mu.Unlock()
+	req := s.d.request(t.Hash, e, event, facts)
 	if s.t.WantMore() {
 		req.NumWant = wantedPeers
 	}
 	s.spawn(ctx, func() func() {
-		done, ok := s.slot(ctx)
+		done, ok := s.d.slot(ctx)
 		if !ok {
 			return func() {}
 		}
@@ -31,6 +30,11 @@ func (s *Search) ask(ctx context.Context, t *tracker.Tier, now time.Time) {
 		a, err := s.announce(ctx, t, e, req)
 		return func() { s.asked(ctx, t, e, req, a, err) }
 	})
+}
+
+// facts are what the trackers are told now.
+func (s *Search) facts() Facts {
+	return Facts{Left: s.t.Left(), Downloaded: s.t.Downloaded(), Uploaded: s.t.Uploaded(), Paused: s.t.Paused()}
 }
 
 // announce tells a tracker of us over all networks side by side, and returns the first
@@ -85,37 +89,19 @@ func (s *Search) found(ctx context.Context, t *tracker.Tier, e *tracker.Entry, a
 	}
 }
 
-// slot waits until a tracker may be asked: all torrents together ask a bounded number at
-// once. The caller calls done.
-func (s *Search) slot(ctx context.Context) (done func(), ok bool) {
-	select {
-	case s.d.asking <- struct{}{}:
-		return func() { <-s.d.asking }, true
-	case <-ctx.Done():
-		return nil, false
-	}
-}
-
-func (s *Search) request(hash weir.InfoHash, e *tracker.Entry, event tracker.Event, left int64) tracker.Request {
-	return tracker.Request{
-		Hash: hash, PeerID: s.d.opt.PeerID, Port: s.d.opt.Port(), Key: s.d.key, TrackerID: e.TrackerID,
-		Uploaded: s.t.Uploaded(), Downloaded: s.t.Downloaded(), Left: left, Event: event,
-	}
-}
-
 // asked takes a tracker's answer or the error.
 func (s *Search) asked(ctx context.Context, t *tracker.Tier, e *tracker.Entry, req tracker.Request, a tracker.Answer, err error) {
 	if ctx.Err() != nil {
 		return
 	}
 	now, before := time.Now(), e.LastErr()
-	s.mu.Lock()
+	s.presence.mu.Lock()
 	if err != nil {
 		t.Failed(e, now, err, rand.Float64())
 	} else {
 		t.Answered(e, now, req.Event, req.Left, a)
 	}
-	s.mu.Unlock()
+	s.presence.mu.Unlock()
 	var refused *tracker.Refusal
 	switch {
 	case err == nil:
@@ -132,9 +118,9 @@ func (s *Search) asked(ctx context.Context, t *tracker.Tier, e *tracker.Entry, r
 		s.askSize(ctx, t, e, a)
 	}
 	if err == nil && s.t.Left() == 0 { // it may have completed while we asked
-		s.mu.Lock()
+		s.presence.mu.Lock()
 		t.Completed(now)
-		s.mu.Unlock()
+		s.presence.mu.Unlock()
 	}
 }
 
@@ -145,7 +131,7 @@ func (s *Search) askSize(ctx context.Context, t *tracker.Tier, e *tracker.Entry,
 		return
 	}
 	s.spawn(ctx, func() func() {
-		done, ok := s.slot(ctx)
+		done, ok := s.d.slot(ctx)
 		if !ok {
 			return func() {}
 		}
@@ -157,44 +143,11 @@ func (s *Search) askSize(ctx context.Context, t *tracker.Tier, e *tracker.Entry,
 				s.log.Debug("tracker not scraped", "tracker", e.Name, "err", err)
 				return
 			}
-			s.mu.Lock()
+			s.presence.mu.Lock()
 			e.Counted(counts[0])
-			s.mu.Unlock()
+			s.presence.mu.Unlock()
 		}
 	})
-}
-
-// goodbye tells the trackers that know of us that we leave.
-func (s *Search) goodbye(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
-	defer cancel()
-	left := s.t.Left()
-	var wg sync.WaitGroup
-	for _, t := range s.tiers {
-		for _, e := range t.Entries() {
-			if !e.Started {
-				continue
-			}
-			req := s.request(t.Hash, e, tracker.Stopped, left)
-			wg.Go(func() {
-				done, ok := s.slot(ctx)
-				if !ok {
-					return
-				}
-				defer done()
-				for _, network := range s.d.trackers.Networks(ctx, e.URL) {
-					req := req
-					req.Network = network
-					wg.Go(func() {
-						if _, err := s.d.trackers.Announce(ctx, e.URL, req); err != nil {
-							s.log.Debug("tracker not told that we leave", "tracker", e.Name, "err", err)
-						}
-					})
-				}
-			})
-		}
-	}
-	wg.Wait()
 }
 
 // hostPorts turns addresses into what a dialer takes.

@@ -40,7 +40,7 @@ func TestSearchDeadTrackers(t *testing.T) {
 					return tracker.Answer{Peers: []netip.AddrPort{ap("1.2.3.4:5")}}, nil
 				})
 				for i, url := range []string{"http://hangs1/", "http://hangs2/", "http://good/"} { // not shuffled
-					s.tiers[0].Entries()[i].URL = url
+					s.presence.tiers[0].Entries()[i].URL = url
 				}
 				stop := run(s)
 				time.Sleep(time.Hour)

@@ -1,10 +1,12 @@
-// Package discover finds peers for warm torrents and lets others find us. It decides which
+// Package discover finds peers for warm torrents, and lets others find us for these and for
+// those that are held. It decides which
 // source is asked when: trackers, the DHT and local service discovery, each a package of
 // its own beneath this one. Peer exchange (package pex) is a conversation between two
 // peers, and no part of a search.
 //
 // The goroutine that calls Run owns the search for one torrent; the search starts no
-// other that stays. Connections to peers, and which address to dial, do not belong here:
+// other that stays. Torrents that are held, and that nobody uses, are announced by one
+// goroutine for all of them. Connections to peers, and which address to dial, do not belong here:
 // addresses are passed on and not remembered.
 package discover
 
@@ -88,6 +90,7 @@ type Discoverer struct {
 	asking   chan struct{} // holds a token per conversation with a tracker
 	dht      *dht.Node     // nil when off
 	lsd      *lsd.Service  // nil when off
+	held     heldTorrents
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -140,6 +143,9 @@ func Open(opt Options) (*Discoverer, error) {
 	if opt.LSD {
 		d.lsd = lsd.Open(lsd.Options{Log: opt.Log, Port: opt.Port, Listen: opt.ListenGroup})
 	}
+	d.held = heldTorrents{d: d, wake: make(chan struct{}, 1), jobs: make(chan struct{}, heldAtOnce), held: map[*Presence]Held{}}
+	d.runs.Add(1)
+	go d.held.run()
 	return d, nil
 }
 

@@ -3,7 +3,6 @@ package discover
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -24,21 +23,19 @@ const (
 
 // Search finds peers for one warm torrent.
 type Search struct {
-	d       *Discoverer
-	t       Torrent
-	hashes  []weir.InfoHash
-	log     *slog.Logger
-	poked   chan struct{}  // holds one
-	results chan func()    // of work on other goroutines; the owner runs them
-	heard   chan heardPeer // from LSD
-	wg      sync.WaitGroup
+	d        *Discoverer
+	t        Torrent
+	hashes   []weir.InfoHash
+	presence *Presence
+	log      *slog.Logger
+	poked    chan struct{}  // holds one
+	results  chan func()    // of work on other goroutines; the owner runs them
+	heard    chan heardPeer // from LSD
+	wg       sync.WaitGroup
 
 	// What follows belongs to the goroutine of Run.
 	dht      dhtState
 	leaveLSD []func() // nil while we take no part in it
-
-	mu    sync.Mutex // guards the tiers against Status; held by the owner to change them
-	tiers []*tracker.Tier
 }
 
 // heardPeer is a peer that told the local network of a torrent.
@@ -67,12 +64,8 @@ func (d *Discoverer) Search(t Torrent) *Search {
 		results: make(chan func()),
 		heard:   make(chan heardPeer, 16),
 	}
-	for _, h := range s.hashes {
-		for i, urls := range t.Trackers {
-			urls = slices.Clone(urls)
-			rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })
-			s.tiers = append(s.tiers, tracker.NewTier(i, h, urls))
-		}
+	if s.presence = t.Presence; s.presence == nil {
+		s.presence = newPresence(s.hashes, t.Trackers)
 	}
 	return s
 }
@@ -95,23 +88,12 @@ func (s *Search) Heard() bool {
 	return !slices.ContainsFunc(s.Status(), func(st tracker.Status) bool { return st.Err == "" && st.Answered.IsZero() })
 }
 
-// TrackerStatus is what is known of a tracker.
-type TrackerStatus = tracker.Status
-
 // Status returns the state of all trackers.
-func (s *Search) Status() []TrackerStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []tracker.Status
-	for _, t := range s.tiers {
-		out = append(out, t.Status()...)
-	}
-	return out
-}
+func (s *Search) Status() []TrackerStatus { return s.presence.Status() }
 
 // Run searches until ctx ends or the Discoverer is closed. It returns when all
-// that it started has ended and the trackers that know of us were told that we
-// leave, which takes at most about a second. It is to be called once.
+// that it started has ended and, unless the torrent Stays, the trackers that know of us were
+// told that we leave, which takes at most about a second. It is to be called once.
 func (s *Search) Run(ctx context.Context) {
 	if !s.d.enter() {
 		return
@@ -120,8 +102,28 @@ func (s *Search) Run(ctx context.Context) {
 	run, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.d.ctx, cancel)()
+	if !s.presence.own(run) {
+		return
+	}
+	defer s.presence.disown()
+	s.d.held.drop(s.presence) // it is announced by the search now
+	s.begin(time.Now())
 	s.own(run)
-	s.goodbye(context.WithoutCancel(ctx))
+	if s.d.ctx.Err() != nil || !s.t.Stays() {
+		s.d.goodbye(context.WithoutCancel(ctx), s.presence, s.facts())
+	}
+}
+
+// begin has the trackers asked for peers, if there is something to ask peers for.
+func (s *Search) begin(now time.Time) {
+	if s.t.Left() == 0 {
+		return
+	}
+	s.presence.mu.Lock()
+	defer s.presence.mu.Unlock()
+	for _, t := range s.presence.tiers {
+		t.AtOnce(now)
+	}
 }
 
 // own is the owner's loop.
@@ -174,9 +176,10 @@ func (s *Search) post(ctx context.Context, fn func()) {
 // refresh takes in what has changed before a Poke.
 func (s *Search) refresh(now time.Time) {
 	want, left := s.t.WantMore(), s.t.Left()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.tiers {
+	s.presence.takeTrackers()
+	s.presence.mu.Lock()
+	defer s.presence.mu.Unlock()
+	for _, t := range s.presence.tiers {
 		if want {
 			t.Hurry(now)
 		}
@@ -199,7 +202,7 @@ func (s *Search) step(ctx context.Context, now time.Time) time.Time {
 		s.closePublic()
 	}
 	alone := s.t.Alone()
-	for _, t := range s.tiers {
+	for _, t := range s.presence.tiers {
 		at, ok := t.Due(alone)
 		if ok && !at.After(now) {
 			s.ask(ctx, t, now)

@@ -24,7 +24,7 @@ type Via struct {
 }
 
 // Torrent is what to find peers for. The functions are called from the goroutine of Run
-// only (Left, Downloaded and Uploaded once more after its context ended) and must not
+// only (Stays, Left, Downloaded, Uploaded and Paused once more after its context ended) and must not
 // wait; each says what nil stands for.
 type Torrent struct {
 	InfoHash   weir.InfoHash
@@ -34,6 +34,13 @@ type Torrent struct {
 	// for it, if Options.Rule lets them.
 	Nodes []string
 
+	// Presence is what the trackers know of us; nil if that begins and ends with the
+	// search. It has its own Trackers.
+	Presence *Presence
+	// Stays reports, after the search has ended, whether the torrent goes on being
+	// announced, so that trackers are not told that we leave. nil: false.
+	Stays func() bool
+
 	// Private reports whether the torrent is private (BEP 27) and whether that is known.
 	// It is asked before each use of anything but trackers, and at each Poke. A magnet
 	// uses the DHT and LSD until its metadata says that it must not. nil: public.
@@ -42,6 +49,8 @@ type Torrent struct {
 	Left func() int64
 	// Downloaded and Uploaded are bytes since the torrent was added. nil: 0.
 	Downloaded, Uploaded func() int64
+	// Paused reports that nothing is fetched though not all is there (BEP 21). nil: false.
+	Paused func() bool
 	// Found gets host:port addresses, of which some may be double or known from before.
 	// nil: they are dropped.
 	Found func(addrs []string, via Via)
@@ -61,6 +70,13 @@ func (t *Torrent) fill() {
 	if t.Left == nil {
 		t.Left = func() int64 { return 1 }
 	}
+	never := func() bool { return false }
+	if t.Stays == nil {
+		t.Stays = never
+	}
+	if t.Paused == nil {
+		t.Paused = never
+	}
 	if t.Downloaded == nil {
 		t.Downloaded = zero
 	}
@@ -74,7 +90,7 @@ func (t *Torrent) fill() {
 		t.WantMore = func() bool { return true }
 	}
 	if t.Alone == nil {
-		t.Alone = func() bool { return false }
+		t.Alone = never
 	}
 }
 

@@ -113,6 +113,26 @@ func (s *Service) Join(h weir.InfoHash, heard func(netip.AddrPort)) (leave func(
 	return func() { s.leave(h, m) }
 }
 
+// Hold announces h, as far as messages have room, until Quit is called. It stays quiet about
+// peers, but one that announces h is told of us soon.
+func (s *Service) Hold(h weir.InfoHash) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.groups {
+		g.schedule.held.add(h)
+		_ = g.receive.SetReadDeadline(time.Now()) // wakes its goroutine
+	}
+}
+
+// Quit ends Hold. It does nothing if h is not held.
+func (s *Service) Quit(h weir.InfoHash) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.groups {
+		g.schedule.held.remove(h)
+	}
+}
+
 func (s *Service) leave(h weir.InfoHash, m *member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,6 +245,11 @@ func (s *Service) hear(from netip.AddrPort, b []byte) {
 		return
 	}
 	s.mu.Lock()
+	for _, g := range s.groups {
+		for _, h := range m.hashes {
+			g.schedule.held.asked(h, time.Now())
+		}
+	}
 	ours := slices.DeleteFunc(m.hashes, func(h weir.InfoHash) bool { return len(s.members[h]) == 0 })
 	s.mu.Unlock()
 	if len(ours) == 0 || !s.onLink(from.Addr()) {

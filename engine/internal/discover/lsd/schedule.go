@@ -15,11 +15,13 @@ const (
 )
 
 // schedule decides when which torrents are announced: each every 5 min, at most one
-// message a minute, as many torrents in it as fit.
+// message a minute, as many torrents in it as fit. What is left of a message is for
+// torrents that are held: they take turns, and one that a peer announced comes first.
 type schedule struct {
 	capacity  int // torrents in one message
 	last      time.Time
 	announced map[weir.InfoHash]time.Time // zero when it was not yet
+	held      held
 }
 
 func (s *schedule) add(h weir.InfoHash) {
@@ -56,10 +58,14 @@ func (s *schedule) next() (time.Time, bool) {
 			break
 		}
 	}
+	some := len(s.announced) > 0
+	if at, ok := s.held.next(); ok && (!some || at.Before(due)) {
+		due, some = at, true
+	}
 	if soonest := s.last.Add(spacing); !s.last.IsZero() && due.Before(soonest) {
 		due = soonest
 	}
-	return due, len(s.announced) > 0
+	return due, some
 }
 
 // take returns what to announce now, and counts it as announced. It is empty when nothing
@@ -81,5 +87,5 @@ func (s *schedule) take(now time.Time) []weir.InfoHash {
 		s.announced[h] = now
 	}
 	s.last = now
-	return out
+	return append(out, s.held.take(now, s.capacity-len(out), s.announced)...)
 }

@@ -48,6 +48,9 @@ const (
 	Started   Event = "started"
 	Completed Event = "completed"
 	Stopped   Event = "stopped"
+	// Paused is told with each announce of a torrent that is not complete and of which
+	// nothing is fetched (BEP 21). UDP has no such event.
+	Paused Event = "paused"
 )
 
 // Request is what a tracker is told.

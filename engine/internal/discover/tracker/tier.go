@@ -120,7 +120,7 @@ func (t *Tier) Due(alone bool) (time.Time, bool) {
 }
 
 // Begin returns which tracker to ask and which event to tell. left is what we lack, in
-// bytes. The caller then calls Answered or Failed, unless the search is over.
+// bytes. The caller then calls Answered or Failed, or Interrupted.
 func (t *Tier) Begin(now time.Time, left int64) (*Entry, Event) {
 	e := t.entries[t.at]
 	if t.asking == 0 {
@@ -136,6 +136,31 @@ func (t *Tier) Begin(now time.Time, left int64) (*Entry, Event) {
 		return e, Completed
 	}
 	return e, None
+}
+
+// Interrupted says that those who are being asked will not be heard.
+func (t *Tier) Interrupted() {
+	if t.asking > 0 {
+		t.asking, t.at, t.asked, t.settled = 0, 0, time.Time{}, false
+	}
+}
+
+// AtOnce has the tier asked now, whatever it said last: a search begins.
+func (t *Tier) AtOnce(now time.Time) {
+	if !t.off && t.next.After(now) {
+		t.next = now
+	}
+}
+
+// Left says that the trackers were told that we leave. The next announce greets them, and
+// may be made at once.
+func (t *Tier) Left() {
+	for _, e := range t.entries {
+		if e.Started {
+			e.Started, e.completed = false, false
+			t.next = time.Time{}
+		}
+	}
 }
 
 // Answered records e's answer to an announce that told event and left.

@@ -110,6 +110,8 @@ var layers = []layer{
 	{dir: "engine/internal/netrule", std: true, forbid: []string{"os"}},
 	// Hashing.
 	{dir: "engine/internal/verify", std: true, forbid: []string{network, "os", "syscall"}, own: []string{"engine/source/merkle"}, tests: []string{"engine/source"}},
+	// Which hashes verify single blocks, and who is asked for them.
+	{dir: "engine/internal/blockproof", std: true, decides: true, own: []string{"engine/internal/verify"}, tests: []string{"engine/source/merkle"}},
 	// What a torrent is. It reads and writes records through an interface.
 	{dir: "engine/internal/metainfo", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine/internal/verify", "engine/source"}},
 	// What is on its way to the Store.

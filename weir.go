@@ -81,6 +81,7 @@ func (r Range) Intersect(o Range) Range {
 type Miss struct {
 	Range  Range  // of the read, in torrent coordinates
 	Pieces []int  // that were not held, in order
+	Sparse bool   // the reader skips about: blocks are enough, if they can be verified
 	Held   []byte // nil if all were missing; else as long as Range, with what was held in its place
 }
 

@@ -282,7 +282,7 @@ func (x *hashExchange) ask(now time.Time) {
 			}
 			if !ask.tried[p] {
 				ask.tried[p], ask.at = true, now
-				p.link.Send(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(req), nil) })
+				p.requestHashes(req)
 				break
 			}
 		}
@@ -294,6 +294,9 @@ func (x *hashExchange) message(p *peer, m *wire.Message, at time.Time) error {
 	meta := x.s.t.meta.InMemory()
 	if meta == nil || !p.v2() {
 		return p.link.Useless(m, at)
+	}
+	if x.s.reads.blocks.message(p, m, at) {
+		return nil
 	}
 	if !meta.Info.V2 {
 		return x.messageOfHybrid(p, m, at)
@@ -330,7 +333,7 @@ func (x *hashExchange) message(p *peer, m *wire.Message, at time.Time) error {
 }
 
 // messageOfHybrid handles them for a torrent whose v1 half is taken: we tell hashes,
-// and ask for none.
+// and ask for those of blocks only.
 func (x *hashExchange) messageOfHybrid(p *peer, m *wire.Message, at time.Time) error {
 	if m.Type != pp.HashRequest {
 		return p.link.Useless(m, at)
@@ -356,7 +359,7 @@ func (x *hashExchange) refused(p *peer, req verify.HashRequest) {
 		return
 	}
 	x.asks[bare] = &hashAsk{piece: ask.piece, tried: map[*peer]bool{p: true}, at: time.Now()}
-	p.link.Send(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(bare), nil) })
+	p.requestHashes(bare)
 }
 
 // got verifies the complete pieces that waited, and keeps the layer of the
@@ -370,6 +373,7 @@ func (x *hashExchange) got(piece int) {
 		}
 	}
 	x.verifyWaiting()
+	s.reads.blocks.learned(time.Now())
 	first, end := meta.Info.FilesIn(meta.Info.PieceRange(piece))
 	for f := first; f < end; f++ {
 		layer := meta.Hashes.Layer(f)

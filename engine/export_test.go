@@ -65,16 +65,25 @@ func (t *Torrent) WaitUnlearned(ctx context.Context, info *weir.TorrentInfo) err
 	if err != nil {
 		return err
 	}
-	return sw.reads.wait(ctx, []int{0}, false)
+	return sw.reads.wait(ctx, &waiter{pieces: []int{0}, done: make(chan struct{})})
 }
 
 // ReadAt reads as the reader does: from the Store, and the rest by Fetch.
 func (t *Torrent) ReadAt(ctx context.Context, p []byte, off int64) error {
+	return t.readAt(ctx, p, off, false)
+}
+
+// ReadSparse is ReadAt for a reader that skips about.
+func (t *Torrent) ReadSparse(ctx context.Context, p []byte, off int64) error {
+	return t.readAt(ctx, p, off, true)
+}
+
+func (t *Torrent) readAt(ctx context.Context, p []byte, off int64, sparse bool) error {
 	info, err := t.WaitInfo(ctx)
 	if err != nil {
 		return err
 	}
-	miss := &weir.Miss{Range: weir.Range{Off: off, End: off + int64(len(p))}}
+	miss := &weir.Miss{Range: weir.Range{Off: off, End: off + int64(len(p))}, Sparse: sparse}
 	clear(p) // padding is in no piece
 	for i, end := info.Pieces(miss.Range); i < end; i++ {
 		part, off := partOf(info, i, miss.Range, p)

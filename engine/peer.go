@@ -13,6 +13,7 @@ import (
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/picker"
 	"github.com/weirfs/weir/engine/internal/upload"
+	"github.com/weirfs/weir/engine/internal/verify"
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
@@ -139,6 +140,11 @@ func (p *peer) Join(c *connector.Conn) {
 	if p.early != nil {
 		s.pick.SentEarly(p.pk, p.early.blocks, p.early.sent)
 		p.link.Requested(len(p.early.blocks))
+		for _, b := range p.early.blocks {
+			if p.pk.TellsHashes() && slices.Contains(s.pick.Blocks.Wanted(b.Piece), b.Index) {
+				p.requestHash(b)
+			}
+		}
 	}
 }
 
@@ -173,7 +179,7 @@ func (s *swarm) introduce(p *peer) {
 	if p.pk != nil {
 		return
 	}
-	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, ID: p.link.Hello.PeerID, RTT: p.conn.RTT, MaxRequests: p.reqq, Fast: p.link.Fast()})
+	p.pk = s.pick.Join(picker.PeerOptions{Ref: p, ID: p.link.Hello.PeerID, RTT: p.conn.RTT, MaxRequests: p.reqq, Fast: p.link.Fast(), TellsHashes: p.v2()})
 	p.give.Introduce(p.pk)
 	n := s.t.LoadedInfo().NumPieces()
 	switch {
@@ -222,6 +228,7 @@ func (s *swarm) drop(p *peer, why error) {
 	delete(s.peers, p.link)
 	if p.pk != nil {
 		s.pick.Leave(p.pk)
+		s.reads.blocks.left(p)
 	}
 	s.metadata.leave(p)
 	p.claims.Clear(&s.eng.claims)
@@ -348,6 +355,20 @@ func (p *peer) Act(a picker.Action) {
 		p.link.Requested(1)
 	}
 	p.link.Send(func(b []byte) []byte { return appendRequest(b, t, p.sw.layout, a.Block) })
+	if a.Single {
+		p.requestHash(a.Block)
+	}
+}
+
+// requestHash asks the peer for the hash of a block that it was asked for.
+func (p *peer) requestHash(b picker.Block) {
+	if req, send := p.sw.reads.blocks.proofs.Requested(time.Now(), p, b.Piece, b.Index); send {
+		p.requestHashes(req)
+	}
+}
+
+func (p *peer) requestHashes(req verify.HashRequest) {
+	p.link.Send(func(b []byte) []byte { return wire.AppendHashes(b, pp.HashRequest, wire.HashMessage(req), nil) })
 }
 
 // Right implements picker.Ref.

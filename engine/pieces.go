@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -89,6 +90,8 @@ func (c *pieces) received(from *picker.Peer, b picker.Block, data picker.Buffer,
 	}
 	if d.Complete != nil {
 		c.verify(d.Complete)
+	} else if slices.Contains(s.pick.Blocks.Wanted(b.Piece), b.Index) {
+		s.reads.blocks.verify(at, b)
 	}
 	return true
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/picker"
+	"github.com/weirfs/weir/engine/internal/verify"
 )
 
 // Fetch fills the parts of p, which is as long as the range of miss, that lie in the
@@ -42,9 +43,10 @@ func (t *Torrent) Fetch(ctx context.Context, miss *weir.Miss, p []byte) error {
 type reads struct {
 	s       *swarm
 	waiting map[int][]*waiter // by piece
+	blocks  blocks
 }
 
-func newReads(s *swarm) reads { return reads{s: s, waiting: map[int][]*waiter{}} }
+func newReads(s *swarm) reads { return reads{s: s, waiting: map[int][]*waiter{}, blocks: blocks{s: s}} }
 
 // any reports whether a read waits.
 func (r *reads) any() bool { return len(r.waiting) > 0 }
@@ -79,13 +81,25 @@ func (r *reads) fetch(ctx context.Context, info *weir.TorrentInfo, miss *weir.Mi
 			left = append(left, i)
 		}
 	}
+	var hashes *verify.Hashes
+	if miss.Sparse && len(left) > 0 {
+		hashes = s.t.meta.V2Hashes()
+	}
 	for round := 0; len(left) > 0; round++ {
-		if err := r.wait(ctx, left, round > 0); err != nil {
+		w := &waiter{read: miss.Range, pieces: slices.Clone(left), gone: round > 0, since: time.Now(), done: make(chan struct{})}
+		if !w.gone {
+			w.hashes = hashes
+		}
+		if err := r.wait(ctx, w); err != nil {
 			return err
 		}
 		still := left[:0]
 		for _, i := range left {
 			part, off := partOf(info, i, miss.Range, p)
+			if b := w.parts[i]; b != nil {
+				copy(part, b)
+				continue
+			}
 			ok, err := s.pieces.held.ReadAt(i, part, off)
 			if err != nil {
 				return err
@@ -121,22 +135,26 @@ func (r *reads) awaitStore(ctx context.Context) error {
 
 // waiter is a read that waits for pieces.
 type waiter struct {
+	read   weir.Range
 	pieces []int
+	gone   bool           // they were neither in memory nor in the Store after they should have been there
+	hashes *verify.Hashes // set if blocks may be enough
+	since  time.Time
+
 	pick   *picker.Picker // set with want
 	want   *picker.Want
-	left   int // pieces
-	since  time.Time
+	left   int                    // pieces
+	blocks map[int][]picker.Block // by piece, if they are enough
+	parts  map[int][]byte         // by piece, what was read of these; to be used once done is closed
 	done   chan struct{}
 	err    error // why it ends without the pieces; set before done is closed
 }
 
-// wait returns nil once every one of the pieces was verified; they may have left
-// memory again by the time the caller looks. With gone, the caller has found them
-// neither in memory nor in the Store after they should have been there.
-func (r *reads) wait(ctx context.Context, pieces []int, gone bool) error {
+// wait returns nil once every one of the pieces was verified, or the blocks of it that are
+// enough; pieces may have left memory again by the time the caller looks.
+func (r *reads) wait(ctx context.Context, w *waiter) error {
 	s := r.s
-	w := &waiter{pieces: slices.Clone(pieces), done: make(chan struct{}), since: time.Now()}
-	if !s.do(func() { r.enter(w, gone) }) {
+	if !s.do(func() { r.enter(w) }) {
 		return errCooled
 	}
 	select {
@@ -158,7 +176,7 @@ func (r *reads) wait(ctx context.Context, pieces []int, gone bool) error {
 	}
 }
 
-func (r *reads) enter(w *waiter, gone bool) {
+func (r *reads) enter(w *waiter) {
 	s := r.s
 	s.lastUse = time.Now()
 	s.gotMeta()
@@ -167,23 +185,37 @@ func (r *reads) enter(w *waiter, gone bool) {
 		close(w.done)
 		return
 	}
-	spans := spansOf(w.pieces)
-	s.pieces.adopt(spans)
+	s.pieces.adopt(spansOf(w.pieces))
 	w.pick, w.want = s.pick, s.pick.NewWant(weir.Blocked)
+	w.blocks, w.parts = map[int][]picker.Block{}, map[int][]byte{}
+	var whole []int
+	var single []picker.Block
 	for _, i := range w.pieces {
 		s.hashes.need(i) // beside the blocks, a round trip earlier than after them
-		if gone {
+		if w.gone {
 			s.pieces.evicted(i)
+		}
+		if b := r.blocks.of(i, w.read, w.hashes); b != nil {
+			w.blocks[i] = b
+			single = append(single, b...)
+		} else {
+			whole = append(whole, i)
 		}
 		if !s.pick.Held(i) {
 			w.left++
 			r.waiting[i] = append(r.waiting[i], w)
 		}
 	}
-	s.pick.Set(w.want, spans)
+	s.pick.Set(w.want, spansOf(whole))
+	s.pick.Blocks.Set(w.want, single)
 	if w.left == 0 {
 		s.pick.Close(w.want)
 		close(w.done)
+		return
+	}
+	for i := range w.blocks {
+		r.blocks.verifyAll(w.since, i)
+		r.releaseBlocks(i)
 	}
 }
 
@@ -208,12 +240,18 @@ func (r *reads) leave(w *waiter) {
 	w.pick.Close(w.want)
 	for _, i := range w.pieces {
 		list := slices.DeleteFunc(r.waiting[i], func(o *waiter) bool { return o == w })
-		if len(list) == 0 {
-			delete(r.waiting, i)
-		} else {
-			r.waiting[i] = list
-		}
+		r.setWaiting(i, list)
 	}
+}
+
+// setWaiting replaces the list of those that wait for a piece.
+func (r *reads) setWaiting(index int, list []*waiter) {
+	if len(list) > 0 {
+		r.waiting[index] = list
+		return
+	}
+	delete(r.waiting, index)
+	r.blocks.forget(index)
 }
 
 // fail ends the reads that wait for a piece.
@@ -228,12 +266,36 @@ func (r *reads) fail(index int, err error) {
 // release wakes the reads that wait for a piece.
 func (r *reads) release(index int) {
 	for _, w := range r.waiting[index] {
-		if w.left--; w.left == 0 {
-			w.pick.Close(w.want)
-			close(w.done)
+		w.got()
+	}
+	r.setWaiting(index, nil)
+}
+
+// releaseBlocks wakes the reads that wait for blocks of a piece and have them.
+func (r *reads) releaseBlocks(index int) {
+	if len(r.waiting[index]) == 0 {
+		return
+	}
+	var rest []*waiter
+	for _, w := range r.waiting[index] {
+		if list := w.blocks[index]; list != nil {
+			w.parts[index] = r.blocks.read(list, index, w.read)
+		}
+		if w.parts[index] == nil {
+			rest = append(rest, w)
+		} else {
+			w.got()
 		}
 	}
-	delete(r.waiting, index)
+	r.setWaiting(index, rest)
+}
+
+// got says that one of its pieces is here, or what is enough of it.
+func (w *waiter) got() {
+	if w.left--; w.left == 0 {
+		w.pick.Close(w.want)
+		close(w.done)
+	}
 }
 
 // partOf returns the part of p, which has range r, that lies in a piece, and where in

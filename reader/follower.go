@@ -100,15 +100,18 @@ type fileReaders struct {
 }
 
 // follow takes a read of any handle of the file. It drops the read if it would have to
-// wait for another: the pattern doesn't need them all.
-func (r *fileReaders) follow(now time.Time, off, n int64) {
+// wait for another: the pattern doesn't need them all. It reports whether the read goes on
+// from one of another handle.
+func (r *fileReaders) follow(now time.Time, off, n int64) (inOrder bool) {
 	if !r.several.Load() || !r.mu.TryLock() {
-		return
+		return false
 	}
 	defer r.mu.Unlock()
-	if !r.closed {
-		r.follower.follow(now, off, n, r.waiting.Load() > 0)
+	if r.closed {
+		return false
 	}
+	r.follower.follow(now, off, n, r.waiting.Load() > 0)
+	return !r.pattern.Sparse()
 }
 
 func (r *fileReaders) idle() {

@@ -95,7 +95,7 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.follow(off, n)
+	sparse := h.follow(off, n)
 	first, end := h.info.Pieces(r)
 	if end-first == 1 {
 		pr := h.info.PieceRange(first)
@@ -103,7 +103,7 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 		if held || err != nil {
 			return nil, err
 		}
-		return &weir.Miss{Range: r, Pieces: []int{first}}, nil
+		return &weir.Miss{Range: r, Pieces: []int{first}, Sparse: sparse}, nil
 	}
 	g := joinBuffers.Get().(*joinBuffer)
 	defer joinBuffers.Put(g)
@@ -118,7 +118,7 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 		}
 		if !held {
 			if miss == nil {
-				miss = &weir.Miss{Range: r}
+				miss = &weir.Miss{Range: r, Sparse: sparse}
 			}
 			miss.Pieces = append(miss.Pieces, i)
 			at := int(part.End - r.Off)
@@ -193,17 +193,17 @@ func (h *Handle) torrentRange(off int64, n int) (weir.Range, error) {
 }
 
 // follow takes a read, and publishes the window if it has moved. Mostly it hasn't, and the
-// only lock taken is the handle's own.
-func (h *Handle) follow(off int64, n int) {
+// only lock taken is the handle's own. It reports whether the reader skips about.
+func (h *Handle) follow(off int64, n int) (sparse bool) {
 	if h.access != Full {
-		return // no read-ahead
+		return true // no read-ahead
 	}
 	now := time.Now()
-	h.shared.follow(now, off, int64(n))
+	inOrder := h.shared.follow(now, off, int64(n))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return
+		return false
 	}
 	if h.read == 0 && off < policy.RequestBytes {
 		var bytes int64
@@ -221,6 +221,7 @@ func (h *Handle) follow(off int64, n int) {
 			w.progress(now, h.index, min(h.read, h.file.Length), n)
 		}
 	}
+	return !inOrder && h.pattern.Sparse()
 }
 
 func (h *Handle) idle() {

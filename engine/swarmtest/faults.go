@@ -46,11 +46,12 @@ type Faults struct {
 	MetadataSize    int64         // claims another size, and serves zeros behind the end; 0 is off; not of open connections
 
 	// Of v2 torrents (BEP 52).
-	NoGaps        bool // rejects requests of more than a file has in its last block, and of padding, which it has not
-	HashesReject  bool // rejects every request for hashes
-	HashesNoProof bool // rejects those with proof layers, as anacrolix/torrent does
-	HashesSilent  bool // never answers one
-	HashesWrong   bool // flips a byte in each answer
+	NoGaps          bool // rejects requests of more than a file has in its last block, and of padding, which it has not
+	HashesReject    bool // rejects every request for hashes
+	HashesNoProof   bool // rejects those with proof layers, as anacrolix/torrent does
+	HashesSilent    bool // never answers one
+	HashesUnchecked bool // rejects those for hashes of blocks before it has sent one of that piece, as libtorrent does that never checked its data
+	HashesWrong     bool // flips a byte in each answer
 }
 
 // choked says whether a connection that is age old shall be choked now, and

@@ -94,7 +94,7 @@ func (c *conn) onHashRequest(body []byte) error {
 		c.violation("hash request %v", err)
 	case f.HashesSilent:
 		return nil
-	case f.HashesReject, f.HashesNoProof && r.ProofLayers > 0:
+	case f.HashesReject, f.HashesNoProof && r.ProofLayers > 0, f.HashesUnchecked && r.BaseLayer == 0 && !c.sentOf(r):
 		hashes = nil
 	case f.HashesWrong:
 		hashes[len(hashes)/3][5] ^= 0xff
@@ -106,6 +106,21 @@ func (c *conn) onHashRequest(body []byte) error {
 	c.s.count(func(n *Counters) { n.Hashes += int64(len(hashes)) })
 	c.say(func(b []byte) []byte { return appendHashes(b, id, r, hashes) })
 	return nil
+}
+
+// sentOf reports whether a block was sent of the piece that a request for the hashes of
+// blocks is about.
+func (c *conn) sentOf(r HashRequest) bool {
+	info := &c.sv.c.info
+	for i, t := range c.sv.c.v2.trees {
+		if t != nil && t.root() == r.Root {
+			c.s.mu.Lock()
+			defer c.s.mu.Unlock()
+			piece := (info.Files[i].Offset + int64(r.Index)*weir.BlockBytes) / info.PieceLength
+			return c.sv.sent[uint32(piece)] != nil
+		}
+	}
+	return false
 }
 
 // gap returns how many bytes lie between the end of a piece and the next one, in a

@@ -12,12 +12,16 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 	if p.onTrial() {
 		return s.assignTrials(now, p, prio)
 	}
-	spared := s.spares(now, p)
+	single := !p.wantedWhole()
+	if single && !s.hashesTold(p) {
+		p.whole, single = true, false
+	}
+	spared := !single && s.spares(now, p)
 	for i := range p.count {
 		if n == most || p.free == 0 {
 			break
 		}
-		if !p.lacks(i) {
+		if !p.lacks(i) || single && p.single[i] == 0 {
 			continue
 		}
 		peer, mayCome := s.choose(now, p, i, prio, spared)
@@ -35,6 +39,21 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 	return n
 }
 
+// hashesTold reports whether a peer that tells hashes serves the piece, or nobody does yet.
+func (s *scheduler) hashesTold(p *piece) bool {
+	others := false
+	for _, c := range s.peers.list {
+		if !c.usable(p.index) || c.silence.isSnubbed() {
+			continue
+		}
+		if c.tellsHashes {
+			return true
+		}
+		others = true
+	}
+	return !others
+}
+
 // choose returns the peer to ask for the piece's block i, nil if the block had better
 // wait. With spared only fellows are asked. mayCome tells that a peer was passed over
 // because it may be sending that block.
@@ -46,7 +65,7 @@ func (s *scheduler) choose(now time.Time, p *piece, i int, prio weir.Priority, s
 	var best, unproven *Peer
 	var bestETA, soonest time.Duration
 	for _, c := range s.peers.list {
-		if !c.usable(p.index) || alone && c != p.solo || spared && !c.fellow() {
+		if !c.usable(p.index) || alone && c != p.solo || spared && !c.fellow() || !c.tellsHashes && !p.wantedWhole() {
 			continue
 		}
 		if c.maySend(now, Block{p.index, i}) {

@@ -93,9 +93,7 @@ func (k *Picker) check() error {
 		if _, loaded := k.pieces.loaded[c]; loaded != (c.missing < c.count) {
 			return fmt.Errorf("piece %d is loaded %v with %d blocks of %d missing", i, loaded, c.missing, c.count)
 		}
-		if c.begun() {
-			begun += c.bytes
-		}
+		begun += c.memory()
 	}
 	for c := range k.pieces.loaded {
 		if !slices.Contains(all, c) {
@@ -142,6 +140,21 @@ func (k *Picker) check() error {
 		for i, p := range k.pieces.open {
 			if p.wanted[prio] != want[i] {
 				return fmt.Errorf("piece %d counts %d wants at %s; has %d", i, p.wanted[prio], prio, want[i])
+			}
+		}
+		if prio == weir.Blocked {
+			single := map[Block]int{}
+			for _, w := range k.wants.byPriority[prio] {
+				for _, b := range w.blocks {
+					single[b]++
+				}
+			}
+			for i, p := range k.pieces.open {
+				for b := range p.count {
+					if p.single[b] != single[Block{i, b}] {
+						return fmt.Errorf("block %d/%d counts %d wants; has %d", i, b, p.single[b], single[Block{i, b}])
+					}
+				}
 			}
 		}
 		for i := range want {

@@ -22,12 +22,12 @@ func (k *Picker) EarlyRequests(most int, taken map[Block]bool) (list []Block) {
 	}
 	for _, w := range k.wants.byPriority[weir.Blocked] {
 		k.wants.unfinished(w, func(p *piece) bool {
-			if p.onTrial() || !p.started() && !k.scheduler.fits(p) {
+			if p.onTrial() || !k.scheduler.fits(p) {
 				return true
 			}
 			for i := range p.count {
 				b := Block{p.index, i}
-				if len(list) < most && p.lacks(i) && !taken[b] {
+				if len(list) < most && p.lacks(i) && !taken[b] && (p.wantedWhole() || p.single[i] > 0) {
 					list = append(list, b)
 				}
 			}

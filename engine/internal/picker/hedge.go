@@ -16,19 +16,23 @@ func (s *scheduler) hedge(now time.Time) {
 	}
 	s.sumReclaimable(now)
 	for _, w := range s.wants.byPriority[weir.Blocked] {
-		for _, span := range w.spans {
-			for i := span.First; i < span.End; i++ {
-				p := s.pieces.open[i]
-				if p == nil || p.inFlight == 0 {
-					continue
-				}
-				alone := s.waitsForSilent(now, p)
-				for i := range p.blocks {
-					if first := p.blocks[i].only(); first != nil && (alone || first.late(now, s.delay)) && !s.askAgain(now, first) {
-						return
-					}
+		more := true
+		w.each(func(index int) bool {
+			p := s.pieces.open[index]
+			if p == nil || p.inFlight == 0 {
+				return true
+			}
+			alone := s.waitsForSilent(now, p)
+			for i := range p.blocks {
+				if first := p.blocks[i].only(); first != nil && (alone || first.late(now, s.delay)) && !s.askAgain(now, first) {
+					more = false
+					break
 				}
 			}
+			return more
+		})
+		if !more {
+			return
 		}
 	}
 	for _, p := range s.peers.list {
@@ -47,7 +51,7 @@ func (s *scheduler) hedge(now time.Time) {
 // waitsForSilent reports whether all that is missing of the piece is asked of peers
 // that are silent for longer than they were lately.
 func (s *scheduler) waitsForSilent(now time.Time, p *piece) bool {
-	if p.free > 0 {
+	if p.free > 0 && p.wantedWhole() {
 		return false
 	}
 	for i := range p.blocks {
@@ -68,7 +72,7 @@ func (s *scheduler) askAgain(now time.Time, first *request) bool {
 	}
 	var second *Peer
 	for _, c := range s.peers.list {
-		if c == first.peer || !c.usable(first.copy.index) || s.roomFor(c, weir.Blocked) <= 0 ||
+		if c == first.peer || !c.usable(first.copy.index) || s.roomFor(c, weir.Blocked) <= 0 || first.single && !c.tellsHashes ||
 			c.maySend(now, Block{first.copy.index, first.index}) {
 			continue
 		}

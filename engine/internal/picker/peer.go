@@ -20,6 +20,8 @@ type Peer struct {
 	plan   plan
 	proven bool // a piece with a block of it was verified, and none failed since
 
+	tellsHashes bool // PeerOptions.TellsHashes
+
 	queueTime time.Duration // PeerOptions.QueueTime
 	runs      bool          // PeerOptions.Runs
 }
@@ -42,6 +44,8 @@ type PeerOptions struct {
 	ID          [20]byte      // its peer ID, zero if it has none
 	MaxRequests int           // reqq of its extended handshake, 0 if unknown
 	Fast        bool
+	// TellsHashes says that the peer can be asked for the hashes of single blocks (BEP 52).
+	TellsHashes bool
 	// QueueTime is what is kept queued at this peer instead of Options.QueueTime, 0 for
 	// that. It is for one that lets go at once of what is taken back.
 	QueueTime time.Duration
@@ -66,7 +70,7 @@ func (k *Picker) Join(o PeerOptions) *Peer {
 		meter: newMeter(o.RTT),
 		plan:  plan{id: o.ID},
 
-		queueTime: o.QueueTime, runs: o.Runs,
+		queueTime: o.QueueTime, runs: o.Runs, tellsHashes: o.TellsHashes,
 	}
 	p.meter.start = max(p.meter.start, o.Start)
 	p.SetMaxRequests(o.MaxRequests)
@@ -81,6 +85,12 @@ func (p *Peer) SetMaxRequests(n int) {
 	}
 	p.maxRequests = min(n, maxInFlight)
 }
+
+// TellsHashes reports whether the peer can be asked for the hashes of single blocks.
+func (p *Peer) TellsHashes() bool { return p.tellsHashes }
+
+// NoHashes says that it does not tell them.
+func (p *Peer) NoHashes() { p.tellsHashes = false }
 
 // Leave forgets a peer; what it was asked for is free again.
 func (k *Picker) Leave(p *Peer) {

@@ -37,9 +37,10 @@ const (
 
 // Action is one decision to be carried out on the wire.
 type Action struct {
-	Kind  Kind
-	Peer  *Peer
-	Block Block
+	Kind   Kind
+	Peer   *Peer
+	Block  Block
+	Single bool // the hash of a requested block is asked for with it
 }
 
 // Options bound what a Picker does. Zero fields take the defaults.
@@ -85,6 +86,8 @@ type Stats struct {
 // Picker is told what happens in a torrent's swarm, and decides what is asked of whom.
 // Each part of its state is an object of its own.
 type Picker struct {
+	Blocks *SingleBlocks
+
 	pieces    *pieces
 	wants     *wants
 	peers     *peers
@@ -99,6 +102,7 @@ func New(geo Geometry, held []bool, opts Options) *Picker {
 	k := &Picker{pieces: newPieces(geo, held), peers: &peers{}}
 	k.wants = &wants{pieces: k.pieces}
 	k.requests = &requests{pieces: k.pieces}
+	k.Blocks = &SingleBlocks{pieces: k.pieces, wants: k.wants, requests: k.requests}
 	k.scheduler = &scheduler{opts: opts, queueTime: opts.QueueTime, pieces: k.pieces, wants: k.wants, peers: k.peers, requests: k.requests}
 	return k
 }
@@ -142,6 +146,7 @@ func (k *Picker) Lost(index int) {
 			k.pieces.get(index).wanted[prio] = n
 		}
 	}
+	k.Blocks.lost(index)
 	k.wants.rewindTo(index)
 }
 

@@ -12,6 +12,8 @@ import (
 type piece struct {
 	Copy
 	wanted [weir.Blocked + 1]int // how many wants at each priority
+	single map[int]int           // how many wants have a block of it alone
+	whole  bool                  // all of it is fetched for these, too
 
 	failed   *attempt  // if set, the piece is on trial
 	failedAt time.Time // when
@@ -30,6 +32,7 @@ type Copy struct {
 
 	missing  int   // blocks not received; none while it is verified
 	free     int   // blocks not received and not asked of anybody
+	sparse   bool  // only single blocks are asked for: it takes no more memory than these
 	inFlight int   // requests that were sent and not answered
 	solo     *Peer // if set, only it is asked
 
@@ -49,6 +52,7 @@ type Buffer interface {
 type block struct {
 	from *Peer       // who delivered it; nil while it is missing
 	data Buffer      // set with from
+	good bool        // it was verified by itself
 	reqs [2]*request // live requests: none, one, or two when hedged
 }
 
@@ -78,6 +82,9 @@ func (c *Copy) Buffers() []Buffer {
 }
 
 func (c *Copy) priority() weir.Priority {
+	if len(c.of.single) > 0 {
+		return weir.Blocked
+	}
 	for prio := weir.Blocked; prio > weir.Unwanted; prio-- {
 		if c.of.wanted[prio] > 0 {
 			return prio
@@ -88,6 +95,23 @@ func (c *Copy) priority() weir.Priority {
 
 // begun reports whether blocks of the copy have arrived or are asked for.
 func (c *Copy) begun() bool { return c.missing < c.count || c.inFlight > 0 }
+
+// memory returns the bytes that the copy takes, or will take when all that is asked for has
+// come.
+func (c *Copy) memory() int64 {
+	switch {
+	case !c.begun():
+		return 0
+	case c.sparse:
+		return min(c.bytes, int64(c.count-c.missing+c.inFlight)*weir.BlockBytes)
+	}
+	return c.bytes
+}
+
+// wantedWhole reports whether somebody wants more of the piece than single blocks.
+func (p *piece) wantedWhole() bool {
+	return p.whole || p.wanted != [weir.Blocked + 1]int{} || len(p.single) == 0
+}
 
 // started reports whether any copy of the piece is begun.
 func (p *piece) started() bool {

@@ -15,7 +15,7 @@ type pieces struct {
 	heldCount int
 	open      map[int]*piece     // wanted or begun, and not held
 	loaded    map[*Copy]struct{} // copies with blocks, those of trials that ended while they are verified among them
-	begun     int64              // bytes of the copies that hold or expect a block
+	begun     int64              // Copy.memory of all
 }
 
 func newPieces(geo Geometry, held []bool) *pieces {
@@ -76,14 +76,9 @@ func (t *pieces) forgetUnused(p *piece) {
 
 // counting runs change and keeps the count of begun bytes right around it.
 func (t *pieces) counting(c *Copy, change func()) {
-	before := c.begun()
+	before := c.memory()
 	change()
-	switch after := c.begun(); {
-	case after && !before:
-		t.begun += c.bytes
-	case before && !after:
-		t.begun -= c.bytes
-	}
+	t.begun += c.memory() - before
 }
 
 // put adds a block that has arrived and that nobody is asked for any more.
@@ -103,7 +98,7 @@ func (t *pieces) take(c *Copy) {
 			if b.from == nil {
 				continue
 			}
-			b.from, b.data = nil, nil
+			b.from, b.data, b.good = nil, nil, false
 			c.missing++
 			if !b.asked() {
 				c.free++

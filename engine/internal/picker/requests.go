@@ -1,6 +1,10 @@
 package picker
 
-import "time"
+import (
+	"time"
+
+	"github.com/weirfs/weir"
+)
 
 // request is one block asked of one peer and not answered.
 type request struct {
@@ -10,6 +14,7 @@ type request struct {
 	sent      time.Time
 	due       time.Time // by the peer's own measure
 	alone     bool      // the peer had nothing else to do
+	single    bool      // the peer is asked for the block's hash, too
 	cancelled bool      // told the peer; it answers with a reject or the block (BEP 6)
 
 	before, after *request // at the same peer, in the order of sending
@@ -56,14 +61,14 @@ func (q *requests) flush() []Action {
 // tellCancel tells the peer of a request that the block is not needed.
 func (q *requests) tellCancel(r *request) {
 	if !r.cancelled {
-		q.actions = append(q.actions, Action{Cancel, r.peer, Block{r.copy.index, r.index}})
+		q.actions = append(q.actions, Action{Kind: Cancel, Peer: r.peer, Block: Block{r.copy.index, r.index}})
 	}
 }
 
 // send asks a peer for a block.
 func (q *requests) send(now time.Time, peer *Peer, c *Copy, index int) {
 	bl := c.block(index)
-	r := &request{peer: peer, copy: c, index: index, sent: now, alone: peer.inFlight == 0}
+	r := &request{peer: peer, copy: c, index: index, sent: now, alone: peer.inFlight == 0, single: peer.tellsHashes && !c.of.wantedWhole()}
 	if r.alone && !peer.behindHedge {
 		peer.meter.begin(now)
 	}
@@ -73,9 +78,12 @@ func (q *requests) send(now time.Time, peer *Peer, c *Copy, index int) {
 	} else {
 		bl.reqs[1] = r
 	}
-	q.pieces.counting(c, func() { c.inFlight++ })
+	q.pieces.counting(c, func() {
+		c.sparse = (c.sparse || !c.begun()) && !c.of.wantedWhole()
+		c.inFlight++
+	})
 	peer.append(r)
-	q.actions = append(q.actions, Action{Request, peer, Block{c.index, index}})
+	q.actions = append(q.actions, Action{Kind: Request, Peer: peer, Block: Block{c.index, index}, Single: r.single})
 }
 
 // remove takes a request out of its block and its peer. The block is not made
@@ -122,6 +130,29 @@ func (q *requests) cancel(r *request) {
 		return
 	}
 	q.takeBack(r)
+}
+
+// cancelAll cancels the requests for blocks of a copy, from first to before end.
+func (q *requests) cancelAll(c *Copy, first, end int) {
+	for i := first; i < min(end, len(c.blocks)); i++ {
+		for _, r := range c.blocks[i].reqs {
+			if r != nil {
+				q.cancel(r)
+			}
+		}
+	}
+}
+
+// cancelUnwanted cancels what is asked for of a piece that nobody wants any more.
+func (q *requests) cancelUnwanted(p *piece) {
+	if p.priority() > weir.Unwanted {
+		return
+	}
+	p.whole = false
+	for _, c := range append([]*Copy{&p.Copy}, p.trials...) {
+		q.cancelAll(c, 0, len(c.blocks))
+	}
+	q.pieces.forgetUnused(p)
 }
 
 // giveUp cancels a request of a peer that is silent, and lets others be asked for its piece.

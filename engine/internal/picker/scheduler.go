@@ -53,7 +53,7 @@ func (s *scheduler) blocked(now time.Time) {
 	summed := false
 	for _, w := range s.wants.byPriority[weir.Blocked] {
 		s.wants.unfinished(w, func(p *piece) bool {
-			if !p.started() && !s.fits(p) && s.fetchingForReads() {
+			if !s.fits(p) && s.fetchingForReads() {
 				return false
 			}
 			if !summed {
@@ -71,22 +71,27 @@ func (s *scheduler) blocked(now time.Time) {
 
 // fetchingForReads reports whether somebody is asked for a piece that a read waits for.
 func (s *scheduler) fetchingForReads() bool {
+	requested := false
 	for _, w := range s.wants.byPriority[weir.Blocked] {
-		for _, span := range w.spans {
-			for i := span.First; i < span.End; i++ {
-				p := s.pieces.open[i]
-				if p != nil && p.requested() {
-					return true
-				}
-			}
-		}
+		w.each(func(index int) bool {
+			p := s.pieces.open[index]
+			requested = requested || p != nil && p.requested()
+			return !requested
+		})
 	}
-	return false
+	return requested
 }
 
-// fits reports whether memory allows to begin another piece.
+// fits reports whether memory allows to go on with a piece, or to begin it.
 func (s *scheduler) fits(p *piece) bool {
-	return s.pieces.begun+p.bytes <= s.opts.MemoryBytes
+	if p.started() && (!p.sparse || !p.wantedWhole()) {
+		return true
+	}
+	more := p.bytes - p.memory()
+	if !p.wantedWhole() {
+		more = int64(len(p.single)) * weir.BlockBytes
+	}
+	return s.pieces.begun+more <= s.opts.MemoryBytes
 }
 
 // windows asks for read-ahead, taking turns between the windows.
@@ -101,7 +106,7 @@ func (s *scheduler) windows(now time.Time) {
 		for i := range wants {
 			left := blocksPerTurn
 			s.wants.unfinished(wants[(s.nextWindow+i)%len(wants)], func(p *piece) bool {
-				if !p.started() && !s.fits(p) {
+				if !s.fits(p) {
 					return false
 				}
 				left -= s.assign(now, p, weir.Window, left)
@@ -122,7 +127,7 @@ func (s *scheduler) background(now time.Time) {
 	asked := 0
 	for _, w := range s.wants.byPriority[weir.Background] {
 		s.wants.unfinished(w, func(p *piece) bool {
-			if full = !p.started() && !s.fits(p); full {
+			if full = !s.fits(p); full {
 				return false
 			}
 			asked += s.assign(now, p, weir.Background, p.count)

@@ -17,7 +17,8 @@ func (s Span) contains(index int) bool { return s.First <= index && index < s.En
 type Want struct {
 	prio   weir.Priority
 	spans  []Span
-	cursor int // pieces from the beginning that have nothing left to be asked for
+	blocks []Block // of other pieces, in order: a read needs these alone
+	cursor int     // pieces from the beginning that have nothing left to be asked for
 }
 
 // wants are all of them, and how far each is served.
@@ -58,6 +59,7 @@ func (k *Picker) Set(w *Want, spans []Span) {
 // Close takes the want back.
 func (k *Picker) Close(w *Want) {
 	k.Set(w, nil)
+	k.Blocks.Set(w, nil)
 	k.wants.byPriority[w.prio] = slices.DeleteFunc(k.wants.byPriority[w.prio], func(o *Want) bool { return o == w })
 }
 
@@ -67,19 +69,7 @@ func (k *Picker) unwant(index int, prio weir.Priority) {
 		return
 	}
 	p.wanted[prio]--
-	if p.priority() > weir.Unwanted {
-		return
-	}
-	for _, c := range append([]*Copy{&p.Copy}, p.trials...) {
-		for i := range c.blocks {
-			for _, r := range c.blocks[i].reqs {
-				if r != nil {
-					k.requests.cancel(r)
-				}
-			}
-		}
-	}
-	k.pieces.forgetUnused(p)
+	k.requests.cancelUnwanted(p)
 }
 
 // count returns how many wants at a priority have the piece.
@@ -116,6 +106,36 @@ func (a *wants) unfinished(w *Want, fn func(*piece) bool) {
 			}
 		}
 		n += s.End - s.First
+	}
+	last := -1
+	for _, b := range w.blocks {
+		p := a.pieces.open[b.Piece]
+		if b.Piece == last || p == nil || p.free == 0 || !p.wantedWhole() && !p.lacks(b.Index) {
+			continue
+		}
+		last = b.Piece
+		if !fn(p) {
+			return
+		}
+	}
+}
+
+// each calls fn with the pieces of w, also those of which it wants single blocks, until it
+// returns false.
+func (w *Want) each(fn func(index int) bool) {
+	for _, s := range w.spans {
+		for i := s.First; i < s.End; i++ {
+			if !fn(i) {
+				return
+			}
+		}
+	}
+	last := -1
+	for _, b := range w.blocks {
+		if b.Piece != last && !fn(b.Piece) {
+			return
+		}
+		last = b.Piece
 	}
 }
 

@@ -33,6 +33,7 @@ type Pattern struct {
 	credit    int64 // bytes read by the same reader in the files before this one
 
 	published bool // the last Windows wanted something
+	sparse    bool // the last read went on from no other
 }
 
 // MaxWindows bounds the ranges of one file's windows.
@@ -77,6 +78,7 @@ type run struct {
 	down      int   // reads in a row that went on below lo
 	downBytes int64 // bytes of these
 	bottom    int64 // the lowest byte read
+	end       int64 // of the latest read
 	returns   int   // how often the reader came back to it
 	last      time.Time
 
@@ -139,6 +141,8 @@ func (p *Pattern) Read(now time.Time, off, n int64) bool {
 		p.runs[0] = r
 	}
 	r := &p.runs[0]
+	p.sparse = p.credit == 0 && (i < 0 || off > r.end+max(n, weir.BlockBytes) || off+n < r.end-max(n, weir.BlockBytes))
+	r.end = off + n
 	r.last = now
 	if i >= 0 {
 		r.extend(off, n)
@@ -150,6 +154,10 @@ func (p *Pattern) Read(now time.Time, off, n int64) bool {
 	}
 	return changed || moved && p.anyWanted() || p.moved(r)
 }
+
+// Sparse reports whether the last read went on from no other, so that little may be read
+// around it. The head of a file is such a read, too.
+func (p *Pattern) Sparse() bool { return p.sparse && p.runs[0].mode == closed }
 
 // match returns the run that a read continues, or -1.
 func (p *Pattern) match(off, n int64) int {

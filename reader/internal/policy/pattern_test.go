@@ -206,3 +206,36 @@ func TestPatternStaysInside(t *testing.T) {
 		}
 	}
 }
+
+// TestSparse: reads that skip about are sparse, and the first one of a file; reads in
+// order, whichever way and in whatever order the kernel sends them, are not.
+func TestSparse(t *testing.T) {
+	for name, c := range map[string]struct {
+		n      int64
+		offs   []int64
+		sparse []bool
+	}{
+		"Head":         {4 * kib, []int64{0}, []bool{true}},
+		"Random":       {4 * kib, []int64{40 * mib, 3 * mib, 90 * mib, 3*mib + 64*kib}, []bool{true, true, true, true}},
+		"InOrder":      {128 * kib, []int64{5 * mib, 5*mib + 128*kib, 5*mib + 256*kib}, []bool{true, false, false}},
+		"Swapped":      {128 * kib, []int64{5 * mib, 5*mib + 256*kib, 5*mib + 128*kib}, []bool{true, false, false}},
+		"SmallInOrder": {4 * kib, []int64{mib, mib + 4*kib, mib + 8*kib}, []bool{true, false, false}},
+		"Backward":     {64 * kib, []int64{9 * mib, 9*mib - 64*kib, 9*mib - 128*kib}, []bool{true, false, false}},
+		"TwoPlaces":    {128 * kib, []int64{5 * mib, 70 * mib, 5*mib + 128*kib, 70*mib + 128*kib}, []bool{true, true, false, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSubject(100*mib, 4*mib)
+			for i, off := range c.offs {
+				s.reads(time.Millisecond, c.n, off)
+				if s.Sparse() != c.sparse[i] {
+					t.Errorf("read %d, at %d: sparse %v", i, off, s.Sparse())
+				}
+			}
+		})
+	}
+	next := newSubject(100*mib, 4*mib)
+	next.Inherit(50*mib, 1e6)
+	if next.reads(time.Millisecond, 4*kib, 0); next.Sparse() {
+		t.Error("the next of files that are read in order is sparse")
+	}
+}

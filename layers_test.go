@@ -134,8 +134,10 @@ var layers = []layer{
 		own:    []string{"engine/internal/bencode", "engine/internal/netrule"}},
 	{dir: "engine/source/merkle", std: true, pure: true},
 	// Torrents of what is on this machine: what is written, and the reading and hashing.
-	{dir: "engine/publish", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine/source", "engine/source/merkle"}},
+	{dir: "engine/publish", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine/inplace", "engine/source", "engine/source/merkle"}},
 	{dir: "engine/publish/metainfo", std: true, pure: true, own: []string{"engine/internal/bencode", "engine/source/merkle"}, tests: []string{"engine/source"}},
+	// Files of this machine that are read where they lie. What a torrent is, it is told.
+	{dir: "engine/inplace", forbid: []string{bazil, badger, anacrolix, network}},
 	// The other side. What it shares with the engine could be wrong in both.
 	{dir: "engine/swarmtest", forbid: []string{bazil, badger, anacrolix + "/dht"}},
 	{dir: "engine/swarmtest/attack", std: true},
@@ -145,6 +147,7 @@ var layers = []layer{
 	{dir: "cmd/internal", all: true},
 	{dir: "cmd/internal/catalogue", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"cache", "engine", "engine/source"}},
 	{dir: "cmd/internal/sources", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"cmd/internal/api", "engine/source"}},
+	{dir: "cmd/internal/seeding", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine", "engine/inplace", "engine/source"}},
 	{dir: "cmd/internal/sandbox", forbid: []string{bazil, badger, anacrolix, network}},
 	// What measures and proves it. It has libraries that weir hasn't.
 	{dir: proof, all: true},

@@ -26,6 +26,16 @@ type content struct {
 	held *storage.Pieces
 }
 
+// CheckPiece hashes a piece, given as consecutive slices. The error wraps weir.ErrCorrupt
+// when it is another piece, and weir.ErrNotFound when its hash is not known.
+func (t *Torrent) CheckPiece(index int, blocks [][]byte) error {
+	m := t.meta.Load()
+	if m == nil {
+		return weir.Errorf(weir.ErrNotFound, "the metadata of %s is not known", t.ih)
+	}
+	return m.CheckPiece(index, blocks)
+}
+
 // heldBlock fills p from a piece that we have.
 func (c *content) heldBlock(index int, p []byte, off int64) bool {
 	info := c.t.LoadedInfo()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
+	"github.com/weirfs/weir/cmd/internal/seeding"
 	"github.com/weirfs/weir/engine/publish"
 	"github.com/weirfs/weir/engine/publish/metainfo"
 	"github.com/weirfs/weir/engine/source"
@@ -35,6 +36,9 @@ type publishFlags struct {
 	out            string
 	date           creationDate
 	o              publish.Options
+
+	seed    bool
+	seeding seedingFlags
 }
 
 func newPublish() *cobra.Command {
@@ -44,8 +48,10 @@ func newPublish() *cobra.Command {
 		Short: "make a .torrent of a file or folder",
 		Long: `publish reads a file or folder, writes a .torrent of it and prints its magnet.
 The same files and flags make the same torrent, with the info hash that
-libtorrent and qBittorrent give it. It sends nothing: some BitTorrent program
-must then seed the files.
+libtorrent and qBittorrent give it. Without --seed it sends nothing: some
+BitTorrent program must then seed the files. With --seed weir serves them, from
+where they lie, until Ctrl-C. It sends no byte that is not the torrent's: a file
+that changes meanwhile is named, and what has changed is not served.
 
 Symbolic links into the folder stay links. Links that lead out of it, sockets,
 pipes and devices are left out, and named; empty folders are left out. A file
@@ -55,6 +61,7 @@ that changes while it is read is an error. docs/publish.md says more.
 		Example: `  weir publish ~/release-1.2
   weir publish --tracker udp://tracker.example.org:6969 ~/release-1.2
   weir publish --webseed https://example.org/files/ ~/release-1.2
+  weir publish --seed ~/release-1.2
   weir publish --v1 --private --source EXAMPLE --out film.torrent film.mkv`,
 		Args: usage(cobra.ExactArgs(1), "one file or folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -63,6 +70,9 @@ that changes while it is read is an error. docs/publish.md says more.
 			}
 			if args[0] == "" {
 				return usageError{errors.New("want one file or folder, got an empty name"), cmd.CommandPath()}
+			}
+			if name := f.seeding.given(cmd.Flags()); name != "" && !f.seed {
+				return usageError{fmt.Errorf("--%s is of use with --seed only", name), cmd.CommandPath()}
 			}
 			return f.run(cmd.Context(), args[0], cmd.OutOrStdout(), screenOf(cmd.ErrOrStderr()))
 		},
@@ -81,6 +91,9 @@ that changes while it is read is an error. docs/publish.md says more.
 	flags.StringVar(&f.o.Source, "source", "", "`TEXT` that gives the torrent an info hash of its own, as some trackers ask for")
 	flags.StringVar(&f.o.Name, "name", "", "`NAME` of the torrent (default: that of PATH)")
 	flags.Var(&f.date, "date", "creation date, such as 2026-11-30 or 2026-11-30T12:00:00Z, or none (default: when the newest file was changed)")
+	flags.BoolVar(&f.seed, "seed", false, "serve the files to peers until Ctrl-C; the flags that follow say how")
+	f.seeding.register(flags)
+	completeValues(cmd, "encryption", "allowed", "required", "off")
 	return cmd
 }
 
@@ -112,8 +125,10 @@ func (f *publishFlags) run(ctx context.Context, path string, out io.Writer, scre
 	}
 	l := p.Layout()
 	fmt.Fprintf(screen, "%s: %s, pieces of %s\n", weir.Printable(file.path), sizeText(l.Bytes), sizeText(l.PieceLength))
-	_, err = fmt.Fprintln(out, made.Spec.Magnet())
-	return err
+	if _, err = fmt.Fprintln(out, made.Spec.Magnet()); err != nil || !f.seed {
+		return err
+	}
+	return f.seeding.serve(ctx, seeding.Options{Spec: made.Spec, Root: p.Root()}, screen)
 }
 
 // tellLeftOut names what doesn't get into the torrent.

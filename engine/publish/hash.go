@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/weirfs/weir/engine/inplace"
 	"github.com/weirfs/weir/engine/publish/metainfo"
 	"github.com/weirfs/weir/engine/source/merkle"
 )
@@ -141,7 +142,7 @@ func (f *openFile) check() error {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	if stampOf(&st) != f.entry.stamp {
+	if inplace.StampOf(&st) != f.entry.stamp {
 		return changedError(f.entry.name())
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/inplace"
 	"github.com/weirfs/weir/engine/publish/metainfo"
 	"github.com/weirfs/weir/engine/source"
 )
@@ -52,10 +53,6 @@ type Torrent struct {
 	Spec     *source.Spec
 }
 
-// settleTime is how old the newest change must be before hashing begins: a change that
-// comes after is told from it by its time, which moves in steps of 10 ms at most.
-const settleTime = 30 * time.Millisecond
-
 // Open looks at what path names and lays the torrent out; it reads no file. Errors say
 // what to do.
 func Open(ctx context.Context, path string, o Options) (*Publication, error) {
@@ -73,11 +70,11 @@ func Open(ctx context.Context, path string, o Options) (*Publication, error) {
 	if p.found, err = scan(ctx, p.root, p.given); err != nil {
 		return nil, err
 	}
-	if age := time.Since(p.found.changed); age >= 0 && age < settleTime {
+	if age := time.Since(p.found.changed); age >= 0 && age < inplace.SettleTime {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(settleTime):
+		case <-time.After(inplace.SettleTime):
 		}
 		if p.found, err = scan(ctx, p.root, p.given); err != nil {
 			return nil, err
@@ -140,6 +137,9 @@ func (p *Publication) checkURLs() error {
 
 // Layout says what lies where in the torrent. It must not be changed.
 func (p *Publication) Layout() *metainfo.Layout { return p.layout }
+
+// Root returns the absolute path of the file or folder, links resolved.
+func (p *Publication) Root() string { return p.root }
 
 // LeftOut returns what does not get into the torrent.
 func (p *Publication) LeftOut() []LeftOut { return p.found.leftOut }

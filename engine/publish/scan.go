@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/inplace"
 	"github.com/weirfs/weir/engine/publish/metainfo"
 )
 
@@ -27,19 +28,7 @@ type tree struct {
 // entry is a file or a link.
 type entry struct {
 	metainfo.File
-	stamp stamp
-}
-
-// stamp changes when a file does.
-type stamp struct {
-	device, inode uint64
-	size          int64
-	modified      unix.Timespec
-	changed       unix.Timespec
-}
-
-func stampOf(st *unix.Stat_t) stamp {
-	return stamp{device: uint64(st.Dev), inode: st.Ino, size: st.Size, modified: st.Mtim, changed: st.Ctim}
+	stamp inplace.Stamp
 }
 
 // scanner walks through a folder.
@@ -117,7 +106,7 @@ func (s *scanner) leaveOut(path []string, why string) {
 
 func (s *scanner) add(f metainfo.File, st *unix.Stat_t) {
 	f.Executable = st.Mode&unix.S_IXUSR != 0
-	s.tree.entries = append(s.tree.entries, entry{f, stampOf(st)})
+	s.tree.entries = append(s.tree.entries, entry{f, inplace.StampOf(st)})
 	if changed := time.Unix(st.Ctim.Unix()); changed.After(s.tree.changed) {
 		s.tree.changed = changed
 	}

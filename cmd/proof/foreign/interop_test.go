@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/weirfs/weir/cmd/internal/weirtest"
 	"github.com/weirfs/weir/cmd/proof/foreign"
@@ -238,21 +237,7 @@ func meet(t *testing.T, c foreign.Client, m meeting, seen *seen) {
 		mount = start(t, args...)
 	}
 	leech.WaitComplete(t)
-	// What the client has verified it may still be writing.
-	got := filepath.Join(job.Dir, filepath.Base(path))
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for timeout := time.After(time.Minute); ; {
-		wrong := differ(t, got, path)
-		if wrong == "" {
-			break
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatal(wrong)
-		}
-	}
+	awaitSame(t, filepath.Join(job.Dir, filepath.Base(path)), path)
 	mount.Unmount(t)
 	if !t.Failed() {
 		seen.add(c, weirUploads, m.properties()...)

@@ -30,12 +30,20 @@ func (c *Checker) Check(id weir.PieceID, data []byte) error {
 	if c.err != nil {
 		return c.err
 	}
-	switch {
-	case id.Index < 0 || id.Index >= c.meta.Info.NumPieces():
+	if id.Index < 0 || id.Index >= c.meta.Info.NumPieces() {
 		return fmt.Errorf("%s: the torrent has %d pieces: %w", id, c.meta.Info.NumPieces(), weir.ErrCorrupt)
-	case !c.meta.Hashes.Known(id.Index):
+	}
+	return c.meta.CheckPiece(id.Index, [][]byte{data})
+}
+
+// CheckPiece hashes a piece, given as consecutive slices. The error wraps weir.ErrCorrupt
+// when it is another, and weir.ErrNotFound when its hash is not known.
+func (m *Metainfo) CheckPiece(index int, blocks [][]byte) error {
+	id := weir.PieceID{Torrent: m.Info.InfoHash, Index: index}
+	switch {
+	case !m.Hashes.Known(index):
 		return weir.Errorf(weir.ErrNotFound, "the hash of piece %s is not known", id)
-	case !c.meta.Hashes.Check(id.Index, [][]byte{data}):
+	case !m.Hashes.Check(index, blocks):
 		return fmt.Errorf("%s: %w", id, weir.ErrCorrupt)
 	}
 	return nil

@@ -308,6 +308,65 @@ func TestTwins(t *testing.T) {
 	}
 }
 
+// TestStolenID: a stranger that comes under the ID of a peer does not keep weir from that
+// peer, which weir dials, unless the stranger has sent blocks.
+func TestStolenID(t *testing.T) {
+	const (
+		honest, stranger = "45.9.9.9:1", "45.6.6.6:1"
+		stolen           = 5
+	)
+	for name, c := range map[string]struct {
+		ours         byte // of two connections the one stays that the larger ID dialed
+		dialedFirst  bool
+		heard        bool  // the honest peer has sent a message before the stranger comes
+		received     int64 // from the stranger
+		honestJoins  error
+		strangerEnds bool // it was refused, or dropped when the honest peer was heard
+	}{
+		"ComesFirst":        {ours: 9, strangerEnds: true},
+		"ComesFirstSmaller": {ours: 1},
+		"HasSentBlocks":     {ours: 9, received: 1, honestJoins: errTwice},
+		"ComesLater":        {ours: 9, dialedFirst: true, heard: true, strangerEnds: true},
+		"ComesLaterSmaller": {ours: 1, dialedFirst: true, heard: true, strangerEnds: true},
+		"ComesBefore":       {ours: 9, dialedFirst: true, strangerEnds: true},
+		"ComesBesides":      {ours: 1, dialedFirst: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSwarm(t, newEndpoint(t, 100), 1)
+			s.c.end.peerID = [20]byte{c.ours}
+			var theirs, real *fakePeer
+			var refused error // of the stranger
+			dial := func() {
+				var err error
+				if real, err = s.connect(honest, stolen, true); !errors.Is(err, c.honestJoins) {
+					t.Fatalf("the honest peer joined: %v, want %v", err, c.honestJoins)
+				}
+			}
+			if c.dialedFirst {
+				dial()
+				if c.heard {
+					s.c.Heard(real.conn)
+				}
+			}
+			theirs, refused = s.connect(stranger, stolen, false)
+			theirs.received = c.received
+			if !c.dialedFirst {
+				dial()
+			}
+			if c.honestJoins != nil {
+				return
+			}
+			s.c.Heard(real.conn)
+			if real.dropped != nil {
+				t.Errorf("the honest peer was dropped: %v", real.dropped)
+			}
+			if ended := refused != nil || theirs.dropped != nil; ended != c.strangerEnds {
+				t.Errorf("the stranger's connection ended: %t, want %t", ended, c.strangerEnds)
+			}
+		})
+	}
+}
+
 // TestRequestSlot: a torrent of which something is awaited gets a slot of the one that has
 // more than its share; else one of a peer that gives nothing, of a torrent that waits for
 // nothing. Whoever gave one does not dial at once.

@@ -437,6 +437,40 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// TestLostPinsAreNamed: pinned pieces that find no room when their segment is dropped are
+// a warning, which names the torrent and says what to do.
+func TestLostPinsAreNamed(t *testing.T) {
+	disk := mountTmpfs(t, "256m")
+	var log bytes.Buffer
+	c := openCache(t, cache.Options{
+		Dir: filepath.Join(disk, "cache"), LimitBytes: 128 * mib, MinFreeBytes: -1,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	for i := range 8 {
+		put(t, c, piece('a', i), mib)
+	}
+	ti := &weir.TorrentInfo{InfoHash: hash('a'), PieceLength: mib, Length: 8 * mib}
+	if err := c.Pin(ti, 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	hog := filepath.Join(disk, "hog")
+	fill(t, hog)
+	for range 8 {
+		c.DropOne()
+	}
+	if err := os.Remove(hog); err != nil { // so that the database can be closed
+		t.Fatal(err)
+	}
+	if c.Has(piece('a', 0)) {
+		t.Fatal("the pinned pieces found room")
+	}
+	for _, want := range []string{"pinned pieces were dropped", "free space on the disk", "weir unpin PATH", "torrent=" + hash('a').String(), "bytes="} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, &log)
+		}
+	}
+}
+
 // TestDiskTooFullToOpen: without room for badger's files there is an error.
 func TestDiskTooFullToOpen(t *testing.T) {
 	disk := mountTmpfs(t, "256m")

@@ -144,6 +144,7 @@ func Open(o Options) (*Cache, error) {
 		return nil, errors.Join(fmt.Errorf("open cache %s: %w", o.Dir, err), f.free())
 	}
 	f.homes = []disk.Home{disk.At(f.lock.Name()), disk.At(c.writer.root), disk.At(filepath.Join(o.Dir, indexName))}
+	c.writer.syncOpened()
 	c.writer.token <- struct{}{}
 	return c, nil
 }

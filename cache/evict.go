@@ -69,6 +69,8 @@ func (w *writer) drop(v *volume, hotBytes int64, all, protect bool) {
 	w.leave(v)
 	var gone []segment.Name
 	pinned := make(map[*volume]int64) // by where pinned pieces went, the end of them
+	lost := make(map[weir.InfoHash]int64)
+	var why error
 	for _, r := range w.candidates(v, protect) {
 		n := r.names[0].N
 		keep, to, left := policy.Fate(v.Class, r.uses, r.pinned, r.protected, n, hotBytes)
@@ -86,7 +88,12 @@ func (w *writer) drop(v *volume, hotBytes int64, all, protect bool) {
 				}
 				continue
 			} else if r.pinned {
-				w.log.Warn("pinned piece lost", "torrent", r.names[0].ID.Torrent, "piece", r.names[0].ID.Index, "err", err)
+				why = err
+				for _, f := range r.names {
+					if w.pins.has(f.ID) {
+						lost[f.ID.Torrent] += f.N
+					}
+				}
 			}
 		}
 		if v.Class == policy.Probation {
@@ -98,6 +105,10 @@ func (w *writer) drop(v *volume, hotBytes int64, all, protect bool) {
 	}
 	w.stats.evictions.Add(int64(len(gone)))
 	w.remove(v, gone, pinned)
+	for torrent, bytes := range lost {
+		w.log.Warn("pinned pieces were dropped, because there was no room to move them; they are fetched again when there is: "+
+			"free space on the disk, or unpin something with weir unpin PATH", "torrent", torrent, "bytes", bytes, "err", why)
+	}
 }
 
 // leave makes sure that nothing new points at a segment.

@@ -207,6 +207,32 @@ func TestPowerLossSparesPins(t *testing.T) {
 	}
 }
 
+// TestOpenSyncsWhatItSeals opens a folder as a kill left it.
+func TestOpenSyncsWhatItSeals(t *testing.T) {
+	o := cache.Options{Dir: t.TempDir()}
+	c := openCache(t, o)
+	for i := range 5 {
+		put(t, c, piece('a', i), mib)
+	}
+	killed := imageOf(t, o.Dir)
+	o.Dir = t.TempDir()
+	killed.write(t, o.Dir)
+	c = openCache(t, o)
+	c.Settle()
+	segments, _ := c.OnDisk()
+	if len(segments) == 0 {
+		t.Error("nothing was found")
+	}
+	for name, end := range segments {
+		if end == 0 {
+			t.Errorf("segment %s is not synced", name)
+		}
+	}
+	for i := range 5 {
+		want(t, c, piece('a', i), mib, 0, mib)
+	}
+}
+
 // TestPowerLoss: whatever becomes of what was not synced, what is served is right,
 // whatever lay in a sealed segment is there, and so are all records.
 func TestPowerLoss(t *testing.T) {

@@ -3,6 +3,9 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"math"
+	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -136,6 +139,20 @@ func (w *writer) seal(v *volume) {
 	w.held.mu.Lock()
 	v.disk, v.sealed, v.prints = n, true, prints
 	w.held.mu.Unlock()
+}
+
+// syncOpened syncs, in the background, what Open sealed because weir had been killed.
+func (w *writer) syncOpened() {
+	opened := slices.DeleteFunc(slices.Clone(w.held.volumes), func(v *volume) bool { return v.Synced.Load() > 0 })
+	w.sealing.Lock()
+	go func() {
+		defer w.sealing.Unlock()
+		for _, v := range opened {
+			if err := v.Sync(math.MaxInt64); err != nil && !errors.Is(err, os.ErrNotExist) { // dropped meanwhile
+				w.log.Warn("segment not synced", "err", err)
+			}
+		}
+	}()
 }
 
 // wait waits for what goes on in the background: sealing, or the removal of what was

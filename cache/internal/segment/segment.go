@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -142,7 +143,7 @@ func (s *Segment) mapFile(f *os.File, n int64) (err error) {
 
 // Open opens a segment of an earlier run, and returns the names in it in the order
 // of their rows, and their hashes. One that was being written when weir died is
-// sealed by this. The error wraps weir.ErrNotFound when nothing is in it.
+// sealed by this, and is not synced yet. The error wraps weir.ErrNotFound when nothing is in it.
 func Open(dir, name string) (*Segment, []Name, Prints, error) {
 	seq, c, ok := ParseName(name)
 	if !ok {
@@ -190,6 +191,7 @@ func (s *Segment) open() ([]Name, Prints, error) {
 	}
 	s.Salt = le.Uint64(s.m[16:])
 	if names, prints, err := s.readFooter(); err == nil {
+		s.Synced.Store(math.MaxInt64) // Seal did that
 		return names, prints, nil
 	}
 	// It was not sealed, or its list is damaged: the heads of the rows tell the same.

@@ -7,7 +7,9 @@ import (
 )
 
 // assign asks for up to most free blocks of the piece, each of the peer that
-// will deliver it soonest, and returns how many it found a peer for.
+// will deliver it soonest, and returns how many it found a peer for. Peers that are asked
+// for runs get blocks from the beginning of the piece and the others from its end, so that a
+// run stays one.
 func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int) (n int) {
 	if p.onTrial() {
 		return s.assignTrials(now, p, prio)
@@ -17,21 +19,27 @@ func (s *scheduler) assign(now time.Time, p *piece, prio weir.Priority, most int
 		p.whole, single = true, false
 	}
 	spared := !single && s.spares(now, p)
-	for i := range p.count {
-		if n == most || p.free == 0 {
-			break
-		}
+	back := p.count // from there on no block can be asked for
+	for i := 0; i < back && n < most && p.free > 0; {
 		if !p.lacks(i) || single && p.single[i] == 0 {
+			i++
 			continue
 		}
 		peer, mayCome := s.choose(now, p, i, prio, spared)
 		if peer == nil && mayCome {
+			i++
 			continue // another block may be asked for
 		}
 		if peer == nil {
 			break
 		}
-		s.requests.send(now, peer, &p.Copy, i)
+		at := i
+		if s.runs && !single && !peer.runs {
+			for back--; back > i && (!p.lacks(back) || peer.maySend(now, Block{p.index, back})); back-- {
+			}
+			at = back
+		}
+		s.requests.send(now, peer, &p.Copy, at)
 		peer.readBehind = peer.readBehind || prio == weir.Blocked
 		p.free--
 		n++

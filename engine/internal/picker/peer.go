@@ -24,6 +24,7 @@ type Peer struct {
 
 	queueTime time.Duration // PeerOptions.QueueTime
 	runs      bool          // PeerOptions.Runs
+	beside    bool          // of one with runs: others give a good part of what it gives
 }
 
 // Ref is the owner's side of a peer. The picker does not call it: it hands it back
@@ -46,12 +47,13 @@ type PeerOptions struct {
 	Fast        bool
 	// TellsHashes says that the peer can be asked for the hashes of single blocks (BEP 52).
 	TellsHashes bool
-	// QueueTime is what is kept queued at this peer instead of Options.QueueTime, 0 for
-	// that. It is for one that lets go at once of what is taken back.
-	QueueTime time.Duration
 	// Runs says that the peer is better asked for what lies end to end: read-ahead is
-	// asked of it in whole pieces.
+	// asked of it in whole pieces, and of a piece that a read waits for it gets one run.
 	Runs bool
+	// QueueTime is what is kept queued at a peer with Runs instead of Options.QueueTime, 0
+	// for that, unless others give a good part of what it gives: they would have nothing to
+	// do then. It is for one that lets go at once of what is taken back.
+	QueueTime time.Duration
 	// Start is how many requests it gets before it was measured, 0 for as many as any.
 	Start int
 }
@@ -144,7 +146,7 @@ func (p *Peer) room(queue time.Duration) int {
 
 // window returns how many blocks to keep asked of the peer.
 func (p *Peer) window(queue time.Duration) int {
-	if p.queueTime > 0 {
+	if p.queueTime > 0 && !p.beside {
 		queue = p.queueTime
 	}
 	return p.meter.window(queue)

@@ -22,6 +22,7 @@ type scheduler struct {
 	lastUnplannedRead time.Time     // the last read of what no window had
 	lastHedge         time.Time
 	fellows           bool // there are any
+	runs              bool // there are peers that are asked for runs
 }
 
 // run decides what to do now.
@@ -32,6 +33,7 @@ func (s *scheduler) run(now time.Time) {
 		s.queueTime = min(s.queueTime, shortQueueTime)
 	}
 	s.fellows = slices.ContainsFunc(s.peers.list, (*Peer).fellow)
+	s.findRuns()
 	s.checkSilence(now)
 	s.blocked(now)
 	if now.Sub(s.lastHedge) >= hedgeEvery {
@@ -45,6 +47,23 @@ func (s *scheduler) run(now time.Time) {
 		if short || p.room(s.queueTime) > 0 {
 			p.meter.idled = true
 		}
+	}
+}
+
+// findRuns finds the peers that are asked for runs, and which of them are beside others.
+func (s *scheduler) findRuns() {
+	s.runs = slices.ContainsFunc(s.peers.list, func(p *Peer) bool { return p.runs })
+	if !s.runs {
+		return
+	}
+	var sum float64
+	for _, p := range s.peers.list {
+		if !p.choking && !p.silence.silent() {
+			sum += p.meter.rate
+		}
+	}
+	for _, p := range s.peers.list {
+		p.beside = p.runs && sum-p.meter.rate >= besideOthers*p.meter.rate
 	}
 }
 

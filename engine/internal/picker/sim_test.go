@@ -37,6 +37,7 @@ type simPeer struct {
 	drops   bool // what is cancelled it drops without a word, as Transmission does
 	choking bool
 	corrupt bool
+	asked   []Block // in the order of deciding
 	pending []Block // accepted and not yet sent
 	sent    int64   // bytes
 	gone    bool
@@ -99,6 +100,7 @@ func (s *sim) step() {
 		p := a.Peer.Ref.(*simPeer)
 		if a.Kind == Request {
 			s.asked[a.Block]++
+			p.asked = append(p.asked, a.Block)
 		}
 		s.after(p.rtt/2, func() { p.hear(a) })
 	}

@@ -31,6 +31,10 @@ const (
 	shortQueueTime = 30 * time.Millisecond
 )
 
+// besideOthers is the share of the rate of a peer with runs that others must give for it to
+// be beside them.
+const besideOthers = 0.25
+
 // etaSlack is how much later than the earliest possible delivery a block may be expected
 // and still be asked of a peer that has room. Beyond, it waits for a better peer to have
 // room.

@@ -29,6 +29,8 @@ settings = {
 if job["Encryption"] == "required":
     settings["allowed_enc_level"] = 2  # pe_rc4: not just an encrypted handshake
 flags = lt.torrent_flags.default_flags & ~lt.torrent_flags.auto_managed & ~lt.torrent_flags.paused
+if job["Unchecked"]:
+    flags |= lt.torrent_flags.seed_mode
 if not job["PEX"]:
     flags |= lt.torrent_flags.disable_pex
 session = lt.session(settings)

@@ -239,3 +239,27 @@ func TestSparse(t *testing.T) {
 		t.Error("the next of files that are read in order is sparse")
 	}
 }
+
+// TestWaitIsNoPause: the time that a read waits for the swarm does not count as the
+// reader's own pause, so that it is not taken for a slow one.
+func TestWaitIsNoPause(t *testing.T) {
+	graces := map[bool]time.Duration{}
+	for _, said := range []bool{false, true} {
+		s := newSubject(1000*mib, mib)
+		for i := range int64(50) {
+			s.Read(s.now, i*mib, mib)
+			if !s.LastRead().Equal(s.now) {
+				t.Fatalf("the last read was at %v, want %v", s.LastRead(), s.now)
+			}
+			s.now = s.now.Add(10 * time.Second) // the swarm's
+			if said {
+				s.Answered(s.now)
+			}
+			s.now = s.now.Add(10 * time.Millisecond) // its own
+		}
+		graces[said] = s.Grace()
+	}
+	if graces[true] >= graces[false] || graces[true] != Grace(10*time.Millisecond) {
+		t.Errorf("a reader that waited for each read has a grace of %v, and of %v if that was its own time; want %v", graces[true], graces[false], Grace(10*time.Millisecond))
+	}
+}

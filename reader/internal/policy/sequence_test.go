@@ -139,3 +139,58 @@ func TestListedOrder(t *testing.T) {
 		t.Errorf("%d files in a row rise, want 3", rising)
 	}
 }
+
+// TestProven: only a reader of whole files, of so many that the sequence is open, hands
+// what it has read on to the next file's pattern.
+func TestProven(t *testing.T) {
+	info := numbered(100)
+	for name, c := range map[string]struct {
+		files int
+		n     int64 // of each
+		want  int64
+	}{
+		"Whole":   {5, 64 * kib, 5 * 64 * kib},
+		"TooFew":  {2, 64 * kib, 0},
+		"Headers": {5, 4 * kib, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Unix(1, 0)
+			w := begin(TorrentOrder(info), c.n)
+			for i := 1; i < c.files; i++ {
+				now = now.Add(time.Second)
+				if !w.step(now, i, c.n) {
+					t.Fatalf("file %d does not continue", i)
+				}
+			}
+			bytes, rate := w.Proven()
+			if bytes != c.want || (rate > 0) != (c.want > 0) {
+				t.Errorf("%d bytes at %.0f a second, want %d", bytes, rate, c.want)
+			}
+		})
+	}
+}
+
+// TestDue: a window is published at once, and again after half a piece, or a sixteenth of
+// the distance if that is more.
+func TestDue(t *testing.T) {
+	info := numbered(10_000)
+	w := begin(TorrentOrder(info), 64*kib)
+	if !w.Due() {
+		t.Error("the first window is not due")
+	}
+	now := time.Unix(1, 0)
+	for i, read := 1, int64(0); i < 2000; i++ {
+		now = now.Add(time.Millisecond)
+		if !w.step(now, i, 64*kib) {
+			t.Fatalf("file %d does not continue", i)
+		}
+		read += 64 * kib
+		most := max(info.PieceLength/2, w.distance()/16)
+		if due := w.Due(); due != (i == 1 || read >= most) {
+			t.Fatalf("after %d of %d bytes: due %v", read, most, due)
+		} else if due || i == 1 {
+			w.Windows(nil)
+			read = 0
+		}
+	}
+}

@@ -203,3 +203,68 @@ func TestNobodyThere(t *testing.T) {
 		t.Errorf("%v, want the context's cause", err)
 	}
 }
+
+// TestCacheRequests: what each call about the cache puts on the wire, and the last line of
+// a verification.
+func TestCacheRequests(t *testing.T) {
+	var got, body string
+	answer := `{"pieces":3,"bytes":7,"limit_bytes":9}` + "\n"
+	c, _ := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got, body = r.Method+" "+r.RequestURI, strings.TrimSpace(string(b))
+		fmt.Fprint(w, answer)
+	})
+	ctx := t.Context()
+	expect := func(what, sent string, err error, right bool) {
+		t.Helper()
+		if err != nil || got != what || body != sent || !right {
+			t.Errorf("asked %q %q, %v, right %v; want %q %q", got, body, err, right, what, sent)
+		}
+	}
+	stat, err := c.CacheStat(ctx)
+	expect("GET /v1/cache", "", err, stat.Pieces == 3 && stat.LimitBytes == 9)
+	stat, err = c.CacheResize(ctx, 1<<40)
+	expect("POST /v1/cache/limit", `{"limit_bytes":1099511627776}`, err, stat.LimitBytes == 9)
+	cleared, err := c.CacheClear(ctx)
+	expect("POST /v1/cache/clear", "", err, cleared == api.CacheCleared{Pieces: 3, Bytes: 7})
+
+	answer = `{"pieces":1,"total":2}` + "\n" + `{"pieces":2,"total":2,"damaged":1,"dropped":[{"infohash":"ab","piece":1}],"done":true}` + "\n"
+	lines := 0
+	last, err := c.CacheVerify(ctx, func(api.CacheVerify) { lines++ })
+	expect("POST /v1/cache/verify", "", err, lines == 2 && last.Done && len(last.Dropped) == 1)
+	answer = `{"pieces":1,"total":2}` + "\n" + `{"error":{"kind":"closed","message":"weir ends"}}` + "\n"
+	if _, err := c.CacheVerify(ctx, func(api.CacheVerify) {}); !errors.Is(err, weir.ErrClosed) {
+		t.Errorf("%v, want the error of the last line", err)
+	}
+	answer = `{"pieces":"many"}` + "\n"
+	if _, err := c.CacheVerify(ctx, func(api.CacheVerify) { t.Error("progress without figures") }); err == nil {
+		t.Error("a line that makes no sense is taken")
+	}
+}
+
+// TestErrorOf: each kind of error comes out of the socket as it went in, with a status of
+// its own kind; one that has none is internal.
+func TestErrorOf(t *testing.T) {
+	for _, is := range []error{
+		weir.ErrHostile, weir.ErrRemoved, weir.ErrNotFound, weir.ErrExists, weir.ErrInUse, weir.ErrNoSpace, weir.ErrRefused, weir.ErrCorrupt,
+		weir.ErrClosed, weir.ErrInvalid, context.Canceled, context.DeadlineExceeded,
+	} {
+		sent, status := api.ErrorOf(fmt.Errorf("open it: %w", is))
+		if status < 400 || sent.Message == "" || !errors.Is(sent, is) {
+			t.Errorf("%v becomes %d, %+v", is, status, sent)
+		}
+		if again, same := api.ErrorOf(fmt.Errorf("again: %w", sent)); *again != *sent || same != status {
+			t.Errorf("%v passed on becomes %d, %+v", is, same, again)
+		}
+		for _, other := range []error{weir.ErrNotFound, weir.ErrInvalid} {
+			if other != is && errors.Is(sent, other) {
+				t.Errorf("%v has become %v, too", is, other)
+			}
+		}
+	}
+	for _, err := range []error{errors.New("odd"), &api.Error{Kind: "tea", Message: "odd"}} {
+		if sent, status := api.ErrorOf(err); sent.Kind != "internal" || status != http.StatusInternalServerError || sent.Message != "odd" || errors.Unwrap(sent) != nil {
+			t.Errorf("%v becomes %d, %+v", err, status, sent)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -62,5 +63,27 @@ func TestFind(t *testing.T) {
 	}
 	if p, err := api.Find(dir); !errors.Is(err, weir.ErrNotFound) || !strings.Contains(err.Error(), "weir mount") {
 		t.Errorf("outside: %+v, %v; want ErrNotFound and what to do", p, err)
+	}
+}
+
+// TestFindContext: it finds what Find does, and returns at once when its context has ended.
+func TestFindContext(t *testing.T) {
+	root := t.TempDir()
+	if err := unix.Setxattr(root, api.ControlAttr, []byte("/run/s"), 0); err != nil {
+		t.Fatalf("this test needs a temporary folder with extended attributes: %v", err)
+	}
+	if p, err := api.FindContext(t.Context(), root+"/a"); err != nil || p != (api.Place{Root: root, Path: "a", Socket: "/run/s"}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, err := api.FindContext(t.Context(), filepath.Dir(root)); !errors.Is(err, weir.ErrNotFound) {
+		t.Errorf("outside: %v", err)
+	}
+	mine := errors.New("no more time")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(mine)
+	for range 20 { // whichever comes first
+		if _, err := api.FindContext(ctx, root); err != nil && !errors.Is(err, mine) {
+			t.Errorf("%v, want the context's cause", err)
+		}
 	}
 }

@@ -17,6 +17,7 @@ const (
 	Stopped     Fault = "SIGSTOP"
 	NetworkGone Fault = "network gone"
 	CacheGone   Fault = "cache folder removed"
+	Forgotten   Fault = "torrents lost with the cache" // until all are added again
 	DiskFull    Fault = "disk full"
 	Removed     Fault = "torrent removed"
 	SeederGone  Fault = "seeder gone"
@@ -37,7 +38,7 @@ const slack = 2 * time.Minute
 var explains = map[string][]Fault{
 	"ETIMEDOUT":    {NetworkGone, Stopped},
 	"ESTALE":       {Removed, Killed, Restarted},
-	"ENOENT":       {Removed, Killed, Restarted},
+	"ENOENT":       {Removed, Killed, Restarted, Forgotten},
 	"ENOTCONN":     {Killed, Restarted},
 	"ECONNABORTED": {Killed, Restarted},
 	"EIO":          {Killed, Restarted},

@@ -12,6 +12,7 @@ func TestExplained(t *testing.T) {
 		{fault: NetworkGone, from: now, until: now.Add(10 * time.Second)},
 		{fault: Removed, torrent: "film", from: now.Add(time.Hour)},
 		{fault: Attack, from: now, until: now.Add(time.Hour)},
+		{fault: Forgotten, from: now.Add(200 * time.Hour)},
 	}
 	at := func(d time.Duration) time.Time { return now.Add(d) }
 	for name, c := range map[string]struct {
@@ -30,6 +31,7 @@ func TestExplained(t *testing.T) {
 		"Other torrent":   {"ESTALE", "photos", 30 * time.Minute, 2 * time.Hour, false},
 		"Attacks excuse":  {"EIO", "film", time.Second, 2 * time.Second, false},
 		"Still in force":  {"ENOENT", "film", 100 * time.Hour, 101 * time.Hour, true},
+		"Not added again": {"ENOENT", "photos", 300 * time.Hour, 301 * time.Hour, true},
 		"Not yet removed": {"ENOENT", "film", time.Second, time.Minute, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -38,7 +40,7 @@ func TestExplained(t *testing.T) {
 			}
 		})
 	}
-	if _, explained := l.Tally(); explained["ETIMEDOUT"] != 3 || explained["ENOENT"] != 1 || explained["EIO"] != 0 {
+	if _, explained := l.Tally(); explained["ETIMEDOUT"] != 3 || explained["ENOENT"] != 2 || explained["EIO"] != 0 {
 		t.Errorf("counted %v", explained)
 	}
 }

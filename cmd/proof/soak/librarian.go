@@ -102,6 +102,7 @@ func (a *Librarian) afterStart(ctx context.Context) {
 			}
 		}
 		if sure {
+			a.mount.remembers(starts)
 			a.seen = starts
 		}
 	}
@@ -182,4 +183,4 @@ func (a *Librarian) insist(ctx context.Context, what string, try func() error) {
 var errRestarted = errors.New("weir was not there all the time")
 
 // disturbing are the faults during which commands may fail.
-var disturbing = []Fault{Killed, Restarted, Stopped, NetworkGone, CacheGone, DiskFull}
+var disturbing = []Fault{Killed, Restarted, Stopped, NetworkGone, CacheGone, Forgotten, DiskFull}

@@ -36,8 +36,8 @@ type Mount struct {
 	mu      sync.Mutex
 	weir    *process
 	starts  int
-	lostAt  map[int]bool  // starts with a new cache
-	longest time.Duration // that an end took
+	lostAt  map[int]func() // starts with a new cache, and what to call when all torrents are there again
+	longest time.Duration  // that an end took
 }
 
 // process is one life of it.
@@ -228,7 +228,18 @@ func (m *Mount) Close() error {
 func (m *Mount) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.lostAt[m.starts+1] = true
+	m.lostAt[m.starts+1] = m.ledger.Begin(Forgotten, "")
+}
+
+// remembers notes that all torrents were added again since a start.
+func (m *Mount) remembers(start int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for n, end := range m.lostAt {
+		if n <= start {
+			end()
+		}
+	}
 }
 
 // lost says whether a start behind one, up to another, had a new cache.
@@ -236,7 +247,7 @@ func (m *Mount) lost(behind, start int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for n := behind + 1; n <= start; n++ {
-		if m.lostAt[n] {
+		if m.lostAt[n] != nil {
 			return true
 		}
 	}

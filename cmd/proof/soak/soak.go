@@ -198,7 +198,7 @@ func (s *soaking) close() error {
 
 // newMount makes the folders.
 func newMount(o Options, l *Ledger, dir string) (*Mount, error) {
-	m := &Mount{opt: o, ledger: l, dir: filepath.Join(dir, "mnt"), cache: filepath.Join(dir, "disk", "cache"), lostAt: map[int]bool{}}
+	m := &Mount{opt: o, ledger: l, dir: filepath.Join(dir, "mnt"), cache: filepath.Join(dir, "disk", "cache"), lostAt: map[int]func(){}}
 	for _, d := range []string{m.dir, filepath.Dir(m.cache)} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return nil, err

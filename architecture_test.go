@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -140,6 +141,22 @@ func TestStepsExist(t *testing.T) {
 		}
 		if !slices.Contains(declared[file], name) {
 			t.Errorf("%s has no function %s", file, name)
+		}
+	}
+}
+
+// namedFile is a file of the repository that docs/architecture.md names, or a pattern.
+var namedFile = regexp.MustCompile("`([a-z0-9_/*.]+\\.go)[`:]")
+
+// TestFilesExist: each file that docs/architecture.md names is there.
+func TestFilesExist(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range namedFile.FindAllStringSubmatch(string(text), -1) {
+		if found, err := filepath.Glob(m[1]); err != nil || len(found) == 0 {
+			t.Errorf("there is no %s (%v)", m[1], err)
 		}
 	}
 }

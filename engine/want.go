@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"bytes"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,7 +55,7 @@ func (w *Want) Set(ranges []weir.Range) {
 		}
 	}
 	w.mu.Lock()
-	if w.closed || sameSpans(w.spans, spans) {
+	if w.closed || slices.Equal(w.spans, spans) {
 		w.mu.Unlock()
 		return
 	}
@@ -110,18 +110,6 @@ func (w *Want) apply(sw *swarm) {
 	})
 }
 
-func sameSpans(a, b []picker.Span) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
 // disjoint drops from each span what an earlier one has.
 func disjoint(spans []picker.Span) []picker.Span {
 	var out []picker.Span
@@ -144,10 +132,9 @@ const (
 // plans tells the peers that understand it (BEP 10, weir_plan) what we want and are
 // fetching, and hears of theirs. It belongs to the swarm's owner.
 type plans struct {
-	s       *swarm
-	at      time.Time // when they were told last
-	payload []byte    // what
-	begun   []int     // pieces of it that we are fetching
+	s    *swarm
+	at   time.Time // when they were told last
+	told wire.Plan // what
 }
 
 // tell tells the peers when there is something new.
@@ -166,30 +153,28 @@ func (x *plans) tell(now time.Time) {
 	if len(peers) == 0 {
 		return
 	}
-	wanted, begun := x.s.pick.Plan(wire.MaxWanted, wire.MaxBegun)
 	m := wire.Plan{}
+	wanted, begun := x.s.pick.Plan(wire.MaxWanted, wire.MaxBegun)
 	for _, w := range wanted {
 		m.Wanted = append(m.Wanted, [2]int{w.First, w.End})
 	}
-	sameBegun := len(begun) == len(x.begun)
-	for i, b := range begun {
+	for _, b := range begun {
 		m.Fetching = append(m.Fetching, [2]int{b.Piece, b.Blocks})
-		sameBegun = sameBegun && x.begun[i] == b.Piece
 	}
-	payload := wire.AppendPlan(nil, m)
-	newcomers = newcomers && len(wanted) > 0 // or they hear of it when there is something
-	if !newcomers && (bytes.Equal(payload, x.payload) || sameBegun && now.Sub(x.at) < planProgressAfter) {
+	news := newcomers && len(m.Wanted) > 0 || // or they hear of it when there is something
+		!slices.Equal(m.Wanted, x.told.Wanted) || !slices.EqualFunc(m.Fetching, x.told.Fetching, samePiece)
+	if !news && (now.Sub(x.at) < planProgressAfter || slices.Equal(m.Fetching, x.told.Fetching)) {
 		return
 	}
-	x.at, x.payload, x.begun = now, payload, x.begun[:0]
-	for _, b := range begun {
-		x.begun = append(x.begun, b.Piece)
-	}
+	x.at, x.told = now, m
+	payload := wire.AppendPlan(nil, m)
 	for _, p := range peers {
 		p.toldPlan = true
 		p.link.Send(func(b []byte) []byte { return wire.AppendExtended(b, p.planID, payload) })
 	}
 }
+
+func samePiece(a, b [2]int) bool { return a[0] == b[0] }
 
 // heard takes what a peer says that it wants and is fetching.
 func (x *plans) heard(p *peer, payload []byte, at time.Time) error {

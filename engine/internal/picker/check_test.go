@@ -94,6 +94,9 @@ func (k *Picker) check() error {
 			return fmt.Errorf("piece %d is loaded %v with %d blocks of %d missing", i, loaded, c.missing, c.count)
 		}
 		begun += c.memory()
+		if _, ok := k.pieces.underWay[c]; ok != c.begun() {
+			return fmt.Errorf("piece %d is begun %v and under way %v", c.index, c.begun(), ok)
+		}
 	}
 	for c := range k.pieces.loaded {
 		if !slices.Contains(all, c) {

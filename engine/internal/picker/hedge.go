@@ -70,9 +70,11 @@ func (s *scheduler) askAgain(now time.Time, first *request) bool {
 	if float64(s.requests.stats.Hedged) >= float64(s.opts.HedgeBurst)+s.opts.HedgeShare*float64(s.requests.stats.Received) {
 		return false
 	}
+	// A seed is not asked for what a fellow is late with, only for what it is silent about.
+	spared := !first.peer.silence.silent() && first.peer.meter.measured && s.spares(now, first.copy.of)
 	var second *Peer
 	for _, c := range s.peers.list {
-		if c == first.peer || !c.usable(first.copy.index) || s.roomFor(c, weir.Blocked) <= 0 || first.single && !c.tellsHashes ||
+		if c == first.peer || spared && !c.fellow() || !c.usable(first.copy.index) || s.roomFor(c, weir.Blocked) <= 0 || first.single && !c.tellsHashes ||
 			c.maySend(now, Block{first.copy.index, first.index}) {
 			continue
 		}
@@ -81,7 +83,7 @@ func (s *scheduler) askAgain(now time.Time, first *request) bool {
 		}
 	}
 	if second == nil {
-		return false
+		return spared // for another block there may be one
 	}
 	s.requests.stats.Hedged++
 	s.requests.send(now, second, first.copy, first.index)

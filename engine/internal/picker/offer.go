@@ -62,7 +62,7 @@ func (k *Picker) Has(p *Peer, index int) {
 	}
 	p.pieces[index] = true
 	delete(p.refused, index)
-	p.plan.kept(index)
+	p.plan.kept(index, k.pieces.countBlocks(index))
 	if k.Wanted(index) > weir.Unwanted {
 		k.wants.rewindTo(index)
 	}

@@ -15,11 +15,12 @@ type pieces struct {
 	heldCount int
 	open      map[int]*piece     // wanted or begun, and not held
 	loaded    map[*Copy]struct{} // copies with blocks, those of trials that ended while they are verified among them
+	underWay  map[*Copy]struct{} // copies that hold or expect a block
 	begun     int64              // Copy.memory of all
 }
 
 func newPieces(geo Geometry, held []bool) *pieces {
-	t := &pieces{geo: geo, held: held, open: map[int]*piece{}, loaded: map[*Copy]struct{}{}}
+	t := &pieces{geo: geo, held: held, open: map[int]*piece{}, loaded: map[*Copy]struct{}{}, underWay: map[*Copy]struct{}{}}
 	for _, h := range held {
 		if h {
 			t.heldCount++
@@ -32,13 +33,17 @@ func newPieces(geo Geometry, held []bool) *pieces {
 func (t *pieces) get(index int) *piece {
 	p := t.open[index]
 	if p == nil {
-		n := t.geo.PieceRange(index).Len()
-		blocks := int((n + weir.BlockBytes - 1) / weir.BlockBytes)
-		p = &piece{Copy: Copy{index: index, bytes: n, count: blocks, missing: blocks, free: blocks}}
+		blocks := t.countBlocks(index)
+		p = &piece{Copy: Copy{index: index, bytes: t.geo.PieceRange(index).Len(), count: blocks, missing: blocks, free: blocks}}
 		p.of = p
 		t.open[index] = p
 	}
 	return p
+}
+
+// countBlocks returns how many blocks a piece has.
+func (t *pieces) countBlocks(index int) int {
+	return int((t.geo.PieceRange(index).Len() + weir.BlockBytes - 1) / weir.BlockBytes)
 }
 
 // copyOf returns what a block from the peer belongs to: the copy that all give, or of
@@ -74,11 +79,16 @@ func (t *pieces) forgetUnused(p *piece) {
 	}
 }
 
-// counting runs change and keeps the count of begun bytes right around it.
+// counting runs change and keeps right around it which copies are begun.
 func (t *pieces) counting(c *Copy, change func()) {
 	before := c.memory()
 	change()
 	t.begun += c.memory() - before
+	if c.begun() {
+		t.underWay[c] = struct{}{}
+	} else {
+		delete(t.underWay, c)
+	}
 }
 
 // put adds a block that has arrived and that nobody is asked for any more.

@@ -2,6 +2,7 @@ package picker
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -10,12 +11,13 @@ import (
 
 // Readers that begin at the same place want the same pieces in the same order, and each
 // would take all of them from the one seed that has them. So they tell each other their
-// plans: which pieces they want now, and which of these they are fetching. Where there are no
-// more seeds than fellows, a piece that a fellow is fetching from a seed is left to it while it
-// makes progress, and a piece that a fellow holds is taken from it: the seed sends each piece
-// once. Who begins a piece that nobody has begun is known to all without a word: they take turns
-// in the order of a hash of their peer ID and the piece's number (rendezvous hashing),
-// which also decides between two that begin the same piece.
+// plans: which pieces they want now, and which of these they are fetching from seeds.
+// Where there are no more seeds than fellows, peers that read the same and say so, a piece
+// that a fellow is fetching from a seed is left to it while it makes progress, and a piece
+// that a fellow holds is taken from it: the seeds send each piece once, in the order of
+// reading. Who begins a piece that nobody has begun is known to all without a word: they take
+// turns in the order of a hash of their peer ID and the piece's number (rendezvous hashing),
+// which also decides between two that have begun the same piece.
 
 // Begun says that a peer is fetching a piece, and how many of its blocks it has.
 type Begun struct{ Piece, Blocks int }
@@ -32,67 +34,88 @@ type plan struct {
 	id       [20]byte
 	wanted   []Span
 	claims   []claim
-	progress time.Time // it had more blocks of a claimed piece than before, or all of them
-	finished bool      // since it told its plan last it has got all of a claimed piece
+	progress progress
+	finished int       // blocks of pieces that it has got whole since it told its plan last
 	failures int       // claims that came to nothing, less those that came true since
 	ignored  time.Time // its claims are ignored until then
 }
 
-// leftPiece is what was decided of a piece that others want too.
-type leftPiece struct {
-	judged  time.Time // when spared was
-	spared  bool      // only fellows are asked for it
-	free    time.Time // since then nobody holds it or is fetching it; zero if somebody does
-	heldFor time.Time // since then a fellow holds it; zero if nobody does
+// progress is how the blocks become more that a peer says it has of the pieces that it claims.
+type progress struct {
+	at     time.Time // of the last one
+	since  time.Time // blocks are counted from here
+	blocks int
+	rate   float64 // blocks per second, 0 if not known
+}
+
+// more says that the peer has n blocks more than it said last.
+func (g *progress) more(now time.Time, n int) {
+	if n > 0 {
+		g.at = now
+		g.blocks += n
+	}
+	d := now.Sub(g.since)
+	if d < progressTime {
+		return
+	}
+	if d < 4*progressTime {
+		sample := float64(g.blocks) / d.Seconds()
+		if g.rate == 0 {
+			g.rate = sample
+		}
+		g.rate += (sample - g.rate) / 2
+	}
+	g.since, g.blocks = now, 0
 }
 
 // SetPlan says which pieces the peer wants now and which of them it is fetching.
 func (p *Peer) SetPlan(now time.Time, wanted []Span, claims []Begun) {
 	plan := &p.plan
 	plan.wanted = append(plan.wanted[:0], wanted...)
-	if plan.finished {
-		plan.finished, plan.progress = false, now
-	}
-	before := plan.claims
+	before, more := plan.claims, plan.finished
+	plan.finished = 0
 	plan.claims = make([]claim, 0, len(claims))
 	for _, c := range claims {
-		n, more := claim{Begun: c, since: now}, true
+		n := claim{Begun: c, since: now}
 		for _, o := range before {
 			if o.Piece == c.Piece {
-				n.since, n.failed, more = o.since, o.failed, c.Blocks > o.Blocks
+				n.since, n.failed = o.since, o.failed
+				more -= o.Blocks
 			}
 		}
-		if more {
-			plan.progress = now
-		}
+		more += c.Blocks
 		plan.claims = append(plan.claims, n)
 	}
+	if len(before) == 0 && len(claims) > 0 {
+		plan.progress.at, plan.progress.since, plan.progress.blocks = now, now, 0
+	}
+	plan.progress.more(now, max(0, more))
 }
 
 // Plan returns our own plan: the pieces that our readers want now, at most maxSpans spans, and
-// of these the ones that we are fetching from seeds, at most maxClaims.
+// of these the ones that we are fetching from seeds, in order, at most maxClaims.
 func (k *Picker) Plan(maxSpans, maxClaims int) (wanted []Span, claims []Begun) {
 	for _, prio := range []weir.Priority{weir.Blocked, weir.Window} {
 		for _, w := range k.wants.byPriority[prio] {
-			for _, s := range w.spans {
-				if s.First >= s.End || len(wanted) == maxSpans {
-					continue
-				}
-				wanted = append(wanted, s)
-				for i := s.First; i < s.End && len(claims) < maxClaims; i++ {
-					if p := k.pieces.open[i]; p != nil && p.claimed() && !slices.ContainsFunc(claims, func(c Begun) bool { return c.Piece == i }) {
-						claims = append(claims, Begun{i, p.count - p.missing})
-					}
+			for _, s := range Subtract(w.spans, wanted) {
+				if len(wanted) < maxSpans {
+					wanted = append(wanted, s)
 				}
 			}
 		}
 	}
-	return wanted, claims
+	for c := range k.pieces.underWay {
+		if !c.trial && c.priority() >= weir.Window && c.of.claimed() {
+			claims = append(claims, Begun{c.index, c.count - c.missing})
+		}
+	}
+	slices.SortFunc(claims, func(a, b Begun) int { return a.Piece - b.Piece })
+	return wanted, claims[:min(len(claims), maxClaims)]
 }
 
 // claimed reports whether a block of the piece comes from a peer that is no fellow.
 func (p *piece) claimed() bool {
-	if p.onTrial() {
+	if p.onTrial() || !p.wantedWhole() {
 		return false
 	}
 	for i := range p.blocks {
@@ -104,8 +127,18 @@ func (p *piece) claimed() bool {
 	return false
 }
 
+// wants reports whether the peer wants the piece, or will want it soon if it reads on.
 func (s *plan) wants(index int) bool {
-	return slices.ContainsFunc(s.wanted, func(w Span) bool { return w.contains(index) })
+	for i, w := range s.wanted {
+		end := w.End
+		if i == len(s.wanted)-1 {
+			end += w.End - w.First
+		}
+		if w.First <= index && index < end {
+			return true
+		}
+	}
+	return false
 }
 
 // claimOf returns the peer's claim of the piece, nil if there is none that counts.
@@ -121,34 +154,57 @@ func (s *plan) claimOf(now time.Time, index int) *claim {
 	return nil
 }
 
-// believes reports whether the peer may be waited for, which is fetching the piece; share is
-// how many bytes per second it should get. One whose claims come to nothing is not
-// believed for a while, which doubles each time.
-func (s *plan) believes(now time.Time, c *claim, p *piece, share float64) bool {
-	due := claimGrace + time.Duration(claimPatience*float64(min(len(s.claims), maxClaimsWaited))*float64(p.bytes)/max(share, minShare)*float64(time.Second))
-	if now.Sub(s.progress) < claimStall && now.Sub(c.since) < due {
+// believable reports whether the peer may be waited for, which is fetching a piece of so many
+// blocks. best is how many blocks per second the fastest fetch, 0 if that is not known, and
+// share how many they should get each.
+func (s *plan) believable(now time.Time, c *claim, blocks int, best, share float64) bool {
+	age := now.Sub(c.since)
+	if now.Sub(s.progress.at) >= claimStall {
+		return false
+	}
+	due := time.Duration(claimPatience * float64(min(len(s.claims), maxClaimsWaited)) * float64(blocks) / max(share, minShare) * float64(time.Second))
+	if age >= claimGrace+due {
+		return false
+	}
+	if best == 0 || s.progress.rate == 0 || age < slowGrace {
 		return true
 	}
-	c.failed = true
-	s.ignored = now.Add(claimIgnored << min(s.failures, maxClaimFailures))
-	s.failures++
-	return false
+	left := float64(blocks - c.Blocks)
+	return left/max(s.progress.rate, 1) < slowClaim*float64(blocks)/best+slowGrace.Seconds()
 }
 
-// kept says that the peer holds a piece now, which it may have claimed.
-func (s *plan) kept(index int) {
+// fail books a claim that came to nothing. One whose claims do so again and again is not
+// believed for a while, which doubles each time.
+func (s *plan) fail(now time.Time, c *claim) {
+	c.failed = true
+	if s.failures++; s.failures >= claimFailures {
+		s.ignored = now.Add(claimIgnored << min(s.failures-claimFailures, maxClaimFailures))
+	}
+}
+
+// kept says that the peer holds a piece of so many blocks now, which it may have claimed.
+func (s *plan) kept(index, blocks int) {
 	for i := range s.claims {
-		if s.claims[i].Piece == index {
-			s.finished = true
+		if c := &s.claims[i]; c.Piece == index {
+			s.finished += max(0, blocks-c.Blocks)
+			c.Blocks = blocks
 			s.failures = max(0, s.failures-1)
 		}
 	}
 }
 
+// leftPiece is what was decided of a piece that others want too.
+type leftPiece struct {
+	judged  time.Time // when spared was
+	spared  bool      // only fellows are asked for it
+	free    time.Time // since then nobody holds it or is fetching it; zero if somebody does
+	heldFor time.Time // since then a fellow holds it; zero if nobody does
+}
+
 // spares reports whether only fellows may be asked for the piece, because one of them has it
 // or is fetching it.
 func (s *scheduler) spares(now time.Time, p *piece) bool {
-	if !s.fellows || p.onTrial() {
+	if !s.fellows || p.onTrial() || !p.wantedWhole() {
 		return false
 	}
 	if sp := &p.left; now.Sub(sp.judged) >= judgeEvery {
@@ -161,11 +217,15 @@ func (s *scheduler) spares(now time.Time, p *piece) bool {
 func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 	var seeds, holders float64 // bytes per second of the seeds, and of the fellows that hold it
 	sources, fellows, measured := 0, 0, false
+	var spoke time.Time // when a fellow that holds it sent something last
 	for _, c := range s.peers.list {
 		switch {
 		case c.usable(p.index) && c.fellow():
 			holders += c.meter.rate
 			measured = measured || c.meter.measured
+			if c.meter.last.After(spoke) {
+				spoke = c.meter.last
+			}
 			fellows++
 		case c.usable(p.index):
 			seeds += c.meter.rate
@@ -183,15 +243,24 @@ func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 		if left.heldFor.IsZero() {
 			left.heldFor = now
 		}
-		patience := claimStall + time.Duration(holderPatience*float64(p.bytes)/holders*float64(time.Second))
-		if !measured && p.priority() == weir.Blocked {
-			patience = strangerPatience // they may be very slow
+		last := left.heldFor
+		if !measured && p.priority() == weir.Blocked { // they may be very slow
+			if p.touched.After(last) {
+				last = p.touched
+			}
+			return now.Sub(last) < strangerPatience
 		}
-		return seeds < seedsWorth*holders && now.Sub(left.heldFor) < patience
+		if spoke.After(last) { // what they send us first is waited for
+			last = spoke
+		}
+		patience := claimStall + time.Duration(holderPatience*float64(p.bytes)/holders*float64(time.Second))
+		worth := seedsWorth * float64(1+fellows) / 2 // what the seeds send us is lost to the others
+		return seeds < worth*holders && now.Sub(last) < patience
 	}
 	left.heldFor = time.Time{}
+	crowd := s.crowdNow(now)
 	ours := turnOf(s.opts.ID, p.index)
-	share := seeds / float64(1+fellows)
+	share := seeds / float64(1+fellows) / weir.BlockBytes
 	rank, taken := 0, false
 	for _, c := range s.peers.list {
 		if !c.fellow() || c.has(p.index) || !c.plan.wants(p.index) {
@@ -201,12 +270,18 @@ func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 		if before {
 			rank++
 		}
-		if cl := c.plan.claimOf(now, p.index); cl != nil && (before || !p.begun()) && c.plan.believes(now, cl, p, share) {
+		cl := c.plan.claimOf(now, p.index)
+		if cl == nil || p.begun() && !p.yields(cl, before) {
+			continue
+		}
+		if c.plan.believable(now, cl, p.count, crowd.fastest, share) {
 			taken = true
+		} else {
+			c.plan.fail(now, cl)
 		}
 	}
 	switch {
-	case taken:
+	case taken, !p.begun() && p.index >= crowd.front && p.priority() < weir.Blocked:
 		left.free = time.Time{}
 		return true
 	case p.begun():
@@ -215,6 +290,76 @@ func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 		left.free = now
 	}
 	return now.Sub(left.free) < time.Duration(min(rank, maxTurns))*turnTime
+}
+
+// yields reports whether the piece, which is begun, is left to another that claims it, whose
+// turn is before ours or is not. Who has much more of it goes on.
+func (p *piece) yields(c *claim, before bool) bool {
+	switch ahead := c.Blocks - (p.count - p.missing); {
+	case ahead > p.count/2:
+		return true
+	case -ahead > p.count/2:
+		return false
+	}
+	return before
+}
+
+// crowdFacts is what is known of all fellows together.
+type crowdFacts struct {
+	at      time.Time // when it was found out
+	fastest float64   // how many blocks per second of what it claims the fastest gets
+	front   int       // pieces from here on are not begun yet
+}
+
+// crowdNow returns what is known of all fellows. It is found out anew once in a while.
+func (s *scheduler) crowdNow(now time.Time) *crowdFacts {
+	f := &s.crowd
+	if now.Sub(f.at) < judgeEvery {
+		return f
+	}
+	*f = crowdFacts{at: now}
+	all := 0.0 // blocks per second that seeds send
+	for _, c := range s.peers.list {
+		rate := c.plan.progress.rate
+		switch {
+		case !c.fellow() && c.meter.measured && c.inFlight > 0:
+			rate = c.meter.rate / weir.BlockBytes
+		case !c.fellow(), now.Before(c.plan.ignored), now.Sub(c.plan.progress.at) >= claimStall:
+			continue
+		}
+		if all += rate; c.fellow() {
+			f.fastest = max(f.fastest, rate)
+		}
+	}
+	f.front = s.frontOf(int64(all * weir.BlockBytes * frontTime.Seconds()))
+	return f
+}
+
+// frontOf returns the number of the first piece that is not begun yet, where so many bytes
+// may be fetched from seeds at a time.
+func (s *scheduler) frontOf(bytes int64) int {
+	bytes = max(bytes, minFrontBytes)
+	pieces := 0
+	for _, prio := range []weir.Priority{weir.Blocked, weir.Window} {
+		for _, w := range s.wants.byPriority[prio] {
+			for _, span := range w.spans {
+				for i := span.First; i < span.End; i++ {
+					p := s.pieces.open[i]
+					if p == nil || p.missing == 0 || s.fellowHas(i) {
+						continue
+					}
+					if pieces, bytes = pieces+1, bytes-p.bytes; pieces >= minFront && bytes <= 0 {
+						return i + 1
+					}
+				}
+			}
+		}
+	}
+	return math.MaxInt
+}
+
+func (s *scheduler) fellowHas(index int) bool {
+	return slices.ContainsFunc(s.peers.list, func(c *Peer) bool { return c.fellow() && c.has(index) })
 }
 
 // fellow reports whether the peer reads as we do: it tells its plan, and has not everything.

@@ -23,6 +23,7 @@ type scheduler struct {
 	lastHedge         time.Time
 	fellows           bool // there are any
 	runs              bool // there are peers that are asked for runs
+	crowd             crowdFacts
 }
 
 // run decides what to do now.

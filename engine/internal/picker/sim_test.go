@@ -1,7 +1,6 @@
 package picker
 
 import (
-	"container/heap"
 	"slices"
 	"testing"
 	"time"
@@ -13,11 +12,9 @@ import (
 // and after their round trip, in simulated time, so that every decision of the
 // picker can be measured to the microsecond and repeated.
 type sim struct {
+	simClock
 	tb    testing.TB
 	k     *Picker
-	now   time.Time
-	queue simEvents
-	seq   int
 	peers []*simPeer
 	tick  bool
 	steps int
@@ -43,27 +40,6 @@ type simPeer struct {
 	gone    bool
 }
 
-type simEvent struct {
-	at  time.Time
-	seq int
-	fn  func()
-}
-
-type simEvents []simEvent
-
-func (q simEvents) Len() int { return len(q) }
-func (q simEvents) Less(i, j int) bool {
-	return q[i].at.Before(q[j].at) || q[i].at.Equal(q[j].at) && q[i].seq < q[j].seq
-}
-func (q simEvents) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *simEvents) Push(x any)   { *q = append(*q, x.(simEvent)) }
-func (q *simEvents) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return e
-}
-
 type geometry struct{ pieces, bytes int64 }
 
 func (g geometry) NumPieces() int { return int(g.pieces) }
@@ -73,12 +49,7 @@ func (g geometry) PieceRange(i int) weir.Range {
 
 func newSim(tb testing.TB, pieces, pieceBytes int64, o Options) *sim {
 	g := geometry{pieces, pieceBytes}
-	return &sim{tb: tb, k: New(g, make([]bool, pieces), o), now: time.Unix(1000, 0), asked: map[Block]int{}}
-}
-
-func (s *sim) after(d time.Duration, fn func()) {
-	s.seq++
-	heap.Push(&s.queue, simEvent{s.now.Add(d), s.seq, fn})
+	return &sim{tb: tb, k: New(g, make([]bool, pieces), o), simClock: simClock{now: time.Unix(1000, 0)}, asked: map[Block]int{}}
 }
 
 func (s *sim) join(rtt time.Duration, rate float64) *simPeer {
@@ -214,14 +185,11 @@ func (s *sim) run(limit time.Duration, done func() bool) time.Duration {
 	s.tb.Helper()
 	begin := s.now
 	for s.step(); !done(); s.step() {
-		if s.queue.Len() == 0 {
+		if !s.next() {
 			s.tb.Fatal("nothing more happens, and it is not done")
 		}
-		e := heap.Pop(&s.queue).(simEvent)
-		s.now = e.at
-		e.fn()
-		for s.queue.Len() > 0 && s.queue[0].at.Equal(s.now) {
-			heap.Pop(&s.queue).(simEvent).fn()
+		for s.more() {
+			s.next()
 		}
 		if s.now.Sub(begin) > limit {
 			s.tb.Fatalf("not done after %v", limit)

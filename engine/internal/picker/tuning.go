@@ -126,16 +126,28 @@ const (
 	// more than a claim takes to reach the others; maxTurns of it at most.
 	turnTime = 100 * time.Millisecond
 	maxTurns = 20
+	// No more is fetched from the seeds at a time than what they send in frontTime, at least
+	// so many pieces and bytes, in the order of reading: if each fellow fetched a piece of its
+	// own, each piece would come late.
+	frontTime     = time.Second
+	minFront      = 4
+	minFrontBytes = 4 << 20
 	// A claim is believed while its peer makes progress within claimStall, and until it is
 	// claimGrace older than claimPatience times as long as its claims should take, of which no
-	// more than maxClaimsWaited count. It is taken to get minShare bytes per second at least.
+	// more than maxClaimsWaited count. It is taken to get minShare blocks per second at least.
 	claimStall      = 2 * time.Second
 	claimGrace      = 4 * time.Second
 	claimPatience   = 2.0
 	maxClaimsWaited = 2
-	minShare        = 256 << 10
-	// After a claim that came to nothing those of the peer are ignored for so long, and
-	// twice as long after each more, up to maxClaimFailures of them.
+	minShare        = 16
+	// It is not believed when the rest of it would take slowClaim times as long as all of
+	// it would take the fastest, and slowGrace. How fast they are is measured over progressTime.
+	slowClaim    = 5.0
+	slowGrace    = 1000 * time.Millisecond
+	progressTime = 1000 * time.Millisecond
+	// After so many claims that came to nothing, and fewer that came true, those of the peer
+	// are ignored for claimIgnored, and twice as long after each more, up to maxClaimFailures.
+	claimFailures    = 3
 	claimIgnored     = time.Minute
 	maxClaimFailures = 6
 	// A piece that another holds is waited for at most so much longer than it should take,

@@ -14,7 +14,7 @@ const (
 	maxPlan = 4 + 8*(MaxWanted+MaxBegun)
 )
 
-// Sharing is a message of weir's own extension (BEP 10): what the sender wants now, and
+// Plan is a message of weir's own extension (BEP 10): what the sender wants now, and
 // what it is fetching, so that peers that read the same need not all fetch it from the
 // same seed. On the wire it is the number of spans, the spans, and the pieces, all
 // as 32 bit integers, big endian.
@@ -24,9 +24,9 @@ type Plan struct {
 }
 
 // AppendPlan appends the message's payload.
-func AppendPlan(b []byte, s Plan) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(len(s.Wanted)))
-	for _, list := range [][][2]int{s.Wanted, s.Fetching} {
+func AppendPlan(b []byte, m Plan) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Wanted)))
+	for _, list := range [][][2]int{m.Wanted, m.Fetching} {
 		for _, p := range list {
 			b = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, uint32(p[0])), uint32(p[1]))
 		}

@@ -148,6 +148,7 @@ var layers = []layer{
 	{dir: "cmd/internal/catalogue", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"cache", "engine", "engine/source"}},
 	{dir: "cmd/internal/sources", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"cmd/internal/api", "engine/source"}},
 	{dir: "cmd/internal/seeding", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine", "engine/inplace", "engine/source"}},
+	{dir: "cmd/internal/store", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"cache", "engine", "engine/inplace", "reader"}},
 	{dir: "cmd/internal/sandbox", forbid: []string{bazil, badger, anacrolix, network}},
 	// What measures and proves it. It has libraries that weir hasn't.
 	{dir: proof, all: true},

@@ -233,6 +233,30 @@ func (t *Torrent) Evicted(index int) {
 	}
 }
 
+// Rescan has the swarm look for pieces that the Store has got from elsewhere. It does not
+// wait.
+func (t *Torrent) Rescan() {
+	t.mu.Lock()
+	sw := t.sw
+	t.mu.Unlock()
+	if sw != nil {
+		sw.do(sw.pieces.rescan)
+	}
+}
+
+func (c *pieces) rescan() {
+	s := c.s
+	if s.pick == nil {
+		return
+	}
+	for i := range s.t.LoadedInfo().NumPieces() {
+		if !s.pick.Held(i) && c.held.Has(i) && s.pick.Found(i) {
+			s.reads.release(i)
+			s.spread(i)
+		}
+	}
+}
+
 func (c *pieces) evicted(index int) {
 	s := c.s
 	if s.pick == nil || index < 0 || index >= s.t.LoadedInfo().NumPieces() || !s.pick.Held(index) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -164,14 +165,15 @@ func (g *guarded) Unmount(lazy bool) error {
 
 func (g *guarded) Abort() error { return g.guard.Abort() }
 
-// restrict gives up what is not needed any more once all is mounted.
-func (l *life) restrict(a *attendance, o daemon.Options) {
+// restrict gives up what is not needed any more once all is mounted. The paths in served are
+// needed.
+func (l *life) restrict(a *attendance, o daemon.Options, served []string) {
 	if !l.sandbox || a.guard == nil {
 		return
 	}
 	paths := sandbox.Paths{
 		Write: []string{o.CacheDir, "/sys/fs/fuse/connections"},
-		Read:  o.Watch,
+		Read:  slices.Concat(o.Watch, o.ServeFrom, served),
 	}
 	if o.Control != "" {
 		paths.Write = append(paths.Write, filepath.Dir(o.Control))

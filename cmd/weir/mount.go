@@ -85,9 +85,11 @@ func newMount() *cobra.Command {
 			if o.Mountpoint, err = filepath.Abs(o.Mountpoint); err != nil {
 				return err
 			}
-			for i := range o.Watch { // in the background the working folder becomes another
-				if o.Watch[i], err = filepath.Abs(o.Watch[i]); err != nil {
-					return err
+			for _, paths := range [][]string{o.Watch, o.ServeFrom} { // in the background the working folder becomes another
+				for i := range paths {
+					if paths[i], err = filepath.Abs(paths[i]); err != nil {
+						return err
+					}
 				}
 			}
 			o.UploadLimit, o.DownloadLimit, o.MaxMetadata = int64(uploadLimit), int64(downloadLimit), int64(maxMetadata)
@@ -117,6 +119,7 @@ func newMount() *cobra.Command {
 	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget them at the end")
 	f.BoolVar(&o.ByHash, "by-hash", false, "let programs open any torrent as DIR/by-hash/INFOHASH")
 	f.StringArrayVar(&o.Watch, "watch", nil, "add the torrents of the .torrent, .magnet, .url and .desktop files in `FOLDER`, now and whenever a file appears; may be repeated")
+	f.StringArrayVar(&o.ServeFrom, "serve-from", nil, "let weir publish --mount and weir seed --mount serve the files in `FOLDER`, which the sandbox else keeps from weir; may be repeated")
 	o.ReadTimeout = time.Minute
 	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "fail a read with ETIMEDOUT when its bytes have not arrived within `TIME`, such as 30s or 5m")
 	f.Var((*peerList)(&o.Peers), "peer", "also connect to the peer at `HOST:PORT`, for every source; may be repeated")
@@ -173,7 +176,7 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, stopSignals...)
 	defer signal.Stop(again)
-	life.restrict(attended, o)
+	life.restrict(attended, o, d.Served())
 	attended.ready(d.Names())
 	fmt.Fprintf(stdout, "mounted on %s, Ctrl-C unmounts:\n", weir.Printable(o.Mountpoint))
 	for _, name := range d.Names() {

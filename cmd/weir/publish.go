@@ -39,6 +39,7 @@ type publishFlags struct {
 
 	seed    bool
 	seeding seedingFlags
+	mount   mountFlags
 }
 
 func newPublish() *cobra.Command {
@@ -50,8 +51,9 @@ func newPublish() *cobra.Command {
 The same files and flags make the same torrent, with the info hash that
 libtorrent and qBittorrent give it. Without --seed it sends nothing: some
 BitTorrent program must then seed the files. With --seed weir serves them, from
-where they lie, until Ctrl-C. It sends no byte that is not the torrent's: a file
-that changes meanwhile is named, and what has changed is not served.
+where they lie, until Ctrl-C; with --mount a mount does, as long as it is there.
+No byte is sent that is not the torrent's: a file that changes meanwhile is
+named, there or by weir status, and what has changed is not served.
 
 Symbolic links into the folder stay links. Links that lead out of it, sockets,
 pipes and devices are left out, and named; empty folders are left out. A file
@@ -74,6 +76,9 @@ that changes while it is read is an error. docs/publish.md says more.
 			if name := f.seeding.given(cmd.Flags()); name != "" && !f.seed {
 				return usageError{fmt.Errorf("--%s is of use with --seed only", name), cmd.CommandPath()}
 			}
+			if f.seed && f.mount.dir != "" {
+				return usageError{errors.New("want one of --seed and --mount"), cmd.CommandPath()}
+			}
 			return f.run(cmd.Context(), args[0], cmd.OutOrStdout(), screenOf(cmd.ErrOrStderr()))
 		},
 	}
@@ -91,6 +96,7 @@ that changes while it is read is an error. docs/publish.md says more.
 	flags.StringVar(&f.o.Source, "source", "", "`TEXT` that gives the torrent an info hash of its own, as some trackers ask for")
 	flags.StringVar(&f.o.Name, "name", "", "`NAME` of the torrent (default: that of PATH)")
 	flags.Var(&f.date, "date", "creation date, such as 2026-11-30 or 2026-11-30T12:00:00Z, or none (default: when the newest file was changed)")
+	f.mount.register(flags)
 	flags.BoolVar(&f.seed, "seed", false, "serve the files to peers until Ctrl-C; the flags that follow say how")
 	f.seeding.register(flags)
 	completeValues(cmd, "encryption", "allowed", "required", "off")
@@ -110,6 +116,11 @@ func (f *publishFlags) run(ctx context.Context, path string, out io.Writer, scre
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
+	mount, err := f.mount.open(ctx, p.Root())
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", path, err)
+	}
+	defer mount.close()
 	file, err := newTorrentFile(p, f.out)
 	if err != nil {
 		return fmt.Errorf("publish %s: %w", path, err)
@@ -125,6 +136,9 @@ func (f *publishFlags) run(ctx context.Context, path string, out io.Writer, scre
 	}
 	l := p.Layout()
 	fmt.Fprintf(screen, "%s: %s, pieces of %s\n", weir.Printable(file.path), sizeText(l.Bytes), sizeText(l.PieceLength))
+	if err := mount.serve(ctx, api.ServeRequest{Torrent: made.Metainfo}, screen); err != nil {
+		return fmt.Errorf("publish %s: %w", path, err)
+	}
 	if _, err = fmt.Fprintln(out, made.Spec.Magnet()); err != nil || !f.seed {
 		return err
 	}

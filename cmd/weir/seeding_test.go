@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -104,5 +106,100 @@ func TestPublishSeed(t *testing.T) {
 				return strings.Contains(s.Log(), "weir: big: its content is another than the torrent's: pieces of it are not given away")
 			})
 		})
+	}
+}
+
+// freeAddress returns an address on loopback at which nobody listens.
+func freeAddress(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// weirSays runs weir and returns what it says.
+func weirSays(tb testing.TB, args ...string) string {
+	tb.Helper()
+	out, err := exec.Command(weirtest.Binary(), args...).CombinedOutput()
+	if err != nil {
+		tb.Errorf("weir %q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// TestPublishMount: a mount serves a folder from where it lies, for reads and for peers,
+// and again after a restart; it takes no room in the cache, and what changes is named.
+func TestPublishMount(t *testing.T) {
+	t.Parallel()
+	dir, base := release(t), t.TempDir()
+	point, listen := filepath.Join(base, "mnt"), freeAddress(t)
+	open := func() *weirtest.Mount {
+		return weirtest.Start(t, point, "--cache="+filepath.Join(base, "cache"), "--listen="+listen, "--serve-from="+filepath.Dir(dir))
+	}
+	m := open()
+	torrent := filepath.Join(base, "x.torrent")
+	said := weirSays(t, "publish", "--mount", point, "--into", "mine", "--out", torrent, dir)
+	if want := filepath.Join(point, "mine", "release") + " is served from " + dir; !strings.Contains(said, want) {
+		t.Errorf("weir publish says %q, want %q", said, want)
+	}
+	for _, again := range []bool{false, true} {
+		if again {
+			m.Unmount(t)
+			m = open()
+		}
+		sameFiles(t, m.Path("mine", "release"), dir, "big", "sub/small", "sub/empty", "z")
+		leech := mountFrom(t, listen, torrent)
+		sameFiles(t, leech.Path("release"), dir, "big", "sub/small", "z")
+		leech.Unmount(t)
+		status := weirSays(t, "status", m.Path("mine", "release"))
+		for _, want := range []string{"complete", "served from  " + dir + ", in place", "(100%)"} {
+			if !strings.Contains(status, want) {
+				t.Errorf("weir status lacks %q:\n%s", want, status)
+			}
+		}
+		if usage := weirSays(t, "cache", "stat", "--cache", filepath.Join(base, "cache")); !regexp.MustCompile(`pieces +0 of 0 torrents`).MatchString(usage) {
+			t.Errorf("there is a copy in the cache: %s", usage)
+		}
+	}
+
+	// Longer: what is not served any more is waited for.
+	if err := os.WriteFile(filepath.Join(dir, "sub", "small"), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	leech := mountFrom(t, listen, torrent)
+	sameFiles(t, leech.Path("release"), dir, "big", "z")
+	waits := exec.Command("cat", leech.Path("release", "sub", "small"))
+	if err := waits.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = waits.Process.Kill()
+		_ = waits.Wait()
+	}()
+	eventually(t, "the changed file is named", func() bool {
+		return regexp.MustCompile(`(?m)^ +changed +sub/small: .* it has 7 bytes now, and had 70000$`).MatchString(weirSays(t, "status", m.Path("mine", "release")))
+	})
+	weirSays(t, "rm", m.Path("mine", "release"))
+	if _, err := os.Stat(filepath.Join(dir, "big")); err != nil {
+		t.Errorf("weir rm of a torrent that is served in place: %v", err)
+	}
+}
+
+// TestMountMayNotRead: the sandbox keeps files from weir that it was not told of, and whoever
+// publishes hears what to do before anything is hashed.
+func TestMountMayNotRead(t *testing.T) {
+	t.Parallel()
+	dir, base := release(t), t.TempDir()
+	m := weirtest.Start(t, filepath.Join(base, "mnt"), "--cache="+filepath.Join(base, "cache"), "--listen=off")
+	out, err := exec.Command(weirtest.Binary(), "publish", "--mount", m.Dir, "--out", filepath.Join(base, "x.torrent"), dir).CombinedOutput()
+	if want := "mount with --serve-from " + dir; err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("%v: %s, want %q", err, out, want)
+	}
+	out, err = exec.Command(weirtest.Binary(), "publish", "--mount", m.Dir, "--out", filepath.Join(base, "x.torrent"), m.Dir).CombinedOutput()
+	if err == nil {
+		t.Errorf("an empty mount was published in itself: %s", out)
 	}
 }

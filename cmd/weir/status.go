@@ -66,6 +66,12 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 	if s.Pieces > 0 {
 		row("cached", "%s of %s (%s), %d of %d pieces", sizeText(s.HaveBytes), sizeText(s.SizeBytes), shareText(s.HaveBytes, s.SizeBytes), s.Held, s.Pieces)
 	}
+	if s.InPlace != "" {
+		row("served from", "%s, in place", weir.Printable(s.InPlace))
+	}
+	for _, c := range s.Changed {
+		row("changed", "%s: %s", weir.Printable(c.Path), weir.Printable(c.Why))
+	}
 	if sel := s.Selected; sel != nil {
 		files := fmt.Sprintf("%d files", sel.Files)
 		if sel.Files == 1 {

@@ -27,9 +27,8 @@ type Options struct {
 	Opener *Opener
 	// Missing are pieces that are known not to be in the files.
 	Missing Bits
-	// Lost is called when a piece turns out not to be in the files, Found when it may be
-	// there again.
-	Lost, Found func(index int)
+	// Lost is called when a piece turns out not to be in the files.
+	Lost func(index int)
 }
 
 // Content is the content of one torrent in files of this machine. It is safe for
@@ -64,9 +63,6 @@ type Problem struct {
 func New(o Options) *Content {
 	if o.Lost == nil {
 		o.Lost = func(int) {}
-	}
-	if o.Found == nil {
-		o.Found = func(int) {}
 	}
 	return &Content{
 		opt: o, checking: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
@@ -121,10 +117,6 @@ func (c *Content) Missing() Bits {
 
 // Problems returns the files of which pieces were lost, in torrent order.
 func (c *Content) Problems() []Problem {
-	info := c.opt.Info()
-	if info == nil {
-		return nil
-	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	var at []int
@@ -132,6 +124,13 @@ func (c *Content) Problems() []Problem {
 		if f.problem != "" {
 			at = append(at, i)
 		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	info := c.opt.Info()
+	if info == nil {
+		return nil
 	}
 	slices.Sort(at)
 	var out []Problem
@@ -163,10 +162,20 @@ func (c *Content) ReadAt(index int, p []byte, off int64) (bool, error) {
 	return c.verify(info, index, p, off)
 }
 
-// ReadRight is ReadAt for a piece that needs no hashing; it reports false for another.
-func (c *Content) ReadRight(index int, p []byte, off int64) bool {
+// ViewRight calls use with n bytes of a piece at off, if the piece needs no hashing, and
+// reports whether it did. The bytes are valid during the call only.
+func (c *Content) ViewRight(index int, off int64, n int, use func([]byte)) bool {
 	info := c.opt.Info()
-	return info != nil && index >= 0 && index < info.NumPieces() && c.readRight(info, index, p, off)
+	if info == nil || index < 0 || index >= info.NumPieces() || n < 0 || int64(n) > info.PieceLength {
+		return false
+	}
+	buffer := takeBuffer(n)
+	defer giveBuffer(buffer)
+	if !c.readRight(info, index, *buffer, off) {
+		return false
+	}
+	use(*buffer)
+	return true
 }
 
 func (c *Content) readRight(info *weir.TorrentInfo, index int, p []byte, off int64) bool {
@@ -188,13 +197,9 @@ func (c *Content) readRight(info *weir.TorrentInfo, index int, p []byte, off int
 	return c.unchanged(info, index, seen)
 }
 
-// Look looks again at the files of which pieces were lost. Those of a file that is another
-// now may be right again; they are hashed before they are used, like all.
-func (c *Content) Look() {
-	info := c.opt.Info()
-	if info == nil {
-		return
-	}
+// Look looks again at the files of which pieces were lost, and returns the pieces of those
+// that are others now: they may be right again, and are hashed before they are used, like all.
+func (c *Content) Look() (found []int) {
 	c.mu.RLock()
 	var bad []int
 	for i, f := range c.files {
@@ -203,16 +208,22 @@ func (c *Content) Look() {
 		}
 	}
 	c.mu.RUnlock()
+	if len(bad) == 0 {
+		return nil
+	}
+	info := c.opt.Info()
+	if info == nil {
+		return nil
+	}
 	for _, i := range bad {
 		stamp := Stamp{}
 		if f, err := c.open(i); err == nil {
 			stamp, _ = (&openFile{File: f}).stat() // zero when it fails
 			_ = f.Close()
 		}
-		for _, index := range c.revive(info, i, stamp) {
-			c.opt.Found(index)
-		}
+		found = append(found, c.revive(info, i, stamp)...)
 	}
+	return found
 }
 
 // revive makes the lost pieces of a file that has changed again unknown.

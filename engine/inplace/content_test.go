@@ -32,7 +32,6 @@ type sample struct {
 	mu      sync.Mutex
 	checked int
 	lost    []int
-	found   []int
 }
 
 // newSample writes files of these lengths, "0", "1", …; a negative length is padding.
@@ -109,8 +108,7 @@ func (s *sample) open(tb testing.TB) *inplace.Content {
 	tb.Helper()
 	c := inplace.New(inplace.Options{
 		Root: s.root, Info: func() *weir.TorrentInfo { return s.info }, Check: s.check, Opener: s.opener,
-		Lost:  func(i int) { s.lost = append(s.lost, i) },
-		Found: func(i int) { s.found = append(s.found, i) },
+		Lost: func(i int) { s.lost = append(s.lost, i) },
 	})
 	tb.Cleanup(c.Close)
 	return c
@@ -159,12 +157,15 @@ func TestReadAt(t *testing.T) {
 	if ok, err := c.ReadAt(0, got, 650); !ok || err != nil || !bytes.Equal(got, s.bytes[650:750]) {
 		t.Errorf("a part over three files: %v, %v", ok, err)
 	}
+	if !c.ViewRight(0, 650, 100, func(b []byte) { got = bytes.Clone(b) }) || !bytes.Equal(got, s.bytes[650:750]) {
+		t.Error("the same part is not viewed")
+	}
 	for _, off := range []int64{-1, 950} {
 		if ok, _ := c.ReadAt(0, got, off); ok {
 			t.Errorf("100 bytes at %d of a piece of 1000 were read", off)
 		}
 	}
-	if ok, _ := c.ReadAt(s.info.NumPieces(), got, 0); ok || c.ReadRight(-1, got, 0) {
+	if ok, _ := c.ReadAt(s.info.NumPieces(), got, 0); ok || c.ViewRight(-1, 0, 10, func([]byte) {}) {
 		t.Error("a piece that is not there was read")
 	}
 }
@@ -200,7 +201,7 @@ func TestChanged(t *testing.T) {
 			}
 		}, []int{2}, "another than the torrent's"},
 		"Longer":  {func(s *sample, b []byte) { s.write(t, 0, append(b, 0)) }, []int{0, 1, 2}, "it has 3001 bytes now, and had 3000"},
-		"Shorter": {func(s *sample, b []byte) { s.write(t, 0, b[:2500]) }, []int{0, 1, 2}, "2500"},
+		"Shorter": {func(s *sample, b []byte) { s.write(t, 0, b[:2500]) }, []int{0, 1, 2}, "it has 2500 bytes now, and had 3000"},
 		"Gone": {func(s *sample, _ []byte) {
 			if err := os.Remove(s.path(0)); err != nil {
 				t.Fatal(err)
@@ -256,7 +257,7 @@ func TestTouched(t *testing.T) {
 	if err := os.Chmod(s.path(0), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c.ReadRight(1, make([]byte, 10), 0) {
+	if c.ViewRight(1, 0, 10, func([]byte) {}) {
 		t.Error("read without hashing it again")
 	}
 	s.checkPieces(t, c)
@@ -273,15 +274,13 @@ func TestLook(t *testing.T) {
 	wrong[5], wrong[2500] = ^wrong[5], ^wrong[2500]
 	s.write(t, 0, wrong)
 	s.checkPieces(t, c, 0, 2)
-	c.Look()
-	if len(s.found) > 0 {
-		t.Errorf("found %v in a file that did not change", s.found)
+	if found := c.Look(); len(found) > 0 {
+		t.Errorf("found %v in a file that did not change", found)
 	}
 	s.settle(t)
 	s.write(t, 0, s.bytes[:3000])
-	c.Look()
-	if !slices.Equal(s.found, []int{0, 2}) || c.Problems() != nil || !c.Complete() {
-		t.Errorf("found %v, problems %v", s.found, c.Problems())
+	if found := c.Look(); !slices.Equal(found, []int{0, 2}) || c.Problems() != nil || !c.Complete() {
+		t.Errorf("found %v, problems %v", found, c.Problems())
 	}
 	s.checkPieces(t, c)
 

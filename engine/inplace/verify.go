@@ -34,8 +34,8 @@ func (c *Content) read(info *weir.TorrentInfo, r weir.Range, p []byte) (seen []s
 			continue
 		}
 		stamp, err := c.readFile(i, b, part.Off-f.Offset)
-		if err == nil && stamp.Size != f.Length {
-			err = sizeError(stamp.Size, f.Length)
+		if (err == nil || errors.Is(err, io.EOF)) && stamp.Size != f.Length {
+			err = weir.Errorf(weir.ErrCorrupt, "it has %d bytes now, and had %d", stamp.Size, f.Length)
 		}
 		seen = append(seen, sight{i, stamp, err})
 		if err != nil {
@@ -45,12 +45,9 @@ func (c *Content) read(info *weir.TorrentInfo, r weir.Range, p []byte) (seen []s
 	return seen, nil
 }
 
-func sizeError(is, was int64) error {
-	return weir.Errorf(weir.ErrCorrupt, "it has %d bytes now, and had %d", is, was)
-}
-
-// readFile fills p from a file, and returns the stamp it had after that.
-func (c *Content) readFile(index int, p []byte, off int64) (stamp Stamp, err error) {
+// readFile fills p from a file, and returns the stamp it had after that. The error is io.EOF
+// if the file ends too early.
+func (c *Content) readFile(index int, p []byte, off int64) (Stamp, error) {
 	f, err := c.opt.Opener.take(fileKey{c, index})
 	if err != nil {
 		return Stamp{}, err
@@ -58,21 +55,17 @@ func (c *Content) readFile(index int, p []byte, off int64) (stamp Stamp, err err
 	stale := true
 	defer func() { c.opt.Opener.release(f, stale) }()
 	n, err := f.ReadAt(p, off)
-	if n < len(p) && errors.Is(err, io.EOF) {
-		err = nil // the stamp says it
-		if stamp, err = f.stat(); err == nil {
-			err = weir.Errorf(weir.ErrCorrupt, "it ends at %d bytes", stamp.Size)
-		}
-		return stamp, err
-	}
-	if n < len(p) {
+	if n == len(p) {
+		err = nil
+	} else if !errors.Is(err, io.EOF) {
 		return Stamp{}, err
 	}
-	if stamp, err = f.stat(); err != nil {
-		return Stamp{}, err
+	stamp, failed := f.stat()
+	if failed != nil {
+		return Stamp{}, failed
 	}
-	stale = stamp != c.stampOf(index)
-	return stamp, nil
+	stale = err != nil || stamp != c.stampOf(index)
+	return stamp, err
 }
 
 // stampOf returns the last stamp that was seen of a file.

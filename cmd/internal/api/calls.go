@@ -40,6 +40,12 @@ func (c *Client) AddFile(ctx context.Context, content []byte, into string) (a Ad
 	return a, c.send(ctx, http.MethodPost, "/torrents"+query("into", into), TorrentType, bytes.NewReader(content), &a)
 }
 
+// Serve adds a torrent whose content lies at an absolute path of this machine, and is served
+// in place. Without a torrent it says whether it could.
+func (c *Client) Serve(ctx context.Context, files string, r ServeRequest, into string) (a Added, err error) {
+	return a, c.Do(ctx, http.MethodPost, "/serve"+query("files", files, "into", into), r, &a)
+}
+
 // Remove removes a torrent, named like for Torrent, and with it what is held of
 // it, unless keepCache.
 func (c *Client) Remove(ctx context.Context, id string, keepCache bool) error {

@@ -51,6 +51,10 @@ func TestRequests(t *testing.T) {
 		"GET /v1/torrents/a/b%3F%20c": func() error { _, err := c.Torrent(ctx, "a/b? c"); return err },
 		`POST /v1/torrents?into=f%2Fg application/json {"source":"magnet:?x"}`: func() error { _, err := c.Add(ctx, "magnet:?x", "f/g"); return err },
 		"POST /v1/torrents?into= " + api.TorrentType + " d4:":                  func() error { _, err := c.AddFile(ctx, []byte("d4:"), ""); return err },
+		`POST /v1/serve?files=%2Fa%26b&into=f application/json {"torrent":"ZA==","missing":"BQ=="}`: func() error {
+			_, err := c.Serve(ctx, "/a&b", api.ServeRequest{Torrent: []byte("d"), Missing: []byte{5}}, "f")
+			return err
+		},
 		"DELETE /v1/torrents/x":                               func() error { return c.Remove(ctx, "x", false) },
 		"DELETE /v1/torrents/x?keep_cache=true":               func() error { return c.Remove(ctx, "x", true) },
 		"POST /v1/move?from=a%26b&to=c%3Dd":                   func() error { _, err := c.Move(ctx, "a&b", "c=d"); return err },

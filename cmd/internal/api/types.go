@@ -117,6 +117,16 @@ type Added struct {
 	Known    bool   `json:"known"` // it was there before, at Path
 }
 
+// ServeRequest is the body of POST /v1/serve?files=PATH&into=FOLDER: a torrent whose content
+// lies in files of this machine, which are served in place. The absolute path is that of the
+// torrent's folder, or of its file when it has only one.
+type ServeRequest struct {
+	// Torrent is a .torrent file; without one the answer says whether files could be served.
+	Torrent []byte `json:"torrent,omitempty"`
+	// Missing are the pieces that are not in the files, a bit each: piece i is bit i%8 of byte i/8.
+	Missing []byte `json:"missing,omitempty"`
+}
+
 // Moved is the answer to POST /v1/move?from=PATH&to=PATH: a torrent's folder, or a
 // folder of torrents, got another path.
 type Moved struct {
@@ -179,10 +189,21 @@ type PathStatus struct {
 	// WebSeeds are those that are asked, or of which something went wrong.
 	WebSeeds []WebSeed `json:"web_seeds"`
 
+	// InPlace is the folder or file that the torrent is served from; empty: from the cache.
+	InPlace string `json:"in_place,omitempty"`
+	// Changed are files there with pieces that are not the torrent's any more.
+	Changed []ChangedFile `json:"changed_files,omitempty"`
+
 	// HiddenLinks are the paths of symbolic links that are not shown, because their
 	// targets are outside of the torrent: the first ones, and how many there are.
 	HiddenLinks     []string `json:"hidden_links,omitempty"`
 	HiddenLinkCount int      `json:"hidden_link_count,omitempty"`
+}
+
+// ChangedFile is a file that is served in place and is another now.
+type ChangedFile struct {
+	Path string `json:"path"` // in the torrent
+	Why  string `json:"why"`  // in words
 }
 
 // Limits bound the payload that all torrents together exchange with peers; 0 is no

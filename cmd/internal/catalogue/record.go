@@ -41,8 +41,12 @@ type Record struct {
 	Select []source.FileSpan `json:"select,omitempty"`
 	// Pin are the paths beneath the torrent's folder, as they are to be shown, that are
 	// pinned as soon as the metadata is there; an empty one is all that is selected.
-	Pin   [][]byte `json:"pin,omitempty"`
-	Shape *Shape   `json:"shape,omitempty"` // none while the metadata is unknown
+	Pin [][]byte `json:"pin,omitempty"`
+	// Files is the folder or file that the content is served from, in place; none: it comes
+	// from peers. Missing are the pieces that are not there, a bit each.
+	Files   []byte `json:"files,omitempty"`
+	Missing []byte `json:"missing,omitempty"`
+	Shape   *Shape `json:"shape,omitempty"` // none while the metadata is unknown
 }
 
 // Shape is what is known of a torrent without its metadata. If there is a Shape, the

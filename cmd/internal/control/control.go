@@ -30,6 +30,9 @@ type Mount interface {
 	Torrent(id string) (api.TorrentDetails, error)
 	Add(ctx context.Context, source, into string) (api.Added, error)
 	AddFile(ctx context.Context, content []byte, into string) (api.Added, error)
+	// Serve adds a torrent that lies in files of this machine; without one it says whether
+	// it could.
+	Serve(ctx context.Context, files string, r api.ServeRequest, into string) (api.Added, error)
 	Remove(ctx context.Context, id string, keepCache bool) error
 	Move(ctx context.Context, from, to string) (string, error)
 	Handles() []api.Handle

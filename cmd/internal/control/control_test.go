@@ -43,6 +43,9 @@ func (m *fakeMount) Torrent(id string) (api.TorrentDetails, error) {
 func (m *fakeMount) Add(_ context.Context, source, into string) (api.Added, error) {
 	return api.Added{Path: into}, m.note("add %q %q", source, into)
 }
+func (m *fakeMount) Serve(_ context.Context, files string, r api.ServeRequest, into string) (api.Added, error) {
+	return api.Added{Path: into}, m.note("serve %q %q %x %q", files, r.Torrent, r.Missing, into)
+}
 func (m *fakeMount) AddFile(_ context.Context, content []byte, into string) (api.Added, error) {
 	return api.Added{Path: into}, m.note("add file %q %q", content, into)
 }
@@ -138,6 +141,10 @@ func TestCalls(t *testing.T) {
 		{`torrent "a b/ü%2F?&#+/\xff..x"`, func() error { _, err := c.Torrent(ctx, odd); return err }},
 		{`add "magnet:?x&y" "a b/ü%2F?&#+/\xff..x"`, func() error { _, err := c.Add(ctx, "magnet:?x&y", odd); return err }},
 		{`add file "d4:info" ""`, func() error { _, err := c.AddFile(ctx, []byte("d4:info"), ""); return err }},
+		{`serve "/a b/ü%2F?&#+/\xff..x" "d4:info\xff" 05 "x"`, func() error {
+			_, err := c.Serve(ctx, "/"+odd, api.ServeRequest{Torrent: []byte("d4:info\xff"), Missing: []byte{5}}, "x")
+			return err
+		}},
 		{`remove "a b/ü%2F?&#+/\xff..x" false`, func() error { return c.Remove(ctx, odd, false) }},
 		{`remove "x" true`, func() error { return c.Remove(ctx, "x", true) }},
 		{`move "x" "a b/ü%2F?&#+/\xff..x"`, func() error { _, err := c.Move(ctx, "x", odd); return err }},

@@ -28,6 +28,7 @@ func (s *Server) routes() http.Handler {
 		"POST /torrents":           s.add,
 		"GET /torrents/{id...}":    s.torrent,
 		"DELETE /torrents/{id...}": s.remove,
+		"POST /serve":              s.serveFiles,
 		"POST /move":               s.move,
 		"GET /handles":             s.handles,
 		"GET /waits":               s.waits,
@@ -91,7 +92,11 @@ func writeError(w http.ResponseWriter, err error) {
 // readJSON reads a request's body, a single value. Unknown fields are an error: they are
 // probably typing mistakes, and must not be ignored.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
-	d := json.NewDecoder(limitBody(w, r, maxBodyBytes))
+	return readJSONUpTo(w, r, maxBodyBytes, into)
+}
+
+func readJSONUpTo(w http.ResponseWriter, r *http.Request, bytes int64, into any) error {
+	d := json.NewDecoder(limitBody(w, r, bytes))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		return weir.Errorf(weir.ErrInvalid, "body of the request: %v", err)
@@ -127,6 +132,15 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.opt.Mount.Add(r.Context(), req.Source, r.URL.Query().Get("into"))
+}
+
+func (s *Server) serveFiles(w http.ResponseWriter, r *http.Request) (any, error) {
+	var req api.ServeRequest
+	// A .torrent in base64, and a bit for each of its pieces.
+	if err := readJSONUpTo(w, r, 2*source.MaxMetainfoBytes, &req); err != nil {
+		return nil, err
+	}
+	return s.opt.Mount.Serve(r.Context(), r.URL.Query().Get("files"), req, r.URL.Query().Get("into"))
 }
 
 func (s *Server) remove(_ http.ResponseWriter, r *http.Request) (any, error) {

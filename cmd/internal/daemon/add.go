@@ -106,7 +106,7 @@ func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw str
 	if err := ts.makeFolders(dir); err != nil {
 		return nil, err
 	}
-	e := &entry{torrent: newTorrent(t, rec.Added, ts.cache, ts.readers), rec: rec}
+	e := &entry{torrent: newTorrent(t, rec.Added, ts.store, ts.readers), rec: rec}
 	if rec.Shape != nil {
 		e.shape.Store(newShape(rec.Shape, t.InfoHash()))
 	}
@@ -155,6 +155,7 @@ func (ts *torrents) detach(ctx context.Context, ih weir.InfoHash) error {
 		return err
 	}
 	e.files.Close()
+	ts.store.Withdraw(ih)
 	ts.mu.Lock()
 	ts.removed.add(e)
 	ts.entries.remove(e)

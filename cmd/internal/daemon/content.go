@@ -259,7 +259,7 @@ func (c *content) wantPins(e *entry) {
 	var missing []weir.Range
 	if len(runs) > 0 {
 		if info := e.Info(); info != nil {
-			held := c.cache.Held(e.InfoHash(), info.NumPieces())
+			held := e.store.Held(e.InfoHash(), info.NumPieces())
 			for _, run := range runs {
 				for i := run[0]; i < min(run[1], len(held)); i++ {
 					if r := info.PieceRange(i); !held[i] && !r.Empty() {

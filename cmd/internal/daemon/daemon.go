@@ -22,6 +22,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/metrics"
 	"github.com/weirfs/weir/cmd/internal/sources"
+	"github.com/weirfs/weir/cmd/internal/store"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 	"github.com/weirfs/weir/reader"
@@ -43,6 +44,7 @@ type Options struct {
 	Ephemeral     bool               // ignore the catalogue: show only Sources, and record nothing
 	Control       string             // path of the control socket; "": none
 	ByHash        bool               // by-hash/<info hash> in the mount opens any torrent
+	ServeFrom     []string           // folders from which files may be served in place, although the process gives up what it doesn't need
 	Watch         []string           // folders whose .torrent and .magnet files are added
 	WatchEvery    time.Duration      // how often they are listed, in addition to inotify; 0: 20 s
 	Metrics       string             // address of HTTP for Prometheus; "": none
@@ -86,7 +88,7 @@ type Daemon struct {
 	mount
 
 	// Set by Open; Close skips those that are nil.
-	store   *pendingStore
+	store   *store.Store
 	cache   *cache.Cache
 	engine  *engine.Engine
 	control *control.Server
@@ -133,7 +135,7 @@ func New(o Options) *Daemon {
 		ReadTimeout: o.ReadTimeout, Version: o.Version, Log: o.Log,
 		Control: o.Control, Unmounter: o.Unmounter, Host: host{d.torrents, d.background}, ByHash: o.ByHash,
 	})
-	d.torrents.fs = d.fs
+	d.torrents.fs, d.torrents.mountpoint = d.fs, o.Mountpoint
 	return d
 }
 
@@ -179,13 +181,16 @@ func (d *Daemon) close() error {
 	errs = append(errs, d.fs.Close())
 	d.background.running.Wait()
 	if d.store != nil {
-		d.store.fail(weir.ErrClosed) // ends waits for a cache that never opened
+		d.store.Fail(weir.ErrClosed) // ends waits for a cache that never opened
 	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
 	}
 	if d.cache != nil {
 		errs = append(errs, d.cache.Close())
+	}
+	if d.store != nil {
+		d.store.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -20,17 +20,23 @@ type observer struct {
 	events   *events
 }
 
+// filesEvery is how often changed files are looked at again, in polls.
+const filesEvery = 10
+
 // run polls once a second until the daemon ends.
 func (o *observer) run() {
 	tick := time.NewTicker(observeTick)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-o.ctx.Done():
 			o.poll()
 			return
 		case <-tick.C:
 			o.poll()
+		}
+		if n%filesEvery == 0 {
+			o.torrents.lookAtFiles()
 		}
 	}
 }

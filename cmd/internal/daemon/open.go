@@ -17,6 +17,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/metrics"
 	"github.com/weirfs/weir/cmd/internal/sources"
+	"github.com/weirfs/weir/cmd/internal/store"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/source"
 	"github.com/weirfs/weir/fs/mountpoint"
@@ -46,7 +47,7 @@ func (d *Daemon) Open(ctx context.Context) error {
 
 	// The cache opens while the engine listens and looks for the first peers.
 	var opening errgroup.Group
-	d.store = newPendingStore()
+	d.store = store.New()
 	opening.Go(func() error { return d.openCache(ctx) })
 	early := d.openEngine()
 	if early == nil {
@@ -93,7 +94,7 @@ func (d *Daemon) Open(ctx context.Context) error {
 // assemble connects what needs both the cache and the engine, once both are open.
 func (d *Daemon) assemble() {
 	ts := d.torrents
-	ts.cache, ts.engine = d.cache, d.engine
+	ts.store, ts.engine = d.store, d.engine
 	ts.catalogue = catalogue.New(d.cache, d.opt.Ephemeral)
 	d.content = &content{torrents: ts, cache: d.cache, fs: d.fs, background: d.background, log: d.log, pinning: newToken()}
 	d.view = &view{opt: &d.opt, started: d.started, torrents: ts, content: d.content, fs: d.fs, cache: d.cache, engine: d.engine}
@@ -127,11 +128,11 @@ func (d *Daemon) openCache(ctx context.Context) error {
 		Log: d.log, Changed: d.torrents.heldChanged, Protect: d.readers.budget.Protect,
 	})
 	if err != nil {
-		d.store.fail(err)
+		d.store.Fail(err)
 		return err
 	}
 	d.cache = c
-	d.store.open(c)
+	d.store.Open(c)
 	return nil
 }
 
@@ -144,7 +145,7 @@ func (d *Daemon) openEngine() error {
 	}
 	e := engine.New(engine.Options{
 		WebSeeds: d.opt.WebSeeds, DHT: d.opt.DHT, DHTBootstrap: routers, LSD: d.opt.LSD,
-		Store: d.store, StoreReady: d.store.ready, Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: d.opt.Peers, UserAgent: userAgent(d.opt.Version),
+		Store: d.store, StoreReady: d.store.Ready(), Log: d.log, Listen: d.opt.Listen, Encryption: d.opt.Encryption, Peers: d.opt.Peers, UserAgent: userAgent(d.opt.Version),
 		AllowPrivate: d.opt.AllowPrivate, MaxMetadata: d.opt.MaxMetadata, UploadLimit: d.opt.UploadLimit, DownloadLimit: d.opt.DownloadLimit,
 	})
 	d.engine = e // Close must close it even if Open fails

@@ -20,7 +20,7 @@ type target struct {
 func (t *target) held() int64 {
 	sum := int64(0)
 	for _, r := range t.ranges {
-		sum += t.cache.HeldBytes(t.info, r)
+		sum += t.store.HeldBytes(t.info, r)
 	}
 	return sum
 }

@@ -118,6 +118,9 @@ func (ts *torrents) restoreOne(ih weir.InfoHash, rec catalogue.Record) error {
 	if err != nil && !errors.Is(err, weir.ErrExists) { // the command line named it too, and it is warm already
 		return err
 	}
+	if len(rec.Files) > 0 {
+		ts.serve(t, string(rec.Files), rec.Missing)
+	}
 	// It keeps its name, whatever else is shown now.
 	_, err = ts.insert(t, rec, string(rec.Dir), fs.RawName(string(rec.Shown)))
 	if err != nil {

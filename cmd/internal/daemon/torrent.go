@@ -5,19 +5,19 @@ import (
 	"time"
 
 	"github.com/weirfs/weir"
-	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/cmd/internal/catalogue"
+	"github.com/weirfs/weir/cmd/internal/store"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 	"github.com/weirfs/weir/reader"
 )
 
-// torrent shows one of the engine's torrents to fs. The cache says what is held, and files
+// torrent shows one of the engine's torrents to fs. The store says what is held, and files
 // are read through reader.
 type torrent struct {
 	*engine.Torrent
 	added   time.Time
-	cache   *cache.Cache
+	store   *store.Store
 	readers *readers
 	files   *reader.Torrent // that are open
 	// shape is known without loading the metadata; nil before the first metadata.
@@ -26,8 +26,8 @@ type torrent struct {
 
 var _ fs.Torrent = (*torrent)(nil)
 
-func newTorrent(t *engine.Torrent, added time.Time, c *cache.Cache, r *readers) *torrent {
-	return &torrent{Torrent: t, added: added, cache: c, readers: r, files: reader.NewTorrent(c, swarm{t}, r.budget)}
+func newTorrent(t *engine.Torrent, added time.Time, st *store.Store, r *readers) *torrent {
+	return &torrent{Torrent: t, added: added, store: st, readers: r, files: reader.NewTorrent(st, swarm{t}, r.budget)}
 }
 
 // shape is the sizes of a torrent.
@@ -77,7 +77,7 @@ func (t *torrent) Outline() (fs.Outline, bool) {
 // not in memory and some are missing.
 func (t *torrent) held(s *shape) int64 {
 	all := weir.Range{End: s.skeleton.Length}
-	covered := t.cache.HeldBytes(s.skeleton, all)
+	covered := t.store.HeldBytes(s.skeleton, all)
 	switch {
 	case s.Length == all.End:
 		return covered
@@ -85,7 +85,7 @@ func (t *torrent) held(s *shape) int64 {
 		return s.Length
 	}
 	if info := t.LoadedInfo(); info != nil {
-		return t.cache.HeldBytes(info, all)
+		return t.store.HeldBytes(info, all)
 	}
 	return s.content(covered)
 }
@@ -104,7 +104,7 @@ func (t *torrent) HeldBytes(r weir.Range) int64 {
 	if info == nil {
 		return 0
 	}
-	return t.cache.HeldBytes(info, r)
+	return t.store.HeldBytes(info, r)
 }
 
 // Status implements fs.Torrent.

@@ -6,10 +6,10 @@ import (
 	"sync"
 
 	"github.com/weirfs/weir"
-	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/catalogue"
 	"github.com/weirfs/weir/cmd/internal/sources"
+	"github.com/weirfs/weir/cmd/internal/store"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 )
@@ -22,9 +22,11 @@ type torrents struct {
 	events  *events
 	load    sources.Loaders
 	log     *slog.Logger
+	// mountpoint is the mount's path, absolute.
+	mountpoint string
 
 	// Set by Daemon.Open before any torrent is shown.
-	cache     *cache.Cache
+	store     *store.Store
 	engine    *engine.Engine
 	catalogue *catalogue.Catalogue
 

@@ -178,6 +178,7 @@ func (v *view) Status(_ context.Context, p string) (api.PathStatus, error) {
 	s := e.Stats()
 	out := api.PathStatus{Path: p, Torrent: v.torrent(e, s), Waits: []api.Wait{}, Handles: []api.Handle{}, Trackers: append([]string{}, s.Trackers...), WebSeeds: webSeeds(nil, s.WebSeeds, e.LoadedInfo())}
 	out.WebSeeds = slices.DeleteFunc(out.WebSeeds, func(w api.WebSeed) bool { return w.State == string(engine.WebSeedUntried) })
+	v.describeFiles(&out, e)
 	if info := e.Info(); info != nil {
 		t, err := v.content.locate(e, info, inside)
 		if err != nil {
@@ -208,7 +209,7 @@ func (v *view) Status(_ context.Context, p string) (api.PathStatus, error) {
 // measure fills in what is held and pinned of a path.
 func (v *view) measure(out *api.PathStatus, t *target) {
 	out.SizeBytes, out.HaveBytes = t.bytes, t.held()
-	held := v.cache.Held(t.InfoHash(), t.info.NumPieces())
+	held := t.store.Held(t.InfoHash(), t.info.NumPieces())
 	pinned := v.cache.Pinned(t.InfoHash())
 	out.Pinned = true
 	for _, run := range t.runs() {

@@ -82,7 +82,9 @@ func (s *Seeding) Stats() engine.Stats { return s.torrent.Stats() }
 
 // Look returns the files of which pieces are not served, after another look at them.
 func (s *Seeding) Look() []inplace.Problem {
-	s.content.Look()
+	if len(s.content.Look()) > 0 {
+		s.torrent.Rescan()
+	}
 	return s.content.Problems()
 }
 

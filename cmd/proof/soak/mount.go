@@ -17,16 +17,16 @@ import (
 	"time"
 )
 
-// patience is for what happens at once on a machine that has nothing else to do.
-const patience = 2 * time.Minute
+// commandTimeout is generous: an idle machine needs well below a second.
+const commandTimeout = 2 * time.Minute
 
-// endBound is how long weir may take to end, however it is told to.
+// endBound is how long weir may take to end.
 const endBound = time.Minute
 
-// Mount is the weir that is tested, over all its restarts.
+// Mount is the mount that is tested, over all restarts of weir.
 type Mount struct {
 	opt    Options
-	ledger *Ledger
+	faults *FaultLog
 	dir    string // of the mount
 	cache  string
 	disk   string // a tmpfs of its own for the cache; "" is none
@@ -40,7 +40,7 @@ type Mount struct {
 	longest time.Duration  // that an end took
 }
 
-// process is one life of it.
+// process is weir from one start to its end.
 type process struct {
 	cmd      *exec.Cmd
 	listen   string        // address for peers
@@ -104,7 +104,7 @@ func (m *Mount) start(ctx context.Context) error {
 		expected, last := p.expected, p.last
 		p.mu.Unlock()
 		if !expected {
-			m.ledger.Fail("weir ended by itself: %v; it said at last: %s", p.err, last)
+			m.faults.Fail("weir ended by itself: %v; last line of its log: %s", p.err, last)
 		}
 	}()
 	select {
@@ -115,9 +115,9 @@ func (m *Mount) start(ctx context.Context) error {
 			m.weir, m.starts = p, m.starts+1
 			return nil
 		}
-		err = fmt.Errorf("weir mount said %q", line)
-	case <-time.After(patience):
-		err = fmt.Errorf("weir mount says nothing after %v", patience)
+		err = fmt.Errorf("weir mount printed %q", line)
+	case <-time.After(commandTimeout):
+		err = fmt.Errorf("weir mount printed nothing within %v", commandTimeout)
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -148,8 +148,8 @@ func (m *Mount) readLog(p *process, r io.Reader) {
 			p.mu.Unlock()
 		}
 		// That the cache is gone is an error by right.
-		if bad.MatchString(line) && (!strings.Contains(line, m.cache+" was removed") && !strings.Contains(line, "the cache folder was removed") || !m.ledger.InForce(slack, CacheGone)) {
-			m.ledger.Fail("weir's log: %s", strings.TrimSpace(line))
+		if bad.MatchString(line) && (!strings.Contains(line, m.cache+" was removed") && !strings.Contains(line, "the cache folder was removed") || !m.faults.InForce(slack, CacheGone)) {
+			m.faults.Fail("weir's log: %s", strings.TrimSpace(line))
 		}
 		if err != nil {
 			return
@@ -163,7 +163,7 @@ func (p *process) expect() {
 	p.expected = true
 }
 
-// Process returns the life that is lived now.
+// Process returns the current process, and how often weir was started.
 func (m *Mount) Process() (p *process, starts int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -175,17 +175,17 @@ func (m *Mount) End(sig syscall.Signal) {
 	p, _ := m.Process()
 	p.expect()
 	begin := time.Now()
-	_ = p.cmd.Process.Signal(sig) // one that has ended by itself was noted
+	_ = p.cmd.Process.Signal(sig) // it may have ended by itself, which is recorded
 	select {
 	case <-p.ended:
 		<-p.read
 		if sig != syscall.SIGKILL && p.err != nil {
 			p.mu.Lock()
-			m.ledger.Fail("weir ended after %v: %v; it said at last: %s", sig, p.err, p.last)
+			m.faults.Fail("weir ended after %v: %v; last line of its log: %s", sig, p.err, p.last)
 			p.mu.Unlock()
 		}
 	case <-time.After(endBound):
-		m.ledger.Fail("weir has not ended %v after %v", endBound, sig)
+		m.faults.Fail("weir has not ended %v after %v", endBound, sig)
 		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines are in the log
 		pause(context.Background(), 5*time.Second)
 		m.force(p)
@@ -195,8 +195,8 @@ func (m *Mount) End(sig syscall.Signal) {
 	m.longest = max(m.longest, time.Since(begin))
 }
 
-// force ends a life by all means: while a thread of it waits in the kernel for the
-// mount, only the mount's end helps.
+// force kills a process. While one of its threads waits in the kernel for the mount, that
+// takes a forced unmount.
 func (m *Mount) force(p *process) {
 	_ = p.cmd.Process.Kill() // it may have ended
 	for range 5 {
@@ -205,13 +205,13 @@ func (m *Mount) force(p *process) {
 			<-p.read
 			return
 		case <-time.After(5 * time.Second):
-			_ = syscall.Unmount(m.dir, syscall.MNT_FORCE) // busy, and ended all the same
+			_ = syscall.Unmount(m.dir, syscall.MNT_FORCE) // fails as busy, but ends the requests
 		}
 	}
-	m.ledger.Fail("weir can't be ended")
+	m.faults.Fail("weir can't be killed")
 }
 
-// Close ends what may still run, and unmounts.
+// Close kills weir if it runs, and unmounts.
 func (m *Mount) Close() error {
 	if p, _ := m.Process(); p != nil {
 		p.expect()
@@ -224,14 +224,14 @@ func (m *Mount) Close() error {
 	return m.log.Close()
 }
 
-// forget notes that the next start will know nothing of what was added.
+// forget records that the next start will have no torrents.
 func (m *Mount) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.lostAt[m.starts+1] = m.ledger.Begin(Forgotten, "")
+	m.lostAt[m.starts+1] = m.faults.Begin(Forgotten, "")
 }
 
-// remembers notes that all torrents were added again since a start.
+// remembers records that all torrents were added again after a start.
 func (m *Mount) remembers(start int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -242,7 +242,7 @@ func (m *Mount) remembers(start int) {
 	}
 }
 
-// lost says whether a start behind one, up to another, had a new cache.
+// lost reports whether one of the starts after behind, up to start, had a new cache.
 func (m *Mount) lost(behind, start int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -254,14 +254,14 @@ func (m *Mount) lost(behind, start int) bool {
 	return false
 }
 
-// Command runs another weir command, which gets patience, and returns what it says.
+// Command runs another weir command; an error has what it printed.
 func (m *Mount) Command(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, m.opt.Weir, args...)
 	cmd.Env = append(os.Environ(), "WEIR_CONFIG="+os.DevNull)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
-	cmd.WaitDelay = patience
+	cmd.WaitDelay = commandTimeout
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("weir %s: %w: %s", args[0], errors.Join(err, ctx.Err()), strings.TrimSpace(string(out)))

@@ -20,7 +20,7 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// Job is what one reading program is told to do.
+// Job is the task of one reading program.
 type Job struct {
 	Way     string // of reading
 	Mount   string
@@ -33,23 +33,23 @@ type Job struct {
 // ways are the ways of reading.
 var ways = []string{"sequential", "random", "mapped", "direct", "small", "backward", "skipping"}
 
-// Progress is what a reading program says: now and then, and at its end.
+// Progress is what a reading program prints now and then, and at its end.
 type Progress struct {
 	Bytes int64 // compared
 	Done  bool
-	Wrong string // what differs from the truth; "" is nothing
-	Errno string // that ended it; "" is none
+	Wrong string // what differs from the right content, or ""
+	Errno string // that ended it, or ""
 	Where string
 }
 
-// readMain is a reading program: it does its job, compares what it reads with the
-// truth and ends at the first thing that is not as it should be.
+// readMain is a reading program: it compares what it reads with the right content, and ends
+// at the first difference or error.
 func readMain(job string, stdout io.Writer) (int, error) {
 	var j Job
 	if err := json.Unmarshal([]byte(job), &j); err != nil {
 		return 2, err
 	}
-	r := &reading{job: j, until: time.Now().Add(j.For)}
+	r := &readJob{job: j, until: time.Now().Add(j.For)}
 	var all sync.WaitGroup
 	failed := make(chan error, j.Threads)
 	for i := range j.Threads {
@@ -70,7 +70,7 @@ func readMain(job string, stdout io.Writer) (int, error) {
 				continue
 			}
 			p := Progress{Bytes: r.compared.Load(), Done: true}
-			var w *wrongError
+			var w *mismatchError
 			if errors.As(err, &w) {
 				p.Wrong = w.Error()
 			} else if err != nil {
@@ -81,12 +81,12 @@ func readMain(job string, stdout io.Writer) (int, error) {
 	}
 }
 
-// wrongError is a difference from the truth.
-type wrongError struct{ what string }
+// mismatchError is a difference from the right content.
+type mismatchError struct{ what string }
 
-func (e *wrongError) Error() string { return e.what }
+func (e *mismatchError) Error() string { return e.what }
 
-func wrong(format string, args ...any) error { return &wrongError{fmt.Sprintf(format, args...)} }
+func wrong(format string, args ...any) error { return &mismatchError{fmt.Sprintf(format, args...)} }
 
 // faultError is a SIGBUS of a mapped file.
 type faultError struct{ what string }
@@ -106,17 +106,17 @@ func errnoName(err error) string {
 	return err.Error()
 }
 
-// reading is a job under way.
-type reading struct {
+// readJob is a running job.
+type readJob struct {
 	job      Job
 	until    time.Time
 	compared atomic.Int64
 }
 
-func (r *reading) over() bool { return time.Now().After(r.until) }
+func (r *readJob) over() bool { return time.Now().After(r.until) }
 
-// work reads one file after another until the time is over.
-func (r *reading) work(random *rand.Rand) error {
+// work reads files until the time is over.
+func (r *readJob) work(random *rand.Rand) error {
 	buf := aligned(1 << 20)
 	for first := true; first || !r.over(); first = false {
 		if err := r.file(r.job.Files[random.IntN(len(r.job.Files))], buf, random); err != nil {
@@ -126,8 +126,8 @@ func (r *reading) work(random *rand.Rand) error {
 	return nil
 }
 
-// file opens a file, looks at its size and reads it as the job says.
-func (r *reading) file(f File, buf []byte, random *rand.Rand) error {
+// file opens a file, checks its size and reads it in the job's way.
+func (r *readJob) file(f File, buf []byte, random *rand.Rand) error {
 	flags := os.O_RDONLY
 	if r.job.Way == "direct" {
 		flags |= unix.O_DIRECT
@@ -144,7 +144,7 @@ func (r *reading) file(f File, buf []byte, random *rand.Rand) error {
 	if info.Size() != f.Length {
 		return wrong("%s has %d bytes, not %d", f.Path, info.Size(), f.Length)
 	}
-	if random.IntN(3) == 0 { // what is read comes from weir and not from the kernel's pages
+	if random.IntN(3) == 0 { // drop the kernel's pages, so that weir is read
 		if err := unix.Fadvise(int(h.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
 			return err
 		}
@@ -155,8 +155,8 @@ func (r *reading) file(f File, buf []byte, random *rand.Rand) error {
 	return r.reads(h, f, buf, random)
 }
 
-// reads reads with pread.
-func (r *reading) reads(h *os.File, f File, buf []byte, random *rand.Rand) error {
+// reads uses pread.
+func (r *readJob) reads(h *os.File, f File, buf []byte, random *rand.Rand) error {
 	const page = 4096
 	size := int64(page) << random.IntN(9) // to 1 MiB
 	off := int64(0)
@@ -204,8 +204,8 @@ func (r *reading) reads(h *os.File, f File, buf []byte, random *rand.Rand) error
 	return nil
 }
 
-// mapped reads stretches of a mapping.
-func (r *reading) mapped(h *os.File, f File, buf []byte, random *rand.Rand) (err error) {
+// mapped reads parts of a memory map.
+func (r *readJob) mapped(h *os.File, f File, buf []byte, random *rand.Rand) (err error) {
 	m, err := unix.Mmap(int(h.Fd()), 0, int(f.Length), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		return os.NewSyscallError("mmap "+f.Path, err)
@@ -227,8 +227,8 @@ func (r *reading) mapped(h *os.File, f File, buf []byte, random *rand.Rand) (err
 	return nil
 }
 
-// compare compares what was read with the truth.
-func (r *reading) compare(p []byte, f File, off int64) error {
+// compare compares what was read with the right content.
+func (r *readJob) compare(p []byte, f File, off int64) error {
 	truth := make([]byte, 64<<10)
 	for len(p) > 0 {
 		t := truth[:min(len(p), len(truth))]

@@ -14,27 +14,26 @@ import (
 	"time"
 )
 
-// killBound is how long a reader that was killed may take to be gone, the time
-// during which weir is stopped left out: less than a read's deadline, after which
-// all are gone anyway.
+// killBound is how long a killed reader may take to end, not counting the time in which weir
+// is suspended. It is below the deadline of reads, which would end it anyway.
 const killBound = readTimeout / 2
 
-// Readers keeps programs reading, and kills some of them.
+// Readers runs reading programs, and kills some of them.
 type Readers struct {
-	mount  *Mount
-	ledger *Ledger
-	books  []*Book
-	self   string // this program
+	mount    *Mount
+	faults   *FaultLog
+	torrents []*Torrent
+	self     string // this program
 
 	bytes    atomic.Int64 // compared
 	programs atomic.Int64
-	longest  atomic.Int64 // nanoseconds that a killed one took to be gone
+	longest  atomic.Int64 // nanoseconds that a killed one took to end
 }
 
-// Run keeps one program reading after the other until the context ends.
+// Run runs one program after another until ctx ends.
 func (r *Readers) Run(ctx context.Context, random *rand.Rand) {
 	for ctx.Err() == nil {
-		b := r.books[random.IntN(len(r.books))]
+		b := r.torrents[random.IntN(len(r.torrents))]
 		j := Job{
 			Way: ways[random.IntN(len(ways))], Mount: r.mount.dir, Files: b.Files, Seed: random.Uint64(),
 			Threads: 1 + random.IntN(3), For: time.Duration(1000+random.IntN(7000)) * time.Millisecond,
@@ -48,14 +47,14 @@ func (r *Readers) Run(ctx context.Context, random *rand.Rand) {
 			}
 		}
 		if err := r.program(ctx, b, j, kill, sig); err != nil {
-			r.ledger.Fail("reader: %v", err)
+			r.faults.Fail("reader: %v", err)
 			return
 		}
 	}
 }
 
-// program runs one program to its end, which is after kill if that isn't 0.
-func (r *Readers) program(ctx context.Context, b *Book, j Job, kill time.Duration, sig syscall.Signal) error {
+// program runs one program, and kills it after kill if that isn't 0.
+func (r *Readers) program(ctx context.Context, b *Torrent, j Job, kill time.Duration, sig syscall.Signal) error {
 	job, err := json.Marshal(j)
 	if err != nil {
 		return err
@@ -92,7 +91,7 @@ func (r *Readers) program(ctx context.Context, b *Book, j Job, kill time.Duratio
 	case err = <-ended:
 	case <-killAt:
 		killed = true
-		r.ledger.Count(Signalled)
+		r.faults.Count(Signalled)
 		err = r.end(cmd, sig, ended)
 	case <-ctx.Done():
 		killed = true
@@ -101,19 +100,19 @@ func (r *Readers) program(ctx context.Context, b *Book, j Job, kill time.Duratio
 	r.bytes.Add(last.Bytes)
 	switch {
 	case last.Wrong != "":
-		r.ledger.Fail("WRONG BYTES: %s", last.Wrong)
+		r.faults.Fail("WRONG BYTES: %s", last.Wrong)
 	case last.Errno != "":
-		if !r.ledger.Explained(last.Errno, b.Name, begin, time.Now()) {
-			r.ledger.Fail("a program saw %s that nothing explains, %v after it began: %s", last.Errno, time.Since(begin).Round(time.Second), last.Where)
+		if !r.faults.Explained(last.Errno, b.Name, begin, time.Now()) {
+			r.faults.Fail("a program saw %s, which no fault excuses, %v after it began: %s", last.Errno, time.Since(begin).Round(time.Second), last.Where)
 		}
-		pause(ctx, 300*time.Millisecond) // until somebody has brought back what is missing
+		pause(ctx, 300*time.Millisecond) // until a missing torrent is added again
 	case !killed && err != nil:
 		return fmt.Errorf("%s: %w", j.Way, err)
 	}
 	return nil
 }
 
-// end signals a reader, which must be gone soon.
+// end signals a reader, which must end soon.
 func (r *Readers) end(cmd *exec.Cmd, sig syscall.Signal, ended <-chan error) error {
 	_ = cmd.Process.Signal(sig) // it may have ended
 	const step = 100 * time.Millisecond
@@ -130,12 +129,12 @@ func (r *Readers) end(cmd *exec.Cmd, sig syscall.Signal, ended <-chan error) err
 				}
 			}
 		case <-tick.C:
-			if !r.ledger.InForce(time.Second, Stopped) {
+			if !r.faults.InForce(time.Second, Stopped) {
 				waited += step
 			}
 			if waited > killBound && !told {
 				told = true
-				r.ledger.Fail("UNKILLABLE: a reader lives %v after %v", waited, sig)
+				r.faults.Fail("UNKILLABLE: a reader lives %v after %v", waited, sig)
 				_ = cmd.Process.Kill()
 			}
 		}

@@ -8,46 +8,46 @@ import (
 	"time"
 )
 
-// The bounds of the judge. Those of short runs are wide: a weir that is flooded on a
-// busy machine holds more for a moment than one at rest.
+// Limits of weir's memory. They are wide for short runs: while a busy machine floods weir,
+// it uses more for a moment.
 const (
 	mostMemory = 600 << 20
 	mostGrowth = 1.1
 )
 
-// judge adds what only the end shows to the faults.
-func (s *soaking) judge() {
+// judge adds the failures that only the end shows.
+func (s *soak) judge() {
 	if s.samples == nil || s.readers.bytes.Load() == 0 {
-		s.ledger.Fail("nothing was read")
+		s.faults.Fail("nothing was read")
 		return
 	}
 	if most := s.samples.peak(); most.Memory > mostMemory {
-		s.ledger.Fail("weir had %d MiB of memory of its own, more than %d", most.Memory>>20, mostMemory>>20)
+		s.faults.Fail("weir had %d MiB of memory of its own, more than %d", most.Memory>>20, mostMemory>>20)
 	}
 	if fifth, last, ok := s.samples.flat(); ok && float64(last) > mostGrowth*float64(fifth) {
-		s.ledger.Fail("memory grew from %d MiB in the fifth minute to %d in the last", fifth>>20, last>>20)
+		s.faults.Fail("memory grew from %d MiB in the fifth minute to %d in the last", fifth>>20, last>>20)
 	}
-	if s.idle.At.IsZero() || !s.calm() {
-		s.ledger.Fail("idle again, weir has %d goroutines and %d files, at its start %d and %d", s.idle.Goroutines, s.idle.Files, s.base.Goroutines, s.base.Files)
+	if s.idle.At.IsZero() || !s.atRest() {
+		s.faults.Fail("idle again, weir has %d goroutines and %d files, at its start %d and %d", s.idle.Goroutines, s.idle.Files, s.base.Goroutines, s.base.Files)
 	}
 }
 
 // report judges, and prints what was done and found.
-func (s *soaking) report() {
+func (s *soak) report() {
 	s.judge()
 	p := func(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
-	counts, explained := s.ledger.Tally()
-	found := s.ledger.Faults()
+	counts, explained := s.faults.Tally()
+	found := s.faults.Failures()
 	p("\nfaults injected:")
 	for _, f := range slices.Sorted(maps.Keys(counts)) {
 		p("  %6d  %s", counts[f], f)
 	}
-	p("errors that programs saw and that these explain:")
+	p("errors that programs saw because of these:")
 	for _, e := range slices.Sorted(maps.Keys(explained)) {
 		p("  %6d  %s", explained[e], e)
 	}
 	if s.samples == nil || s.readers == nil {
-		p("faults found:\n  %s", strings.Join(found, "\n  "))
+		p("failures:\n  %s", strings.Join(found, "\n  "))
 		return
 	}
 	most := s.samples.peak()
@@ -66,6 +66,6 @@ func (s *soaking) report() {
 	p("| date | minutes | seed | GB compared | faults injected | found | MiB in minute 5 | in the last |")
 	p("| %s | %g | %d | %.1f | %d | %d | %s |", time.Now().Format(time.DateOnly), s.opt.Minutes, s.opt.Seed, float64(s.readers.bytes.Load())/1e9, injected, len(found), memory)
 	if len(found) > 0 {
-		p("\nFAULTS FOUND:\n  %s\nagain: %s", strings.Join(found[:min(len(found), 40)], "\n  "), s.opt.command())
+		p("\nFAILURES:\n  %s\nagain: %s", strings.Join(found[:min(len(found), 40)], "\n  "), s.opt.command())
 	}
 }

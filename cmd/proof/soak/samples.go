@@ -16,7 +16,7 @@ import (
 // Sample is what weir uses at a moment.
 type Sample struct {
 	At         time.Time
-	Life       int // which start of weir
+	Start      int // of weir
 	Memory     int64
 	Files      int
 	Goroutines int
@@ -38,8 +38,8 @@ func (s *Samples) Run(ctx context.Context) {
 }
 
 func (s *Samples) take() (Sample, error) {
-	p, life := s.mount.Process()
-	one := Sample{At: time.Now(), Life: life}
+	p, start := s.mount.Process()
+	one := Sample{At: time.Now(), Start: start}
 	dir := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
 	status, err := os.ReadFile(dir + "status")
 	if err != nil {
@@ -82,11 +82,11 @@ func (p *process) goroutines() (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// minute returns the median memory of a minute of a life of weir.
-func (s *Samples) minute(life int, from time.Time) (int64, bool) {
+// minute returns weir's median memory in a minute after one of its starts.
+func (s *Samples) minute(start int, from time.Time) (int64, bool) {
 	var of []int64
 	for _, one := range s.all {
-		if one.Life == life && !one.At.Before(from) && one.At.Before(from.Add(time.Minute)) {
+		if one.Start == start && !one.At.Before(from) && one.At.Before(from.Add(time.Minute)) {
 			of = append(of, one.Memory)
 		}
 	}
@@ -97,20 +97,20 @@ func (s *Samples) minute(life int, from time.Time) (int64, bool) {
 	return of[len(of)/2], true
 }
 
-// flat compares the fifth and the last minute of the last life of weir. It is false
-// when that was too short.
+// flat returns the memory in the fifth and in the last minute since weir's last start; ok
+// is false if that is too short.
 func (s *Samples) flat() (fifth, last int64, ok bool) {
 	if len(s.all) == 0 {
 		return 0, 0, false
 	}
 	end := s.all[len(s.all)-1]
-	i := slices.IndexFunc(s.all, func(one Sample) bool { return one.Life == end.Life })
+	i := slices.IndexFunc(s.all, func(one Sample) bool { return one.Start == end.Start })
 	begin := s.all[i].At
 	if end.At.Sub(begin) < 6*time.Minute {
 		return 0, 0, false
 	}
-	fifth, okFifth := s.minute(end.Life, begin.Add(4*time.Minute))
-	last, okLast := s.minute(end.Life, end.At.Add(-time.Minute))
+	fifth, okFifth := s.minute(end.Start, begin.Add(4*time.Minute))
+	last, okLast := s.minute(end.Start, end.At.Add(-time.Minute))
 	return fifth, last, okFifth && okLast
 }
 

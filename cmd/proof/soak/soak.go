@@ -14,38 +14,38 @@ import (
 	"time"
 )
 
-// readTimeout is weir's read deadline: long, so that reads outlast all that a busy
-// machine and the shorter faults do to them.
+// readTimeout is weir's read deadline. It is long, so that reads survive a busy machine and
+// the shorter faults.
 const readTimeout = 90 * time.Second
 
-// hardStop is how much longer than told a run may take.
+// hardStop is how long a run may take beyond --minutes.
 const hardStop = 8 * time.Minute
 
-// soaking is everything that one soak consists of.
-type soaking struct {
-	opt       Options
-	out       io.Writer
-	ledger    *Ledger
-	mount     *Mount
-	swarm     *Swarm
-	librarian *Librarian
-	readers   *Readers
-	samples   *Samples
-	base      Sample // of a weir that has just started
-	idle      Sample // of one that nobody uses any more
+// soak is one run with all that takes part.
+type soak struct {
+	opt     Options
+	out     io.Writer
+	faults  *FaultLog
+	mount   *Mount
+	swarm   *Swarm
+	churn   *TorrentChurn
+	readers *Readers
+	samples *Samples
+	base    Sample // just after weir's first start
+	idle    Sample // after everything else has ended
 }
 
-// soak runs it all and returns the exit code.
-func soak(ctx context.Context, o Options, out io.Writer) (code int, err error) {
+// runSoak runs everything and returns the exit code.
+func runSoak(ctx context.Context, o Options, out io.Writer) (code int, err error) {
 	fmt.Fprintf(out, "soak: %g minutes, seed %d\n", o.Minutes, o.Seed)
 	dir, err := os.MkdirTemp(o.Dir, "weir-soak-")
 	if err != nil {
 		return 1, err
 	}
-	s := &soaking{opt: o, out: out, ledger: newLedger()}
-	// The hard stop: whatever hangs, this ends, and weir with it.
+	s := &soak{opt: o, out: out, faults: newFaultLog()}
+	// Whatever hangs, the process ends here, and weir with it.
 	defer time.AfterFunc(time.Duration(o.Minutes*float64(time.Minute))+hardStop, func() {
-		s.ledger.Fail("the run hangs")
+		s.faults.Fail("the run has not ended in time")
 		if s.mount != nil {
 			_ = syscall.Unmount(s.mount.dir, syscall.MNT_FORCE|syscall.MNT_DETACH)
 		}
@@ -55,26 +55,26 @@ func soak(ctx context.Context, o Options, out io.Writer) (code int, err error) {
 	}).Stop()
 	err = s.run(ctx, dir)
 	if err = errors.Join(err, s.close()); err != nil {
-		s.ledger.Fail("the run: %v", err)
+		s.faults.Fail("the run: %v", err)
 	}
 	s.report()
-	if len(s.ledger.Faults()) == 0 || !o.Keep {
+	if len(s.faults.Failures()) == 0 || !o.Keep {
 		return s.code(), os.RemoveAll(dir)
 	}
 	fmt.Fprintf(out, "kept in %s\n", dir)
 	return s.code(), nil
 }
 
-func (s *soaking) code() int {
-	if len(s.ledger.Faults()) > 0 {
+func (s *soak) code() int {
+	if len(s.faults.Failures()) > 0 {
 		return 1
 	}
 	return 0
 }
 
 // open makes the torrents and starts the seeders and weir.
-func (s *soaking) open(ctx context.Context, dir string) error {
-	books, err := newLibrary(s.opt.Seed, s.opt.MiB<<20)
+func (s *soak) open(ctx context.Context, dir string) error {
+	torrents, err := newTorrents(s.opt.Seed, s.opt.MiB<<20)
 	if err != nil {
 		return err
 	}
@@ -82,10 +82,10 @@ func (s *soaking) open(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if s.swarm, err = newSwarm(books, s.ledger); err != nil {
+	if s.swarm, err = newSwarm(torrents, s.faults); err != nil {
 		return err
 	}
-	if s.mount, err = newMount(s.opt, s.ledger, dir); err != nil {
+	if s.mount, err = newMount(s.opt, s.faults, dir); err != nil {
 		return err
 	}
 	s.swarm.mount = s.mount
@@ -93,19 +93,20 @@ func (s *soaking) open(ctx context.Context, dir string) error {
 		return err
 	}
 	s.samples = &Samples{mount: s.mount}
-	s.readers = &Readers{mount: s.mount, ledger: s.ledger, books: books, self: self}
-	if s.librarian, err = newLibrarian(s.mount, s.swarm, s.ledger, books, dir); err != nil {
+	s.readers = &Readers{mount: s.mount, faults: s.faults, torrents: torrents, self: self}
+	if s.churn, err = newTorrentChurn(s.mount, s.swarm, s.faults, torrents, dir); err != nil {
 		return err
 	}
-	if err := s.librarian.Open(ctx); err != nil {
+	if err := s.churn.Open(ctx); err != nil {
 		return err
 	}
 	s.base, err = s.samples.take()
 	return err
 }
 
-// run does all at once until the time is over, and then looks at what is left.
-func (s *soaking) run(ctx context.Context, dir string) error {
+// run does everything at the same time until the time is over, and then waits until weir
+// is at rest.
+func (s *soak) run(ctx context.Context, dir string) error {
 	if err := s.open(ctx, dir); err != nil {
 		return err
 	}
@@ -115,17 +116,17 @@ func (s *soaking) run(ctx context.Context, dir string) error {
 	defer cancel()
 	var all sync.WaitGroup
 	random := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(s.opt.Seed, n)) }
-	d := &Disasters{mount: s.mount, swarm: s.swarm, ledger: s.ledger, random: random(2), long: length > 5*time.Minute, kills: begin.Add(length)}
-	if length >= 10*time.Minute { // the last life is long enough to judge its memory
-		d.kills = begin.Add(length * 2 / 5)
+	d := &Disasters{mount: s.mount, swarm: s.swarm, faults: s.faults, random: random(2), longRun: length > 5*time.Minute, killUntil: begin.Add(length)}
+	if length >= 10*time.Minute { // the last start must be long enough ago to judge memory
+		d.killUntil = begin.Add(length * 2 / 5)
 	}
-	keeper := &Keeper{mount: s.mount, ledger: s.ledger, books: s.readers.books}
+	keeper := &Pinner{mount: s.mount, faults: s.faults, torrents: s.readers.torrents}
 	var failed error
 	all.Go(func() {
-		defer cancel() // nothing goes on without weir
+		defer cancel() // if weir can't be restarted, all end
 		failed = d.Run(timed)
 	})
-	all.Go(func() { s.librarian.Run(timed, random(3)) })
+	all.Go(func() { s.churn.Run(timed, random(3)) })
 	all.Go(func() { keeper.Run(timed, random(4)) })
 	all.Go(func() { s.swarm.Churn(timed, random(5)) })
 	all.Go(func() { s.swarm.Corrupt(timed, random(6)) })
@@ -137,32 +138,32 @@ func (s *soaking) run(ctx context.Context, dir string) error {
 	if failed != nil || ctx.Err() != nil {
 		return errors.Join(failed, context.Cause(ctx))
 	}
-	s.librarian.Close(ctx)
+	s.churn.Close(ctx)
 	s.settle(ctx)
 	s.mount.End(syscall.SIGTERM)
 	return nil
 }
 
-// progress says now and then how far it is, and what was found since.
-func (s *soaking) progress(ctx context.Context) {
-	said := 0
+// progress prints each minute how much was compared, and new failures.
+func (s *soak) progress(ctx context.Context) {
+	printed := 0
 	for pause(ctx, time.Minute) {
-		fmt.Fprintf(s.out, "%s %.1f GB compared, %d faults found\n", time.Now().Format("15:04:05"), float64(s.readers.bytes.Load())/1e9, len(s.ledger.Faults()))
-		for found := s.ledger.Faults(); said < len(found); said++ {
-			fmt.Fprintln(s.out, "  found:", found[said])
+		fmt.Fprintf(s.out, "%s %.1f GB compared, %d failures\n", time.Now().Format("15:04:05"), float64(s.readers.bytes.Load())/1e9, len(s.faults.Failures()))
+		for found := s.faults.Failures(); printed < len(found); printed++ {
+			fmt.Fprintln(s.out, "  failure:", found[printed])
 		}
 	}
 }
 
-// settle takes the swarm away and waits until weir has let go of it.
-func (s *soaking) settle(ctx context.Context) {
+// settle closes the swarm and waits until weir is at rest.
+func (s *soak) settle(ctx context.Context) {
 	_ = s.swarm.Close() // closing it again does nothing
 	p, _ := s.mount.Process()
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(commandTimeout); ; {
 		one, err := s.samples.take()
 		if err == nil {
 			s.idle = one
-			if s.calm() {
+			if s.atRest() {
 				return
 			}
 		}
@@ -177,15 +178,15 @@ func (s *soaking) settle(ctx context.Context) {
 	}
 }
 
-// calm says whether weir, which nobody uses, has no more goroutines and files than
-// at its start, but for those of warm torrents.
-func (s *soaking) calm() bool {
-	warm := len(s.readers.books)
+// atRest reports whether weir has no more goroutines and files than after its start, but
+// for those of warm torrents.
+func (s *soak) atRest() bool {
+	warm := len(s.readers.torrents)
 	return s.idle.Goroutines <= s.base.Goroutines+20*warm+50 && s.idle.Files <= s.base.Files+5*warm+50
 }
 
-// close ends what runs.
-func (s *soaking) close() error {
+// close unmounts and closes the swarm.
+func (s *soak) close() error {
 	var errs []error
 	if s.mount != nil {
 		errs = append(errs, s.mount.Close())
@@ -196,9 +197,9 @@ func (s *soaking) close() error {
 	return errors.Join(errs...)
 }
 
-// newMount makes the folders.
-func newMount(o Options, l *Ledger, dir string) (*Mount, error) {
-	m := &Mount{opt: o, ledger: l, dir: filepath.Join(dir, "mnt"), cache: filepath.Join(dir, "disk", "cache"), lostAt: map[int]func(){}}
+// newMount makes the folders and the log.
+func newMount(o Options, l *FaultLog, dir string) (*Mount, error) {
+	m := &Mount{opt: o, faults: l, dir: filepath.Join(dir, "mnt"), cache: filepath.Join(dir, "disk", "cache"), lostAt: map[int]func(){}}
 	for _, d := range []string{m.dir, filepath.Dir(m.cache)} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return nil, err

@@ -14,15 +14,15 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest/attack"
 )
 
-// honest is how many seeders there are beside those that come to do harm. The
-// first one is never touched but when the whole network is gone.
+// honest is the number of seeders that stay honest, for most of the time. The first one is
+// only stopped when the whole network is.
 const honest = 5
 
-// Swarm is the seeders, and who attacks weir beside them.
+// Swarm is the seeders, the tracker and the attackers.
 type Swarm struct {
 	mount    *Mount
-	ledger   *Ledger
-	books    []*Book
+	faults   *FaultLog
+	torrents []*Torrent
 	contents []*swarmtest.Content
 	tracker  *swarmtest.Tracker
 
@@ -34,9 +34,9 @@ type Swarm struct {
 }
 
 // newSwarm starts the seeders and the tracker.
-func newSwarm(books []*Book, l *Ledger) (*Swarm, error) {
-	s := &Swarm{books: books, ledger: l}
-	for _, b := range books {
+func newSwarm(torrents []*Torrent, l *FaultLog) (*Swarm, error) {
+	s := &Swarm{torrents: torrents, faults: l}
+	for _, b := range torrents {
 		s.contents = append(s.contents, b.Content)
 	}
 	for i := range honest {
@@ -55,12 +55,12 @@ func newSwarm(books []*Book, l *Ledger) (*Swarm, error) {
 	return s, nil
 }
 
-// hints name the tracker, and the seeders where a magnet can.
+// hints returns the tracker, and the seeders for magnets.
 func (s *Swarm) hints() swarmtest.Hints {
 	return swarmtest.Hints{Trackers: [][]string{{s.tracker.URL()}}, Peers: s.addrs}
 }
 
-// Close ends all of it.
+// Close ends the seeders and the tracker.
 func (s *Swarm) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *Swarm) Close() error {
 	return s.tracker.Close()
 }
 
-// gone ends the seeders from one to another.
+// gone closes the seeders from … to-1.
 func (s *Swarm) gone(from, to int) {
 	for i := from; i < to; i++ {
 		if s.seeders[i] != nil {
@@ -81,7 +81,7 @@ func (s *Swarm) gone(from, to int) {
 	}
 }
 
-// back starts them again where they were; others may sit there for a while.
+// back starts them again at their addresses, which others may have taken for a while.
 func (s *Swarm) back(from, to int) {
 	for i := from; i < to; i++ {
 		for begin := time.Now(); s.seeders[i] == nil; {
@@ -91,8 +91,8 @@ func (s *Swarm) back(from, to int) {
 			})
 			if err != nil {
 				s.seeders[i] = nil
-				if time.Since(begin) > patience {
-					s.ledger.Fail("this machine: seeder %s can't come back: %v", s.addrs[i], err)
+				if time.Since(begin) > commandTimeout {
+					s.faults.Fail("this machine: seeder %s can't listen again: %v", s.addrs[i], err)
 					return
 				}
 				time.Sleep(100 * time.Millisecond)
@@ -101,11 +101,11 @@ func (s *Swarm) back(from, to int) {
 	}
 }
 
-// Gone takes the whole network away for a while.
+// Gone stops all seeders and the tracker for a while.
 func (s *Swarm) Gone(ctx context.Context, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer s.ledger.Begin(NetworkGone, "")()
+	defer s.faults.Begin(NetworkGone, "")()
 	s.tracker.SetFault(swarmtest.TrackerError)
 	s.gone(0, honest)
 	pause(ctx, d)
@@ -113,26 +113,26 @@ func (s *Swarm) Gone(ctx context.Context, d time.Duration) {
 	s.tracker.SetFault(swarmtest.TrackerOK)
 }
 
-// misbehaviours are what a seeder that is otherwise honest does for a while.
+// misbehaviours are faults that an honest seeder has for a while.
 var misbehaviours = []swarmtest.Faults{
 	{Freeze: true}, {IgnoreAll: true}, {RejectAll: true}, {Choke: true}, {ReplyDelay: 300 * time.Millisecond}, {DropAfter: 1 << 20},
 	{ChokeEvery: 300 * time.Millisecond, ChokeFor: 200 * time.Millisecond}, {Mute: true}, {LateBlocks: true},
 	{HashesReject: true}, {HashesSilent: true}, {MetadataReject: true}, {MetadataSilent: true}, {NoFast: true}, {NoExtended: true},
 }
 
-// Churn lets seeders come, go and misbehave until the context ends.
+// Churn stops, restarts and misbehaves seeders until ctx ends.
 func (s *Swarm) Churn(ctx context.Context, random *rand.Rand) {
 	for pause(ctx, time.Duration(random.IntN(2000))*time.Millisecond) {
 		i, d, what := 1+random.IntN(honest-1), time.Duration(500+random.IntN(3000))*time.Millisecond, random.IntN(len(misbehaviours)+8)
 		s.mu.Lock()
 		if what < len(misbehaviours) {
-			s.ledger.Count(SeederBad)
+			s.faults.Count(SeederBad)
 			s.seeders[i].SetFaults(misbehaviours[what])
 			s.seeders[i].DropConns()
 			pause(ctx, d)
 			s.seeders[i].SetFaults(swarmtest.Faults{})
 		} else {
-			s.ledger.Count(SeederGone)
+			s.faults.Count(SeederGone)
 			s.gone(i, i+1)
 			pause(ctx, d)
 			s.back(i, i+1)
@@ -141,29 +141,29 @@ func (s *Swarm) Churn(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// address returns one that no peer had so far, for those who will be banned.
+// address returns one that no peer had so far, for a peer that will be banned.
 func (s *Swarm) address() string {
 	n := s.hostile.Add(1)
 	return fmt.Sprintf("127.%d.%d.%d", 1+n/50000%250, n/250%200, 1+n%250)
 }
 
-// Corrupt lets seeders come that flip bytes, one after another.
+// Corrupt runs seeders that flip bytes, one after another.
 func (s *Swarm) Corrupt(ctx context.Context, random *rand.Rand) {
 	for pause(ctx, time.Duration(500+random.IntN(4000))*time.Millisecond) {
-		one := 1 + random.IntN(8) // of so many pieces is wrong
+		every := 1 + random.IntN(8) // how often a piece is wrong
 		sd, err := swarmtest.OpenSeeder(swarmtest.SeederOptions{
-			Addr: s.address() + ":0", Contents: s.contents, Faults: swarmtest.Faults{Corrupt: func(piece int) bool { return piece%one == 0 }},
+			Addr: s.address() + ":0", Contents: s.contents, Faults: swarmtest.Faults{Corrupt: func(piece int) bool { return piece%every == 0 }},
 		})
 		if err != nil {
-			s.ledger.Seen("corrupting seeder can't listen")
+			s.faults.Seen("corrupting seeder can't listen")
 			continue
 		}
-		s.ledger.Count(Corrupt)
+		s.faults.Count(Corrupt)
 		p, _ := s.mount.Process()
 		for range 3 {
 			dial, cancel := context.WithTimeout(ctx, 5*time.Second)
 			if err := sd.Connect(dial, p.listen, s.contents[random.IntN(len(s.contents))]); err != nil {
-				s.ledger.Seen("corrupting seeder not let in")
+				s.faults.Seen("corrupting seeder not let in")
 			}
 			cancel()
 		}
@@ -172,11 +172,11 @@ func (s *Swarm) Corrupt(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// Attack runs attacks, one kind after another, until the context ends.
+// Attack runs attacks, one kind after another, until ctx ends.
 func (s *Swarm) Attack(ctx context.Context, random *rand.Rand) {
 	kinds := append(attack.Kinds(), attack.MagnetKinds()...)
 	for pause(ctx, time.Duration(random.IntN(1000))*time.Millisecond) {
-		k, b := kinds[random.IntN(len(kinds))], s.books[random.IntN(len(s.books))]
+		k, b := kinds[random.IntN(len(kinds))], s.torrents[random.IntN(len(s.torrents))]
 		info := b.Content.Info()
 		t := attack.Target{InfoHash: b.Content.InfoHash(), Pieces: info.NumPieces(), PieceLength: int(info.PieceLength), Metadata: len(b.Content.InfoBytes())}
 		if roots := b.Content.Roots(); len(roots) > 0 {
@@ -186,12 +186,12 @@ func (s *Swarm) Attack(ctx context.Context, random *rand.Rand) {
 		if random.IntN(10) == 0 {
 			n = 80
 		}
-		s.ledger.Count(Attack)
+		s.faults.Count(Attack)
 		s.attack(ctx, k, t, n)
 	}
 }
 
-// attack runs a kind over n connections for some seconds.
+// attack runs one kind over n connections for some seconds.
 func (s *Swarm) attack(ctx context.Context, k attack.Kind, t attack.Target, n int) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -203,7 +203,7 @@ func (s *Swarm) attack(ctx context.Context, k attack.Kind, t attack.Target, n in
 		all.Go(func() {
 			nc, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(ctx, "tcp", p.listen)
 			if err != nil {
-				return // weir may be down, or let nobody in
+				return // weir is down, or accepts nobody
 			}
 			defer nc.Close()
 			defer context.AfterFunc(ctx, func() { nc.Close() })()
@@ -214,7 +214,7 @@ func (s *Swarm) attack(ctx context.Context, k attack.Kind, t attack.Target, n in
 	}
 }
 
-// pause waits, and returns false when the context has ended.
+// pause waits, and returns false if ctx has ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):

@@ -8,14 +8,14 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// Book is a torrent: what the seeders have, and what the mount must show.
-type Book struct {
+// Torrent is what the seeders have, and what the mount must show.
+type Torrent struct {
 	Name    string
 	Content *swarmtest.Content
 	Files   []File
 }
 
-// File is the truth about one file: swarmtest.Fill makes its bytes at any offset.
+// File describes the right content of a file: swarmtest.Fill makes its bytes.
 type File struct {
 	Path   string // beneath the mountpoint
 	Length int64
@@ -27,7 +27,7 @@ type plan struct {
 	name    string
 	version swarmtest.Version
 	piece   int64
-	large   []int64 // lengths, in shares of 256 of the whole library
+	large   []int64 // lengths, in 1/256 of all torrents
 	small   int
 }
 
@@ -43,12 +43,12 @@ var plans = []plan{
 	{name: "archive", version: swarmtest.V1, piece: 512 << 10, large: []int64{20, 20}, small: 20},
 }
 
-// newLibrary makes the torrents, of about size bytes together.
-func newLibrary(seed uint64, size int64) ([]*Book, error) {
+// newTorrents makes the torrents, of about size bytes together.
+func newTorrents(seed uint64, size int64) ([]*Torrent, error) {
 	random := rand.New(rand.NewPCG(seed, 1))
-	var books []*Book
+	var torrents []*Torrent
 	for _, p := range plans {
-		b := &Book{Name: p.name}
+		b := &Torrent{Name: p.name}
 		var files []swarmtest.File
 		add := func(length int64, dir string) {
 			name := fmt.Sprintf("%04d.bin", len(files)) // in the order that v2 wants
@@ -69,7 +69,7 @@ func newLibrary(seed uint64, size int64) ([]*Book, error) {
 		if err != nil {
 			return nil, fmt.Errorf("torrent %s: %w", p.name, err)
 		}
-		books = append(books, b)
+		torrents = append(torrents, b)
 	}
-	return books, nil
+	return torrents, nil
 }

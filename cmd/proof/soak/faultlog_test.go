@@ -6,9 +6,9 @@ import (
 )
 
 func TestExplained(t *testing.T) {
-	l := newLedger()
+	l := newFaultLog()
 	now := time.Now()
-	l.spans = []*span{
+	l.injected = []*injection{
 		{fault: NetworkGone, from: now, until: now.Add(10 * time.Second)},
 		{fault: Removed, torrent: "film", from: now.Add(time.Hour)},
 		{fault: Attack, from: now, until: now.Add(time.Hour)},
@@ -49,7 +49,7 @@ func TestFlat(t *testing.T) {
 	begin := time.Now()
 	samples := func(life int, from, to time.Duration, memory int64) (all []Sample) {
 		for d := from; d < to; d += time.Second {
-			all = append(all, Sample{At: begin.Add(d), Life: life, Memory: memory})
+			all = append(all, Sample{At: begin.Add(d), Start: life, Memory: memory})
 		}
 		return all
 	}
@@ -57,7 +57,7 @@ func TestFlat(t *testing.T) {
 	s.all = append(s.all, samples(1, 0, 20*time.Minute, 900)...)
 	s.all = append(s.all, samples(2, 20*time.Minute, 24*time.Minute, 50)...)
 	if _, _, ok := s.flat(); ok {
-		t.Error("a life of four minutes is judged")
+		t.Error("a run of four minutes is judged")
 	}
 	s.all = append(s.all, samples(2, 24*time.Minute, 25*time.Minute, 100)...)
 	s.all = append(s.all, samples(2, 25*time.Minute, 39*time.Minute, 500)...)

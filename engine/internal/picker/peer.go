@@ -51,8 +51,8 @@ type PeerOptions struct {
 	// asked of it in whole pieces, and of a piece that a read waits for it gets one run.
 	Runs bool
 	// QueueTime is what is kept queued at a peer with Runs instead of Options.QueueTime, 0
-	// for that, unless others give a good part of what it gives: they would have nothing to
-	// do then. It is for one that lets go at once of what is taken back.
+	// for that; less if others give a good part of what it gives, as they would have nothing
+	// to do then. It is for one that lets go at once of what is taken back.
 	QueueTime time.Duration
 	// Start is how many requests it gets before it was measured, 0 for as many as any.
 	Start int
@@ -146,7 +146,10 @@ func (p *Peer) room(queue time.Duration) int {
 
 // window returns how many blocks to keep asked of the peer.
 func (p *Peer) window(queue time.Duration) int {
-	if p.queueTime > 0 && !p.beside {
+	switch {
+	case p.beside:
+		queue = min(besideQueues*queue, p.queueTime)
+	case p.queueTime > 0:
 		queue = p.queueTime
 	}
 	return p.meter.window(queue)

@@ -31,9 +31,14 @@ const (
 	shortQueueTime = 30 * time.Millisecond
 )
 
-// besideOthers is the share of the rate of a peer with runs that others must give for it to
-// be beside them.
-const besideOthers = 0.25
+const (
+	// besideOthers is the share of the rate of a peer with runs that others must give for it
+	// to be beside them.
+	besideOthers = 0.25
+	// besideQueues is how many times as much as at peers is kept queued there then. A
+	// request costs a round trip, and what the server takes to answer.
+	besideQueues = 2
+)
 
 // etaSlack is how much later than the earliest possible delivery a block may be expected
 // and still be asked of a peer that has room. Beyond, it waits for a better peer to have

@@ -18,6 +18,9 @@ const (
 	sideBySide   = 2
 	shortestSide = 1 << 20
 	longRunBytes = 8 << 20
+	// The next request begins so many times latency before one is done: its connection
+	// has sent nothing for a while, and TCP begins slowly.
+	headStart = 3
 )
 
 // schedule turns the blocks that are asked for into requests of ranges of files, and
@@ -191,13 +194,13 @@ func (r *run) farEnough(width int, waiting int64) bool {
 	return !r.first.IsZero() && rest <= r.in.Len()-r.in.Len()/int64(width) && waiting >= shortestSide
 }
 
-// nearlyDone reports whether the rest should come within latency.
+// nearlyDone reports whether the rest should come within headStart times latency.
 func (r *run) nearlyDone(now time.Time, latency time.Duration) bool {
 	if r.first.IsZero() {
 		return false
 	}
 	rate := float64(r.at-r.in.Off) / max(now.Sub(r.first), time.Millisecond).Seconds()
-	return float64(r.in.End-r.at) <= rate*latency.Seconds()+2*weir.BlockBytes
+	return float64(r.in.End-r.at) <= headStart*rate*latency.Seconds()+2*weir.BlockBytes
 }
 
 // startRun begins with a span, and extends over what follows.

@@ -120,7 +120,7 @@ func TestScheduleFollows(t *testing.T) {
 	for _, b := range blocks[:16] {
 		s.ask(b)
 	}
-	latency := 50 * time.Millisecond
+	latency := 50 * time.Millisecond / headStart
 	r, ok := s.nextRun(now, latency)
 	if !ok || r.in.Len() != 256*kib {
 		t.Fatalf("first run %v", r)
@@ -133,7 +133,7 @@ func TestScheduleFollows(t *testing.T) {
 	}
 	data := make([]byte, info.Length)
 	come(&s, now, r, 1, data)
-	// 1 MiB/s: in 50 ms come 51 KiB.
+	// 1 MiB/s: in 50 ms, which is the head start, come 51 KiB.
 	now = now.Add(100 * time.Millisecond)
 	come(&s, now, r, 85*kib, data)
 	if _, ok := s.nextRun(now, latency); ok {

@@ -45,6 +45,39 @@ func barProgress(w io.Writer, width func() int, name string) (show func(api.Prog
 	return show, end
 }
 
+// hashingTick is the time between two looks at how far hashing is.
+const hashingTick = 200 * time.Millisecond
+
+// showWhile shows how far do is, which hashes files here.
+func showWhile(screen screen, name string, total int64, have func() int64, do func() error) error {
+	show, _ := lineProgress(screen, name)
+	end := func(bool) {}
+	if screen.fd >= 0 {
+		show, end = barProgress(screen, screen.width, name)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(hashingTick)
+		defer tick.Stop()
+		begin := time.Now()
+		for {
+			select {
+			case <-tick.C:
+				n := have()
+				show(api.Progress{HaveBytes: n, TotalBytes: total, Rate: int64(float64(n) / time.Since(begin).Seconds())})
+			case <-stop:
+				return
+			}
+		}
+	}()
+	err := do()
+	close(stop)
+	<-stopped
+	end(err == nil)
+	return err
+}
+
 // barLine is one line that is shorter than the terminal: with the last column used,
 // some move on to the next line. Until the size is known it is the title alone.
 func barLine(title string, p api.Progress, width int) string {

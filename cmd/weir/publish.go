@@ -22,10 +22,8 @@ import (
 	"github.com/weirfs/weir/engine/source"
 )
 
-const (
-	publishTick = 200 * time.Millisecond // between two looks at how far hashing is
-	maxLeftOut  = 10                     // lines about what doesn't get into a torrent
-)
+// maxLeftOut is how many lines there are about what doesn't get into a torrent.
+const maxLeftOut = 10
 
 // publishFlags are those of publish.
 type publishFlags struct {
@@ -142,7 +140,11 @@ func (f *publishFlags) run(ctx context.Context, path string, out io.Writer, scre
 	if _, err = fmt.Fprintln(out, made.Spec.Magnet()); err != nil || !f.seed {
 		return err
 	}
-	return f.seeding.serve(ctx, seeding.Options{Spec: made.Spec, Root: p.Root()}, screen)
+	served, err := seeding.New(f.seeding.options(made.Spec, p.Root()))
+	if err != nil {
+		return err
+	}
+	return serveFiles(ctx, served, screen)
 }
 
 // tellLeftOut names what doesn't get into the torrent.
@@ -157,32 +159,11 @@ func tellLeftOut(w io.Writer, path string, left []publish.LeftOut) {
 }
 
 // makeTorrent hashes everything, and shows how far it is.
-func makeTorrent(ctx context.Context, p *publish.Publication, screen screen) (*publish.Torrent, error) {
-	show, _ := lineProgress(screen, p.Layout().Name)
-	end := func(bool) {}
-	if screen.fd >= 0 {
-		show, end = barProgress(screen, screen.width, p.Layout().Name)
-	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		tick := time.NewTicker(publishTick)
-		defer tick.Stop()
-		begin := time.Now()
-		for {
-			select {
-			case <-tick.C:
-				have := p.HashedBytes()
-				show(api.Progress{HaveBytes: have, TotalBytes: p.Layout().Bytes, Rate: int64(float64(have) / time.Since(begin).Seconds())})
-			case <-stop:
-				return
-			}
-		}
-	}()
-	made, err := p.Make(ctx)
-	close(stop)
-	<-stopped
-	end(err == nil)
+func makeTorrent(ctx context.Context, p *publish.Publication, screen screen) (made *publish.Torrent, err error) {
+	err = showWhile(screen, p.Layout().Name, p.Layout().Bytes, p.HashedBytes, func() error {
+		made, err = p.Make(ctx)
+		return err
+	})
 	return made, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/seeding"
 	"github.com/weirfs/weir/engine"
+	"github.com/weirfs/weir/engine/source"
 )
 
 const (
@@ -54,16 +55,19 @@ func (s *seedingFlags) given(f *pflag.FlagSet) string {
 	return ""
 }
 
-// serve serves o.Spec from o.Root until ctx ends, and says what happens.
-func (s *seedingFlags) serve(ctx context.Context, o seeding.Options, screen screen) error {
-	o.Listen, o.Peers, o.DHT, o.LSD = s.o.Listen, s.o.Peers, s.o.DHT, s.o.LSD
-	o.AllowPrivate, o.Encryption, o.UploadLimit = s.o.AllowPrivate, s.o.Encryption, int64(s.uploadLimit)
-	o.UserAgent = "weir/" + weirVersion()
-	served, err := seeding.Open(o)
-	if err != nil {
-		return err
+// options says how a torrent is served from root.
+func (s *seedingFlags) options(spec *source.Spec, root string) seeding.Options {
+	o := s.o
+	o.Spec, o.Root, o.UploadLimit, o.UserAgent = spec, root, int64(s.uploadLimit), "weir/"+weirVersion()
+	return o
+}
+
+// serveFiles serves until ctx ends, and says what happens. It closes served.
+func serveFiles(ctx context.Context, served *seeding.Seeding, screen screen) error {
+	if err := served.Open(); err != nil {
+		return errors.Join(err, served.Close())
 	}
-	name := weir.Printable(o.Spec.DisplayName())
+	name := weir.Printable(served.Name())
 	if port := served.Port(); port > 0 {
 		fmt.Fprintf(screen, "seeding %s on port %d; Ctrl-C ends it\n", name, port)
 	} else {

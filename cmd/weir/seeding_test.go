@@ -203,3 +203,46 @@ func TestMountMayNotRead(t *testing.T) {
 		t.Errorf("an empty mount was published in itself: %s", out)
 	}
 }
+
+// TestSeed: files that are there already are checked and served; those that are not the
+// torrent's are named, and nothing is made of them.
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	dir, base := release(t), t.TempDir()
+	torrent := filepath.Join(base, "x.torrent")
+	weirSays(t, "publish", "--out", torrent, dir)
+	s := weirtest.StartSeeder(t, "seed", torrent, filepath.Dir(dir))
+	m := mountFrom(t, s.Addr, torrent)
+	sameFiles(t, m.Path("release"), dir, "big", "sub/small", "z")
+	m.Unmount(t)
+	s.Stop(t)
+
+	if err := os.Remove(filepath.Join(dir, "sub", "small")); err != nil {
+		t.Fatal(err)
+	}
+	s = weirtest.StartSeeder(t, "seed", torrent, dir)
+	if !strings.Contains(s.Log(), "weir: sub/small is missing, or not complete") {
+		t.Errorf("weir seed says %s", s.Log())
+	}
+	m = mountFrom(t, s.Addr, torrent)
+	sameFiles(t, m.Path("release"), dir, "big", "z")
+
+	point, listen := filepath.Join(base, "mnt"), freeAddress(t)
+	served := weirtest.Start(t, point, "--cache="+filepath.Join(base, "cache"), "--listen="+listen, "--serve-from="+dir)
+	cmd := exec.Command(weirtest.Binary(), "seed", "--mount", point, torrent, dir)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(base, "state"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if kept, err := filepath.Glob(filepath.Join(base, "state", "weir", "checked", "*.json")); err != nil || len(kept) != 1 {
+		t.Errorf("of the check is kept: %q, %v", kept, err)
+	}
+	sameFiles(t, served.Path("release"), dir, "big", "z")
+	if status := weirSays(t, "status", served.Path("release", "sub", "small")); !regexp.MustCompile(`cached +0 B of 68 KiB`).MatchString(status) {
+		t.Errorf("weir status of what is missing says %s", status)
+	}
+	out, err := exec.Command(weirtest.Binary(), "seed", torrent, base).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "has no file of it with the right size") {
+		t.Errorf("where nothing of it lies: %v: %s", err, out)
+	}
+}

@@ -115,29 +115,41 @@ func (c *Content) unsettle(info *weir.TorrentInfo, seen []sight) {
 	}
 }
 
-// verify reads and hashes a piece and fills p from it. The caller has its turn.
+// verify reads and hashes a piece, and fills p from it. A piece that is another is lost. The
+// caller has its turn.
 func (c *Content) verify(info *weir.TorrentInfo, index int, p []byte, off int64) (bool, error) {
+	if off < 0 || off+int64(len(p)) > info.PieceRange(index).Len() {
+		return false, nil
+	}
+	seen, err := c.hash(info, index, p, off)
+	if err != nil && !errors.Is(err, errUnknownHash) {
+		c.lose(index, seen, err)
+	}
+	return err == nil, nil
+}
+
+// errUnknownHash says that a piece can't be judged.
+var errUnknownHash = errors.New("the piece's hash is not known")
+
+// hash reads a piece, hashes it, and fills p from off on. It returns what it saw of the
+// piece's files.
+func (c *Content) hash(info *weir.TorrentInfo, index int, p []byte, off int64) ([]sight, error) {
 	c.checking <- struct{}{}
 	defer func() { <-c.checking }()
 	pr := info.PieceRange(index)
-	if off < 0 || off+int64(len(p)) > pr.Len() {
-		return false, nil
-	}
 	buffer := takeBuffer(int(pr.Len()))
 	defer giveBuffer(buffer)
 	b := *buffer
 	began := time.Now()
 	seen, err := c.read(info, pr, b)
 	if err == nil {
-		err = c.opt.Check(index, [][]byte{b})
+		if err = c.opt.Check(index, [][]byte{b}); errors.Is(err, weir.ErrNotFound) {
+			err = errUnknownHash
+		}
 	}
 	c.unsettle(info, seen)
-	switch {
-	case errors.Is(err, weir.ErrNotFound) && !errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		c.lose(index, seen, err)
-		return false, nil
+	if err != nil {
+		return seen, err
 	}
 	copy(p, b[off:])
 	c.mu.Lock()
@@ -149,7 +161,7 @@ func (c *Content) verify(info *weir.TorrentInfo, index int, p []byte, off int64)
 	if right {
 		c.right.set(index)
 	}
-	return true, nil
+	return seen, nil
 }
 
 // lose says that a piece is not in the files. The file to blame is the one that can't be

@@ -17,9 +17,8 @@ import (
 
 // Options say what is served and how. Spec, with metadata, and Root are required.
 type Options struct {
-	Spec    *source.Spec
-	Root    string       // of the content, as inplace.Options has it
-	Missing inplace.Bits // pieces that are not there
+	Spec *source.Spec
+	Root string // of the content, as inplace.Options has it
 
 	Listen       string // as engine.Options has it; so what follows
 	Peers        []string
@@ -37,42 +36,47 @@ type Seeding struct {
 	torrent *engine.Torrent
 	content *inplace.Content
 	opener  *inplace.Opener
+	name    string
 }
 
-// Open begins to serve. The caller closes it, if it returns no error.
-func Open(o Options) (*Seeding, error) {
+// New returns a Seeding that does nothing yet. The caller closes it, if it returns no error.
+func New(o Options) (*Seeding, error) {
 	st := &store{ih: o.Spec.InfoHash, records: map[string][]byte{}}
 	var routers []string
 	if o.DHT {
 		routers = engine.PublicRouters()
 	}
-	s := &Seeding{opener: inplace.NewOpener()}
+	s := &Seeding{opener: inplace.NewOpener(), name: o.Spec.DisplayName()}
 	s.engine = engine.New(engine.Options{
 		Store: st, Log: o.Log, Listen: o.Listen, Peers: o.Peers, Idle: math.MaxInt64,
 		DHT: o.DHT, DHTBootstrap: routers, LSD: o.LSD, AllowPrivate: o.AllowPrivate,
 		Encryption: o.Encryption, UploadLimit: o.UploadLimit, UserAgent: o.UserAgent,
 	})
-	err := s.open(o, st)
-	if err != nil {
+	var err error
+	if s.torrent, err = s.engine.Add(o.Spec); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return s, nil
-}
-
-func (s *Seeding) open(o Options, st *store) (err error) {
-	if s.torrent, err = s.engine.Add(o.Spec); err != nil {
-		return err
-	}
 	s.content = inplace.New(inplace.Options{
-		Root: o.Root, Info: s.torrent.Info, Check: s.torrent.CheckPiece, Opener: s.opener, Missing: o.Missing,
+		Root: o.Root, Info: s.torrent.Info, Check: s.torrent.CheckPiece, Opener: s.opener,
 		Lost: s.torrent.Evicted,
 	})
 	st.content = s.content
+	return s, nil
+}
+
+// Files are those that are served.
+func (s *Seeding) Files() *inplace.Content { return s.content }
+
+// Open begins to serve.
+func (s *Seeding) Open() error {
 	if err := s.engine.Open(); err != nil {
 		return err
 	}
 	return s.torrent.Warm()
 }
+
+// Name is the torrent's, for display.
+func (s *Seeding) Name() string { return s.name }
 
 // Port returns the port for incoming peers, 0 if there is none.
 func (s *Seeding) Port() int { return s.engine.Port() }

@@ -1,6 +1,7 @@
 package weirtest
 
 import (
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -27,6 +28,7 @@ func StartSeeder(tb testing.TB, args ...string) *Seeder {
 	tb.Helper()
 	s := &Seeder{stdout: &buffer{}, stderr: &buffer{}, ended: make(chan struct{})}
 	s.cmd = exec.Command(binary, append(args, "--dht=false", "--lsd=false", "--listen=127.0.0.1:0")...)
+	s.cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+tb.TempDir())
 	s.cmd.Stdout, s.cmd.Stderr = s.stdout, s.stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {

@@ -110,6 +110,41 @@ func TestOnlyCorruptPeers(t *testing.T) {
 	}
 }
 
+// TestBansOutliveASwarm: who lied is not asked again when the torrent was cold meanwhile.
+func TestBansOutliveASwarm(t *testing.T) {
+	c := newContent(t, 1<<20, 16<<10)
+	s := openSeeder(t, c, swarmtest.SeederOptions{Faults: swarmtest.Faults{Corrupt: func(int) bool { return true }}})
+	e := openEngine(t, engine.Options{Idle: 50 * time.Millisecond})
+	tor := addTorrent(t, e, specOf(c, s.Addr()))
+	all := testContext(t, time.Minute)
+	read := func() {
+		ctx, cancel := context.WithTimeout(all, 300*time.Millisecond)
+		defer cancel()
+		if err := tor.ReadAt(ctx, make([]byte, 100), 0); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("read returned %v, want a deadline", err)
+		}
+	}
+	for tor.Stats().Failed == 0 {
+		read()
+	}
+	for range 3 {
+		if err := s.WaitFor(all, func(n swarmtest.Counters) bool { return n.ConnsOpen == 0 }); err != nil {
+			t.Fatal("the torrent stays connected: ", err)
+		}
+		for tor.Stats().State != engine.StateCold {
+			select {
+			case <-all.Done():
+				t.Fatal("the torrent stays warm")
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		read()
+	}
+	if n := tor.Stats().Failed; n != 1 {
+		t.Errorf("%d pieces failed, want the first one", n)
+	}
+}
+
 func TestStoreThatTakesNothing(t *testing.T) {
 	c := newContent(t, 8<<20, 256<<10)
 	s := openSeeder(t, c, swarmtest.SeederOptions{})

@@ -100,7 +100,7 @@ func newSwarm(t *Torrent) *swarm {
 	s.content = content{t: t, ctx: s.ctx, log: s.log, held: s.pieces.held}
 	s.conns = connector.New(t.eng.endpoint, s, connector.Options{
 		Context: s.ctx, Log: s.log, Spawn: s.spawn, InfoHash: t.ih, Names: t.meta.Names,
-		Presence: t.announce.Presence, Stays: t.announce.Stays, Paused: s.stats.paused.Load, Nodes: slices.Clone(t.nodes), Peers: t.peers,
+		Presence: t.announce.Presence, Stays: t.announce.Stays, Paused: s.stats.paused.Load, Nodes: slices.Clone(t.nodes), Peers: t.peers, Bans: t.bans,
 		Info: t.Info, LoadedInfo: t.LoadedInfo,
 		Left: t.announce.Left, Downloaded: t.counts.downloaded.Load, Uploaded: t.counts.uploaded.Load,
 		Former:  t.former,

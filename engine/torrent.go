@@ -11,6 +11,7 @@ import (
 	"github.com/weirfs/weir/engine/internal/announcer"
 	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/metainfo"
+	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/source"
 )
 
@@ -34,11 +35,12 @@ type Torrent struct {
 	missed atomic.Pointer[Missed]
 
 	mu       sync.Mutex
-	sw       *swarm   // nil while cold
-	last     *swarm   // that Engine.Remove ended; nil if it was cold
-	nodes    []string // of the DHT, as the source names them
-	peers    []string // host:port to try whenever it gets warm
-	webSeeds []string // URLs
+	sw       *swarm        // nil while cold
+	last     *swarm        // that Engine.Remove ended; nil if it was cold
+	nodes    []string      // of the DHT, as the source names them
+	peers    []string      // host:port to try whenever it gets warm
+	webSeeds []string      // URLs
+	bans     peerbook.Bans // while cold, those of the last swarm
 	wants    map[*Want]struct{}
 }
 
@@ -221,7 +223,7 @@ func (t *Torrent) cool(sw *swarm) bool {
 	if t.sw != sw || !sw.inbox.CloseIfEmpty() {
 		return false
 	}
-	t.sw = nil
+	t.sw, t.bans = nil, sw.conns.Bans()
 	t.meta.Release()
 	return true
 }

@@ -101,8 +101,9 @@ type Options struct {
 	Stays func() bool
 	// Paused reports whether nothing is fetched though not all is there.
 	Paused func() bool
-	Nodes  []string // of the DHT, as the source names them
-	Peers  []string // host:port that the user named
+	Nodes  []string      // of the DHT, as the source names them
+	Peers  []string      // host:port that the user named
+	Bans   peerbook.Bans // of former swarms of the torrent
 	// Info returns the metadata, nil while it is not known; it may read the Store.
 	Info func() *weir.TorrentInfo
 	// LoadedInfo is Info without a look into the Store.
@@ -151,6 +152,7 @@ func New(e *Endpoint, swarm Swarm, o Options) *Connector {
 	}
 	c.searches.c = c
 	c.Records = PeerRecords{c: c, at: time.Now().Add(recordFirst - recordEvery)}
+	c.book.Restore(o.Bans)
 	c.AddPeers(o.Peers)
 	return c
 }
@@ -249,6 +251,9 @@ func (c *Connector) Left(k *Conn, useful bool, why error) {
 
 // Ban forbids connections with the address of a peer that sent wrong data.
 func (c *Connector) Ban(k *Conn) { c.book.Ban(k.Link.Remote().String(), time.Now()) }
+
+// Bans returns who is banned, for the next swarm of the torrent.
+func (c *Connector) Bans() peerbook.Bans { return c.book.Bans() }
 
 // Extensions takes what a peer's extension handshake says of itself and of us (BEP 10).
 func (c *Connector) Extensions(k *Conn, h *wire.ExtensionHandshake) {

@@ -11,6 +11,7 @@
 package peerbook
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 
@@ -116,7 +117,7 @@ type Book struct {
 
 	known   map[string]*candidate
 	groups  map[Origin]*group
-	bans    bans
+	bans    Bans
 	ports   map[netip.Addr]int // candidates of an address
 	size    [sources]int
 	pass    [sources]float64 // dials that a source had, by its pace
@@ -135,7 +136,7 @@ type Book struct {
 func New(priority func(netip.AddrPort) uint32, mode uint8) *Book {
 	return &Book{
 		priority: priority, mode: mode, known: map[string]*candidate{}, groups: map[Origin]*group{},
-		bans: bans{}, ports: map[netip.Addr]int{},
+		bans: Bans{}, ports: map[netip.Addr]int{},
 	}
 }
 
@@ -205,11 +206,21 @@ func (b *Book) Banned(addr string, now time.Time) bool {
 	return ok && b.bans.has(p, now)
 }
 
-// bans are the networks that are banned, and until when.
-type bans map[netip.Prefix]time.Time
+// Bans returns a copy of the bans, for the next book of the same torrent.
+func (b *Book) Bans() Bans { return maps.Clone(b.bans) }
+
+// Restore takes the bans of a former book.
+func (b *Book) Restore(bans Bans) {
+	for p, until := range bans {
+		b.bans.add(p, until)
+	}
+}
+
+// Bans are the networks that are banned, and until when.
+type Bans map[netip.Prefix]time.Time
 
 // add bans a network, in the place of the ban that ends first when there are too many.
-func (b bans) add(p netip.Prefix, until time.Time) {
+func (b Bans) add(p netip.Prefix, until time.Time) {
 	if len(b) >= maxBans {
 		var first netip.Prefix
 		for o, until := range b {
@@ -222,7 +233,7 @@ func (b bans) add(p netip.Prefix, until time.Time) {
 	b[p] = until
 }
 
-func (b bans) has(p netip.Prefix, now time.Time) bool {
+func (b Bans) has(p netip.Prefix, now time.Time) bool {
 	until, ok := b[p]
 	if ok && now.After(until) {
 		delete(b, p)

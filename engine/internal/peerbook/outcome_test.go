@@ -297,6 +297,27 @@ func TestBanEnds(t *testing.T) {
 	}
 }
 
+// TestBansGoOn: the bans of a book hold in the next one, for as long as they would have.
+func TestBansGoOn(t *testing.T) {
+	b := newBook()
+	b.Ban(oneAddr, testNow)
+	next := newBook()
+	next.Restore(b.Bans())
+	b.Ban("45.9.9.9:1", testNow)
+	next.Add(testNow, Origin{Source: Tracker}, oneAddr)
+	if c, ok := next.Next(testNow, false); ok {
+		t.Errorf("%s is dialed", c.Addr)
+	}
+	for d, want := range map[time.Duration]bool{time.Hour: true, time.Hour + 1: false} {
+		if next.Banned(oneAddr, testNow.Add(d)) != want {
+			t.Errorf("banned after %v: %v", d, !want)
+		}
+	}
+	if next.Banned("45.9.9.9:1", testNow) {
+		t.Error("what is banned in one book later is banned in the other")
+	}
+}
+
 // TestFresh: Next is worth asking again when an address became known.
 func TestFresh(t *testing.T) {
 	b := newBook()

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,7 +41,7 @@ type Torrent struct {
 	nodes    []string      // of the DHT, as the source names them
 	peers    []string      // host:port to try whenever it gets warm
 	webSeeds []string      // URLs
-	bans     peerbook.Bans // while cold, those of the last swarm
+	bans     peerbook.Bans // belong to the owner of sw, if there is one
 	wants    map[*Want]struct{}
 }
 
@@ -205,6 +206,9 @@ func (t *Torrent) warm() (*swarm, error) {
 		return nil, context.Cause(t.done)
 	}
 	if t.sw == nil {
+		if t.bans == nil {
+			t.bans = peerbook.Bans{}
+		}
 		t.sw = newSwarm(t)
 		t.eng.warm.Add(1)
 		t.sw.start()
@@ -223,7 +227,7 @@ func (t *Torrent) cool(sw *swarm) bool {
 	if t.sw != sw || !sw.inbox.CloseIfEmpty() {
 		return false
 	}
-	t.sw, t.bans = nil, sw.conns.Bans()
+	t.sw, t.bans = nil, maps.Clone(t.bans) // for the next one
 	t.meta.Release()
 	return true
 }

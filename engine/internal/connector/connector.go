@@ -103,7 +103,7 @@ type Options struct {
 	Paused func() bool
 	Nodes  []string      // of the DHT, as the source names them
 	Peers  []string      // host:port that the user named
-	Bans   peerbook.Bans // of former swarms of the torrent
+	Bans   peerbook.Bans // of the torrent; they belong to the Connector until it stops
 	// Info returns the metadata, nil while it is not known; it may read the Store.
 	Info func() *weir.TorrentInfo
 	// LoadedInfo is Info without a look into the Store.
@@ -148,11 +148,10 @@ type Connector struct {
 func New(e *Endpoint, swarm Swarm, o Options) *Connector {
 	c := &Connector{
 		o: o, end: e, swarm: swarm,
-		book: peerbook.New(e.priority, uint8(link.FirstMode(e.o.Encryption))),
+		book: peerbook.New(e.priority, uint8(link.FirstMode(e.o.Encryption)), o.Bans),
 	}
 	c.searches.c = c
 	c.Records = PeerRecords{c: c, at: time.Now().Add(recordFirst - recordEvery)}
-	c.book.Restore(o.Bans)
 	c.AddPeers(o.Peers)
 	return c
 }
@@ -251,9 +250,6 @@ func (c *Connector) Left(k *Conn, useful bool, why error) {
 
 // Ban forbids connections with the address of a peer that sent wrong data.
 func (c *Connector) Ban(k *Conn) { c.book.Ban(k.Link.Remote().String(), time.Now()) }
-
-// Bans returns who is banned, for the next swarm of the torrent.
-func (c *Connector) Bans() peerbook.Bans { return c.book.Bans() }
 
 // Extensions takes what a peer's extension handshake says of itself and of us (BEP 10).
 func (c *Connector) Extensions(k *Conn, h *wire.ExtensionHandshake) {

@@ -15,6 +15,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/connlimit"
 	"github.com/weirfs/weir/engine/internal/link"
+	"github.com/weirfs/weir/engine/internal/peerbook"
 	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/internal/wire"
 	"github.com/weirfs/weir/engine/source"
@@ -118,8 +119,8 @@ func newSwarm(t *testing.T, e *Endpoint, n byte) *fakeSwarm {
 		Context: ctx, Log: e.o.Log, Spawn: func(func()) {}, InfoHash: weir.InfoHash{n},
 		Names: func() source.Names { return source.Names{V1: weir.InfoHash{n}} },
 		Info:  func() *weir.TorrentInfo { return nil }, LoadedInfo: func() *weir.TorrentInfo { return nil },
-		Link:    link.Options{Inbox: s.inbox, Pieces: func() int { return 0 }, Up: limit, Down: limit},
-		Records: noRecords{}, RecordsReady: func() bool { return true }, PostWrite: func(write func()) { write() },
+		Link: link.Options{Inbox: s.inbox, Pieces: func() int { return 0 }, Up: limit, Down: limit},
+		Bans: peerbook.Bans{}, Records: noRecords{}, RecordsReady: func() bool { return true }, PostWrite: func(write func()) { write() },
 	})
 	s.c.Start()
 	t.Cleanup(func() {

@@ -11,7 +11,6 @@
 package peerbook
 
 import (
-	"maps"
 	"net/netip"
 	"time"
 
@@ -132,11 +131,12 @@ type Book struct {
 }
 
 // New returns an empty book. priority orders addresses that are alike, the
-// greatest first (BEP 40); mode is how they are spoken to first.
-func New(priority func(netip.AddrPort) uint32, mode uint8) *Book {
+// greatest first (BEP 40); mode is how they are spoken to first. bans are the book's from
+// now on, to be handed to the next one of the same torrent.
+func New(priority func(netip.AddrPort) uint32, mode uint8, bans Bans) *Book {
 	return &Book{
 		priority: priority, mode: mode, known: map[string]*candidate{}, groups: map[Origin]*group{},
-		bans: Bans{}, ports: map[netip.Addr]int{},
+		bans: bans, ports: map[netip.Addr]int{},
 	}
 }
 
@@ -204,16 +204,6 @@ func (b *Book) Banned(addr string, now time.Time) bool {
 	}
 	p, ok := banKey(addr)
 	return ok && b.bans.has(p, now)
-}
-
-// Bans returns a copy of the bans, for the next book of the same torrent.
-func (b *Book) Bans() Bans { return maps.Clone(b.bans) }
-
-// Restore takes the bans of a former book.
-func (b *Book) Restore(bans Bans) {
-	for p, until := range bans {
-		b.bans.add(p, until)
-	}
 }
 
 // Bans are the networks that are banned, and until when.

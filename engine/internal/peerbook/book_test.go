@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func newBook() *Book { return New(func(netip.AddrPort) uint32 { return 0 }, 0) }
+func newBook() *Book { return New(func(netip.AddrPort) uint32 { return 0 }, 0, Bans{}) }
 
 func names(b *Book) []string { return slices.Sorted(maps.Keys(b.known)) }
 
@@ -442,7 +442,7 @@ func TestNoAddress(t *testing.T) {
 }
 
 func TestModes(t *testing.T) {
-	b := New(func(netip.AddrPort) uint32 { return 0 }, 3)
+	b := New(func(netip.AddrPort) uint32 { return 0 }, 3, Bans{})
 	b.Add(testNow, Origin{Source: Tracker}, "192.0.2.1:1")
 	for i, want := range []uint8{3, 4, 5} {
 		c, ok := b.Next(testNow, false)

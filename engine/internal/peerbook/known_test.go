@@ -198,7 +198,7 @@ func TestKnownPeersFromRunToRun(t *testing.T) {
 // TestLoadAfterMeeting: a record that comes late takes nothing from a peer that was
 // met meanwhile.
 func TestLoadAfterMeeting(t *testing.T) {
-	b := New(func(netip.AddrPort) uint32 { return 0 }, 0)
+	b := New(func(netip.AddrPort) uint32 { return 0 }, 0, Bans{})
 	former := KnownPeer{Addr: netip.MustParseAddrPort("192.0.2.1:6881"), Misses: 2, Delivered: 5, Seen: testNow.Add(-time.Hour)}
 	b.Add(testNow, Origin{Source: Tracker}, former.Addr.String())
 	b.Met(former.Addr.String(), former.Addr, 7, testNow)

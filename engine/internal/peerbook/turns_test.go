@@ -226,7 +226,7 @@ func TestOrderOfOneReferrer(t *testing.T) {
 		orderOfOneReferrer(t, addr)
 	}
 	// A name has no priority: it is behind the addresses that have one.
-	b := New(func(a netip.AddrPort) uint32 { return uint32(a.Port()) }, 0)
+	b := New(func(a netip.AddrPort) uint32 { return uint32(a.Port()) }, 0, Bans{})
 	b.Add(testNow, Origin{Source: User}, "seed.example:9", "192.0.2.1:1", "192.0.2.2:2")
 	if c := dialAll(b, testNow); len(c) != 3 || c[0].Addr != "192.0.2.2:2" || c[2].Addr != "seed.example:9" {
 		t.Errorf("dialed %v", c)
@@ -240,7 +240,7 @@ func orderOfOneReferrer(t *testing.T, addr func(int) string) {
 			t.Error("asked for the priority of a name")
 		}
 		return map[string]uint32{addr(5): 9, addr(6): 7}[a.String()]
-	}, 0)
+	}, 0, Bans{})
 	tracker := Origin{Source: Tracker}
 	for i := 1; i <= 9; i++ {
 		b.Add(testNow, tracker, addr(i))

@@ -12,15 +12,15 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// crowded returns a peer that wants blocks and waits for a slot, and the pieces that
+// chokedPeer returns a peer that wants blocks and waits for a slot, and the pieces that
 // it was granted until a rejected request showed that no more come.
-func crowded(t *testing.T, addr string, ih weir.InfoHash) (*barePeer, []int) {
+func chokedPeer(t *testing.T, addr string, ih weir.InfoHash) (*barePeer, []int) {
 	t.Helper()
 	ctx := testContext(t, 20*time.Second)
 	for range 40 {
 		p := dialBare(t, addr, ih)
-		p.say(wire.AppendBare(nil, pp.Interested))
-		p.say(wire.AppendRequest(nil, pp.Request, 0, 0, 1)) // answered after what was said before
+		p.send(wire.AppendBare(nil, pp.Interested))
+		p.send(wire.AppendRequest(nil, pp.Request, 0, 0, 1)) // its answer shows that all before it was handled
 		var granted []int
 		for {
 			m := p.expect(ctx, "an answer", func(wire.Message) bool { return true })
@@ -39,7 +39,7 @@ func crowded(t *testing.T, addr string, ih weir.InfoHash) (*barePeer, []int) {
 	return nil, nil
 }
 
-// TestGrants: who is choked and has nothing gets pieces of its grant, and no others.
+// TestGrants: a choked peer that has nothing gets the pieces of its grant, and no others.
 func TestGrants(t *testing.T) {
 	c := newContent(t, 8<<20, 256<<10)
 	for range 5 {
@@ -55,13 +55,13 @@ func grants(t *testing.T, c *swarmtest.Content) bool {
 	t.Helper()
 	_, _, addr := seeded(t, c)
 	ctx := testContext(t, 20*time.Second)
-	p, granted := crowded(t, addr, c.InfoHash())
+	p, granted := chokedPeer(t, addr, c.InfoHash())
 	if len(granted) != 10 {
 		t.Errorf("granted %v", granted)
 	}
 	unchoked := false
 	answer := func(index, begin int) pp.MessageType {
-		p.say(wire.AppendRequest(nil, pp.Request, index, begin, weir.BlockBytes))
+		p.send(wire.AppendRequest(nil, pp.Request, index, begin, weir.BlockBytes))
 		return p.expect(ctx, "an answer", func(m wire.Message) bool {
 			unchoked = unchoked || m.Type == pp.Unchoke
 			return (m.Type == pp.Piece || m.Type == pp.Reject) && m.Index == index && m.Begin == begin
@@ -73,7 +73,7 @@ func grants(t *testing.T, c *swarmtest.Content) bool {
 			got = append(got, i)
 		}
 	}
-	// It is no way around the slots: what was had twice is used up.
+	// A grant is no way around the slots: each piece of it is sent twice at most.
 	left := 0
 	for range 3 * len(granted) * 16 {
 		if answer(granted[0], 0) == pp.Piece {
@@ -93,16 +93,16 @@ func grants(t *testing.T, c *swarmtest.Content) bool {
 	return true
 }
 
-// TestNoGrants: a large piece is no present, and who has much needs none.
+// TestNoGrants: large pieces are not granted, and a peer that has enough gets no grant.
 func TestNoGrants(t *testing.T) {
 	none := func(t *testing.T, addr string, ih weir.InfoHash, field []bool) {
 		t.Helper()
 		p := dialBare(t, addr, ih)
 		if field != nil {
-			p.say(wire.AppendBitfield(nil, field))
+			p.send(wire.AppendBitfield(nil, field))
 		}
-		p.say(wire.AppendBare(nil, pp.Interested))
-		p.say(wire.AppendRequest(nil, pp.Request, 0, 0, 1))
+		p.send(wire.AppendBare(nil, pp.Interested))
+		p.send(wire.AppendRequest(nil, pp.Request, 0, 0, 1))
 		p.expect(testContext(t, 20*time.Second), "an answer", func(m wire.Message) bool {
 			if m.Type == pp.AllowedFast {
 				t.Fatalf("granted piece %d", m.Index)
@@ -120,7 +120,7 @@ func TestNoGrants(t *testing.T) {
 	t.Run("HasMuch", func(t *testing.T) {
 		c := newContent(t, 8<<20, 256<<10)
 		_, _, addr := seeded(t, c)
-		crowded(t, addr, c.InfoHash()) // the slots are taken
+		chokedPeer(t, addr, c.InfoHash()) // the slots are taken
 		field := make([]bool, c.Info().NumPieces())
 		for i := range 10 {
 			field[i] = true

@@ -13,20 +13,20 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest/attack"
 )
 
-// hostileBytes is how much memory one connection may make weir keep.
-const hostileBytes = 32 << 20
+// maxHostileBytes is how much memory one connection may make weir keep.
+const maxHostileBytes = 32 << 20
 
-// attacked is an engine with a torrent of which it holds the first half, for
+// attackTarget is an engine with a torrent of which it holds the first half, for
 // attacks; an honest seeder is beside them.
-type attacked struct {
+type attackTarget struct {
 	e      *engine.Engine
 	tor    *engine.Torrent
 	c      *swarmtest.Content
 	target attack.Target
 }
 
-// newAttacked makes the content, which has hash trees.
-func newAttacked(t *testing.T) *attacked {
+// newAttackTarget makes the content, which has hash trees.
+func newAttackTarget(t *testing.T) *attackTarget {
 	t.Helper()
 	c, err := swarmtest.NewContent(swarmtest.ContentOptions{
 		Name: "attacked", PieceLength: 32 << 10, Version: swarmtest.V2,
@@ -41,7 +41,7 @@ func newAttacked(t *testing.T) *attacked {
 		t.Fatal(err)
 	}
 	spec.Peers = []string{s.Addr()}
-	a := &attacked{c: c, target: attack.Target{
+	a := &attackTarget{c: c, target: attack.Target{
 		InfoHash: c.InfoHash(), Pieces: c.Info().NumPieces(), PieceLength: 32 << 10, Metadata: len(c.InfoBytes()), Root: c.Roots()[0],
 	}}
 	a.e = openEngine(t, engine.Options{})
@@ -50,7 +50,7 @@ func newAttacked(t *testing.T) *attacked {
 }
 
 // attack runs a kind over n connections, and ends them when the test does.
-func (a *attacked) attack(ctx context.Context, t *testing.T, k attack.Kind, n int) (wait func() []attack.Outcome) {
+func (a *attackTarget) attack(ctx context.Context, t *testing.T, k attack.Kind, n int) (wait func() []attack.Outcome) {
 	t.Helper()
 	outcomes := make(chan attack.Outcome, n)
 	for range n {
@@ -75,12 +75,12 @@ func (a *attacked) attack(ctx context.Context, t *testing.T, k attack.Kind, n in
 	}
 }
 
-// TestAttacks: whatever one connection sends, it makes weir keep little, an honest
-// read beside it gets what it wants, and the engine ends when it is told to.
+// TestAttacks: whatever one connection sends, it costs little memory, a read is served by
+// an honest seeder meanwhile, and the engine closes in time.
 func TestAttacks(t *testing.T) {
 	for _, k := range attack.Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
-			a := newAttacked(t)
+			a := newAttackTarget(t)
 			ctx := testContext(t, time.Minute)
 			half := int(a.c.Info().Length / 2)
 			wantBytes(t, ctx, a.tor, a.c, 0, half)
@@ -93,8 +93,8 @@ func TestAttacks(t *testing.T) {
 				t.Errorf("all of %d bytes were taken", o.Sent)
 			}
 			t.Logf("%d bytes sent, %d kept; ended %v, stalled %v", o.Sent, kept, o.Ended, o.Stalled)
-			if kept > hostileBytes {
-				t.Errorf("%d bytes are kept after %d were sent, want at most %d", kept, o.Sent, hostileBytes)
+			if kept > maxHostileBytes {
+				t.Errorf("%d bytes are kept after %d were sent, want at most %d", kept, o.Sent, maxHostileBytes)
 			}
 			closed := make(chan error, 1)
 			go func() { closed <- a.e.Close() }()
@@ -115,7 +115,7 @@ func TestAttacks(t *testing.T) {
 // read beside them gets what it wants, and the engine ends while they go on.
 func TestAttacksTogether(t *testing.T) {
 	const most = 256 << 20
-	launch := func(ctx context.Context, t *testing.T, a *attacked) <-chan struct{} {
+	launch := func(ctx context.Context, t *testing.T, a *attackTarget) <-chan struct{} {
 		var all sync.WaitGroup
 		for _, k := range attack.Kinds() {
 			wait := a.attack(ctx, t, k, 1)
@@ -129,7 +129,7 @@ func TestAttacksTogether(t *testing.T) {
 		return done
 	}
 	t.Run("Torrent", func(t *testing.T) {
-		a := newAttacked(t)
+		a := newAttackTarget(t)
 		ctx := testContext(t, time.Minute)
 		before := heap()
 		done := launch(ctx, t, a)
@@ -143,7 +143,7 @@ func TestAttacksTogether(t *testing.T) {
 		<-done
 	})
 	t.Run("Magnet", func(t *testing.T) {
-		a := newAttacked(t)
+		a := newAttackTarget(t)
 		ctx := testContext(t, time.Minute)
 		tor := addTorrent(t, a.e, &source.Spec{InfoHash: [20]byte{1, 2, 3}})
 		a.target.InfoHash = tor.InfoHash()

@@ -19,12 +19,12 @@ func metadataOf(piece string) []byte {
 	return wire.AppendExtended(nil, wire.MetadataID, []byte("d8:msg_typei0e5:piecei"+piece+"ee"))
 }
 
-// answered waits until all that was said before has been handled: the refusal of a
-// piece of metadata that there is not comes after the answers to what was asked
-// before, but for those that wait for the upload limit. Each message goes to seen.
+// answered waits until all that was sent before has been handled: the rejection of a piece
+// of metadata that does not exist comes after the answers to earlier requests, except those
+// that wait for the upload limit. Each message goes to seen.
 func (p *barePeer) answered(ctx context.Context, seen func(wire.Message)) {
 	p.tb.Helper()
-	p.say(metadataOf("999999"))
+	p.send(metadataOf("999999"))
 	p.expect(ctx, "refusal", func(m wire.Message) bool {
 		seen(m)
 		return m.Metadata != nil && m.Metadata.Type == int(pp.RejectMetadataExtensionMsgType)
@@ -54,7 +54,7 @@ func TestMetadataIsUploaded(t *testing.T) {
 	addParsed(t, e, c)
 	ctx := testContext(t, time.Minute)
 	p := dialBare(t, portOf(e), c.InfoHash())
-	p.say(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
+	p.send(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
 	pieces := (len(c.InfoBytes()) + 16<<10 - 1) / (16 << 10)
 	got := map[int]int{}
 	note := func(m wire.Message) {
@@ -64,7 +64,7 @@ func TestMetadataIsUploaded(t *testing.T) {
 	}
 	for range 3 {
 		for i := range pieces {
-			p.say(metadataOf(strconv.Itoa(i)))
+			p.send(metadataOf(strconv.Itoa(i)))
 		}
 	}
 	p.answered(ctx, note)
@@ -86,14 +86,14 @@ func TestMetadataIsUploaded(t *testing.T) {
 // TestHashesAreUploaded: as many requests for hashes as a program that asks for all
 // at once sends are answered, within the upload limit.
 func TestHashesAreUploaded(t *testing.T) {
-	a := newAttacked(t)
+	a := newAttackTarget(t)
 	a.e.SetLimits(1, 0)
 	ctx := testContext(t, time.Minute)
 	p := dialBare(t, portOf(a.e), a.c.InfoHash())
-	p.say(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
+	p.send(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
 	const n = 16 // pairs of the layer's 64 hashes
 	for i := range n {
-		p.say(wire.AppendHashes(nil, pp.HashRequest, wire.HashMessage{Root: a.target.Root, BaseLayer: 1, Index: 4 * i, Length: 4}, nil))
+		p.send(wire.AppendHashes(nil, pp.HashRequest, wire.HashMessage{Root: a.target.Root, BaseLayer: 1, Index: 4 * i, Length: 4}, nil))
 	}
 	got := 0
 	count := func(m wire.Message) {
@@ -123,14 +123,14 @@ func TestRequestsBeyondTheQueue(t *testing.T) {
 	ctx := testContext(t, time.Minute)
 	const queue, sent = 512, 700
 	ask := func(p *barePeer) {
-		p.say(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
-		p.say(wire.AppendBare(nil, pp.Interested))
+		p.send(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
+		p.send(wire.AppendBare(nil, pp.Interested))
 		p.expect(ctx, "unchoke", func(m wire.Message) bool { return m.Type == pp.Unchoke })
 		var all []byte // at once: the connection may end before the last
 		for i := range sent {
 			all = wire.AppendRequest(all, pp.Request, i%4, i/4%16*weir.BlockBytes, weir.BlockBytes)
 		}
-		p.say(all)
+		p.send(all)
 	}
 	p := dialBare(t, addr, c.InfoHash())
 	ask(p)
@@ -161,15 +161,15 @@ func TestUnaskedAnswers(t *testing.T) {
 			tor := addTorrent(t, e, specOf(c))
 			ctx := testContext(t, time.Minute)
 			p := dialBare(t, portOf(e), c.InfoHash())
-			p.say(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
+			p.send(wire.AppendExtended(nil, 0, []byte("d1:md11:ut_metadatai1eee")))
 			for range 64 {
-				p.say(m)
+				p.send(m)
 			}
 			p.answered(ctx, func(wire.Message) {})
 			if s := tor.Stats(); name == "Block" && (s.Unasked != 64*weir.BlockBytes || s.Wasted != s.Unasked || s.Downloaded != s.Unasked) {
 				t.Errorf("%d bytes were never asked for, want %d: %+v", s.Unasked, 64*weir.BlockBytes, s)
 			}
-			p.say(m)
+			p.send(m)
 			p.ended(ctx)
 		})
 	}

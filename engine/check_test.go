@@ -11,9 +11,9 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// keepRecords leaves in store what an engine would: the info dictionary, and with
+// storeRecords leaves in store what an engine would: the info dictionary, and with
 // layers those of a v2 torrent.
-func keepRecords(tb testing.TB, store *memStore, c *swarmtest.Content, layers bool) {
+func storeRecords(tb testing.TB, store *memStore, c *swarmtest.Content, layers bool) {
 	tb.Helper()
 	ih := c.InfoHash()
 	if err := store.PutRecord(engine.MetadataBucket, ih[:], c.InfoBytes()); err != nil {
@@ -50,7 +50,7 @@ func TestChecker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newV2Content(t, version)
 			store := newMemStore()
-			keepRecords(t, store, c, true)
+			storeRecords(t, store, c, true)
 			check := engine.NewChecker(store)
 			for i := range c.Info().NumPieces() {
 				id := weir.PieceID{Torrent: c.InfoHash(), Index: i}
@@ -77,7 +77,7 @@ func TestChecker(t *testing.T) {
 	t.Run("V2WithoutLayers", func(t *testing.T) {
 		c := newV2Content(t, swarmtest.V2)
 		store := newMemStore()
-		keepRecords(t, store, c, false)
+		storeRecords(t, store, c, false)
 		check := engine.NewChecker(store)
 		last := c.Info().NumPieces() - 1 // of a file of one piece, whose root is its hash
 		if err := check.Check(weir.PieceID{Torrent: c.InfoHash(), Index: last}, pieceOf(c, last)); err != nil {

@@ -85,8 +85,8 @@ func eventually(tb testing.TB, what string, done func() bool) {
 	}
 }
 
-// TestColdTorrentsCostNothing warms a thousand torrents by a read each, lets them
-// cool, and looks at what is left of them.
+// TestColdTorrentsCostNothing warms a thousand torrents with a read each, lets them cool,
+// and checks what memory and goroutines remain.
 func TestColdTorrentsCostNothing(t *testing.T) {
 	const torrents, atATime = 1000, 150
 	const mostBytes = 8 << 10 // of heap, each
@@ -127,7 +127,7 @@ func TestColdTorrentsCostNothing(t *testing.T) {
 		all = append(all, batch...)
 	}
 	eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
-	if open, dialing := e.Places(); open != 0 || dialing != 0 {
+	if open, dialing := e.ConnSlots(); open != 0 || dialing != 0 {
 		t.Errorf("%d connections, %d dials are left", open, dialing)
 	}
 	left := (heap() - before) / torrents
@@ -180,8 +180,7 @@ func TestLookingAtColdTorrentsIsBounded(t *testing.T) {
 	}
 }
 
-// TestLostMetadataIsFetchedAgain: what should be in the Store is not; a peer has
-// it.
+// TestLostMetadataIsFetchedAgain: metadata that the Store has lost is fetched from a peer.
 func TestLostMetadataIsFetchedAgain(t *testing.T) {
 	c := newContent(t, 1<<20, 64<<10)
 	s := openSeeder(t, c, swarmtest.SeederOptions{})

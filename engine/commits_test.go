@@ -10,7 +10,7 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// gatedStore takes pieces when its gate lets them through.
+// gatedStore holds each Put until the gate lets it through.
 type gatedStore struct {
 	*memStore
 	putting chan weir.PieceID
@@ -23,7 +23,7 @@ func (s *gatedStore) Put(id weir.PieceID, blocks [][]byte) error {
 	return s.memStore.Put(id, blocks)
 }
 
-// Who drops what a removed torrent held waits for the pieces that are being put.
+// Dropping the pieces of a removed torrent waits for pieces that are being put.
 func TestAwaitCommits(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
 	s := openSeeder(t, c, swarmtest.SeederOptions{})

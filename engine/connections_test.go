@@ -28,8 +28,8 @@ func (p *barePeer) ends(ctx context.Context) bool {
 	}
 }
 
-// seededEngine returns an engine that holds all of the contents and has no peers.
-func seededEngine(t *testing.T, o engine.Options, contents ...*swarmtest.Content) (*engine.Engine, []*engine.Torrent) {
+// newSeedingEngine returns an engine that holds all of the contents and has no peers.
+func newSeedingEngine(t *testing.T, o engine.Options, contents ...*swarmtest.Content) (*engine.Engine, []*engine.Torrent) {
 	t.Helper()
 	e := openEngine(t, o)
 	ctx := testContext(t, 20*time.Second)
@@ -43,17 +43,17 @@ func seededEngine(t *testing.T, o engine.Options, contents ...*swarmtest.Content
 		}
 		torrents = append(torrents, tor)
 	}
-	awaitPlaces(t, ctx, e, 0)
+	awaitConnSlots(t, ctx, e, 0)
 	return e, torrents
 }
 
-// awaitPlaces waits until so many connections count.
-func awaitPlaces(t *testing.T, ctx context.Context, e *engine.Engine, want int) {
+// awaitConnSlots waits until n connection slots are in use.
+func awaitConnSlots(t *testing.T, ctx context.Context, e *engine.Engine, want int) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		open, dialing := e.Places()
+		open, dialing := e.ConnSlots()
 		if open == want && dialing == 0 {
 			return
 		}
@@ -77,21 +77,20 @@ func numberedContent(t *testing.T, n int) *swarmtest.Content {
 	return c
 }
 
-// TestIncomingWhenTheTorrentIsFull: a new peer gets the place of an idle one, and of
-// no other.
+// TestIncomingWhenTheTorrentIsFull: a new peer replaces an idle one, and no other.
 func TestIncomingWhenTheTorrentIsFull(t *testing.T) {
 	c := numberedContent(t, 1)
-	e, torrents := seededEngine(t, engine.Options{MaxPeers: 3, Peers: nil}, c)
+	e, torrents := newSeedingEngine(t, engine.Options{MaxPeers: 3, Peers: nil}, c)
 	ctx := testContext(t, 20*time.Second)
-	busy, idle := dialBare(t, portOf(e), c.InfoHash()), manyBare(t, ctx, portOf(e), c.InfoHash(), 2)
-	busy.say(wire.AppendBare(nil, pp.Interested))
+	busy, idle := dialBare(t, portOf(e), c.InfoHash()), dialBareMany(t, ctx, portOf(e), c.InfoHash(), 2)
+	busy.send(wire.AppendBare(nil, pp.Interested))
 	busy.expect(ctx, "unchoke", isType(pp.Unchoke))
 	if !dialBare(t, portOf(e), c.InfoHash()).ends(ctx) {
 		t.Error("a fourth peer was let in, while none is useless")
 	}
-	awaitPlaces(t, ctx, e, 3)
+	awaitConnSlots(t, ctx, e, 3)
 	torrents[0].Age(time.Minute)
-	manyBare(t, ctx, portOf(e), c.InfoHash(), 2)
+	dialBareMany(t, ctx, portOf(e), c.InfoHash(), 2)
 	for i, p := range idle {
 		if !p.ends(ctx) {
 			t.Errorf("idle peer %d has not given way", i)
@@ -100,32 +99,32 @@ func TestIncomingWhenTheTorrentIsFull(t *testing.T) {
 	if !dialBare(t, portOf(e), c.InfoHash()).ends(ctx) {
 		t.Error("a peer that waits for its turn gave way after a minute")
 	}
-	busy.say(wire.AppendRequest(nil, pp.Request, 0, 0, weir.BlockBytes))
+	busy.send(wire.AppendRequest(nil, pp.Request, 0, 0, weir.BlockBytes))
 	busy.expect(ctx, "block", isType(pp.Piece))
-	awaitPlaces(t, ctx, e, 3)
+	awaitConnSlots(t, ctx, e, 3)
 	if err := e.Remove(c.InfoHash()); err != nil {
 		t.Fatal(err)
 	}
-	awaitPlaces(t, ctx, e, 0)
+	awaitConnSlots(t, ctx, e, 0)
 }
 
 // TestIncomingWhenTheEngineIsFull: the same over all torrents.
 func TestIncomingWhenTheEngineIsFull(t *testing.T) {
 	first, second := numberedContent(t, 1), numberedContent(t, 2)
-	e, torrents := seededEngine(t, engine.Options{MaxConnections: 3}, first, second)
+	e, torrents := newSeedingEngine(t, engine.Options{MaxConnections: 3}, first, second)
 	ctx := testContext(t, 20*time.Second)
-	old := manyBare(t, ctx, portOf(e), first.InfoHash(), 3)
+	old := dialBareMany(t, ctx, portOf(e), first.InfoHash(), 3)
 	if !dialBare(t, portOf(e), second.InfoHash()).ends(ctx) {
 		t.Error("a fourth peer was let in, while none is useless")
 	}
 	torrents[0].Age(time.Minute)
-	manyBare(t, ctx, portOf(e), second.InfoHash(), 3)
+	dialBareMany(t, ctx, portOf(e), second.InfoHash(), 3)
 	for i, p := range old {
 		if !p.ends(ctx) {
 			t.Errorf("idle peer %d of the other torrent has not given way", i)
 		}
 	}
-	awaitPlaces(t, ctx, e, 3)
+	awaitConnSlots(t, ctx, e, 3)
 }
 
 // TestReadGetsItsShare: a read of one torrent gets through although the connections
@@ -140,11 +139,11 @@ func TestReadGetsItsShare(t *testing.T) {
 	}
 	hog := addTorrent(t, e, specOf(first, peers...))
 	wantBytes(t, ctx, hog, first, 0, 1)
-	awaitPlaces(t, ctx, e, 4)
+	awaitConnSlots(t, ctx, e, 4)
 	tor := addTorrent(t, e, specOf(second, openSeeder(t, second, swarmtest.SeederOptions{}).Addr()))
 	wantBytes(t, ctx, tor, second, 0, 1<<20)
 	wantBytes(t, ctx, hog, first, 0, 1<<20)
-	if open, _ := e.Places(); open > 4 {
+	if open, _ := e.ConnSlots(); open > 4 {
 		t.Errorf("%d connections, the bound is 4", open)
 	}
 }
@@ -153,7 +152,7 @@ func TestReadGetsItsShare(t *testing.T) {
 // first eight are served at once, the others when time passes.
 func TestEverybodyIsServedByTurns(t *testing.T) {
 	c := numberedContent(t, 1)
-	e, torrents := seededEngine(t, engine.Options{}, c)
+	e, torrents := newSeedingEngine(t, engine.Options{}, c)
 	ctx := testContext(t, 20*time.Second)
 	var leeches []*swarmtest.Leech
 	for i := range 10 {
@@ -168,7 +167,7 @@ func TestEverybodyIsServedByTurns(t *testing.T) {
 		}
 		leeches = append(leeches, l)
 	}
-	// Later than any turn; the answer to a request shows that both were heard.
+	// AgeChoker than any turn; the answer to a request shows that both were heard.
 	for _, l := range leeches[8:] {
 		if _, err := l.Metadata(ctx); err != nil {
 			t.Fatal(err)
@@ -177,7 +176,7 @@ func TestEverybodyIsServedByTurns(t *testing.T) {
 			t.Fatal("more peers than slots are served")
 		}
 	}
-	torrents[0].Later(40 * time.Second)
+	torrents[0].AgeChoker(40 * time.Second)
 	for i, l := range leeches[8:] {
 		if _, err := l.Fetch(ctx, i%4, 0, weir.BlockBytes); err != nil {
 			t.Errorf("leech %d: %v", i+8, err)

@@ -14,25 +14,25 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
-// crowd are engines in simulated time that read the same from one seed, each from the
+// flashCrowd are engines in simulated time that read the same from one seed, each from the
 // beginning, in reads of 128 KiB of which eight wait at a time, as the kernel asks.
-type crowd struct {
+type flashCrowd struct {
 	readers     int
 	length      int64
 	pieceLength int64
 	apart       time.Duration // between the arrivals of two
-	line        simnet.Link   // of each reader
+	link        simnet.Link   // of each reader
 	seed        simnet.Link
 }
 
-// crowdOutcome is how long the slowest took from its arrival, and how often the seed sent
+// flashCrowdResult is how long the slowest took from its arrival, and how often the seed sent
 // the whole.
-type crowdOutcome struct {
+type flashCrowdResult struct {
 	slowest time.Duration
 	copies  float64
 }
 
-func (c crowd) run(t *testing.T) (o crowdOutcome) {
+func (c flashCrowd) run(t *testing.T) (o flashCrowdResult) {
 	t.Helper()
 	content, err := swarmtest.NewContent(swarmtest.ContentOptions{Name: "same", Files: []swarmtest.File{{Path: []string{"same"}, Length: c.length}}, PieceLength: c.pieceLength})
 	if err != nil {
@@ -51,7 +51,7 @@ func (c crowd) run(t *testing.T) (o crowdOutcome) {
 		var all sync.WaitGroup
 		for i := range c.readers {
 			time.Sleep(c.apart)
-			host := net.Host(netip.AddrFrom4([4]byte{44, 0, byte(i / 250), byte(i%250 + 1)}), c.line)
+			host := net.Host(netip.AddrFrom4([4]byte{44, 0, byte(i / 250), byte(i%250 + 1)}), c.link)
 			e := engine.New(engine.Options{Store: newMemStore(), Network: host, Listen: ":6881"})
 			if err := e.Open(); err != nil {
 				t.Fatal(err)
@@ -64,7 +64,7 @@ func (c crowd) run(t *testing.T) (o crowdOutcome) {
 			addrs = append(addrs, fmt.Sprintf("%v:6881", host.Addr()))
 			all.Go(func() {
 				begin := time.Now()
-				readAsKernel(t, tor, content, c.length)
+				readInOrder(t, tor, content, c.length)
 				mu.Lock()
 				defer mu.Unlock()
 				o.slowest = max(o.slowest, time.Since(begin))
@@ -77,8 +77,8 @@ func (c crowd) run(t *testing.T) (o crowdOutcome) {
 	return o
 }
 
-// readAsKernel reads in order, with a window ahead.
-func readAsKernel(t *testing.T, tor *engine.Torrent, content *swarmtest.Content, length int64) {
+// readInOrder reads in order, with a window ahead.
+func readInOrder(t *testing.T, tor *engine.Torrent, content *swarmtest.Content, length int64) {
 	const read, waiting, ahead = 128 << 10, 8, 32 << 20
 	w := tor.NewWant()
 	defer w.Close()
@@ -94,12 +94,12 @@ func readAsKernel(t *testing.T, tor *engine.Torrent, content *swarmtest.Content,
 	}
 }
 
-// TestCrowd: engines that come one after another and read the same take little longer
-// than one alone, and the seed sends little more than one copy.
+// TestCrowd: engines that arrive one after another and read the same take little longer than
+// one alone, and the seed sends little more than one copy.
 func TestCrowd(t *testing.T) {
-	near := crowd{
+	near := flashCrowd{
 		readers: 8, length: 16 << 20, pieceLength: 512 << 10, apart: 30 * time.Millisecond,
-		line: simnet.Link{RTT: 2 * time.Millisecond, BytesPerSec: 125_000_000}, seed: simnet.Link{RTT: 48 * time.Millisecond, BytesPerSec: 3_000_000},
+		link: simnet.Link{RTT: 2 * time.Millisecond, BytesPerSec: 125_000_000}, seed: simnet.Link{RTT: 48 * time.Millisecond, BytesPerSec: 3_000_000},
 	}
 	one := near
 	one.readers = 1

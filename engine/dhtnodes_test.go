@@ -61,8 +61,8 @@ func awaitQuery(tb testing.TB, asked chan []byte, ih fmt.Stringer) {
 	}
 }
 
-// TestPortMessages: peers with a node in the DHT hear of ours, and theirs is asked;
-// nothing of it with private torrents, or without the DHT.
+// TestPortMessages: peers with a node in the DHT are told of ours, and theirs is queried;
+// neither happens for private torrents or without the DHT.
 func TestPortMessages(t *testing.T) {
 	t.Parallel()
 	for _, private := range []bool{false, true} {
@@ -82,9 +82,9 @@ func TestPortMessages(t *testing.T) {
 				none := dialBare(t, portOf(e), c.InfoHash()) // it has no node
 				p := dialBareBits(t, "127.0.0.1", portOf(e), c.InfoHash(), wire.WithDHT(wire.OurBits()))
 				node, asked := openNode(t)
-				p.say(wire.AppendPort(nil, int(node.Port())))
+				p.send(wire.AppendPort(nil, int(node.Port())))
 				told := func(p *barePeer) (port int) {
-					p.say(wire.AppendRequest(nil, pp.Request, 0, 0, 16384)) // answered by a reject, after the greeting
+					p.send(wire.AppendRequest(nil, pp.Request, 0, 0, 16384)) // answered by a reject, after the greeting
 					p.expect(ctx, "reject", func(m wire.Message) bool {
 						if m.Type == pp.Port {
 							port = m.Port
@@ -134,7 +134,7 @@ func TestNodesOfTorrents(t *testing.T) {
 			// What is asked after its own node has been is asked after the others
 			// could have been.
 			own, askedOwn := openNode(t)
-			p.say(wire.AppendPort(nil, int(own.Port())))
+			p.send(wire.AppendPort(nil, int(own.Port())))
 			awaitQuery(t, askedOwn, c.InfoHash())
 			if len(asked) > 0 || len(askedByName) > 0 {
 				t.Error("a node on this machine was asked on the word of a magnet")

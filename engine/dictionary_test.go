@@ -35,7 +35,7 @@ func newManyFiles(tb testing.TB, version swarmtest.Version) *swarmtest.Content {
 	return c
 }
 
-// addParsed adds a torrent of whose metadata nobody else has a part.
+// addParsed adds a torrent whose metadata shares no memory with the test's.
 func addParsed(tb testing.TB, e *engine.Engine, c *swarmtest.Content) *engine.Torrent {
 	tb.Helper()
 	spec, err := source.ParseTorrent(c.Torrent(swarmtest.Hints{}))
@@ -45,8 +45,8 @@ func addParsed(tb testing.TB, e *engine.Engine, c *swarmtest.Content) *engine.To
 	return addTorrent(tb, e, spec)
 }
 
-// TestLargeDictionaryIsLeftInStore: it is kept there in little room, leaves memory,
-// and peers and later runs get it all the same.
+// TestLargeDictionaryIsLeftInStore: large metadata is stored compactly and leaves memory;
+// peers and later runs still get it.
 func TestLargeDictionaryIsLeftInStore(t *testing.T) {
 	for name, version := range map[string]swarmtest.Version{"V1": swarmtest.V1, "V2": swarmtest.V2, "Hybrid": swarmtest.Hybrid} {
 		t.Run(name, func(t *testing.T) {
@@ -112,8 +112,8 @@ func (s *countingStore) Record(bucket string, key []byte) ([]byte, error) {
 	return s.memStore.Record(bucket, key)
 }
 
-// TestLostDictionaryIsRefused: what was left in the Store is damaged there, which
-// peers are told; for the next ones it is not read again at once.
+// TestLostDictionaryIsRefused: when metadata is damaged in the Store, requests of peers are
+// rejected, and it is not read again at once for the next ones.
 func TestLostDictionaryIsRefused(t *testing.T) {
 	c := newManyFiles(t, swarmtest.V1)
 	ih := c.InfoHash()

@@ -17,7 +17,7 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// barePeer is a peer at the level of messages: a test says what it says.
+// barePeer is a peer that sends what the test tells it to, message by message.
 type barePeer struct {
 	tb   testing.TB
 	conn net.Conn
@@ -82,24 +82,24 @@ func dialBareBits(tb testing.TB, local, addr string, ih weir.InfoHash, bits pp.P
 	return p
 }
 
-func (p *barePeer) say(b []byte) {
+func (p *barePeer) send(b []byte) {
 	p.tb.Helper()
 	if _, err := p.conn.Write(b); err != nil {
 		p.tb.Fatal(err)
 	}
 }
 
-// theirDontHave is not our number for it, and one of which the Reader gives the
-// payload.
+// theirDontHave is a peer's number for lt_donthave, other than ours, whose payload the
+// Reader returns.
 const theirDontHave = wire.PexID
 
-// shake sends the extension handshake, with theirDontHave as the number of lt_donthave.
-func (p *barePeer) shake() {
+// extensionHandshake sends the extension handshake, with theirDontHave as the number of lt_donthave.
+func (p *barePeer) extensionHandshake() {
 	p.tb.Helper()
-	p.say(wire.AppendExtended(nil, 0, []byte("d1:md11:lt_donthavei2eee")))
+	p.send(wire.AppendExtended(nil, 0, []byte("d1:md11:lt_donthavei2eee")))
 }
 
-// expect returns the next message that ok accepts. What came before is gone.
+// expect returns the next message that ok accepts, and drops those before it.
 func (p *barePeer) expect(ctx context.Context, what string, ok func(wire.Message) bool) wire.Message {
 	p.tb.Helper()
 	for {
@@ -127,14 +127,14 @@ func isType(t pp.MessageType) func(wire.Message) bool {
 	return func(m wire.Message) bool { return m.Type == t }
 }
 
-// TestEvictedPieceIsTakenBack: who understands lt_donthave is told, also late; the
-// others believe on, and are rejected.
+// TestEvictedPieceIsTakenBack: peers that understand lt_donthave are told, also later;
+// requests of the others are rejected.
 func TestEvictedPieceIsTakenBack(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
 	tor, store, addr := seeded(t, c)
 	ctx := testContext(t, 20*time.Second)
 	knows := dialBare(t, addr, c.InfoHash())
-	knows.shake()
+	knows.extensionHandshake()
 	knows.expect(ctx, "have all", isType(pp.HaveAll))
 	late := dialBare(t, addr, c.InfoHash())
 	late.expect(ctx, "have all", isType(pp.HaveAll))
@@ -142,8 +142,8 @@ func TestEvictedPieceIsTakenBack(t *testing.T) {
 	if _, err := old.Fetch(ctx, 1, 0, weir.BlockBytes); err != nil {
 		t.Fatal(err)
 	}
-	// A round trip over the owner: the handshake of knows was heard.
-	knows.say(wire.AppendBare(nil, pp.Interested))
+	// A round trip to the owner: the handshake of knows was handled.
+	knows.send(wire.AppendBare(nil, pp.Interested))
 	knows.expect(ctx, "unchoke", isType(pp.Unchoke))
 
 	tor.Evicted(2) // it is there: nothing happens
@@ -156,7 +156,7 @@ func TestEvictedPieceIsTakenBack(t *testing.T) {
 	if !isDontHave(1)(first) {
 		t.Errorf("told of % x, want piece 1", first.Payload)
 	}
-	late.shake()
+	late.extensionHandshake()
 	late.expect(ctx, "dont have", isDontHave(1))
 	for range 3 {
 		if _, err := old.Fetch(ctx, 1, 0, weir.BlockBytes); !errors.Is(err, swarmtest.ErrRejected) {
@@ -187,7 +187,7 @@ func TestEvictedPieceIsTakenBack(t *testing.T) {
 func TestEvictedWhenPut(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
 	s := openSeeder(t, c, swarmtest.SeederOptions{})
-	store := &forgetful{memStore: newMemStore()}
+	store := &reactingStore{memStore: newMemStore()}
 	e := openEngine(t, engine.Options{Store: store})
 	tor := addTorrent(t, e, specOf(c, s.Addr()))
 	store.put = func(id weir.PieceID) {
@@ -197,25 +197,25 @@ func TestEvictedWhenPut(t *testing.T) {
 		}
 	}
 	p := dialBare(t, portOf(e), c.InfoHash())
-	p.shake()
+	p.extensionHandshake()
 	ctx := testContext(t, 20*time.Second)
 	wantBytes(t, ctx, tor, c, 0, 512<<10)
 	p.expect(ctx, "dont have", isDontHave(0))
 }
 
-// forgetful is a store that does something right after each put.
-type forgetful struct {
+// reactingStore calls a function right after each put.
+type reactingStore struct {
 	*memStore
 	put func(weir.PieceID)
 }
 
-func (f *forgetful) Put(id weir.PieceID, blocks [][]byte) error {
+func (f *reactingStore) Put(id weir.PieceID, blocks [][]byte) error {
 	err := f.memStore.Put(id, blocks)
 	f.put(id)
 	return err
 }
 
-// TestPeerDoesNotHave: what a peer has taken back is asked of others.
+// TestPeerDoesNotHave: a piece that a peer no longer has is requested from others.
 func TestPeerDoesNotHave(t *testing.T) {
 	for _, kind := range []string{"torrent", "magnet"} {
 		t.Run(kind, func(t *testing.T) {
@@ -233,9 +233,9 @@ func TestPeerDoesNotHave(t *testing.T) {
 				b = wire.AppendExtended(b, 3, binary.BigEndian.AppendUint32(nil, i))
 			}
 			b = wire.AppendHave(b, 2)
-			p.say(wire.AppendBare(b, pp.Unchoke))
-			// An answer to what comes after shows that all of it was heard.
-			p.say(wire.AppendBare(nil, pp.Interested))
+			p.send(wire.AppendBare(b, pp.Unchoke))
+			// An answer to a later message shows that all of it was handled.
+			p.send(wire.AppendBare(nil, pp.Interested))
 			p.expect(ctx, "unchoke", isType(pp.Unchoke))
 			tor.AddPeers([]string{openSeeder(t, c, swarmtest.SeederOptions{
 				Have: func(_ *swarmtest.Content, piece int) bool { return piece < 2 },
@@ -260,7 +260,7 @@ func TestPeerDoesNotHave(t *testing.T) {
 			e := openEngine(t, engine.Options{})
 			addTorrent(t, e, specOf(c))
 			p := dialBare(t, portOf(e), c.InfoHash())
-			p.say(wire.AppendExtended(nil, 3, []byte(payload)))
+			p.send(wire.AppendExtended(nil, 3, []byte(payload)))
 			ctx := testContext(t, 20*time.Second)
 			for {
 				select {
@@ -276,8 +276,8 @@ func TestPeerDoesNotHave(t *testing.T) {
 	}
 }
 
-// manyBare connects n peers one after the other and waits until each has joined.
-func manyBare(t *testing.T, ctx context.Context, addr string, ih weir.InfoHash, n int) []*barePeer {
+// dialBareMany connects n peers one after the other and waits until each has joined.
+func dialBareMany(t *testing.T, ctx context.Context, addr string, ih weir.InfoHash, n int) []*barePeer {
 	t.Helper()
 	var out []*barePeer
 	for range n {

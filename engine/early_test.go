@@ -12,8 +12,8 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// TestRequestsWithTheHandshake: a peer that has said nothing yet is asked for the
-// first blocks; when it has not got them, somebody else delivers.
+// TestRequestsWithTheHandshake: the first blocks are requested from a peer that has sent
+// nothing yet; if it does not have them, another peer delivers.
 func TestRequestsWithTheHandshake(t *testing.T) {
 	c := newContent(t, 1<<20, 1<<20)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

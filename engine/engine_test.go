@@ -84,8 +84,7 @@ func addTorrent(tb testing.TB, e *engine.Engine, s *source.Spec) *engine.Torrent
 	return t
 }
 
-// testContext ends when something takes four times as long as it may on a machine
-// that has nothing else to do.
+// testContext ends after four times the time that a test may take on an idle machine.
 func testContext(tb testing.TB, d time.Duration) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*d)
@@ -93,7 +92,7 @@ func testContext(tb testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// wantBytes reads n bytes at off and compares them with the truth.
+// wantBytes reads n bytes at off and compares them with the content.
 func wantBytes(tb testing.TB, ctx context.Context, t *engine.Torrent, c *swarmtest.Content, off int64, n int) {
 	tb.Helper()
 	got, want := make([]byte, n), make([]byte, n)

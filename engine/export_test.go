@@ -25,8 +25,8 @@ func (t *Torrent) Age(d time.Duration) {
 	})
 }
 
-// Later has the choker decide as if so much time had passed.
-func (t *Torrent) Later(d time.Duration) {
+// AgeChoker has the choker decide as if so much time had passed.
+func (t *Torrent) AgeChoker(d time.Duration) {
 	sw, err := t.warm()
 	if err != nil {
 		return
@@ -34,8 +34,8 @@ func (t *Torrent) Later(d time.Duration) {
 	sw.runOnOwner(func() { sw.uploads.Round(time.Now().Add(d)) })
 }
 
-// Places returns the connections that count, and the dials among them.
-func (e *Engine) Places() (open, dialing int) {
+// ConnSlots returns the connections that are in use, and the dials among them.
+func (e *Engine) ConnSlots() (open, dialing int) {
 	return e.endpoint.Usage()
 }
 
@@ -55,7 +55,7 @@ func (t *Torrent) InMemory() (bytes int64) {
 // SetUploadLimit sets that of the torrent's engine.
 func (t *Torrent) SetUploadLimit(rate int64) { t.eng.SetLimits(rate, 0) }
 
-// ErrUnlearned is what a read hears whose metadata was lost on its way.
+// ErrUnlearned is the error of a read whose metadata was lost meanwhile.
 var ErrUnlearned = errUnlearned
 
 // WaitUnlearned waits for the first piece as a read does that has seen the metadata
@@ -117,7 +117,7 @@ type Accounts struct {
 	Open, Dialing                        int
 }
 
-// Accounts returns what they stand at: nothing, after Close.
+// Accounts returns the current figures; after Close all are zero.
 func (e *Engine) Accounts() Accounts {
 	a := Accounts{InMemory: e.inMemory.Load(), Metadata: e.metadataBytes.Load(), Claims: e.claims.Bytes(), Warm: e.warm.Load()}
 	a.Open, a.Dialing = e.endpoint.Usage()

@@ -22,26 +22,25 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
-// What the bytes of a fuzzed script say, one after another; fuzzSession.step has
-// what follows each.
+// The steps of a fuzzed script, a byte each; fuzzSession.step reads what follows each.
 const (
 	stepRaw       = iota // a message of any type and content
 	stepExtension        // an extension message of any content
-	stepNumbers          // a message of three numbers that make sense, or hardly
+	stepNumbers          // a message of three numbers, valid or nearly so
 	stepMetadata         // a message of BEP 9 about a piece
 	stepHas              // what the peer has: all, nothing, or a bitfield
 	stepAnswer           // to the oldest request, right or wrong
 	stepPause            // of a millisecond to a minute
-	stepOther            // from now on the other peer speaks; one that is gone comes again
+	stepOther            // switches to the other peer; one that was closed connects again
 	stepRead             // a program reads, in the background
 	stepWant             // a file's window
 	stepLose             // the Store loses a piece
 	stepSteps
 )
 
-// FuzzPeers: whatever two peers send to a swarm, and whenever, nothing panics or
-// waits for ever, each byte that programs read is right, one honest seeder beside
-// them is enough, and after Close nothing is left.
+// FuzzPeers: whatever two peers send to a swarm, and whenever, nothing panics or hangs, each
+// byte that programs read is right, one honest seeder is enough to serve them, and after
+// Close nothing is left.
 func FuzzPeers(f *testing.F) {
 	contents := make([]*swarmtest.Content, 2)
 	for i, version := range []swarmtest.Version{swarmtest.V1, swarmtest.V2} {
@@ -83,7 +82,7 @@ func FuzzPeers(f *testing.F) {
 	})
 }
 
-// fuzzSession is a script that runs, in a bubble.
+// fuzzSession runs one script, in a synctest bubble.
 type fuzzSession struct {
 	t      *testing.T
 	script []byte
@@ -99,13 +98,13 @@ type fuzzSession struct {
 	reads  sync.WaitGroup
 }
 
-// fuzzPeer is one of those who send what the script says.
+// fuzzPeer is one of the two peers that the script drives.
 type fuzzPeer struct {
 	nc net.Conn
 
-	mu    sync.Mutex
-	asked []wire.Message // requests without an answer
-	gone  bool
+	mu       sync.Mutex
+	requests []wire.Message // requests without an answer
+	closed   bool
 }
 
 func newFuzzSession(t *testing.T, c *swarmtest.Content, magnet bool, script []byte) *fuzzSession {
@@ -146,7 +145,7 @@ func (s *fuzzSession) run() {
 		s.step()
 	}
 	s.tor.AddPeers([]string{s.seeder.Addr()})
-	s.read(0, s.c.Info().Length, simPatience)
+	s.read(0, s.c.Info().Length, simReadTime)
 	s.reads.Wait()
 	s.want.Close()
 	if err := s.e.Close(); err != nil {
@@ -177,8 +176,8 @@ func (s *fuzzSession) next() int {
 	return int(b)
 }
 
-// some takes as many bytes as the next one says.
-func (s *fuzzSession) some() []byte {
+// bytes takes as many bytes as the next one says.
+func (s *fuzzSession) bytes() []byte {
 	n := min(s.next(), len(s.script))
 	b := s.script[:n]
 	s.script = s.script[n:]
@@ -189,10 +188,10 @@ func (s *fuzzSession) step() {
 	pieces := s.c.Info().NumPieces()
 	switch s.next() % stepSteps {
 	case stepRaw:
-		b := s.raw(s.next(), s.some())
+		b := s.raw(s.next(), s.bytes())
 		s.send(b)
 	case stepExtension:
-		id, b := s.next()%5, s.some()
+		id, b := s.next()%5, s.bytes()
 		s.send(wire.AppendExtended(nil, id, b))
 	case stepNumbers:
 		types := []pp.MessageType{pp.Choke, pp.Unchoke, pp.Interested, pp.NotInterested, pp.Have, pp.Request, pp.Cancel, pp.Reject, pp.AllowedFast, pp.Suggest, pp.HaveAll, pp.HaveNone}
@@ -257,7 +256,7 @@ func (s *fuzzSession) raw(kind int, payload []byte) []byte {
 	return append([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), byte(kind)}, payload...)
 }
 
-// peer returns who speaks; nil if it can't, because weir has thrown it out.
+// peer returns the current peer; nil if weir has closed its connection.
 func (s *fuzzSession) peer() *fuzzPeer {
 	if p := s.peers[s.speaks]; p != nil {
 		return p
@@ -279,12 +278,12 @@ func (s *fuzzSession) peer() *fuzzPeer {
 	return p
 }
 
-// listen remembers what is asked for, until the connection ends.
+// listen collects requests until the connection ends.
 func (p *fuzzPeer) listen(pieces int) {
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.gone = true
+		p.closed = true
 	}()
 	if _, err := wire.ReadHandshake(p.nc); err != nil {
 		return
@@ -300,7 +299,7 @@ func (p *fuzzPeer) listen(pieces int) {
 		}
 		if m.Type == pp.Request && !m.Ignored {
 			p.mu.Lock()
-			p.asked = append(p.asked, m)
+			p.requests = append(p.requests, m)
 			p.mu.Unlock()
 		}
 	}
@@ -309,7 +308,7 @@ func (p *fuzzPeer) listen(pieces int) {
 func (p *fuzzPeer) left() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gone
+	return p.closed
 }
 
 func (s *fuzzSession) send(b []byte) {
@@ -326,12 +325,12 @@ func (s *fuzzSession) answer(right bool) {
 	}
 	synctest.Wait()
 	p.mu.Lock()
-	if len(p.asked) == 0 {
+	if len(p.requests) == 0 {
 		p.mu.Unlock()
 		return
 	}
-	m := p.asked[0]
-	p.asked = p.asked[1:]
+	m := p.requests[0]
+	p.requests = p.requests[1:]
 	p.mu.Unlock()
 	block := make([]byte, m.Length)
 	_, _ = s.c.ReadAt(block, s.c.Info().PieceRange(m.Index).Off+int64(m.Begin))
@@ -349,7 +348,7 @@ func (s *fuzzSession) read(off, n int64, within time.Duration) {
 		defer cancel()
 		got, want := make([]byte, n), make([]byte, n)
 		if err := s.tor.ReadAt(ctx, got, off); err != nil {
-			if within == simPatience {
+			if within == simReadTime {
 				s.t.Errorf("an honest seeder has it, and a read ends with %v: %s", err, s.tor.Stats().Why)
 			}
 			return

@@ -12,8 +12,8 @@ import (
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
-// TestHavesInTurns: of a large torrent a peer hears piece by piece, each once, and
-// never more at a time than the bound.
+// TestHavesInTurns: of a large torrent a peer is told of each piece once, and never of more
+// at a time than the bound.
 func TestHavesInTurns(t *testing.T) {
 	const pieces = 2*bitfield.MaxHavesAtOnce + 1000
 	held := make([]bool, pieces)

@@ -25,8 +25,8 @@ func atMost(t *testing.T, what string, n int64, d time.Duration, rate float64) {
 	}
 }
 
-// drink keeps requests at the peer until ctx ends, and calls got with each block.
-func drink(ctx context.Context, l *swarmtest.Leech, c *swarmtest.Content, got func()) {
+// requestRepeatedly keeps requests at the peer until ctx ends, and calls got with each block.
+func requestRepeatedly(ctx context.Context, l *swarmtest.Leech, c *swarmtest.Content, got func()) {
 	if l.Interested() != nil || l.Wait(ctx, l.Unchoked) != nil {
 		return
 	}
@@ -85,7 +85,7 @@ func TestUploadLimit(t *testing.T) {
 	for i := range got {
 		l := dialLeech(t, portOf(e), contents[i%2].InfoHash(), swarmtest.LeechOptions{})
 		wg.Go(func() {
-			drink(drinking, l, contents[i%2], func() {
+			requestRepeatedly(drinking, l, contents[i%2], func() {
 				mu.Lock()
 				defer mu.Unlock()
 				if shared == blocks {

@@ -8,40 +8,39 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// stuckRecords is a store whose records take as long as the test wants; the metadata
-// is found missing at once, because Add looks for it.
-type stuckRecords struct {
+// blockingRecords is a Store whose calls for records wait for the test; only the metadata is
+// reported missing at once, because Add looks for it.
+type blockingRecords struct {
 	*memStore
-	stuck   chan string // a token for each call that waits
+	waiting chan string // a token for each call that waits
 	release chan struct{}
 }
 
-func (s *stuckRecords) wait(what string) {
+func (s *blockingRecords) wait(what string) {
 	select {
-	case s.stuck <- what:
+	case s.waiting <- what:
 	default:
 	}
 	<-s.release
 }
 
-func (s *stuckRecords) PutRecord(bucket string, key, value []byte) error {
+func (s *blockingRecords) PutRecord(bucket string, key, value []byte) error {
 	s.wait("put " + bucket)
 	return s.memStore.PutRecord(bucket, key, value)
 }
 
-func (s *stuckRecords) Record(bucket string, key []byte) ([]byte, error) {
+func (s *blockingRecords) Record(bucket string, key []byte) ([]byte, error) {
 	if bucket != engine.MetadataBucket {
 		s.wait("read " + bucket)
 	}
 	return s.memStore.Record(bucket, key)
 }
 
-// TestOwnerDoesNotWaitForRecords: a swarm finds metadata and reads while the Store
-// hangs in each record that it was asked for or given, and what was given is there
-// when the engine has closed.
+// TestOwnerDoesNotWaitForRecords: a swarm gets metadata and serves reads while each call of
+// the Store for a record hangs, and all records are stored once the engine has closed.
 func TestOwnerDoesNotWaitForRecords(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
-	store := &stuckRecords{memStore: newMemStore(), stuck: make(chan string, 10), release: make(chan struct{})}
+	store := &blockingRecords{memStore: newMemStore(), waiting: make(chan string, 10), release: make(chan struct{})}
 	e := engine.New(engine.Options{Store: store, Listen: "off"})
 	if err := e.Open(); err != nil {
 		t.Fatal(err)
@@ -55,7 +54,7 @@ func TestOwnerDoesNotWaitForRecords(t *testing.T) {
 	seen := map[string]bool{}
 	for !seen["read peers"] || !seen["put metadata"] {
 		select {
-		case what := <-store.stuck:
+		case what := <-store.waiting:
 			seen[what] = true
 		case <-ctx.Done():
 			t.Fatalf("the store hangs in %v, want a read of peers and a put of metadata", seen)

@@ -11,9 +11,9 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest/simnet"
 )
 
-// simScript is all that happens in a simulation, drawn from a seed before anything
-// runs. What it cannot fix is the order in which the runtime runs goroutines that are
-// ready at the same moment, the iteration of maps, and the names that peers draw.
+// simScript is everything that happens in a simulation, drawn from a seed in advance. It
+// does not determine the order of goroutines that are ready at the same moment, of maps, and
+// the random IDs of peers.
 type simScript struct {
 	Seed     uint64
 	Options  engine.Options // but for Store, Network and the like
@@ -38,15 +38,15 @@ type simTorrent struct {
 }
 
 type simSeeder struct {
-	Kind    string
-	Honest  bool // and there all the time
-	Link    simnet.Link
-	Faults  swarmtest.Faults
-	Encrypt swarmtest.Encryption
-	Part    int           // per mille of the pieces that it has
-	Leaves  time.Duration // 0 for never
-	Resets  time.Duration // connections are reset so often; 0 for never
-	Calls   time.Duration // when it connects to us; 0 for never
+	Kind         string
+	Honest       bool // and there all the time
+	Link         simnet.Link
+	Faults       swarmtest.Faults
+	Encrypt      swarmtest.Encryption
+	PartPerMille int           // per mille of the pieces that it has
+	LeavesAt     time.Duration // 0 for never
+	ResetEvery   time.Duration // connections are reset so often; 0 for never
+	ConnectsAt   time.Duration // when it connects to us; 0 for never
 }
 
 type simAttack struct {
@@ -66,7 +66,7 @@ type simRead struct {
 	Within      time.Duration
 	Cancel      time.Duration // 0 for never
 	Window      int64         // bytes ahead; 0 for none
-	Think       time.Duration
+	Pause       time.Duration
 }
 
 // simLoss is the Store forgetting a share of its pieces, per mille.
@@ -80,10 +80,10 @@ type simLimits struct {
 	Up, Down int64
 }
 
-// simPatience is what a read is given that must succeed.
-const simPatience = 4 * time.Minute
+// simReadTime is the deadline of a read that must succeed.
+const simReadTime = 4 * time.Minute
 
-// draw is a source of choices.
+// draw makes random choices.
 type draw struct{ *rand.Rand }
 
 // chance is true in so many cases of 1000.
@@ -187,7 +187,7 @@ func (d draw) torrent(i int, e engine.Encryption) simTorrent {
 	return t
 }
 
-// seederKinds are the ways in which a seeder is no honest one.
+// seederKinds are ways in which a seeder is dishonest.
 var seederKinds = []struct {
 	name string
 	set  func(d draw, s *simSeeder)
@@ -223,16 +223,16 @@ var seederKinds = []struct {
 	{"no hashes", func(d draw, s *simSeeder) { s.Faults.HashesReject = true }},
 	{"silent hashes", func(d draw, s *simSeeder) { s.Faults.HashesSilent = true }},
 	{"wrong hashes", func(d draw, s *simSeeder) { s.Faults.HashesWrong = true }},
-	{"partial", func(d draw, s *simSeeder) { s.Part = d.IntN(1000) }},
-	{"leaves", func(d draw, s *simSeeder) { s.Leaves = d.between(time.Millisecond, time.Minute) }},
-	{"resets", func(d draw, s *simSeeder) { s.Resets = d.between(100*time.Millisecond, 30*time.Second) }},
+	{"partial", func(d draw, s *simSeeder) { s.PartPerMille = d.IntN(1000) }},
+	{"leaves", func(d draw, s *simSeeder) { s.LeavesAt = d.between(time.Millisecond, time.Minute) }},
+	{"resets", func(d draw, s *simSeeder) { s.ResetEvery = d.between(100*time.Millisecond, 30*time.Second) }},
 	{"slow line", func(d draw, s *simSeeder) { s.Link.BytesPerSec = 500 + d.Int64N(5000) }},
 	{"other encryption", func(d draw, s *simSeeder) { s.Encrypt = pick(d, swarmtest.EncryptionOff, swarmtest.EncryptionRequired) }},
 }
 
 func (d draw) seeder(e engine.Encryption) simSeeder {
 	s := simSeeder{
-		Kind: "honest", Honest: true, Part: 1000, Encrypt: pick(d, swarmtest.EncryptionAllowed, swarmtest.EncryptionOff),
+		Kind: "honest", Honest: true, PartPerMille: 1000, Encrypt: pick(d, swarmtest.EncryptionAllowed, swarmtest.EncryptionOff),
 		Link: simnet.Link{RTT: d.between(0, 300*time.Millisecond), BytesPerSec: 100_000 + d.Int64N(10_000_000)},
 	}
 	if e == engine.EncryptionRequired {
@@ -240,7 +240,7 @@ func (d draw) seeder(e engine.Encryption) simSeeder {
 	}
 	s.Faults.NoFast = d.chance(100)
 	if d.chance(200) {
-		s.Calls = d.between(time.Millisecond, 30*time.Second)
+		s.ConnectsAt = d.between(time.Millisecond, 30*time.Second)
 	}
 	if d.chance(550) {
 		k := seederKinds[d.IntN(len(seederKinds))]
@@ -257,7 +257,7 @@ func (d draw) reader(torrents int) simReader {
 		if d.chance(300) {
 			at = d.Int64N(1_000_000)
 		}
-		rd := simRead{Off: at, Length: 1 + d.Int64N(pick[int64](d, 4096, 131072, 500_000)), Within: simPatience, Think: d.between(0, pick(d, 0, time.Second, 30*time.Second))}
+		rd := simRead{Off: at, Length: 1 + d.Int64N(pick[int64](d, 4096, 131072, 500_000)), Within: simReadTime, Pause: d.between(0, pick(d, 0, time.Second, 30*time.Second))}
 		switch d.IntN(6) {
 		case 0:
 			rd.Within = d.between(0, 30*time.Second)

@@ -15,7 +15,7 @@ import (
 // errDisk is what a simStore fails with.
 var errDisk = errors.New("simulated disk error")
 
-// simFaults are what a script's Store does wrong. Shares are per mille of calls.
+// simFaults are the faults of a script's Store. Shares are per mille of calls.
 type simFaults struct {
 	Ready             time.Duration // until then every call waits
 	PutDelay          time.Duration
@@ -70,7 +70,7 @@ func (s *simStore) full() bool {
 	return 0 <= at && at < s.faults.FullFor
 }
 
-// Put refuses by the script, and says so if a piece is not what it must be.
+// Put fails by the script, and records pieces whose content is wrong.
 func (s *simStore) Put(id weir.PieceID, blocks [][]byte) error {
 	<-s.ready
 	time.Sleep(s.faults.PutDelay)
@@ -152,19 +152,19 @@ func (s *simStore) loses(ih weir.InfoHash, bytes int64) {
 	s.lost[ih] += bytes
 }
 
-func (s *simStore) lostOf(ih weir.InfoHash) int64 {
+func (s *simStore) lostBytes(ih weir.InfoHash) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost[ih]
 }
 
-// beyond is how long a read of so many pieces may take beyond its deadline, which the
+// delayOf is how long a read of so many pieces may take beyond its deadline, which the
 // Store does not know.
-func (s *simStore) beyond(pieces int) time.Duration {
+func (s *simStore) delayOf(pieces int) time.Duration {
 	return time.Duration(pieces) * s.faults.ReadDelay
 }
 
-// slowest is how long what the Store was told to do may keep others waiting.
-func (s *simStore) slowest() time.Duration {
+// longestDelay is how long what the Store was told to do may keep others waiting.
+func (s *simStore) longestDelay() time.Duration {
 	return s.faults.Ready + s.faults.PutDelay + s.faults.ReadDelay
 }

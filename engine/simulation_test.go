@@ -27,8 +27,8 @@ var (
 	simFirst = flag.Uint64("first", 1, "the seed of the first one")
 )
 
-// simFound are seeds that found a fault which the first seeds don't find.
-var simFound = []uint64{
+// simRegressions are seeds that found a fault which the first seeds miss.
+var simRegressions = []uint64{
 	5302, // a read that the Store held up for longer than a swarm stays idle never ended
 	430,  // a peer on a slow line was asked for what was on the line again and again
 	1227, // a peer that left after each third block never completed a copy of a piece that had failed
@@ -36,13 +36,13 @@ var simFound = []uint64{
 	2849, // under a limit of ours a block was taken back twice and came twice, which seemed not to be asked for
 }
 
-// simEnd is when a script, which takes minutes, is stuck.
+// simEnd is when a script counts as stuck; it takes minutes.
 const simEnd = 6 * time.Hour
 
 // TestSimulation runs the whole engine in simulated time, on a simulated network, by
 // scripts that seeds draw: see docs/reliability.md.
 func TestSimulation(t *testing.T) {
-	seeds := slices.Clone(simFound)
+	seeds := slices.Clone(simRegressions)
 	for seed := *simFirst; seed < *simFirst+*simSeeds; seed++ {
 		seeds = append(seeds, seed)
 	}
@@ -63,26 +63,26 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// simulation is a script that runs, in a bubble.
+// simulation runs one script, in a synctest bubble.
 type simulation struct {
-	t      *testing.T
-	script *simScript
-	net    simnet.Network
-	host   *simnet.Host // ours
-	store  *simStore
-	e      *engine.Engine
-	born   time.Time
-	ctx    context.Context // ends when the readers have
-	cancel context.CancelFunc
-	beside sync.WaitGroup // what the script does beside the readers
+	t          *testing.T
+	script     *simScript
+	net        simnet.Network
+	host       *simnet.Host // ours
+	store      *simStore
+	e          *engine.Engine
+	born       time.Time
+	ctx        context.Context // ends when the readers have
+	cancel     context.CancelFunc
+	background sync.WaitGroup // all of the script but the readers
 
 	torrents []*simSwarm
 
-	mu  sync.Mutex
-	how map[string]int // reads ended
+	mu       sync.Mutex
+	outcomes map[string]int // reads ended
 }
 
-// simSwarm is a torrent of the script and those who have it.
+// simSwarm is a torrent of the script with its peers.
 type simSwarm struct {
 	simTorrent
 	c       *swarmtest.Content
@@ -91,17 +91,17 @@ type simSwarm struct {
 	tracker *swarmtest.Tracker
 	seeders []*swarmtest.Seeder
 
-	mu      sync.Mutex
-	all     []*engine.Torrent // tor, and those it was before it was removed
-	reads   int
-	cut     map[int]int64 // how often a read or window of a piece ended before it had come
-	wanted  map[int]bool  // pieces that reads and windows touch
-	asked   map[int]bool  // pieces that seeders were asked for
-	removed bool
+	mu          sync.Mutex
+	all         []*engine.Torrent // tor, and those it was before it was removed
+	reads       int
+	interrupted map[int]int64 // how often a read or window of a piece ended before it had come
+	wanted      map[int]bool  // pieces that reads and windows touch
+	asked       map[int]bool  // pieces that seeders were asked for
+	removed     bool
 }
 
 func newSimulation(t *testing.T, s *simScript) *simulation {
-	m := &simulation{t: t, script: s, born: time.Now(), how: map[string]int{}}
+	m := &simulation{t: t, script: s, born: time.Now(), outcomes: map[string]int{}}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.host = m.net.Host(netip.MustParseAddr("44.0.0.1"), simnet.Link{RTT: 10 * time.Millisecond, BytesPerSec: 10_000_000})
 	m.store = newSimStore(s.Seed, s.Store)
@@ -124,7 +124,7 @@ func newSimulation(t *testing.T, s *simScript) *simulation {
 
 // newSwarm starts the seeders and the tracker of a torrent.
 func (m *simulation) newSwarm(i int) *simSwarm {
-	w := &simSwarm{simTorrent: m.script.Torrents[i], wanted: map[int]bool{}, asked: map[int]bool{}, cut: map[int]int64{}}
+	w := &simSwarm{simTorrent: m.script.Torrents[i], wanted: map[int]bool{}, asked: map[int]bool{}, interrupted: map[int]int64{}}
 	var err error
 	if w.c, err = swarmtest.NewContent(w.Content); err != nil {
 		m.t.Fatal(err)
@@ -135,7 +135,7 @@ func (m *simulation) newSwarm(i int) *simSwarm {
 		s, err := swarmtest.OpenSeeder(swarmtest.SeederOptions{
 			Host: m.net.Host(netip.AddrFrom4([4]byte{45, 0, byte(i), byte(j + 1)}), ss.Link), Addr: ":0",
 			Contents: []*swarmtest.Content{w.c}, Faults: ss.Faults, Encryption: ss.Encrypt,
-			Have: func(_ *swarmtest.Content, piece int) bool { return piece*337%1000 < ss.Part },
+			Have: func(_ *swarmtest.Content, piece int) bool { return piece*337%1000 < ss.PartPerMille },
 			Trace: func(e swarmtest.Event) {
 				if e.Kind == swarmtest.EventRequest {
 					w.mu.Lock()
@@ -186,7 +186,7 @@ func (m *simulation) newSwarm(i int) *simSwarm {
 
 // at runs fn at a moment of the script, unless the readers end before.
 func (m *simulation) at(d time.Duration, fn func()) {
-	m.beside.Go(func() {
+	m.background.Go(func() {
 		select {
 		case <-time.After(time.Until(m.born.Add(d))):
 			fn()
@@ -195,23 +195,23 @@ func (m *simulation) at(d time.Duration, fn func()) {
 	})
 }
 
-// drive has a seeder do what its script says.
+// drive makes a seeder follow its script.
 func (m *simulation) drive(w *simSwarm, s *swarmtest.Seeder, ss simSeeder) {
-	if ss.Leaves > 0 {
-		m.at(ss.Leaves, func() { _ = s.Close() })
+	if ss.LeavesAt > 0 {
+		m.at(ss.LeavesAt, func() { _ = s.Close() })
 	}
-	if ss.Calls > 0 {
-		m.at(ss.Calls, func() {
+	if ss.ConnectsAt > 0 {
+		m.at(ss.ConnectsAt, func() {
 			ctx, cancel := context.WithTimeout(m.ctx, 20*time.Second)
 			defer cancel()
 			_ = s.Connect(ctx, "44.0.0.1:6881", w.c) // may be refused
 		})
 	}
-	if ss.Resets > 0 {
-		m.beside.Go(func() {
+	if ss.ResetEvery > 0 {
+		m.background.Go(func() {
 			for {
 				select {
-				case <-time.After(ss.Resets):
+				case <-time.After(ss.ResetEvery):
 					s.DropConns()
 				case <-m.ctx.Done():
 					return
@@ -246,7 +246,7 @@ func (m *simulation) run() {
 	readers.Wait()
 	m.cancel()
 	m.close()
-	m.beside.Wait()
+	m.background.Wait()
 	for _, w := range m.torrents {
 		for _, s := range w.seeders {
 			_ = s.Close()
@@ -254,7 +254,7 @@ func (m *simulation) run() {
 		_ = w.tracker.Close()
 	}
 	synctest.Wait()
-	m.judge()
+	m.check()
 }
 
 func (m *simulation) close() {
@@ -262,13 +262,13 @@ func (m *simulation) close() {
 	if err := m.e.Close(); err != nil {
 		m.t.Errorf("close: %v", err)
 	}
-	if took := time.Since(begin); took > simCloses+m.store.slowest() {
+	if took := time.Since(begin); took > simCloseTime+m.store.longestDelay() {
 		m.t.Errorf("close took %v", took)
 	}
 }
 
-// simCloses is how long the engine may take to end: a goodbye to trackers.
-const simCloses = 10 * time.Second
+// simCloseTime is how long the engine may take to end: a goodbye to trackers.
+const simCloseTime = 10 * time.Second
 
 func (m *simulation) attack(w *simSwarm, a simAttack) {
 	from := m.net.Host(netip.AddrFrom4([4]byte{47, 0, 0, byte(1 + a.Kind)}), simnet.Link{RTT: 20 * time.Millisecond})
@@ -340,7 +340,7 @@ func (m *simulation) read(i int, r simReader) {
 		w.reads++
 		w.mu.Unlock()
 		m.readOnce(fmt.Sprintf("reader %d, read %d", i, j), w, tor, rd)
-		time.Sleep(rd.Think)
+		time.Sleep(rd.Pause)
 	}
 }
 
@@ -351,13 +351,13 @@ func (m *simulation) readOnce(name string, w *simSwarm, tor *engine.Torrent, rd 
 	if rd.Window > 0 {
 		r := weir.Range{Off: off, End: min(length, off+rd.Window)}
 		w.want(r)
-		defer m.left(w, r)
+		defer m.countMissing(w, r)
 		want := tor.NewWant()
 		defer want.Close()
 		want.Set([]weir.Range{r})
 	}
 	w.want(weir.Range{Off: off, End: off + n})
-	defer m.left(w, weir.Range{Off: off, End: off + n})
+	defer m.countMissing(w, weir.Range{Off: off, End: off + n})
 	ctx, cancel := context.WithTimeout(context.Background(), rd.Within)
 	defer cancel()
 	if rd.Cancel > 0 {
@@ -369,7 +369,7 @@ func (m *simulation) readOnce(name string, w *simSwarm, tor *engine.Torrent, rd 
 	err := tor.ReadAt(ctx, got, off)
 	took := time.Since(begin)
 	first, end := w.c.Info().Pieces(weir.Range{Off: off, End: off + n})
-	if took > rd.Within+m.store.beyond(end-first) {
+	if took > rd.Within+m.store.delayOf(end-first) {
 		m.t.Errorf("%s: took %v, with %v to its deadline", name, took, rd.Within)
 	}
 	w.mu.Lock()
@@ -377,9 +377,9 @@ func (m *simulation) readOnce(name string, w *simSwarm, tor *engine.Torrent, rd 
 	w.mu.Unlock()
 	closed := m.script.Close > 0 && time.Since(m.born) >= m.script.Close
 	m.mu.Lock()
-	m.how[fmt.Sprint(err)]++
+	m.outcomes[fmt.Sprint(err)]++
 	m.mu.Unlock()
-	if most := m.longest(w); m.mustServe(w) == "" && !removed && !closed && took > most {
+	if most := m.allowedTime(w); m.excuse(w) == "" && !removed && !closed && took > most {
 		m.t.Errorf("%s: %d bytes at %d of %s took %v, the script explains %v: %v", name, n, off, w.Content.Name, took, most, err)
 	}
 	switch {
@@ -395,7 +395,7 @@ func (m *simulation) readOnce(name string, w *simSwarm, tor *engine.Torrent, rd 
 		errors.Is(err, weir.ErrClosed) && closed,
 		errors.Is(err, errDisk) && m.script.Store.ReadFails > 0:
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
-		if why := m.mustServe(w); why == "" && rd.Within == simPatience && !removed && !closed {
+		if why := m.excuse(w); why == "" && rd.Within == simReadTime && !removed && !closed {
 			s := tor.Stats()
 			m.t.Errorf("%s: %d bytes at %d of %s did not come in %v, and honest seeders have them: %s, %+v", name, n, off, w.Content.Name, took, s.Why, s)
 		}

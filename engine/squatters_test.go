@@ -16,17 +16,17 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// squat fills a torrent's slots with n connections of one address that say something
+// fillSlots fills a torrent's slots with n connections of one address that send one message
 // and then nothing.
-func squat(t *testing.T, e *engine.Engine, ih weir.InfoHash, n int, say []byte) {
+func fillSlots(t *testing.T, e *engine.Engine, ih weir.InfoHash, n int, say []byte) {
 	t.Helper()
 	for range n {
 		p := dialBareFrom(t, "127.0.0.9", portOf(e), ih)
 		if say != nil {
-			p.say(say)
+			p.send(say)
 		}
 	}
-	awaitPlaces(t, testContext(t, 30*time.Second), e, n)
+	awaitConnSlots(t, testContext(t, 30*time.Second), e, n)
 }
 
 // TestSquattersKeepNobodyOut: connections that claim everything and give nothing, or
@@ -44,7 +44,7 @@ func TestSquattersKeepNobodyOut(t *testing.T) {
 				t.Parallel()
 				e := openEngine(t, engine.Options{})
 				tor := addTorrent(t, e, spec(c))
-				squat(t, e, c.InfoHash(), 50, say)
+				fillSlots(t, e, c.InfoHash(), 50, say)
 				tor.AddPeers([]string{openSeeder(t, c, swarmtest.SeederOptions{}).Addr(), openSeeder(t, c, swarmtest.SeederOptions{}).Addr()})
 				wantBytes(t, testContext(t, 30*time.Second), tor, c, 0, 1<<20)
 				if n := tor.Stats().Peers; n > 50 {
@@ -52,7 +52,7 @@ func TestSquattersKeepNobodyOut(t *testing.T) {
 				}
 				// One whose handshake has just ended counts until it is let in or refused.
 				eventually(t, "no more than 50 connections are left", func() bool {
-					open, _ := e.Places()
+					open, _ := e.ConnSlots()
 					return open <= 50
 				})
 			})
@@ -68,10 +68,10 @@ func TestSquattersOfAllTorrents(t *testing.T) {
 	for i := range 4 {
 		c := numberedContent(t, 10+i)
 		addTorrent(t, e, specOf(c))
-		dialBareFrom(t, "127.0.0.9", portOf(e), c.InfoHash()).say(wire.AppendBare(nil, pp.HaveAll))
+		dialBareFrom(t, "127.0.0.9", portOf(e), c.InfoHash()).send(wire.AppendBare(nil, pp.HaveAll))
 	}
 	ctx := testContext(t, 30*time.Second)
-	awaitPlaces(t, ctx, e, 4)
+	awaitConnSlots(t, ctx, e, 4)
 	c := numberedContent(t, 1)
 	tor := addTorrent(t, e, specOf(c, openSeeder(t, c, swarmtest.SeederOptions{}).Addr()))
 	wantBytes(t, ctx, tor, c, 0, 1<<20)
@@ -84,7 +84,7 @@ func TestCrowdMakesRoom(t *testing.T) {
 	c := numberedContent(t, 1)
 	e := openEngine(t, engine.Options{MaxPeers: 5})
 	tor := addTorrent(t, e, specOf(c))
-	squat(t, e, c.InfoHash(), 5, wire.AppendBare(nil, pp.HaveAll))
+	fillSlots(t, e, c.InfoHash(), 5, wire.AppendBare(nil, pp.HaveAll))
 	ctx := testContext(t, 30*time.Second)
 	tor.Age(5 * time.Second)
 	if !dialBareFrom(t, "127.0.0.9", portOf(e), c.InfoHash()).ends(ctx) {
@@ -92,11 +92,11 @@ func TestCrowdMakesRoom(t *testing.T) {
 	}
 	p := dialBareFrom(t, "127.0.0.8", portOf(e), c.InfoHash())
 	p.expect(ctx, "a message", func(wire.Message) bool { return true })
-	awaitPlaces(t, ctx, e, 5)
+	awaitConnSlots(t, ctx, e, 5)
 }
 
-// TestHandshakesThatNeverCome: sockets that are only held open, or say half of a
-// handshake, keep no peer out.
+// TestHandshakesThatNeverCome: sockets that send nothing, or half of a handshake, keep no
+// peer out.
 func TestHandshakesThatNeverCome(t *testing.T) {
 	t.Parallel()
 	c := numberedContent(t, 1)
@@ -115,8 +115,8 @@ func TestHandshakesThatNeverCome(t *testing.T) {
 	p.expect(testContext(t, 30*time.Second), "a message", func(wire.Message) bool { return true })
 }
 
-// TestNonsenseFromPeers: short connections tell of three thousand peers that there
-// aren't; those that somebody else names are found, however they are named.
+// TestNonsenseFromPeers: short connections name three thousand peers that do not exist; the
+// peers that others name are found, whichever way they are named.
 func TestNonsenseFromPeers(t *testing.T) {
 	t.Parallel()
 	c := numberedContent(t, 1)
@@ -125,9 +125,9 @@ func TestNonsenseFromPeers(t *testing.T) {
 	ctx := testContext(t, 60*time.Second)
 	tell := func(local string, peers ...pex.Peer) {
 		p := dialBareFrom(t, local, portOf(e), c.InfoHash())
-		p.say(wire.AppendExtended(nil, 0, []byte("d1:md6:ut_pexi1eee")))
-		p.say(wire.AppendExtended(nil, 2, pex.Message{Added: peers}.Append(nil)))
-		p.say(wire.AppendExtended(nil, 1, []byte("d8:msg_typei0e5:piecei0ee"))) // is answered when the rest was heard
+		p.send(wire.AppendExtended(nil, 0, []byte("d1:md6:ut_pexi1eee")))
+		p.send(wire.AppendExtended(nil, 2, pex.Message{Added: peers}.Append(nil)))
+		p.send(wire.AppendExtended(nil, 1, []byte("d8:msg_typei0e5:piecei0ee"))) // is answered when the rest was heard
 		p.expect(ctx, "an answer", isType(pp.Extended))
 		_ = p.conn.Close()
 	}

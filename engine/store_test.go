@@ -8,7 +8,7 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// memStore is a Store in memory that can be told to fail and to forget.
+// memStore is a Store in memory that can be made to fail and to lose pieces.
 type memStore struct {
 	mu      sync.Mutex
 	pieces  map[weir.PieceID][]byte

@@ -15,8 +15,7 @@ import (
 	"github.com/weirfs/weir/engine/swarmtest"
 )
 
-// openingStore is a Store that opens late: until then everything that is asked of
-// it waits, and counts as a mistake of the engine.
+// openingStore is a Store that opens late: until then each call waits and fails the test.
 type openingStore struct {
 	*memStore
 	tb    testing.TB
@@ -178,8 +177,8 @@ func TestStoreOpensWithTheMetadata(t *testing.T) {
 	}
 }
 
-// TestEarlyPeersHearWhatWeHold: one that joined before the Store opened, or before
-// there was metadata, is told by haves.
+// TestEarlyPeersHearWhatWeHold: a peer that joined before the Store opened, or before the
+// metadata was known, gets haves.
 func TestEarlyPeersHearWhatWeHold(t *testing.T) {
 	c := newContent(t, 1<<20, 64<<10)
 	kept := newMemStore()

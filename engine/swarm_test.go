@@ -242,7 +242,7 @@ func TestEncryption(t *testing.T) {
 				s := openSeeder(t, c, swarmtest.SeederOptions{Encryption: o})
 				tor := addTorrent(t, openEngine(t, engine.Options{Encryption: e}), magnetOf(c, s.Addr()))
 				if our == "Off" && their == "Required" || our == "Required" && their == "Off" {
-					wantStrangers(t, tor)
+					readFromStrangers(t, tor)
 					return
 				}
 				wantBytes(t, testContext(t, 20*time.Second), tor, c, 0, 1<<20)
@@ -258,7 +258,7 @@ func TestEncryption(t *testing.T) {
 				wantBytes(t, testContext(t, 20*time.Second), addTorrent(t, first, specOf(c, s.Addr())), c, 0, 1<<20)
 				second := addTorrent(t, openEngine(t, engine.Options{Encryption: o}), specOf(c, portOf(first)))
 				if our == "Off" && their == "Required" || our == "Required" && their == "Off" {
-					wantStrangers(t, second)
+					readFromStrangers(t, second)
 					return
 				}
 				wantBytes(t, testContext(t, 20*time.Second), second, c, 0, 1<<20)
@@ -267,9 +267,9 @@ func TestEncryption(t *testing.T) {
 	}
 }
 
-// wantStrangers reads from a torrent whose only peer doesn't understand us, until
-// that has turned out.
-func wantStrangers(t *testing.T, tor *engine.Torrent) {
+// readFromStrangers reads from a torrent whose only peer does not understand our handshake,
+// until the engine reports that.
+func readFromStrangers(t *testing.T, tor *engine.Torrent) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(testContext(t, 20*time.Second))
 	defer cancel()

@@ -19,9 +19,9 @@ func TestUploadOnlyPeersTakeNoSlot(t *testing.T) {
 	_, _, addr := seeded(t, c)
 	ctx := testContext(t, 20*time.Second)
 	p := dialBare(t, addr, c.InfoHash())
-	p.say(wire.AppendExtended(nil, 0, []byte("d1:mde11:upload_onlyi1ee")))
-	p.say(wire.AppendBare(nil, pp.Interested))
-	p.say(wire.AppendRequest(nil, pp.Request, 0, 0, 16384)) // answered after what was said before
+	p.send(wire.AppendExtended(nil, 0, []byte("d1:mde11:upload_onlyi1ee")))
+	p.send(wire.AppendBare(nil, pp.Interested))
+	p.send(wire.AppendRequest(nil, pp.Request, 0, 0, 16384)) // answered after what was said before
 	for {
 		m := p.expect(ctx, "reject", func(wire.Message) bool { return true })
 		if m.Type == pp.Unchoke {
@@ -31,7 +31,7 @@ func TestUploadOnlyPeersTakeNoSlot(t *testing.T) {
 			break
 		}
 	}
-	p.say(wire.AppendExtended(nil, 0, []byte("d1:mde11:upload_onlyi0ee")))
+	p.send(wire.AppendExtended(nil, 0, []byte("d1:mde11:upload_onlyi0ee")))
 	p.expect(ctx, "unchoke", isType(pp.Unchoke))
 }
 

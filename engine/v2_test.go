@@ -28,7 +28,7 @@ func newV2Content(tb testing.TB, version swarmtest.Version) *swarmtest.Content {
 	return c
 }
 
-// wantFiles reads every file and compares it with the truth.
+// wantFiles reads every file and compares it with the content.
 func wantFiles(tb testing.TB, tor *engine.Torrent, c *swarmtest.Content) {
 	tb.Helper()
 	ctx := testContext(tb, 20*time.Second)
@@ -90,8 +90,7 @@ func TestV2(t *testing.T) {
 	}
 }
 
-// TestV2HashesFromOthers: peers that lie about hashes, refuse or say nothing cost
-// time and no more.
+// TestV2HashesFromOthers: peers that send wrong hashes, refuse or don't answer cost only time.
 func TestV2HashesFromOthers(t *testing.T) {
 	for name, f := range map[string]swarmtest.Faults{
 		"Wrong": {HashesWrong: true}, "Reject": {HashesReject: true}, "Silent": {HashesSilent: true},

@@ -63,8 +63,8 @@ func TestWarmStartWithoutTracker(t *testing.T) {
 	}
 }
 
-// TestWarmStartOfAPrivateTorrent: whom others than its tracker named does not
-// count, though the record has him.
+// TestWarmStartOfAPrivateTorrent: peers in the record that were not named by its tracker are
+// not used.
 func TestWarmStartOfAPrivateTorrent(t *testing.T) {
 	ctx := testContext(t, 20*time.Second)
 	content := func(private bool) *swarmtest.Content {
@@ -169,8 +169,8 @@ func TestDeadTrackers(t *testing.T) {
 	}
 }
 
-// TestDeadMagnetsBesideALiveOne: a crowd of torrents that nobody has any more,
-// whose peers refuse or stay mute, costs a live one nothing.
+// TestDeadMagnetsBesideALiveOne: many dead torrents, whose peers refuse or don't answer, do
+// not delay a live one.
 func TestDeadMagnetsBesideALiveOne(t *testing.T) {
 	const crowd = 50
 	var mute, refusing []string
@@ -215,7 +215,7 @@ func TestDeadMagnetsBesideALiveOne(t *testing.T) {
 	// All have begun, and the dials that mute peers let hang are used up.
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for dialing := 0; dialing < crowd; _, dialing = e.Places() {
+	for dialing := 0; dialing < crowd; _, dialing = e.ConnSlots() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -231,7 +231,7 @@ func TestDeadMagnetsBesideALiveOne(t *testing.T) {
 	if n := runtime.NumGoroutine() - before; n > 10*crowd {
 		t.Errorf("%d goroutines for %d dead torrents", n, crowd)
 	}
-	if open, _ := e.Places(); open > 200 {
+	if open, _ := e.ConnSlots(); open > 200 {
 		t.Errorf("%d connections", open)
 	}
 	stop()

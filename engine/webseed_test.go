@@ -27,7 +27,7 @@ type webServer struct {
 	mu       sync.Mutex
 	requests map[string]int
 	sent     atomic.Int64
-	instead  map[string]http.HandlerFunc // by path
+	handlers map[string]http.HandlerFunc // by path
 }
 
 // countedWriter counts the bytes of bodies.
@@ -44,7 +44,7 @@ func (w countedWriter) Write(p []byte) (int, error) {
 
 func openWeb(tb testing.TB, c *swarmtest.Content) *webServer {
 	tb.Helper()
-	s := &webServer{requests: map[string]int{}, instead: map[string]http.HandlerFunc{}}
+	s := &webServer{requests: map[string]int{}, handlers: map[string]http.HandlerFunc{}}
 	files := map[string]int{}
 	info := c.Info()
 	for i, f := range info.Files {
@@ -60,7 +60,7 @@ func openWeb(tb testing.TB, c *swarmtest.Content) *webServer {
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests[r.URL.Path]++
-		instead := s.instead[r.URL.Path]
+		instead := s.handlers[r.URL.Path]
 		s.mu.Unlock()
 		w = countedWriter{w, &s.sent}
 		i, ok := files[r.URL.Path]
@@ -165,10 +165,10 @@ func TestWebSeedBesidePeers(t *testing.T) {
 func TestWebSeedStaleFile(t *testing.T) {
 	c := newPadded(t)
 	web := openWeb(t, c)
-	web.instead["/padded/c"] = func(w http.ResponseWriter, r *http.Request) {
+	web.handlers["/padded/c"] = func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(make([]byte, 12_345)))
 	}
-	web.instead["/padded/a"] = func(w http.ResponseWriter, r *http.Request) { // as long as it was
+	web.handlers["/padded/a"] = func(w http.ResponseWriter, r *http.Request) { // as long as it was
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(make([]byte, 20_000)))
 	}
 	s := openSeeder(t, c, swarmtest.SeederOptions{})
@@ -202,7 +202,7 @@ func TestWebSeedLies(t *testing.T) {
 	c := newFolder(t, swarmtest.V1)
 	honest, liar := openWeb(t, c), openWeb(t, c)
 	for i, f := range c.Info().Files {
-		liar.instead["/folder/"+strings.Join(f.Path, "/")] = func(w http.ResponseWriter, r *http.Request) {
+		liar.handlers["/folder/"+strings.Join(f.Path, "/")] = func(w http.ResponseWriter, r *http.Request) {
 			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(make([]byte, c.Info().Files[i].Length)))
 		}
 	}
@@ -212,16 +212,16 @@ func TestWebSeedLies(t *testing.T) {
 	wantFiles(t, tor, c)
 }
 
-// What one web server has in another version and the other one not at all is given up
-// at once; what one of them has is read.
+// A file that one web server has in another version, and the other one not at all, fails at
+// once; what one of them has is read.
 func TestWebSeedStaleAndMissing(t *testing.T) {
 	c := newPadded(t)
 	stale, missing := openWeb(t, c), openWeb(t, c)
-	stale.instead["/padded/c"] = func(w http.ResponseWriter, r *http.Request) {
+	stale.handlers["/padded/c"] = func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(make([]byte, 12_345)))
 	}
-	missing.instead["/padded/c"] = http.NotFound
-	stale.instead["/padded/b"] = http.NotFound
+	missing.handlers["/padded/c"] = http.NotFound
+	stale.handlers["/padded/b"] = http.NotFound
 	at := strings.Replace(missing.URL, "127.0.0.1", "localhost", 1)
 	tor := addTorrent(t, openWebEngine(t, engine.Options{}), webSpec(t, c, stale.URL+"/", at+"/"))
 	ctx := testContext(t, 60*time.Second)
@@ -257,7 +257,7 @@ func TestWebSeedTakesBack(t *testing.T) {
 	c := newContent(t, 64<<20, 1<<20)
 	web := openWeb(t, c)
 	hold := make(chan struct{})
-	web.instead["/content/file.bin"] = func(w http.ResponseWriter, r *http.Request) {
+	web.handlers["/content/file.bin"] = func(w http.ResponseWriter, r *http.Request) {
 		select { // no byte comes
 		case <-hold:
 		case <-r.Context().Done():
@@ -273,17 +273,17 @@ func TestWebSeedTakesBack(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	web.mu.Lock()
-	delete(web.instead, "/content/file.bin")
+	delete(web.handlers, "/content/file.bin")
 	web.mu.Unlock()
 	wantBytes(t, testContext(t, 20*time.Second), tor, c, 40<<20, 100)
 	close(hold)
 }
 
-// Passwords are in no log.
+// No password is logged.
 func TestWebSeedPassword(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
 	web := openWeb(t, c)
-	web.instead["/content/file.bin"] = func(w http.ResponseWriter, r *http.Request) {
+	web.handlers["/content/file.bin"] = func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); password != "secret" {
 			w.WriteHeader(http.StatusForbidden)
 			return

@@ -34,6 +34,8 @@ type publishFlags struct {
 	out            string
 	date           creationDate
 	o              publish.Options
+	update         string
+	old            *source.Spec // that update names; nil without
 
 	seed    bool
 	seeding seedingFlags
@@ -62,6 +64,7 @@ that changes while it is read is an error. docs/publish.md says more.
   weir publish --tracker udp://tracker.example.org:6969 ~/release-1.2
   weir publish --webseed https://example.org/files/ ~/release-1.2
   weir publish --seed ~/release-1.2
+  weir publish --update release-1.1.torrent ~/release-1.2
   weir publish --v1 --private --source EXAMPLE --out film.torrent film.mkv`,
 		Args: usage(cobra.ExactArgs(1), "one file or folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -93,6 +96,7 @@ that changes while it is read is an error. docs/publish.md says more.
 	flags.StringVar(&f.o.Comment, "comment", "", "`TEXT` that programs show with the torrent")
 	flags.StringVar(&f.o.Source, "source", "", "`TEXT` that gives the torrent an info hash of its own, as some trackers ask for")
 	flags.StringVar(&f.o.Name, "name", "", "`NAME` of the torrent (default: that of PATH)")
+	flags.StringVar(&f.update, "update", "", "make a new version of the torrent in this `FILE`: what has not changed is in the same pieces, and is not fetched again by who has it")
 	flags.Var(&f.date, "date", "creation date, such as 2026-11-30 or 2026-11-30T12:00:00Z, or none (default: when the newest file was changed)")
 	f.mount.register(flags)
 	flags.BoolVar(&f.seed, "seed", false, "serve the files to peers until Ctrl-C; the flags that follow say how")
@@ -109,6 +113,9 @@ func (f *publishFlags) run(ctx context.Context, path string, out io.Writer, scre
 		f.o.Version = metainfo.V1
 	case f.v2:
 		f.o.Version = metainfo.V2
+	}
+	if err := f.follow(); err != nil {
+		return fmt.Errorf("publish: --update %s: %w", f.update, err)
 	}
 	p, err := publish.Open(ctx, path, f.o)
 	if err != nil {
@@ -134,6 +141,9 @@ func (f *publishFlags) run(ctx context.Context, path string, out io.Writer, scre
 	}
 	l := p.Layout()
 	fmt.Fprintf(screen, "%s: %s, pieces of %s\n", weir.Printable(file.path), sizeText(l.Bytes), sizeText(l.PieceLength))
+	if f.old != nil {
+		fmt.Fprintf(screen, "%s of it are in pieces that %s has, too\n", sizeText(publish.SharedBytes(made.Spec, f.old)), weir.Printable(f.update))
+	}
 	if err := mount.serve(ctx, api.ServeRequest{Torrent: made.Metainfo}, screen); err != nil {
 		return fmt.Errorf("publish %s: %w", path, err)
 	}
@@ -145,6 +155,21 @@ func (f *publishFlags) run(ctx context.Context, path string, out io.Writer, scre
 		return err
 	}
 	return serveFiles(ctx, served, screen)
+}
+
+// follow takes over what the old torrent has and the flags don't say.
+func (f *publishFlags) follow() error {
+	if f.update == "" {
+		return nil
+	}
+	content, err := source.ReadFile(f.update, 0)
+	if err != nil {
+		return err
+	}
+	if f.old, err = source.ParseTorrent(content); err != nil {
+		return err
+	}
+	return f.o.Follow(f.old, !f.v1 && !f.v2 && !f.hybrid)
 }
 
 // tellLeftOut names what doesn't get into the torrent.

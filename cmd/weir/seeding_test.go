@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/weirtest"
 )
 
@@ -244,5 +247,51 @@ func TestSeed(t *testing.T) {
 	out, err := exec.Command(weirtest.Binary(), "seed", torrent, base).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "has no file of it with the right size") {
 		t.Errorf("where nothing of it lies: %v: %s", err, out)
+	}
+}
+
+// TestUpdate: who has the old version of a release in its cache fetches of the new one only
+// what has changed, in each version of the format.
+func TestUpdate(t *testing.T) {
+	for _, version := range []string{"--hybrid", "--v1", "--v2"} {
+		t.Run(strings.TrimPrefix(version, "--"), func(t *testing.T) {
+			t.Parallel()
+			dir, base := release(t), t.TempDir()
+			former, next := filepath.Join(base, "former.torrent"), filepath.Join(base, "next.torrent")
+			read := func(s *weirtest.Seeder, torrent string) api.Torrent {
+				m := weirtest.Start(t, filepath.Join(base, "mnt"), "--cache="+filepath.Join(base, "cache"), "--ephemeral", "--listen=off", "--peer="+s.Addr, torrent)
+				defer m.Unmount(t)
+				sameFiles(t, m.Path(m.Names[0]), dir, "big", "sub/small", "z")
+				var status api.PathStatus
+				if err := json.Unmarshal([]byte(weirSays(t, "status", "--json", m.Path(m.Names[0]))), &status); err != nil {
+					t.Fatal(err)
+				}
+				return status.Torrent
+			}
+			s := weirtest.StartSeeder(t, "publish", "--seed", version, "--out", former, dir)
+			if got := read(s, former); got.Downloaded < 3<<20 {
+				t.Errorf("%d bytes were fetched of the first version", got.Downloaded)
+			}
+			s.Stop(t)
+
+			// A hundredth of the big file, a new first file, and another name.
+			b, err := os.ReadFile(filepath.Join(dir, "big"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = rand.Read(b[1<<20 : 1<<20+len(b)/100])
+			if err := errors.Join(os.WriteFile(filepath.Join(dir, "big"), b, 0o600), os.WriteFile(filepath.Join(dir, "a"), []byte("new"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			s = weirtest.StartSeeder(t, "publish", "--seed", "--update", former, "--name", "next", "--out", next, dir)
+			if !regexp.MustCompile(`(?m)^\S+ MiB of it are in pieces that .*former.torrent has, too$`).MatchString(s.Log()) {
+				t.Errorf("weir publish --update says %s", s.Log())
+			}
+			got := read(s, next)
+			// Files of version 1 are aligned from the second release on: the small ones are new.
+			if most := got.SizeBytes*3/100 + 32<<10; version != "--v1" && got.Downloaded > most {
+				t.Errorf("%d of %d bytes were fetched of the new version, want %d at most", got.Downloaded, got.SizeBytes, most)
+			}
+		})
 	}
 }

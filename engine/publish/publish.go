@@ -26,6 +26,7 @@ type Options struct {
 	Version     metainfo.Version
 	PieceLength int64  // 0: libtorrent's choice
 	Name        string // empty: that of the file or folder
+	Aligned     bool   // as in metainfo.Shape
 	// Details.Created is when the newest file was changed, if it is zero and not NoDate.
 	metainfo.Details
 	NoDate bool
@@ -91,7 +92,7 @@ func Open(ctx context.Context, path string, o Options) (*Publication, error) {
 	for i := range files {
 		files[i] = p.found.entries[i].File
 	}
-	shape := metainfo.Shape{Version: o.Version, PieceLength: o.PieceLength, Name: name, Single: p.found.single}
+	shape := metainfo.Shape{Version: o.Version, PieceLength: o.PieceLength, Name: name, Aligned: o.Aligned, Single: p.found.single}
 	if p.layout, err = metainfo.New(files, shape); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

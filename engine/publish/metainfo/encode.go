@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/bencode"
 	"github.com/weirfs/weir/engine/source/merkle"
 )
@@ -50,6 +51,8 @@ type Details struct {
 	Comment  string
 	Source   string
 	Created  time.Time // zero: not said
+	// Similar are torrents that have files of it, too (BEP 38).
+	Similar []weir.InfoHash
 }
 
 // Encode returns the .torrent.
@@ -155,6 +158,14 @@ func (e *encoder) top(d *Details) {
 	e.info(d)
 	if e.Version.hasV2() {
 		e.layers()
+	}
+	if len(d.Similar) > 0 {
+		e.text("similar")
+		e.raw("l")
+		for _, ih := range d.Similar {
+			e.text(string(ih[:]))
+		}
+		e.raw("e")
 	}
 	switch len(d.WebSeeds) {
 	case 0:

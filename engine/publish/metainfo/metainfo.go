@@ -44,6 +44,10 @@ type Shape struct {
 	Version     Version
 	PieceLength int64 // 0: libtorrent's choice
 	Name        string
+	// Aligned has each file begin with a piece in version 1 alone, too, with padding before it
+	// (BEP 47): in the others it always does. What does not change between two torrents then
+	// has the same pieces in both.
+	Aligned bool
 	// Single makes a torrent without a folder: of one file, whose Path counts for nothing.
 	Single bool
 }
@@ -81,7 +85,7 @@ type Layout struct {
 // New lays files out. It sorts files and keeps them. Errors wrap weir.ErrInvalid and
 // say what to do.
 func New(files []File, shape Shape) (*Layout, error) {
-	l := &Layout{Shape: shape, Files: files, aligned: shape.Version.hasV2(), padded: shape.Version == Hybrid && len(files) > 1}
+	l := &Layout{Shape: shape, Files: files, aligned: shape.Version.hasV2() || shape.Aligned, padded: shape.Version.hasV1() && (shape.Version == Hybrid || shape.Aligned) && len(files) > 1}
 	if err := checkName(shape.Name); err != nil {
 		return nil, weir.Errorf(weir.ErrInvalid, "the torrent's name: %w", err)
 	}

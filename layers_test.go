@@ -149,6 +149,8 @@ var layers = []layer{
 	{dir: "cmd/internal/sources", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"cmd/internal/api", "engine/source"}},
 	{dir: "cmd/internal/seeding", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"engine", "engine/inplace", "engine/source"}},
 	{dir: "cmd/internal/store", forbid: []string{bazil, badger, anacrolix, network}, own: []string{"cache", "engine", "engine/inplace", "reader"}},
+	{dir: "cmd/internal/gateway", forbid: []string{bazil, badger, anacrolix}, own: []string{"fs", "cmd/internal/hosts"}, tests: []string{"cmd/internal/weirtest"}},
+	{dir: "cmd/internal/hosts", std: true},
 	{dir: "cmd/internal/sandbox", forbid: []string{bazil, badger, anacrolix, network}},
 	// What measures and proves it. It has libraries that weir hasn't.
 	{dir: proof, all: true},

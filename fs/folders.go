@@ -285,6 +285,13 @@ func (r *root) folders() []string {
 	return all
 }
 
+// slots returns what is in a folder, in the order in which it was added.
+func (r *root) slots(d *folder) []*slot {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clone(d.order)
+}
+
 // describe returns what a folder's attributes depend on.
 func (r *root) describe(d *folder) (subdirs int, changed time.Time) {
 	r.mu.RLock()

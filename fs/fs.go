@@ -266,6 +266,9 @@ func (f *FS) SetFolderChanged(dir string, at time.Time) error {
 	return err
 }
 
+// Paths returns the tree for those who read it by path.
+func (f *FS) Paths() *Paths { return &Paths{lookups: f.operations.lookups, files: f.files} }
+
 // HeldChanged says that bytes of r (torrent coordinates) came or went locally. Within about
 // half a second the kernel is told to ask again how many blocks the files there have. It is
 // cheap, never waits and may be called for each piece.

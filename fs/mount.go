@@ -50,6 +50,18 @@ func (f *FS) Mount() error {
 	return nil
 }
 
+// Start makes the tree ready for those who read it by Paths when there will be no mount. Close
+// ends it.
+func (f *FS) Start() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return weir.Errorf(weir.ErrClosed, "show torrents: closed before")
+	}
+	f.background.Go(func() { f.housekeeping.run(f.base) })
+	return nil
+}
+
 // raiseReadAhead sets the kernel's read-ahead for the mount: the default of 128 KiB halves
 // the speed. Without root it fails and changes nothing.
 func (f *FS) raiseReadAhead() {
@@ -196,8 +208,11 @@ func (f *FS) Close() error {
 	mounted := f.mounted != nil
 	f.mu.Unlock()
 	f.stop(weir.ErrClosed)
-	if !mounted {
-		return nil
+	if mounted {
+		return f.end()
 	}
-	return f.end()
+	f.trees.background.Wait()
+	f.background.Wait()
+	f.files.closeAll()
+	return nil
 }

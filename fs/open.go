@@ -60,14 +60,21 @@ func (fs *files) OpenFile(id node.ID, readOnly bool, by node.Caller) (node.Opene
 		if at.tree.IsDir(at.n) {
 			return node.Opened{}, syscall.EISDIR
 		}
-		opener := fs.opener(by)
-		file, err := at.t.src.OpenFile(at.tree.FileIndex(at.n), opener)
+		h, err := fs.open(at, fs.opener(by))
 		if err != nil {
 			return node.Opened{}, err
 		}
-		h := &handle{t: at.t, entry: at.n, file: file, size: at.tree.File(at.n).Length, path: at.tree.Path(at.n), by: opener, opened: time.Now()}
 		return node.Opened{Handle: fs.handles.add(h), KeepCache: true, NoFlush: true}, nil
 	})
+}
+
+// open opens a file of a torrent.
+func (fs *files) open(at entry, by Opener) (*handle, error) {
+	file, err := at.t.src.OpenFile(at.tree.FileIndex(at.n), by)
+	if err != nil {
+		return nil, err
+	}
+	return &handle{t: at.t, entry: at.n, file: file, size: at.tree.File(at.n).Length, path: at.tree.Path(at.n), by: by, opened: time.Now()}, nil
 }
 
 func (fs *files) openIncoming(f *incomingFile, by node.Caller) node.Opened {

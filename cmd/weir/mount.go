@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,9 +14,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/daemon"
-	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs/mountpoint"
-	"github.com/weirfs/weir/reader"
 )
 
 const mountLong = `mount shows each torrent as a folder in DIR. It runs in the foreground until it
@@ -52,12 +49,7 @@ in a settings file: see weir config --help.
 ` + exitCodes
 
 func newMount() *cobra.Command {
-	o := daemon.Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Version: weirVersion()}
-	var cacheBytes, uploadLimit, downloadLimit byteSize
-	maxMetadata := metadataSize(engine.DefaultMaxMetadata)
-	var level slog.Level
-	var verbose, noControl bool
-	var quiet string
+	var o daemonFlags
 	var life life
 	cmd := &cobra.Command{
 		Use:   "mount [flags] DIR [SOURCE…]",
@@ -77,75 +69,35 @@ func newMount() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if verbose {
-				level = slog.LevelDebug
-			}
-			o.Mountpoint, o.Sources, o.CacheBytes = args[0], args[1:], int64(cacheBytes)
+			o.Mountpoint, o.Sources = args[0], args[1:]
 			o.ListedAs = life.helper.fsname
 			if o.Mountpoint, err = filepath.Abs(o.Mountpoint); err != nil {
 				return err
 			}
-			for _, paths := range [][]string{o.Watch, o.ServeFrom} { // in the background the working folder becomes another
-				for i := range paths {
-					if paths[i], err = filepath.Abs(paths[i]); err != nil {
-						return err
-					}
-				}
-			}
-			o.UploadLimit, o.DownloadLimit, o.MaxMetadata = int64(uploadLimit), int64(downloadLimit), int64(maxMetadata)
-			o.Log = newLog(cmd.ErrOrStderr(), level)
-			if o.CacheDir, err = cacheDir(o.CacheDir); err != nil {
+			if err := o.complete(cmd); err != nil {
 				return err
-			}
-			if o.Restricted, err = reader.ParseRestricted(quiet); err != nil {
-				return usageError{err, cmd.CommandPath()}
 			}
 			if life.detach && life.readyFD == 0 {
 				return life.start(cmd, args)
 			}
-			if !noControl {
+			if !o.noControl {
 				if o.Control, err = control.SocketPath(o.Mountpoint, o.CacheDir); err != nil {
 					return err
 				}
 			}
-			return mount(cmd.Context(), o, life, cmd.OutOrStdout())
+			return mount(cmd.Context(), o.Options, life, cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.CacheDir, "cache", "", "keep verified pieces in `DIR` (default $XDG_CACHE_HOME/weir or ~/.cache/weir)")
-	f.Var(&cacheBytes, "cache-size", "limit the cache to `SIZE`, such as 20GiB (default 10GiB, or half of the free disk space if that is less)")
-	f.Var((*minFree)(&o.MinFree), "min-free", "keep `SPACE` of the cache's disk free, such as 5% or 20GiB; 0 keeps only the 128 MiB that opening the cache needs (default 5%)")
-	f.BoolVar(&o.Ephemeral, "ephemeral", false, "show only the sources given now, and forget them at the end")
-	f.BoolVar(&o.ByHash, "by-hash", false, "let programs open any torrent as DIR/by-hash/INFOHASH")
-	f.StringArrayVar(&o.Watch, "watch", nil, "add the torrents of the .torrent, .magnet, .url and .desktop files in `FOLDER`, now and whenever a file appears; may be repeated")
-	f.StringArrayVar(&o.ServeFrom, "serve-from", nil, "let weir publish --mount and weir seed --mount serve the files in `FOLDER`, which the sandbox else keeps from weir; may be repeated")
-	o.ReadTimeout = time.Minute
-	f.Var((*waitTime)(&o.ReadTimeout), "read-timeout", "fail a read with ETIMEDOUT when its bytes have not arrived within `TIME`, such as 30s or 5m")
-	f.Var((*peerList)(&o.Peers), "peer", "also connect to the peer at `HOST:PORT`, for every source; may be repeated")
-	o.Listen = ":0"
-	f.Var((*peerListenAddress)(&o.Listen), "listen", "accept connections from peers at `HOST:PORT`; port 0 is any free port; choose one if your router forwards it")
-	f.BoolVar(&o.DHT, "dht", true, "find peers of public torrents in the DHT")
-	f.BoolVar(&o.LSD, "lsd", true, "find peers of public torrents in the local network, by multicast")
-	f.BoolVar(&o.WebSeeds, "webseeds", true, "also fetch from the web servers that torrents name (web seeds)")
-	f.BoolVar(&o.AllowPrivate, "allow-private", false, "also contact addresses of this machine and its network that torrents, magnets, trackers or web servers name; without it, only trackers at /announce")
-	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed (if the peer wants it), required (always) or off (never)")
-	f.Var(&uploadLimit, "upload-limit", "upload at most `SIZE` per second, such as 500KB or 2MiB (default no limit)")
-	f.Var(&downloadLimit, "download-limit", "download at most `SIZE` per second (default no limit)")
-	f.Var(&maxMetadata, "max-metadata", "accept metadata of magnets up to `SIZE`, at most 256MiB")
-	f.Uint32Var(&o.UID, "uid", o.UID, "show files as owned by this user `ID`")
-	f.Uint32Var(&o.GID, "gid", o.GID, "show files as owned by this group `ID`")
+	o.register(cmd)
+	f.Uint32Var(&o.UID, "uid", uint32(os.Getuid()), "show files as owned by this user `ID`")
+	f.Uint32Var(&o.GID, "gid", uint32(os.Getgid()), "show files as owned by this group `ID`")
 	f.BoolVar(&o.AllowOther, "allow-other", false, "let other users read the mount; unless you are root, this needs user_allow_other in /etc/fuse.conf")
 	f.BoolVar(&o.AllowNonEmpty, "nonempty", false, "mount on a folder that is not empty; its content is hidden while weir is mounted")
-	f.StringVar(&quiet, "quiet-readers", "", "refuse files to these `PROGRAMS` (name,name:head,…); with :head they may read the first and last 8 MiB of each file")
-	f.Var((*listenAddress)(&o.Metrics), "metrics", "serve metrics for Prometheus over HTTP at `HOST:PORT`, such as 127.0.0.1:9090 (default none)")
-	f.BoolVar(&o.Pprof, "pprof", false, "with --metrics, also serve Go's profiles under /debug/pprof/")
-	f.BoolVar(&noControl, "no-control", false, "make no control socket; weir add, ls, status and other commands won't work")
-	f.Var((*logLevel)(&level), "log-level", "log messages of `LEVEL` and above: debug, info, warn or error")
-	f.BoolVarP(&verbose, "verbose", "v", false, "the same as --log-level debug")
+	o.registerHTTP(f, "")
+	o.registerLog(cmd)
 	life.register(f)
-	completeValues(cmd, "encryption", "allowed", "required", "off")
-	completeValues(cmd, "log-level", "debug", "info", "warn", "error")
 	return cmd
 }
 
@@ -184,6 +136,9 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	}
 	if more := d.Count() - len(d.Names()); more > 0 {
 		fmt.Fprintf(stdout, "  and %d added before\n", more)
+	}
+	if url := d.URL(); url != "" {
+		fmt.Fprintf(stdout, "HTTP at %s\n", url)
 	}
 	select {
 	case <-d.Done():

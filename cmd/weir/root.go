@@ -86,7 +86,7 @@ them and keeps them in its cache. The rest of the torrent is not downloaded.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{flagError(cmd, err), cmd.CommandPath()}
 	})
-	root.AddCommand(newMount(), newUmount(), newAdd(), newRm(), newMv(), newLs(), newStatus(), newTop(),
+	root.AddCommand(newMount(), newServe(), newUmount(), newAdd(), newRm(), newMv(), newLs(), newStatus(), newTop(),
 		newFetch(), newPin(), newUnpin(), newEvict(), newPublish(), newSeed(), newDemo(), newVersion(), newConfig(), newDoctor(), newCache(), newCompletion(), newMan(), newGuard())
 	return root
 }

@@ -59,6 +59,16 @@ func settings(flags *pflag.FlagSet, host config.Host) (*config.Settings, error) 
 	return s, err
 }
 
+// mountOnlyFlags returns the settings of weir mount that weir serve does not have.
+func mountOnlyFlags() []*pflag.Flag {
+	var only []*pflag.Flag
+	flags := newMount().Flags()
+	for _, name := range []string{"uid", "gid", "allow-other", "nonempty", "auto-unmount", "log-file"} {
+		only = append(only, flags.Lookup(name))
+	}
+	return only
+}
+
 // samePath reports whether two names are of the same file, as far as the names say.
 func samePath(a, b string) bool {
 	a, err := filepath.Abs(a)

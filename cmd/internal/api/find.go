@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,14 +14,15 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// Place is a path inside a mount.
+// Place is a path inside a mount, or inside the cache folder of a weir that has no mount and
+// stands for what it shows.
 type Place struct {
-	Root   string // of the mount
+	Root   string // of the mount, or the cache folder
 	Path   string // beneath Root, with slashes; "" is the root itself
 	Socket string // the mount's control socket
 }
 
-// Find returns where path lies in a mount of weir. Only the part of it that is
+// Find returns where path lies in a mount of weir, or in the cache folder of a weir serve. Only the part of it that is
 // the mount's root must exist; links on the way there are followed, and beneath it
 // those in by-hash. It never waits for the network. The error wraps
 // weir.ErrNotFound when path is in no mount that can be controlled, and
@@ -40,7 +42,7 @@ func Find(path string) (Place, error) {
 			return p, err
 		}
 	}
-	return Place{}, weir.Errorf(weir.ErrNotFound, "%s is not in a mount of weir: name a path inside one (weir mount DIR makes one)", path)
+	return Place{}, weir.Errorf(weir.ErrNotFound, "%s is not in a mount of weir: name a path inside one (weir mount DIR makes one), or the cache folder of weir serve", path)
 }
 
 // findUp checks abs and every folder above it.
@@ -54,11 +56,31 @@ func findUp(abs string) (Place, bool, error) {
 			rel := strings.TrimPrefix(strings.TrimPrefix(abs, at), "/")
 			return Place{Root: at, Path: byHash(at, rel), Socket: socket}, true, nil
 		}
+		if socket := unmounted(at); socket != "" {
+			return Place{Root: at, Path: strings.TrimPrefix(strings.TrimPrefix(abs, at), "/"), Socket: socket}, true, nil
+		}
 		if at == filepath.Dir(at) {
 			return Place{}, false, nil
 		}
 	}
 }
+
+// unmounted returns the control socket of the weir without a mount whose cache folder dir is,
+// or "".
+func unmounted(dir string) string {
+	b, err := os.ReadFile(filepath.Join(dir, cacheOwnerFile))
+	var owner struct{ Mountpoint, Control string }
+	if err != nil || json.Unmarshal(b, &owner) != nil || owner.Mountpoint != "" || owner.Control == "" {
+		return ""
+	}
+	if _, err := os.Stat(owner.Control); err != nil {
+		return "" // it has ended
+	}
+	return owner.Control
+}
+
+// cacheOwnerFile says who has a cache folder.
+const cacheOwnerFile = "owner"
 
 // byHash follows the link at the beginning of a path beneath root, if that is one in by-hash.
 func byHash(root, rel string) string {

@@ -20,6 +20,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/cmd/internal/control"
+	"github.com/weirfs/weir/cmd/internal/gateway"
 	"github.com/weirfs/weir/cmd/internal/metrics"
 	"github.com/weirfs/weir/cmd/internal/sources"
 	"github.com/weirfs/weir/cmd/internal/store"
@@ -33,9 +34,9 @@ import (
 // listed, and each is warmed by its first use. Torrents of the catalogue start cold.
 const maxWarm = 32
 
-// Options say what to mount, where and how. Mountpoint and CacheDir are required.
+// Options say what to show, where and how. CacheDir is required.
 type Options struct {
-	Mountpoint    string
+	Mountpoint    string   // "": there is no mount
 	Sources       []string // as a source.Loader takes them, and files that name several
 	ListedAs      string   // the mount's source in lists of mounts; "": weir
 	CacheDir      string
@@ -49,6 +50,7 @@ type Options struct {
 	WatchEvery    time.Duration      // how often they are listed, in addition to inotify; 0: 20 s
 	Metrics       string             // address of HTTP for Prometheus; "": none
 	Pprof         bool               // serve profiles there too
+	HTTP          HTTP               // files, listings and WebDAV over HTTP
 	Peers         []string           // host:port, asked about every torrent
 	Listen        string             // address for incoming peers; "": any free port, "off": none
 	WebSeeds      bool               // ask the web servers that torrents name
@@ -67,6 +69,27 @@ type Options struct {
 	Unmounter     fs.Unmounter       // unmounts for us; nil: we unmount ourselves
 	Version       string             // of weir, as the mount reports it
 	Log           *slog.Logger       // nil: no log
+}
+
+// HTTP says where and to whom torrents are shown over HTTP. An address of this machine alone
+// needs nothing else; any other needs a token, or to be public.
+type HTTP struct {
+	Addr      string   // host:port; "": no HTTP
+	Names     []string // more hosts that requests may be for
+	Cert, Key string   // files in PEM, for TLS; "": none
+	AskToken  bool     // on an address of this machine, too
+	Public    bool     // nobody is asked for a token
+}
+
+// Check returns an error if the options contradict each other.
+func (h HTTP) Check() error {
+	switch {
+	case (h.Cert == "") != (h.Key == ""):
+		return errors.New("--http-cert and --http-key need each other")
+	case h.Public && h.AskToken:
+		return errors.New("--http-read-only-public and --http-token contradict each other")
+	}
+	return nil
 }
 
 // MinFree is how much of a disk stays free, as in cache.Options.
@@ -88,13 +111,12 @@ type Daemon struct {
 	mount
 
 	// Set by Open; Close skips those that are nil.
-	store   *store.Store
-	cache   *cache.Cache
-	engine  *engine.Engine
-	control *control.Server
-	metrics *metrics.Server
-	served  chan struct{} // closed when the mount is gone
-	leave   context.CancelCauseFunc
+	store  *store.Store
+	cache  *cache.Cache
+	engine *engine.Engine
+	servers
+	served chan struct{} // closed when the mount is gone
+	leave  context.CancelCauseFunc
 
 	serveErr error // of Serve; valid once served is closed
 	closing  sync.Once
@@ -102,6 +124,13 @@ type Daemon struct {
 
 	mu    sync.Mutex
 	names []string // of the command line's torrents, as shown
+}
+
+// servers answer others than the kernel. Each is nil if it is not asked for.
+type servers struct {
+	control *control.Server
+	metrics *metrics.Server
+	gateway *gateway.Server
 }
 
 // mount has the methods that the control socket needs. New sets the events and the
@@ -150,8 +179,17 @@ func (d *Daemon) Names() []string {
 // Count returns how many torrents are shown.
 func (d *Daemon) Count() int { return d.torrents.count() }
 
-// Done returns a channel that is closed when the mount is gone. It is valid
-// once Open has returned nil.
+// URL returns the address at which a browser on this machine finds the torrents, "" if HTTP is
+// off. It may contain the token. It is valid once Open has returned nil.
+func (d *Daemon) URL() string {
+	if d.gateway == nil {
+		return ""
+	}
+	return d.gateway.URL()
+}
+
+// Done returns a channel that is closed when the mount is gone; without a mount it never is.
+// It is valid once Open has returned nil.
 func (d *Daemon) Done() <-chan struct{} { return d.served }
 
 // Close unmounts, waiting about a second for programs that use the mount, ends
@@ -173,7 +211,10 @@ func (d *Daemon) close() error {
 	if d.metrics != nil {
 		errs = append(errs, d.metrics.Close())
 	}
-	if d.served != nil {
+	if d.gateway != nil {
+		errs = append(errs, d.gateway.Close())
+	}
+	if d.leave != nil {
 		d.leave(weir.ErrClosed)
 		<-d.served
 		errs = append(errs, d.serveErr)

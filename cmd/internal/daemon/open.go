@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/catalogue"
 	"github.com/weirfs/weir/cmd/internal/control"
+	"github.com/weirfs/weir/cmd/internal/gateway"
 	"github.com/weirfs/weir/cmd/internal/metrics"
 	"github.com/weirfs/weir/cmd/internal/sources"
 	"github.com/weirfs/weir/cmd/internal/store"
@@ -23,14 +25,17 @@ import (
 	"github.com/weirfs/weir/fs/mountpoint"
 )
 
-// Open mounts and serves; it returns when the catalogue and all sources are shown.
+// Open mounts, if there is a mountpoint, and serves; it returns when the catalogue and all
+// sources are shown.
 // Sources on this machine are checked before anything is mounted. Those at URLs are
 // fetched meanwhile, and shown when they have arrived. Open ends with the first error, or
 // when ctx ends. Call Close in any case.
 func (d *Daemon) Open(ctx context.Context) error {
 	// Cheap checks come first: a .torrent may take a second to read.
-	if _, err := mountpoint.Check(d.opt.Mountpoint, d.opt.AllowNonEmpty); err != nil {
-		return err
+	if d.opt.Mountpoint != "" {
+		if _, err := mountpoint.Check(d.opt.Mountpoint, d.opt.AllowNonEmpty); err != nil {
+			return err
+		}
 	}
 	fetching, stopFetching := context.WithCancel(ctx)
 	local, remote := sources.Split(d.opt.Sources)
@@ -57,7 +62,7 @@ func (d *Daemon) Open(ctx context.Context) error {
 		return err
 	}
 	d.assemble()
-	if err := errors.Join(d.openControl(), d.openMetrics()); err != nil {
+	if err := errors.Join(d.openControl(), d.openMetrics(), d.makeGateway()); err != nil {
 		return err
 	}
 	// Mount once the tree is complete, so that no program sees half of it.
@@ -68,10 +73,9 @@ func (d *Daemon) Open(ctx context.Context) error {
 	if err := d.showSources(ctx, here.Specs); err != nil {
 		return err
 	}
-	if err := d.fs.Mount(); err != nil {
+	if err := d.serve(); err != nil {
 		return err
 	}
-	d.serve()
 	if d.control != nil {
 		d.control.Serve()
 	}
@@ -236,15 +240,60 @@ func (d *Daemon) openControl() error {
 	return nil
 }
 
-// serve begins to answer the kernel.
-func (d *Daemon) serve() {
+// makeGateway makes the HTTP server, if that is asked for. It listens when all is shown.
+func (d *Daemon) makeGateway() error {
+	h := d.opt.HTTP
+	if h.Addr == "" {
+		return nil
+	}
+	var token string
+	if !h.Public && (h.AskToken || !gateway.Loopback(h.Addr)) {
+		var err error
+		if token, err = gateway.Token(filepath.Join(d.opt.CacheDir, tokenFile)); err != nil {
+			return err
+		}
+	}
+	d.gateway = gateway.New(gateway.Options{
+		Addr: h.Addr, Names: h.Names, Cert: h.Cert, Key: h.Key, Token: token,
+		Tree: d.fs.Paths(), Reason: d.torrents.reason, ReadTimeout: d.opt.ReadTimeout, Log: d.log,
+	})
+	return nil
+}
+
+// tokenFile is in the cache folder.
+const tokenFile = "http-token"
+
+// serve begins to answer the kernel, if there is a mountpoint, and HTTP.
+func (d *Daemon) serve() error {
+	d.served = make(chan struct{})
+	if d.opt.Mountpoint == "" {
+		if err := d.fs.Start(); err != nil {
+			return err
+		}
+	} else if err := d.serveMount(); err != nil {
+		return err
+	}
+	if d.gateway == nil {
+		return nil
+	}
+	if err := d.gateway.Open(); err != nil {
+		return err
+	}
+	d.log.Info("HTTP is served", "address", d.gateway.Addr())
+	return nil
+}
+
+func (d *Daemon) serveMount() error {
+	if err := d.fs.Mount(); err != nil {
+		return err
+	}
 	var ctx context.Context
 	ctx, d.leave = context.WithCancelCause(context.Background())
-	d.served = make(chan struct{})
 	go func() {
 		defer close(d.served)
 		d.serveErr = d.fs.Serve(ctx)
 	}()
+	return nil
 }
 
 // How long to wait for a cache that another weir uses, and how often to try: the weir of a

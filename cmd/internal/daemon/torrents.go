@@ -65,6 +65,15 @@ func (ts *torrents) find(p string) (list []*entry, inside string, err error) {
 	return nil, "", weir.Errorf(weir.ErrNotFound, "nothing in the mount is called %q", p)
 }
 
+// reason says in words why a torrent makes no progress, "" if it does.
+func (ts *torrents) reason(ih weir.InfoHash) string {
+	e := ts.byHash(ih)
+	if e == nil {
+		return ""
+	}
+	return e.Stats().Why
+}
+
 // heldChanged is called by the cache for each piece that came or went. It informs the
 // mount, and the swarm of evicted pieces.
 func (ts *torrents) heldChanged(id weir.PieceID, held bool) {

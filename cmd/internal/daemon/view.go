@@ -31,9 +31,9 @@ type view struct {
 
 // Server implements control.Mount.
 func (v *view) Server() api.Server {
-	point, err := filepath.Abs(v.opt.Mountpoint)
-	if err != nil {
-		point = v.opt.Mountpoint
+	point := v.opt.Mountpoint
+	if abs, err := filepath.Abs(point); err == nil && point != "" {
+		point = abs
 	}
 	return api.Server{
 		Version: v.opt.Version, PID: os.Getpid(), Mountpoint: point, CacheDir: v.opt.CacheDir, Port: v.engine.Port(),

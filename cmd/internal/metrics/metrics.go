@@ -1,7 +1,6 @@
 // Package metrics serves metrics for Prometheus (/metrics) and, if asked to, Go's profiles
 // (/debug/pprof/), on a TCP address that the user names. Neither contains names of torrents or
-// files. Requests with another Host than the server's names are refused, so that no web page
-// can read them through a name that it controls (DNS rebinding).
+// files. Requests with another Host than the server's names are refused (package hosts).
 //
 // What must not live here: anything that counts. The figures are collected on request.
 package metrics
@@ -19,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weirfs/weir/cmd/internal/hosts"
 )
 
 // Sample is one value. Names and labels follow Prometheus' conventions.
@@ -71,7 +72,7 @@ func New(o Options) *Server {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return &Server{opt: o, http: &http.Server{
-		Handler: hostCheck{mux, newHosts(o.Addr)}, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		Handler: hosts.Of(o.Addr).Check(mux, "this is not the name of weir's metrics: use the address or the name that --metrics has"), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}}
 }
 

@@ -1,4 +1,8 @@
-package metrics
+// Package hosts checks the Host header of HTTP requests, so that no web page can reach a server
+// of weir through a name that the page's owner controls (DNS rebinding).
+//
+// What must not live here: who may do what.
+package hosts
 
 import (
 	"net"
@@ -8,19 +12,23 @@ import (
 	"strings"
 )
 
-// hosts are the values of Host that a server accepts.
-type hosts struct {
+// Hosts are the values of Host that a server accepts.
+type Hosts struct {
 	names    []string
 	loopback bool // it listens on loopback only
 }
 
-// newHosts returns those of a server that listens at host:port.
-func newHosts(addr string) hosts {
+// Of returns those of a server that listens at host:port: its own addresses and names, and
+// more names that the user gave.
+func Of(addr string, more ...string) Hosts {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		host = addr
 	}
-	h := hosts{names: []string{"localhost"}}
+	h := Hosts{names: []string{"localhost"}}
+	for _, name := range more {
+		h.names = append(h.names, strings.ToLower(strings.TrimSuffix(name, ".")))
+	}
 	ip, err := netip.ParseAddr(host)
 	switch {
 	case err == nil && ip.Unmap().IsLoopback(), strings.EqualFold(host, "localhost"):
@@ -36,9 +44,9 @@ func newHosts(addr string) hosts {
 	return h
 }
 
-// has reports whether a Host header is accepted. Addresses are, since nobody can redirect
+// Has reports whether a Host header is accepted. Addresses are, since nobody can redirect
 // them as a name; a server on loopback accepts only loopback addresses.
-func (h hosts) has(header string) bool {
+func (h Hosts) Has(header string) bool {
 	host := header
 	if name, _, err := net.SplitHostPort(header); err == nil {
 		host = name
@@ -55,16 +63,13 @@ func (h hosts) has(header string) bool {
 	return strings.HasSuffix(host, ".localhost")
 }
 
-// hostCheck refuses requests with other hosts.
-type hostCheck struct {
-	http.Handler
-	hosts hosts
-}
-
-func (c hostCheck) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !c.hosts.has(r.Host) {
-		http.Error(w, "this is not the name of weir's metrics: use the address or the name that --metrics has", http.StatusForbidden)
-		return
-	}
-	c.Handler.ServeHTTP(w, r)
+// Check returns a handler that refuses requests with other hosts with a message.
+func (h Hosts) Check(next http.Handler, message string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !h.Has(r.Host) {
+			http.Error(w, message, http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -32,6 +32,7 @@ var simRegressions = []uint64{
 	5302, // a read that the Store held up for longer than a swarm stays idle never ended
 	430,  // a peer on a slow line was asked for what was on the line again and again
 	1227, // a peer that left after each third block never completed a copy of a piece that had failed
+	1651, // a peer that left in the middle of its trial began the next one at once, each time it came again
 	5695, // who had lied was asked again each time the torrent had been cold
 	2849, // under a limit of ours a block was taken back twice and came twice, which seemed not to be asked for
 }

@@ -104,6 +104,9 @@ func (k *Picker) Leave(p *Peer) {
 			c.solo = nil
 		}
 		if t := c.trialOf(p); t != nil {
+			if c.failed != nil && p.plan.id != ([20]byte{}) {
+				c.failed.leaves(t)
+			}
 			k.pieces.endTrial(t)
 		}
 		k.endTrials(c)

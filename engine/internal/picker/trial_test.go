@@ -228,6 +228,44 @@ func TestPeersThatComeAndGo(t *testing.T) {
 	}
 }
 
+// TestTrialsBrokenOff: a peer that leaves in the middle of each trial, and comes again, is
+// asked for the same beginning ever more seldom, and is still asked.
+func TestTrialsBrokenOff(t *testing.T) {
+	for _, id := range [][20]byte{{1}, {}} { // without an ID nobody is known again
+		k, peers, now := newTrialPicker(t, weir.Blocked, 4)
+		for _, p := range peers[1:] {
+			p.silence = snubbed // they stay, and say nothing
+		}
+		k.Leave(peers[0])
+		var begun []time.Time
+		for begin := now; now.Before(begin.Add(4 * time.Minute)); now = now.Add(time.Second) {
+			p := serving(k, 10e6, true)
+			p.plan.id = id
+			for b, of := range requestsIn(k.Pick(now)) {
+				if !slices.Contains(of, p) {
+					continue
+				}
+				if len(begun) == 0 || begun[len(begun)-1] != now {
+					begun = append(begun, now)
+				}
+				if b.Index < 3 {
+					k.Received(now, p, b, nil)
+				}
+			}
+			k.Leave(p)
+			for _, p := range peers[1:] {
+				p.silence = snubbed
+			}
+		}
+		if len(begun) < 7 || id != [20]byte{} && len(begun) > 10 || id == [20]byte{} && len(begun) < 200 {
+			t.Errorf("peer %x began %d trials in four minutes", id[:1], len(begun))
+		}
+		if err := k.check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestNobodyIsLeft: a piece on trial that nobody wants is forgotten when the last of
 // those who gave its blocks has gone.
 func TestNobodyIsLeft(t *testing.T) {

@@ -64,6 +64,11 @@ const (
 	hedgeEvery = 20 * time.Millisecond
 	// trialEvery is how long the trials of a piece may take before there is one more.
 	trialEvery = 2 * time.Second
+	// A peer that left in the middle of its trial maxBrokenOff times sends the same
+	// beginning again and again: until its next trial passes twice trialEvery, doubled each
+	// time up to maxTrialDoublings.
+	maxBrokenOff      = 3
+	maxTrialDoublings = 5
 )
 
 // Of a peer's rate.

@@ -12,6 +12,41 @@ import (
 type attempt struct {
 	from    []*Peer
 	digests []uint64
+	broken  map[[20]byte]brokenOff // by peer ID
+}
+
+// brokenOff are the trials of one peer that it left in the middle.
+type brokenOff struct {
+	times int
+	begun time.Time // the last trial
+}
+
+// begins notes that a peer's trial begins.
+func (a *attempt) begins(now time.Time, peer *Peer) {
+	if b, ok := a.broken[peer.plan.id]; ok {
+		b.begun = now
+		a.broken[peer.plan.id] = b
+	}
+}
+
+// leaves notes that a peer left, with a part of its copy.
+func (a *attempt) leaves(t *Copy) {
+	if t.missing == 0 || t.missing == t.count {
+		return
+	}
+	if a.broken == nil {
+		a.broken = map[[20]byte]brokenOff{}
+	}
+	b := a.broken[t.solo.plan.id]
+	b.times++
+	a.broken[t.solo.plan.id] = b
+}
+
+// rests reports whether a peer has left in the middle so often that it has to wait
+// for its next trial, longer each time.
+func (a *attempt) rests(now time.Time, peer *Peer) bool {
+	b := a.broken[peer.plan.id]
+	return b.times >= maxBrokenOff && now.Sub(b.begun) < trialEvery<<min(b.times-maxBrokenOff+1, maxTrialDoublings)
 }
 
 // Verified says that a complete copy is right. Its buffers are the caller's from now
@@ -81,7 +116,7 @@ func (k *Picker) Failed(now time.Time, c *Copy, digests []uint64) (guilty []*Pee
 		k.pieces.drop(c)
 		return nil
 	}
-	p.failed, p.failedAt = &attempt{from, digests}, now
+	p.failed, p.failedAt = &attempt{from: from, digests: digests}, now
 	for i, peer := range from {
 		if !slices.Contains(k.peers.list, peer) {
 			continue // it has left
@@ -119,10 +154,11 @@ func (s *scheduler) assignTrials(now time.Time, p *piece, prio weir.Priority) (n
 		}
 	}
 	for ; running < most; running++ {
-		t := s.nextTrial(p, prio)
+		t := s.nextTrial(now, p, prio)
 		if t == nil {
 			break
 		}
+		p.failed.begins(now, t.solo)
 		t.chosen = true
 	}
 	for _, t := range p.trials {
@@ -144,11 +180,11 @@ func (s *scheduler) assignTrials(now time.Time, p *piece, prio weir.Priority) (n
 
 // nextTrial returns the trial to run next: of a peer with a good name if there is
 // one, and among such that which is done first. It is nil if nobody is left.
-func (s *scheduler) nextTrial(p *piece, prio weir.Priority) *Copy {
+func (s *scheduler) nextTrial(now time.Time, p *piece, prio weir.Priority) *Copy {
 	var best *Peer
 	var bestTime time.Duration
 	for _, c := range s.peers.list {
-		if !c.usable(p.index) || c.silence != answering {
+		if !c.usable(p.index) || c.silence != answering || p.failed.rests(now, c) {
 			continue
 		}
 		lacks := p.count

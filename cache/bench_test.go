@@ -291,7 +291,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 			c = nil
 			runtime.GC()
-			before := anonymous(b)
+			before := anonymousMemory(b)
 			best := time.Hour
 			for b.Loop() {
 				var c *cache.Cache
@@ -304,7 +304,7 @@ func BenchmarkOpen(b *testing.B) {
 				best = min(best, time.Duration(wall*1e9))
 				b.ReportMetric(cpu*1000, "cpu-ms")
 				b.ReportMetric(best.Seconds()*1000, "open-ms")
-				b.ReportMetric(float64(anonymous(b)-before)/mib, "anon-MiB")
+				b.ReportMetric(float64(anonymousMemory(b)-before)/mib, "anon-MiB")
 				if held := c.Stat().Pieces; held != n {
 					b.Errorf("%d pieces of %d", held, n)
 				}
@@ -316,8 +316,8 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// anonymous returns RssAnon of this process, in bytes.
-func anonymous(b *testing.B) int64 {
+// anonymousMemory returns RssAnon of this process, in bytes.
+func anonymousMemory(b *testing.B) int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		b.Fatal(err)

@@ -40,9 +40,9 @@ func sampleDisk(dir string) (stop func() int64) {
 	return func() int64 { close(end); return <-result }
 }
 
-// long returns the first value, and the second under the race detector, which
+// unlessRace returns the first value, and the second under the race detector, which
 // makes writing many times slower.
-func long(n, race int64) int64 {
+func unlessRace(n, race int64) int64 {
 	if underRace {
 		return race
 	}
@@ -55,10 +55,10 @@ func TestChurnStaysInTheBudget(t *testing.T) {
 		limit, total int64
 		size         int
 	}{
-		{"SmallPieces", 24 * mib, long(240*mib, 72*mib), 16 * kib},
-		{"MiddlePieces", 32 * mib, long(320*mib, 96*mib), mib},
-		{"LargePieces", 64 * mib, long(640*mib, 128*mib), 16 * mib},
-		{"HugePieces", 160 * mib, long(1600*mib, 256*mib), 64 * mib},
+		{"SmallPieces", 24 * mib, unlessRace(240*mib, 72*mib), 16 * kib},
+		{"MiddlePieces", 32 * mib, unlessRace(320*mib, 96*mib), mib},
+		{"LargePieces", 64 * mib, unlessRace(640*mib, 128*mib), 16 * mib},
+		{"HugePieces", 160 * mib, unlessRace(1600*mib, 256*mib), 64 * mib},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -131,7 +131,7 @@ func TestSetLimit(t *testing.T) {
 	}
 }
 
-// TestLimitIsRemembered: what SetLimit was told holds for starts that say nothing.
+// TestLimitIsRemembered: the last SetLimit holds for later starts without LimitBytes.
 func TestLimitIsRemembered(t *testing.T) {
 	dir := t.TempDir()
 	o := cache.Options{Dir: dir, MinFreeBytes: -1}
@@ -332,7 +332,7 @@ func TestPins(t *testing.T) {
 		t.Fatal(err)
 	}
 	churn('z')
-	// What was read meanwhile may stay as anything that was read does.
+	// Pieces that were read meanwhile may stay, as always.
 	if left := c.HeldBytes(ti, weir.Range{End: ti.Length}); left > 20*mib {
 		t.Errorf("%d bytes are left after unpinning", left)
 	}
@@ -364,14 +364,14 @@ func TestDiskFull(t *testing.T) {
 		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	c := openCache(t, o)
-	hog := filepath.Join(disk, "hog")
-	fill(t, hog)
+	filler := filepath.Join(disk, "hog")
+	fill(t, filler)
 	for i := range 50 {
 		if err := c.Put(piece('a', i), blocks(content(piece('a', i), mib))); !errors.Is(err, weir.ErrNoSpace) {
 			t.Fatalf("put on a full disk: %v, want ErrNoSpace", err)
 		}
 	}
-	// The log of the database is reserved: some records have room, and then none.
+	// The database's log is reserved: some records have room, later ones have none.
 	records := 0
 	for ; records < 200; records++ {
 		if err := c.PutRecord("r", []byte{byte(records)}, make([]byte, 20_000)); errors.Is(err, weir.ErrNoSpace) {
@@ -386,14 +386,14 @@ func TestDiskFull(t *testing.T) {
 	if warned := strings.Count(log.String(), "the disk is full"); warned != 1 {
 		t.Errorf("warned %d times: %s", warned, &log)
 	}
-	if err := os.Remove(hog); err != nil {
+	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 20 {
 		put(t, c, piece('a', i), mib)
 	}
-	// Full again, with something in the cache: it goes on within what it has.
-	fill(t, hog)
+	// Full again, with pieces in the cache: it goes on with the space it has.
+	fill(t, filler)
 	full := 0
 	for i := 20; i < 220; i++ {
 		err := c.Put(piece('a', i), blocks(content(piece('a', i), mib)))
@@ -408,7 +408,7 @@ func TestDiskFull(t *testing.T) {
 		t.Error("nothing can be read on a full disk")
 	}
 	t.Logf("%d of 200 refused, %+v", full, c.Stat())
-	if err := os.Remove(hog); err != nil {
+	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 20 {
@@ -418,12 +418,12 @@ func TestDiskFull(t *testing.T) {
 		want(t, c, piece('b', i), mib, 0, mib)
 	}
 	// Closing on a full disk loses nothing either.
-	fill(t, hog)
+	fill(t, filler)
 	before := c.Stat().Pieces
 	if err := c.Close(); err != nil {
 		t.Errorf("close on a full disk: %v", err)
 	}
-	if err := os.Remove(hog); err != nil {
+	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	c = openCache(t, o)
@@ -453,12 +453,12 @@ func TestLostPinsAreNamed(t *testing.T) {
 	if err := c.Pin(ti, 0, 2); err != nil {
 		t.Fatal(err)
 	}
-	hog := filepath.Join(disk, "hog")
-	fill(t, hog)
+	filler := filepath.Join(disk, "hog")
+	fill(t, filler)
 	for range 8 {
 		c.DropOne()
 	}
-	if err := os.Remove(hog); err != nil { // so that the database can be closed
+	if err := os.Remove(filler); err != nil { // so that the database can be closed
 		t.Fatal(err)
 	}
 	if c.Has(piece('a', 0)) {
@@ -474,13 +474,13 @@ func TestLostPinsAreNamed(t *testing.T) {
 // TestDiskTooFullToOpen: without room for badger's files there is an error.
 func TestDiskTooFullToOpen(t *testing.T) {
 	disk := mountTmpfs(t, "256m")
-	hog := filepath.Join(disk, "hog")
-	fill(t, hog)
+	filler := filepath.Join(disk, "hog")
+	fill(t, filler)
 	o := cache.Options{Dir: filepath.Join(disk, "cache"), LimitBytes: 64 * mib, MinFreeBytes: -1}
 	if _, err := cache.Open(o); !errors.Is(err, weir.ErrNoSpace) {
 		t.Errorf("open on a full disk: %v, want ErrNoSpace", err)
 	}
-	if err := os.Remove(hog); err != nil {
+	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	c := openCache(t, o)

@@ -133,8 +133,8 @@ func childRecord(n uint64) []byte {
 	return binary.LittleEndian.AppendUint64(make([]byte, (n%2)*100_000), n)
 }
 
-// done is what a child said.
-type done struct {
+// childReport is what a child said.
+type childReport struct {
 	put, evicted, adopted map[int]bool
 
 	last   int   // the last put, -1 if none
@@ -142,7 +142,7 @@ type done struct {
 }
 
 // killChild starts a child and kills it a while after its first put.
-func killChild(tb testing.TB, dir string, seed uint64, limit int64, after time.Duration) done {
+func killChild(tb testing.TB, dir string, seed uint64, limit int64, after time.Duration) childReport {
 	tb.Helper()
 	d, opened := startChild(tb, dir, seed, limit, after)
 	if !opened {
@@ -152,7 +152,7 @@ func killChild(tb testing.TB, dir string, seed uint64, limit int64, after time.D
 }
 
 // startChild reports what the child said, and whether it opened the cache.
-func startChild(tb testing.TB, dir string, seed uint64, limit int64, after time.Duration) (done, bool) {
+func startChild(tb testing.TB, dir string, seed uint64, limit int64, after time.Duration) (childReport, bool) {
 	tb.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir, fmt.Sprintf("%s=%d", childSeed, seed), fmt.Sprintf("%s=%d", childLimit, limit))
@@ -164,7 +164,7 @@ func startChild(tb testing.TB, dir string, seed uint64, limit int64, after time.
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	d := done{put: map[int]bool{}, evicted: map[int]bool{}, adopted: map[int]bool{}, last: -1, record: -1}
+	d := childReport{put: map[int]bool{}, evicted: map[int]bool{}, adopted: map[int]bool{}, last: -1, record: -1}
 	var timer *time.Timer
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
@@ -201,12 +201,12 @@ func startChild(tb testing.TB, dir string, seed uint64, limit int64, after time.
 
 // killFilledChild is killChild on a disk that others fill: the child may find no room
 // to open its cache, and says so.
-func killFilledChild(tb testing.TB, dir string, seed uint64, after time.Duration) (done, bool) {
+func killFilledChild(tb testing.TB, dir string, seed uint64, after time.Duration) (childReport, bool) {
 	tb.Helper()
 	for range 100 {
 		if d, opened := startChild(tb, dir, seed, fullDisk, after); opened {
 			return d, true
 		}
 	}
-	return done{record: -1}, false
+	return childReport{record: -1}, false
 }

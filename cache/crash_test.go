@@ -112,12 +112,12 @@ func TestKilled(t *testing.T) {
 // TestFullDiskIsNoSignal lets another program take all of the disk, again and again,
 // while a child writes to its cache there, is killed, and starts anew.
 func TestFullDiskIsNoSignal(t *testing.T) {
-	starts := long(6, 3)
+	starts := unlessRace(6, 3)
 	if *thorough {
 		starts = 100
 	}
 	disk := mountTmpfs(t, "300m")
-	dir, hog := filepath.Join(disk, "cache"), filepath.Join(disk, "hog")
+	dir, filler := filepath.Join(disk, "cache"), filepath.Join(disk, "hog")
 	r := rand.New(rand.NewPCG(3, 4))
 	c := openCache(t, cache.Options{Dir: dir, LimitBytes: fullDisk})
 	if err := c.Close(); err != nil {
@@ -128,13 +128,13 @@ func TestFullDiskIsNoSignal(t *testing.T) {
 		go func() {
 			defer close(stopped)
 			for {
-				fill(t, hog)
+				fill(t, filler)
 				wait := time.After(time.Duration(r.IntN(400)) * time.Millisecond)
 				select {
 				case <-wait:
 				case <-stop:
 				}
-				if err := os.Remove(hog); err != nil {
+				if err := os.Remove(filler); err != nil {
 					t.Error(err)
 				}
 				select {
@@ -229,7 +229,7 @@ func TestDamaged(t *testing.T) {
 			files := readFolder(t, from)
 			for i, file := range files {
 				for j, damage := range damages {
-					if len(file.content) == 0 || int64(i+j)%long(5, 10) != 0 && !*thorough {
+					if len(file.content) == 0 || int64(i+j)%unlessRace(5, 10) != 0 && !*thorough {
 						continue
 					}
 					to := filepath.Join(t.TempDir(), "cache")
@@ -263,7 +263,7 @@ func openDamaged(t *testing.T, dir, what string) {
 	}
 	checkAll(t, c, func(id weir.PieceID) int { return childSize(id.Index) })
 	if err := c.EachRecord("r", func(key, value []byte) error {
-		if n := 1 + 2000*atoi(key); len(value) != n || !bytes.Equal(value, make([]byte, n)) {
+		if n := 1 + 2000*parseInt(key); len(value) != n || !bytes.Equal(value, make([]byte, n)) {
 			t.Errorf("%s: record %s is wrong", what, key)
 		}
 		return nil
@@ -280,7 +280,7 @@ func openDamaged(t *testing.T, dir, what string) {
 	}
 }
 
-func atoi(b []byte) (n int) {
+func parseInt(b []byte) (n int) {
 	for _, d := range b {
 		n = 10*n + int(d-'0')
 	}

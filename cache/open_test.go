@@ -58,8 +58,8 @@ func piece(torrent byte, index int) weir.PieceID {
 	return weir.PieceID{Torrent: hash(torrent), Index: index}
 }
 
-// noise is where content comes from.
-var noise = sync.OnceValue(func() []byte {
+// randomBytes is where content comes from.
+var randomBytes = sync.OnceValue(func() []byte {
 	b := make([]byte, 2<<20)
 	r := rand.NewPCG(1, 2)
 	for i := 0; i < len(b); i += 8 {
@@ -74,7 +74,7 @@ func content(id weir.PieceID, n int) []byte {
 	b := make([]byte, n)
 	shift := (int(id.Torrent[0])*7919 + id.Index*104_729) % (1 << 20)
 	for off := 0; off < n; off += 1 << 20 {
-		copy(b[off:min(off+1<<20, n)], noise()[shift:])
+		copy(b[off:min(off+1<<20, n)], randomBytes()[shift:])
 	}
 	for off := 0; off+20 <= n; off += weir.BlockBytes {
 		binary.LittleEndian.PutUint64(b[off:], uint64(id.Index))

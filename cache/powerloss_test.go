@@ -112,16 +112,16 @@ func (im image) keepSynced(after image, synced map[string]int64, writing []strin
 	}
 }
 
-// onMessage is a log that calls do at a message.
-type onMessage struct {
+// logHook is a log that calls do at a message.
+type logHook struct {
 	slog.Handler
 	message string
 	do      func()
 }
 
-func (l onMessage) Enabled(context.Context, slog.Level) bool { return true }
+func (l logHook) Enabled(context.Context, slog.Level) bool { return true }
 
-func (l onMessage) Handle(_ context.Context, r slog.Record) error {
+func (l logHook) Handle(_ context.Context, r slog.Record) error {
 	if r.Message == l.message {
 		l.do()
 	}
@@ -133,7 +133,7 @@ func (l onMessage) Handle(_ context.Context, r slog.Record) error {
 func TestPowerLossSparesPins(t *testing.T) {
 	size := func(id weir.PieceID) int { return childSize(id.Index) }
 	const pieces, pieceLength, drops = 24, 600 * kib, 5
-	seeds := uint64(long(2, 1))
+	seeds := uint64(unlessRace(2, 1))
 	if *thorough {
 		seeds = kills() / 6
 	}
@@ -141,7 +141,7 @@ func TestPowerLossSparesPins(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 11))
 			var removed func()
-			o := cache.Options{Dir: t.TempDir(), LimitBytes: 40 * mib, Log: slog.New(onMessage{slog.DiscardHandler, "segment removed", func() { removed() }})}
+			o := cache.Options{Dir: t.TempDir(), LimitBytes: 40 * mib, Log: slog.New(logHook{slog.DiscardHandler, "segment removed", func() { removed() }})}
 			c := openCache(t, o)
 			var pinned []weir.PieceID
 			for i := range pieces {

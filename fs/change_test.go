@@ -22,8 +22,8 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// fakeHost does to the tree what it is asked for, and notes it. A file whose content
-// is "bad" is refused, any other one becomes a torrent that is named after it.
+// fakeHost makes the changes that it is asked for, and records them. A file whose content is
+// "bad" is refused; any other becomes a torrent of its name.
 type fakeHost struct {
 	fs        *fs.FS
 	wholeName bool // torrents are named like their files, extension and all
@@ -126,8 +126,8 @@ func shell(dir, script string) (string, error) {
 	return string(out), err
 }
 
-// refused reports whether a program was told that it may not change something:
-// weir says EROFS, and to others than root the kernel may say EACCES first.
+// refused reports whether an error says that something may not be changed: EROFS from weir,
+// or EACCES from the kernel, which checks users other than root first.
 func refused(out string) bool {
 	return strings.Contains(out, "Read-only file system") || strings.Contains(out, "Permission denied")
 }
@@ -251,7 +251,7 @@ func TestRemoveRecursive(t *testing.T) {
 	if got := mustShell(t, dir, "ls"); got != "by-hash\ntwo\n" {
 		t.Errorf("left: %q", got)
 	}
-	// A file or a folder alone is hidden and comes back, and the torrent stays.
+	// A file or a folder of a torrent that is removed alone comes back; the torrent stays.
 	if got := mustShell(t, dir, "rm two/a; rm -r two/d; ls two; ls two/a two/d 2>&1; true"); strings.Count(got, "No such file") != 2 || strings.HasPrefix(got, "d") {
 		t.Errorf("hidden: %q", got)
 	}

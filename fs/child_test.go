@@ -62,7 +62,7 @@ func runAsChild() bool {
 	return true
 }
 
-// nobody is a user without any right.
+// nobody is a user without rights.
 const nobody = 65534
 
 // becomeNobody runs this program's tests that match run again, as a user without
@@ -92,8 +92,8 @@ func becomeNobody(run string) error {
 	return syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", self.Fd()), []string{os.Args[0], "-test.v", "-test.timeout=100s", "-test.run=" + run}, env)
 }
 
-// leaveMounts takes this namespace's copies of all weir mounts away, so that those
-// who made them can end them.
+// leaveMounts unmounts this namespace's copies of all weir mounts, so that their owners can
+// unmount them everywhere.
 func leaveMounts() error {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

@@ -54,8 +54,8 @@ func hold(t *testing.T, propagation, dir string) *exec.Cmd {
 	return cmd
 }
 
-// A mount that is elsewhere too would live on there: whoever unmounts it is told
-// where, and how to change that.
+// A mount with copies in other mount namespaces would go on there: unmounting says where,
+// and how to end it.
 func TestUnmountElsewhere(t *testing.T) {
 	needRoot(t)
 	t.Run("BindMount", func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestUnmountElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Unmount(to, unix.MNT_DETACH)
-		expect(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "also mounted at "+to)
+		wantError(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "also mounted at "+to)
 		if _, err := os.Stat(filepath.Join(dir, "film")); err != nil {
 			t.Errorf("after that: %v", err)
 		}
@@ -80,8 +80,8 @@ func TestUnmountElsewhere(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
 		cmd := hold(t, "private", dir)
 		err := mountpoint.Unmount(t.Context(), dir, false)
-		expect(t, err, weir.ErrInUse, fmt.Sprintf("sleep (process %d)", cmd.Process.Pid))
-		expect(t, err, weir.ErrInUse, fmt.Sprintf("nsenter -t %d -m umount %s", cmd.Process.Pid, dir))
+		wantError(t, err, weir.ErrInUse, fmt.Sprintf("sleep (process %d)", cmd.Process.Pid))
+		wantError(t, err, weir.ErrInUse, fmt.Sprintf("nsenter -t %d -m umount %s", cmd.Process.Pid, dir))
 		if out, err := exec.Command("nsenter", "-t", fmt.Sprint(cmd.Process.Pid), "-m", "umount", dir).CombinedOutput(); err != nil {
 			t.Fatalf("what it says: %v, %s", err, out)
 		}
@@ -117,7 +117,7 @@ func TestUnmountElsewhere(t *testing.T) {
 	})
 }
 
-// What uses a mount without any process is named, too.
+// Loop devices and the like, which use a mount without a process, are named too.
 func TestUnmountUsedByKernel(t *testing.T) {
 	needRoot(t)
 	t.Run("MountInside", func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestUnmountUsedByKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Unmount(inside, unix.MNT_DETACH)
-		expect(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "tmpfs mounted at "+inside)
+		wantError(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "tmpfs mounted at "+inside)
 	})
 	t.Run("Mapping", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
@@ -152,7 +152,7 @@ sys.stdin.read()`, filepath.Join(dir, "film/film.mkv"))
 		if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
 			t.Fatalf("%q, %v", line, err)
 		}
-		expect(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, fmt.Sprintf("python3 (process %d)", cmd.Process.Pid))
+		wantError(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, fmt.Sprintf("python3 (process %d)", cmd.Process.Pid))
 	})
 	t.Run("LoopDevice", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(fs.FakeInfo("disk", fs.FakeFile{Path: "disk.img", Length: 4 << 20})))
@@ -168,7 +168,7 @@ sys.stdin.read()`, filepath.Join(dir, "film/film.mkv"))
 		}
 		err = mountpoint.Unmount(t.Context(), dir, false)
 		detach()
-		expect(t, err, weir.ErrInUse, device+" of "+filepath.Join(dir, "disk/disk.img")+" (losetup -d "+device+")")
+		wantError(t, err, weir.ErrInUse, device+" of "+filepath.Join(dir, "disk/disk.img")+" (losetup -d "+device+")")
 		fs.Eventually(t, "it can be unmounted then", func() bool { return mountpoint.Unmount(t.Context(), dir, false) == nil })
 	})
 }

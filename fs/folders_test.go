@@ -55,7 +55,7 @@ func TestFolders(t *testing.T) {
 	if err := f.MoveFolder("linux", "tags/os"); err != nil {
 		t.Fatal(err)
 	}
-	id := walkTo(t, f, "tags/os/debian/a%2Fb/d/f")
+	id := lookupPath(t, f, "tags/os/debian/a%2Fb/d/f")
 	if got := f.root.torrentPath(f.root.byInfoHash(one)); got != "tags/os/debian/a%2Fb" {
 		t.Errorf("where: %q", got)
 	}
@@ -90,7 +90,7 @@ func TestFolders(t *testing.T) {
 			t.Errorf("%s: %v, want %v", what, tt.err, tt.want)
 		}
 	}
-	if got := namesIn(t, f, walkTo(t, f, "tags")); !slices.Equal(got, []string{"os"}) {
+	if got := namesIn(t, f, lookupPath(t, f, "tags")); !slices.Equal(got, []string{"os"}) {
 		t.Errorf("tags holds %q", got)
 	}
 	if got := namesIn(t, f, node.ByHash); len(got) != 3 || got[0] != one.String() {
@@ -99,7 +99,7 @@ func TestFolders(t *testing.T) {
 	if err := f.Remove(one); err != nil {
 		t.Fatal(err)
 	}
-	old := walkTo(t, f, "tags/os/debian")
+	old := lookupPath(t, f, "tags/os/debian")
 	if err := errors.Join(f.RemoveFolder("tags/os/debian"), f.RemoveFolder("tags/os"), f.RemoveFolder("tags")); err != nil {
 		t.Error(err)
 	}
@@ -118,7 +118,7 @@ func TestFolderInodesAreStable(t *testing.T) {
 			addAtT(t, f, fmt.Sprint("other", n), "x")
 		}
 		addAtT(t, f, "linux/debian", "one")
-		ids[i] = walkTo(t, f, "linux/debian")
+		ids[i] = lookupPath(t, f, "linux/debian")
 	}
 	if ids[0] != ids[1] || ids[0]>>24 == 0 {
 		t.Errorf("inodes %v and %v", ids[0], ids[1])
@@ -131,7 +131,7 @@ func TestTreesAreForgotten(t *testing.T) {
 	ids := make(map[string]node.ID)
 	for _, name := range names {
 		addAtT(t, f, "", name)
-		ids[name] = walkTo(t, f, name+"/d/f")
+		ids[name] = lookupPath(t, f, name+"/d/f")
 	}
 	tor := func(name string) *torrent { return f.root.lookup(f.root.top, name).t }
 	at := time.Now()
@@ -157,7 +157,7 @@ func TestTreesAreForgotten(t *testing.T) {
 	if a, err = await(f.operations.Getattr(ids["a"])); err != nil || a.Size != 1000 || a.ID != ids["a"] {
 		t.Errorf("looked at again: %+v, %v", a, err)
 	}
-	if again := walkTo(t, f, "a/d/f"); again != ids["a"] {
+	if again := lookupPath(t, f, "a/d/f"); again != ids["a"] {
 		t.Errorf("node %v, was %v", again, ids["a"])
 	}
 	for _, name := range names {
@@ -170,7 +170,7 @@ func TestTreesAreForgotten(t *testing.T) {
 	}
 }
 
-// Listing thousands of torrents, and looking at them from outside, loads nothing.
+// Listing thousands of torrents, and stat of their folders, loads no metadata.
 func TestListingLoadsNothing(t *testing.T) {
 	f := New(Options{})
 	tors := make([]*FakeTorrent, 100)
@@ -212,7 +212,7 @@ func TestPendingRemoval(t *testing.T) {
 }
 
 func TestIncomingFilesAreDropped(t *testing.T) {
-	f := New(Options{Host: noHost{}})
+	f := New(Options{Host: refusingHost{}})
 	_, opened, err := f.operations.Create(node.Root, "a.torrent.part", node.Caller{})
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +244,7 @@ func TestIncomingFilesAreDropped(t *testing.T) {
 // More files than may be there at once, and more bytes, can be copied in one after
 // another: what was handed over gives way.
 func TestHandedOverGiveWay(t *testing.T) {
-	f := New(Options{Host: takingHost{}})
+	f := New(Options{Host: acceptingHost{}})
 	copyIn := func(name string, size int64) error {
 		t.Helper()
 		_, opened, err := f.operations.Create(node.Root, name, node.Caller{})
@@ -279,15 +279,15 @@ func TestHandedOverGiveWay(t *testing.T) {
 	}
 }
 
-// takingHost takes every file and adds nothing.
-type takingHost struct{ Host }
+// acceptingHost takes every file and adds nothing.
+type acceptingHost struct{ Host }
 
-func (takingHost) AddFile(context.Context, string, string, []byte) error { return nil }
+func (acceptingHost) AddFile(context.Context, string, string, []byte) error { return nil }
 
-// noHost refuses everything that is not an embedded nil.
-type noHost struct{ Host }
+// refusingHost accepts nothing.
+type refusingHost struct{ Host }
 
-// Who keeps no list of folders and torrents asks the tree.
+// TorrentAt, Beneath and Folders say what is in the tree.
 func TestWhatIsWhere(t *testing.T) {
 	f := New(Options{ByHash: true})
 	one, _ := addAtT(t, f, "linux/debian", "one")

@@ -60,7 +60,7 @@ func TestCopyingPrograms(t *testing.T) {
 	}
 }
 
-// A torrent may have the name of the file that says so.
+// A torrent may have the name of its .torrent file.
 func TestTorrentNamedLikeItsFile(t *testing.T) {
 	h, dir := mountHost(t)
 	h.wholeName = true

@@ -20,9 +20,9 @@ import (
 	"github.com/weirfs/weir/fs/mountpoint"
 )
 
-// soon is how long an interrupted call may take. weir aims at 100 ms; this
+// interruptTime is how long an interrupted call may take. weir aims at 100 ms; this
 // allows for a loaded machine and still tells it from the deadline.
-const soon = 30 * time.Second
+const interruptTime = 30 * time.Second
 
 // interrupted runs call on a thread of its own, waits until it blocks, sends the
 // thread a signal that the program handles, and returns how long the call took
@@ -48,7 +48,7 @@ func interrupted(t *testing.T, blocks func() bool, call func() error) (time.Dura
 	select {
 	case err := <-ended:
 		return time.Since(start), err
-	case <-time.After(soon):
+	case <-time.After(interruptTime):
 		t.Fatal("the call does not end")
 		return 0, nil
 	}
@@ -89,8 +89,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// Signals that say something in passing, as Go's scheduler sends them all the
-// time, end nothing, and one that ends follows them.
+// Signals whose handler restarts the call, such as those of Go's scheduler, end nothing; one
+// that ends the call follows.
 func TestInterruptInPassing(t *testing.T) {
 	const rounds = 10
 	magnets := make([]*fs.FakeTorrent, rounds)
@@ -137,7 +137,7 @@ func TestInterruptInPassing(t *testing.T) {
 			if err != want && (err != nil || want != nil) {
 				t.Errorf("round %d: %v, want %v", i, err, want)
 			}
-		case <-time.After(soon):
+		case <-time.After(interruptTime):
 			t.Fatal("the call does not end")
 		}
 		fs.Eventually(t, "nobody waits", func() bool { return fs.Waits(f) == 0 })
@@ -152,7 +152,7 @@ func TestInterruptAtOnce(t *testing.T) {
 	signal.Notify(ch, syscall.SIGINT)
 	defer signal.Stop(ch)
 	magnet := filepath.Join(dir, "magnet")
-	for sent, end := 0, time.Now().Add(2*soon); sent < 300; {
+	for sent, end := 0, time.Now().Add(2*interruptTime); sent < 300; {
 		if time.Now().After(end) {
 			t.Fatalf("only %d calls were interrupted", sent)
 		}
@@ -181,7 +181,7 @@ func signalOnceItWaits(t *testing.T, call func() error) bool {
 		tid <- unix.Gettid()
 		ended <- call()
 	}()
-	thread, end := <-tid, time.Now().Add(soon)
+	thread, end := <-tid, time.Now().Add(interruptTime)
 	over := func(err error) {
 		if err != syscall.EINTR {
 			t.Fatalf("%v, want EINTR", err)
@@ -209,7 +209,7 @@ func signalOnceItWaits(t *testing.T, call func() error) bool {
 	select {
 	case err := <-ended:
 		over(err)
-	case <-time.After(soon):
+	case <-time.After(interruptTime):
 		t.Fatal("the interrupt was lost")
 	}
 	return true
@@ -253,7 +253,7 @@ func TestKilledReader(t *testing.T) {
 	}
 }
 
-// Many reads that hang must not be in the way of anything else.
+// Many reads that hang must not delay anything else.
 func TestHangingReads(t *testing.T) {
 	tor := fs.NewFakeTorrent(fs.FakeMany("hang", 1, 100, 2*fs.FakePiece))
 	tor.HoldAll(false)
@@ -290,7 +290,7 @@ func TestHangingReads(t *testing.T) {
 		slowest = max(slowest, time.Since(start))
 	}
 	t.Logf("slowest of 200 rounds: %v", slowest)
-	if slowest > soon {
+	if slowest > interruptTime {
 		t.Errorf("slowest round: %v", slowest)
 	}
 	if err := f.Remove(tor.InfoHash()); err != nil {

@@ -26,8 +26,8 @@ func mountFails(t *testing.T, opt fs.Options) error {
 	return err
 }
 
-// expect checks what an error is, and that its message says what to do.
-func expect(t *testing.T, err, is error, says string) {
+// wantError checks what an error is, and that its message says what to do.
+func wantError(t *testing.T, err, is error, says string) {
 	t.Helper()
 	if is != nil && !errors.Is(err, is) {
 		t.Errorf("%v: want %v", err, is)
@@ -44,14 +44,14 @@ func TestMountpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("Missing", func(t *testing.T) {
-		expect(t, mountFails(t, fs.Options{Mountpoint: filepath.Join(dir, "no", "such")}), os.ErrNotExist, "mkdir -p")
-		expect(t, mountFails(t, fs.Options{Mountpoint: filepath.Join(dir, "such")}), os.ErrNotExist, "mkdir -p")
+		wantError(t, mountFails(t, fs.Options{Mountpoint: filepath.Join(dir, "no", "such")}), os.ErrNotExist, "mkdir -p")
+		wantError(t, mountFails(t, fs.Options{Mountpoint: filepath.Join(dir, "such")}), os.ErrNotExist, "mkdir -p")
 	})
 	t.Run("File", func(t *testing.T) {
-		expect(t, mountFails(t, fs.Options{Mountpoint: file}), syscall.ENOTDIR, "name a directory")
+		wantError(t, mountFails(t, fs.Options{Mountpoint: file}), syscall.ENOTDIR, "name a directory")
 	})
 	t.Run("NotEmpty", func(t *testing.T) {
-		expect(t, mountFails(t, fs.Options{Mountpoint: dir}), syscall.ENOTEMPTY, `"file"`)
+		wantError(t, mountFails(t, fs.Options{Mountpoint: dir}), syscall.ENOTEMPTY, `"file"`)
 	})
 	t.Run("NonEmptyAllowed", func(t *testing.T) {
 		over := filepath.Join(t.TempDir())
@@ -88,18 +88,18 @@ func TestMountpoint(t *testing.T) {
 	})
 	t.Run("MountedByWeir", func(t *testing.T) {
 		_, at := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
-		expect(t, mountFails(t, fs.Options{Mountpoint: at}), weir.ErrExists, "weir umount")
-		expect(t, mountFails(t, fs.Options{Mountpoint: at, AllowNonEmpty: true}), weir.ErrExists, "weir umount")
+		wantError(t, mountFails(t, fs.Options{Mountpoint: at}), weir.ErrExists, "weir umount")
+		wantError(t, mountFails(t, fs.Options{Mountpoint: at, AllowNonEmpty: true}), weir.ErrExists, "weir umount")
 	})
 	t.Run("MountedByOther", func(t *testing.T) {
-		expect(t, mountFails(t, fs.Options{Mountpoint: "/proc"}), weir.ErrExists, "type proc")
+		wantError(t, mountFails(t, fs.Options{Mountpoint: "/proc"}), weir.ErrExists, "type proc")
 	})
 }
 
 func TestMountHost(t *testing.T) {
 	t.Run("NoHelper", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
-		expect(t, mountFails(t, fs.Options{Mountpoint: t.TempDir()}), nil, "apt-get install fuse3")
+		wantError(t, mountFails(t, fs.Options{Mountpoint: t.TempDir()}), nil, "apt-get install fuse3")
 	})
 }
 
@@ -125,10 +125,10 @@ func TestMountStale(t *testing.T) {
 
 func TestUnmount(t *testing.T) {
 	t.Run("NotMounted", func(t *testing.T) {
-		expect(t, mountpoint.Unmount(t.Context(), t.TempDir(), false), weir.ErrNotFound, "nothing is mounted")
+		wantError(t, mountpoint.Unmount(t.Context(), t.TempDir(), false), weir.ErrNotFound, "nothing is mounted")
 	})
 	t.Run("NotWeir", func(t *testing.T) {
-		expect(t, mountpoint.Unmount(t.Context(), "/proc", false), weir.ErrInvalid, "type proc")
+		wantError(t, mountpoint.Unmount(t.Context(), "/proc", false), weir.ErrInvalid, "type proc")
 	})
 	t.Run("OK", func(t *testing.T) {
 		_, dir := mount(t, fs.Options{}, fs.NewFakeTorrent(film()))
@@ -143,7 +143,7 @@ func TestUnmount(t *testing.T) {
 		tor := fs.NewFakeTorrent(film())
 		f, dir := mount(t, fs.Options{}, tor)
 		fs.StartChild(t, "hold", filepath.Join(dir, "film/film.mkv"))
-		expect(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "(process ")
+		wantError(t, mountpoint.Unmount(t.Context(), dir, false), weir.ErrInUse, "(process ")
 		if err := f.Unmount(); !errors.Is(err, weir.ErrInUse) {
 			t.Errorf("own: %v", err)
 		}
@@ -217,7 +217,7 @@ func TestServe(t *testing.T) {
 		if err := <-blocked; err == nil {
 			t.Error("the read worked")
 		}
-		// The file is still open, and the mount goes all the same.
+		// The file is still open, and the mount ends all the same.
 		if err := <-served; err != nil {
 			t.Errorf("serve: %v", err)
 		}

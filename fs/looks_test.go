@@ -13,7 +13,7 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// A magnet that nobody has costs those who walk by one wait, until a peer comes.
+// A dead magnet makes programs that walk the tree wait only once, until a peer connects.
 func TestLateLook(t *testing.T) {
 	dead := fs.NewFakeMagnet(fs.FakeInfo("dead", fs.FakeFile{Path: "f", Length: 10}))
 	f, dir := mount(t, fs.Options{ReadTimeout: 300 * time.Millisecond}, dead)
@@ -57,7 +57,7 @@ func TestLateLook(t *testing.T) {
 	}
 }
 
-// A look into a magnet waits less than a read may.
+// A look into a magnet waits for less time than a read.
 func TestLookIsShorterThanRead(t *testing.T) {
 	dead := fs.NewFakeMagnet(fs.FakeInfo("dead", fs.FakeFile{Path: "f", Length: 10}))
 	_, dir := mount(t, fs.Options{ReadTimeout: 90 * time.Second}, dead)
@@ -76,7 +76,7 @@ func TestLookIsShorterThanRead(t *testing.T) {
 	}
 }
 
-// Who opened a file is the process, also when the thread that did has ended.
+// A file's opener is the process, also when the thread that opened it has ended.
 func TestOpenerIsTheProcess(t *testing.T) {
 	tor := fs.NewFakeTorrent(film())
 	tor.HoldAll(false)

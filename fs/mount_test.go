@@ -17,7 +17,7 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// mount mounts an FS for the test and takes it away at its end.
+// mount mounts an FS until the test ends.
 func mount(tb testing.TB, opt fs.Options, torrents ...*fs.FakeTorrent) (*fs.FS, string) {
 	tb.Helper()
 	if opt.Mountpoint == "" {
@@ -233,8 +233,8 @@ func TestMountDeadline(t *testing.T) {
 	})
 }
 
-// The kernel asks once more for what read-ahead failed to bring; the reader must
-// not wait for a second deadline.
+// The kernel repeats the request when read-ahead failed; the reader must not wait for a
+// second deadline.
 func TestMountDeadlineOnce(t *testing.T) {
 	tor := fs.NewFakeTorrent(film())
 	tor.HoldAll(false)

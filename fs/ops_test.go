@@ -49,8 +49,8 @@ func addT(tb testing.TB, f *FS, t *FakeTorrent) string {
 	return shown
 }
 
-// walkTo looks a path up, below the root.
-func walkTo(tb testing.TB, f *FS, path string) node.ID {
+// lookupPath looks a path up, below the root.
+func lookupPath(tb testing.TB, f *FS, path string) node.ID {
 	tb.Helper()
 	id := node.Root
 	for _, name := range strings.Split(path, "/") {
@@ -161,7 +161,7 @@ func TestLookup(t *testing.T) {
 	info := FakeInfo("t", FakeFile{Path: "d/f", Length: 1000})
 	addT(t, f, NewFakeTorrent(info))
 
-	id := walkTo(t, f, "t/d/f")
+	id := lookupPath(t, f, "t/d/f")
 	for _, tt := range []struct {
 		parent node.ID
 		name   string
@@ -170,7 +170,7 @@ func TestLookup(t *testing.T) {
 		{node.Root, "u", syscall.ENOENT},
 		{node.Root, strings.Repeat("x", 256), syscall.ENAMETOOLONG},
 		{node.Root, ".weir-poll", syscall.ENOENT},
-		{walkTo(t, f, "t/d"), "g", nil}, // node 0: kept by the kernel
+		{lookupPath(t, f, "t/d"), "g", nil}, // node 0: kept by the kernel
 		{id, "x", syscall.ENOTDIR},
 		{id + 1, "x", syscall.ESTALE},
 		{node.Make(12345, 0), "x", syscall.ESTALE},
@@ -211,7 +211,7 @@ func TestInodesAreStable(t *testing.T) {
 			addT(t, f, NewFakeTorrent(FakeInfo(fmt.Sprint("other", n), FakeFile{Path: "b", Length: 1})))
 		}
 		addT(t, f, NewFakeTorrent(info))
-		ids[i] = walkTo(t, f, "t/a/x")
+		ids[i] = lookupPath(t, f, "t/a/x")
 	}
 	if ids[0] != ids[1] {
 		t.Errorf("inodes %v and %v", ids[0], ids[1])
@@ -221,10 +221,10 @@ func TestInodesAreStable(t *testing.T) {
 func TestReadDirResumes(t *testing.T) {
 	f := New(Options{})
 	addT(t, f, NewFakeTorrent(FakeMany("t", 1, 500, 1)))
-	dir := walkTo(t, f, "t/folder-0000")
+	dir := lookupPath(t, f, "t/folder-0000")
 	for _, size := range []int{64, 100, 4096, 1 << 20} {
 		all := listAll(t, f, dir, size)
-		if len(all) != 502 || all[0].name != "." || all[0].ino != uint64(dir) || all[1].name != ".." || all[1].ino != uint64(walkTo(t, f, "t")) {
+		if len(all) != 502 || all[0].name != "." || all[0].ino != uint64(dir) || all[1].name != ".." || all[1].ino != uint64(lookupPath(t, f, "t")) {
 			t.Fatalf("%d entries in requests of %d, the first %v", len(all), size, all[0])
 		}
 		for i, d := range all[2:] {
@@ -292,7 +292,7 @@ func TestMagnetDoesNotWaitInline(t *testing.T) {
 	f := New(Options{})
 	tor := NewFakeMagnet(FakeInfo("m", FakeFile{Path: "f", Length: 1}))
 	addT(t, f, tor)
-	folder := walkTo(t, f, "m")
+	folder := lookupPath(t, f, "m")
 	if a, err := now(f.operations.Getattr(folder)); err != nil || a.Mode != dirMode {
 		t.Errorf("attributes: %+v, %v", a, err)
 	}
@@ -326,7 +326,7 @@ func TestMagnetDoesNotWaitInline(t *testing.T) {
 func TestTreeIsBuiltBehind(t *testing.T) {
 	f := New(Options{})
 	addT(t, f, NewFakeTorrent(FakeMany("t", 10, 400, 1)))
-	folder := walkTo(t, f, "t")
+	folder := lookupPath(t, f, "t")
 	if _, err := now(f.operations.OpenDir(folder)); err != errMustWait {
 		t.Errorf("inline: %v", err)
 	}
@@ -338,13 +338,12 @@ func TestTreeIsBuiltBehind(t *testing.T) {
 	}
 }
 
-// A wait that begins when its torrent is being removed ends at once, whatever is said
-// to it.
+// A wait that begins while its torrent is being removed ends at once.
 func TestWaitOfRemovedTorrent(t *testing.T) {
 	f := New(Options{})
 	tor := NewFakeTorrent(FakeInfo("t", FakeFile{Path: "f", Length: 10}))
 	addT(t, f, tor)
-	open, err := await(f.operations.OpenFile(walkTo(t, f, "t/f"), true, node.Caller{}))
+	open, err := await(f.operations.OpenFile(lookupPath(t, f, "t/f"), true, node.Caller{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +361,7 @@ func TestWaitOfRemovedTorrent(t *testing.T) {
 	}
 	magnet := NewFakeMagnet(FakeInfo("m", FakeFile{Path: "f", Length: 1}))
 	addT(t, f, magnet)
-	_, wait, err := f.operations.OpenDir(walkTo(t, f, "m"))
+	_, wait, err := f.operations.OpenDir(lookupPath(t, f, "m"))
 	if err != nil || wait == nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -378,7 +377,7 @@ func TestOpenFile(t *testing.T) {
 	f := New(Options{})
 	tor := NewFakeTorrent(FakeInfo("t", FakeFile{Path: "d/f", Length: 10}))
 	addT(t, f, tor)
-	id := walkTo(t, f, "t/d/f")
+	id := lookupPath(t, f, "t/d/f")
 	for _, tt := range []struct {
 		id       node.ID
 		readOnly bool
@@ -387,7 +386,7 @@ func TestOpenFile(t *testing.T) {
 		{id, false, syscall.EROFS},
 		{node.Root, true, syscall.EISDIR},
 		{node.ByHash, true, syscall.EISDIR},
-		{walkTo(t, f, "t/d"), true, syscall.EISDIR},
+		{lookupPath(t, f, "t/d"), true, syscall.EISDIR},
 		{id + 9, true, syscall.ESTALE},
 	} {
 		if _, err := now(f.operations.OpenFile(tt.id, tt.readOnly, node.Caller{})); err != tt.err {
@@ -529,7 +528,7 @@ func TestXattrs(t *testing.T) {
 		{"raw%2Fname/d", "peers", fmt.Sprint(2*FakePiece + 100)}, // from the first byte to the last
 		{"raw%2Fname/e", "availability", "1.500"},
 	} {
-		if got, err := get(walkTo(t, f, tt.path), xattrPrefix+tt.name); got != tt.want || err != nil {
+		if got, err := get(lookupPath(t, f, tt.path), xattrPrefix+tt.name); got != tt.want || err != nil {
 			t.Errorf("%s of %s: %q, %v, want %q", tt.name, tt.path, got, err, tt.want)
 		}
 	}
@@ -540,8 +539,8 @@ func TestXattrs(t *testing.T) {
 		id   node.ID
 		name string
 	}{
-		{node.Root, "user.weir.infohash"}, {walkTo(t, f, "raw%2Fname"), "user.weir.version"}, {walkTo(t, f, "m"), "user.weir.size"},
-		{walkTo(t, f, "raw%2Fname"), "user.weir.torrents"}, {walkTo(t, f, "m"), "user.weir.nothing"}, {walkTo(t, f, "m"), "user.mime_type"},
+		{node.Root, "user.weir.infohash"}, {lookupPath(t, f, "raw%2Fname"), "user.weir.version"}, {lookupPath(t, f, "m"), "user.weir.size"},
+		{lookupPath(t, f, "raw%2Fname"), "user.weir.torrents"}, {lookupPath(t, f, "m"), "user.weir.nothing"}, {lookupPath(t, f, "m"), "user.mime_type"},
 	} {
 		if _, err := get(tt.id, tt.name); err != syscall.ENODATA {
 			t.Errorf("%s of %v: %v, want ENODATA", tt.name, tt.id, err)
@@ -551,17 +550,17 @@ func TestXattrs(t *testing.T) {
 		t.Errorf("torrents: %q, %v", got, err)
 	}
 	for _, name := range []string{"system.posix_acl_access", "security.selinux", "trusted.x", "user"} {
-		if _, err := now(f.operations.Getxattr(walkTo(t, f, "m"), name, 0)); err != syscall.EOPNOTSUPP {
+		if _, err := now(f.operations.Getxattr(lookupPath(t, f, "m"), name, 0)); err != syscall.EOPNOTSUPP {
 			t.Errorf("%s, inline: %v", name, err)
 		}
 	}
-	if got, err := f.operations.Listxattr(walkTo(t, f, "m"), 0); string(got) != "user.weir.infohash\x00" || err != nil {
+	if got, err := f.operations.Listxattr(lookupPath(t, f, "m"), 0); string(got) != "user.weir.infohash\x00" || err != nil {
 		t.Errorf("list of a magnet: %q, %v", got, err)
 	}
 	if got, err := f.operations.Listxattr(node.Root, 0); len(got) != 0 || err != nil {
 		t.Errorf("list of the root: %q, %v", got, err)
 	}
-	if _, err := f.operations.Listxattr(walkTo(t, f, "m"), 3); err != syscall.ERANGE {
+	if _, err := f.operations.Listxattr(lookupPath(t, f, "m"), 3); err != syscall.ERANGE {
 		t.Errorf("list into 3 bytes: %v", err)
 	}
 	if err := fits(maxXattrBytes+1, 0); err != syscall.E2BIG {

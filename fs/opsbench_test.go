@@ -13,7 +13,7 @@ func benchFS(b *testing.B) (*FS, node.ID) {
 		addT(b, f, NewFakeZeros(FakeInfo(fmt.Sprint("other", i), FakeFile{Path: "f", Length: 1})))
 	}
 	addT(b, f, NewFakeZeros(FakeMany("t", 1, 4000, 1000)))
-	return f, walkTo(b, f, "t/folder-0000")
+	return f, lookupPath(b, f, "t/folder-0000")
 }
 
 func BenchmarkLookup(b *testing.B) {

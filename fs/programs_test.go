@@ -10,7 +10,7 @@ import (
 	"github.com/weirfs/weir/fs"
 )
 
-// What real programs make of what weir tells them.
+// How real programs understand what weir reports.
 
 // need fails the test if a program is missing that .ci/need installs.
 func need(t *testing.T, program string) {
@@ -56,8 +56,7 @@ func TestSparseCopies(t *testing.T) {
 	}
 }
 
-// What is copied with its attributes says where it is from, and not how many peers
-// it had.
+// A copy with extended attributes has those about the source, not those about peers.
 func TestAttributesTravel(t *testing.T) {
 	tor := fs.NewFakeTorrent(film())
 	_, dir := mount(t, fs.Options{}, tor)
@@ -89,8 +88,7 @@ func TestAttributesTravel(t *testing.T) {
 	}
 }
 
-// find believes link counts: a folder that nobody has looked into may have
-// sub-folders all the same.
+// find trusts link counts: a folder whose tree is not built yet may have subfolders.
 func TestFindSeesSubfolders(t *testing.T) {
 	tor := fs.NewFakeTorrent(film())
 	_, dir := mount(t, fs.Options{}, tor)

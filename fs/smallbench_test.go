@@ -28,12 +28,12 @@ func BenchmarkCopySmall(b *testing.B) {
 			f := fs.New(fs.Options{Mountpoint: b.TempDir()})
 			dir := mountBench(b, f, fs.NewFakeTorrent(info))
 			defer f.Close()
-			before, start := own(b), time.Now()
+			before, start := processorTime(b), time.Now()
 			if out, err := exec.Command("cp", "-r", filepath.Join(dir, "small"), to).CombinedOutput(); err != nil {
 				b.Fatalf("cp: %v: %s", err, out)
 			}
 			took += time.Since(start)
-			processor += own(b) - before
+			processor += processorTime(b) - before
 		}()
 	}
 	n := time.Duration(b.N * files)
@@ -41,8 +41,8 @@ func BenchmarkCopySmall(b *testing.B) {
 	b.ReportMetric(float64((processor/n).Nanoseconds())/1e3, "own-µs/file")
 }
 
-// own is the processor time of this process.
-func own(tb testing.TB) time.Duration {
+// processorTime is the processor time of this process.
+func processorTime(tb testing.TB) time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		tb.Fatal(err)

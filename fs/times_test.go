@@ -52,7 +52,7 @@ func TestTimesStay(t *testing.T) {
 	addT(t, f, magnet)
 	mtime := func(path string) time.Time {
 		t.Helper()
-		a, err := await(f.operations.Getattr(walkTo(t, f, path)))
+		a, err := await(f.operations.Getattr(lookupPath(t, f, path)))
 		if err != nil {
 			t.Fatalf("%s: %+v, %v", path, a, err)
 		}
@@ -104,7 +104,7 @@ func TestFolderTimes(t *testing.T) {
 		}
 		return a.Time
 	}
-	for _, id := range []node.ID{node.Root, walkTo(t, f, "a"), walkTo(t, f, "a/b"), node.ByHash} {
+	for _, id := range []node.ID{node.Root, lookupPath(t, f, "a"), lookupPath(t, f, "a/b"), node.ByHash} {
 		if got := mtime(id); !got.Equal(then) {
 			t.Errorf("node %v: %v", id, got)
 		}
@@ -112,7 +112,7 @@ func TestFolderTimes(t *testing.T) {
 	if _, err := f.AddAt("a", "t", NewFakeTorrent(FakeInfo("t", FakeFile{Path: "f", Length: 1}))); err != nil {
 		t.Fatal(err)
 	}
-	added := mtime(walkTo(t, f, "a"))
+	added := mtime(lookupPath(t, f, "a"))
 	if !added.After(then) || !mtime(node.ByHash).Equal(added) {
 		t.Errorf("a torrent came: %v, by-hash %v", added, mtime(node.ByHash))
 	}

@@ -30,7 +30,7 @@ func TestTreeSeen(t *testing.T) {
 	}
 }
 
-// TestTreeMarks: a mark is one entry's, and taken once.
+// TestTreeMarks: a mark belongs to one entry, and is taken once.
 func TestTreeMarks(t *testing.T) {
 	g := treeT(t, FakeMany("t", 9, 30, 1))
 	r := rand.New(rand.NewPCG(1, 3))
@@ -48,7 +48,7 @@ func TestTreeMarks(t *testing.T) {
 	}
 }
 
-// TestTreesDue: which trees go and when one looks again.
+// TestTreesDue: which trees are dropped, and when to check again.
 func TestTreesDue(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	for name, c := range map[string]struct {
@@ -93,8 +93,8 @@ func TestTreesDue(t *testing.T) {
 	}
 }
 
-// TestLooksInVain: after one look that waited in vain others fail at once for a
-// minute, unless one more peer is there than at any time since.
+// TestLooksInVain: after a look that timed out others fail at once for a minute, unless more
+// peers are there than at any time since.
 func TestLooksInVain(t *testing.T) {
 	now := time.Unix(1000, 0)
 	var asked atomic.Int32

@@ -78,8 +78,8 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-// TestSharedPiecesStayPaid: what two windows want is paid for once, and as long as
-// one of them wants it, whoever paid.
+// TestSharedPiecesStayPaid: a piece in two windows counts once against the budget, as long
+// as one of them wants it.
 func TestSharedPiecesStayPaid(t *testing.T) {
 	p := newProtectTest(t)
 	p.held = nil
@@ -120,7 +120,7 @@ func TestBudgetOfAByte(t *testing.T) {
 	}
 }
 
-// TestBudgetEnds: what is given back is there for others, at the borders too.
+// TestBudgetEnds: budget that is given back is available to others, at its limits too.
 func TestBudgetEnds(t *testing.T) {
 	b := NewBudget(1000)
 	one, two := share{b: b}, share{b: b}

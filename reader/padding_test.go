@@ -30,9 +30,9 @@ func aligned(n int) *weir.TorrentInfo {
 	return info
 }
 
-// TestWindowAcrossPadding: over small files a window is as long as if they had been
-// of 4 KiB, in content and not in padding, and is one range, so that there is no bound
-// on how many files it spans. What is held, and pieces that are all padding, are left out.
+// TestWindowAcrossPadding: over small files a window counts 4 KiB a file, without padding,
+// and is one range, so that it can span any number of files. Held pieces, and pieces of
+// padding alone, are left out.
 func TestWindowAcrossPadding(t *testing.T) {
 	info := aligned(1000)
 	files := policy.NewSequence(policy.TorrentOrder(info), 0, nil)
@@ -49,7 +49,7 @@ func TestWindowAcrossPadding(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("%d ranges, want one: %v", len(got), got)
 	}
-	// 200 files were read: what comes next is as long as 200 of 4 KiB.
+	// 200 files were read: the window is as long as 200 files of 4 KiB.
 	first, end := info.Pieces(got[0])
 	if most := 200 + 200*4096/1600; first != 200 || end < most-5 || end > most+1 {
 		t.Errorf("pieces %d to %d are wanted, want 200 to about %d", first, end, most)

@@ -9,8 +9,8 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// TestProtect: what windows cover is protected, held or not, also while the reader
-// pauses, until it moves on, closes or pauses for very long.
+// TestProtect: pieces in windows are protected, held or not, until the reader moves on,
+// closes or pauses for very long.
 func TestProtect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProtectTest(t)
@@ -50,8 +50,8 @@ func TestProtect(t *testing.T) {
 	})
 }
 
-// TestProtectAtMost: of more than may be protected, each window has the same share,
-// and what a short one doesn't need is the others'.
+// TestProtectAtMost: if windows exceed what may be protected, each gets an equal share, and
+// what a short one does not need goes to the others.
 func TestProtectAtMost(t *testing.T) {
 	p := newProtectTest(t)
 	for i, n := range []int64{20, 2, 30} {
@@ -133,7 +133,7 @@ func (p *protectTest) covers(what string, first, end int, want bool) {
 	}
 }
 
-// noSwarm has nobody to ask.
+// noSwarm is a swarm without peers.
 type noSwarm struct{}
 
 func (noSwarm) Fetch(ctx context.Context, _ *weir.Miss, _ []byte) error {

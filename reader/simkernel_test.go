@@ -32,16 +32,15 @@ type simKernel struct {
 	late    time.Duration // the slowest after the first second
 }
 
-// simStep keeps apart what would happen at one moment of simulated time, where
-// the scheduler of goroutines would choose an order, another one in each run:
-// everything that was woken comes to rest before the next thing happens. No two of
-// some hundred files that are open take the same time.
+// simStep separates events that would happen at one moment of simulated time, whose order
+// the scheduler would choose anew in each run. No two of some hundred open files have the
+// same delay.
 const simStep = 2 * time.Microsecond
 
 const (
-	page     = 4096
-	raPages  = 1 << 20 / page
-	reqPages = 128 << 10 / page
+	page           = 4096
+	readAheadPages = 1 << 20 / page
+	requestPages   = 128 << 10 / page
 )
 
 // simPages is the page cache of one file.
@@ -53,8 +52,8 @@ type simPages struct {
 
 const (
 	absent uint8 = iota
-	coming
-	here
+	requested
+	loaded
 )
 
 // simFile is a file that a program has open.
@@ -71,7 +70,7 @@ type simFile struct {
 	last                int // page of the last read's end
 }
 
-const mbit = 1e6 / 8
+const mbitPerSec = 1e6 / 8
 
 func newSimKernel(tb testing.TB, info *weir.TorrentInfo, rate float64, rtt time.Duration) *simKernel {
 	k := &simKernel{tb: tb, swarm: newSimSwarm(tb, info, rate, rtt), budget: reader.NewBudget(0), rng: rand.New(rand.NewPCG(5, 5)), caches: map[int]*simPages{}, began: time.Now()}
@@ -165,7 +164,7 @@ func (f *simFile) touch(off int64) {
 	f.cache.mu.Unlock()
 	began := time.Now()
 	if state == absent {
-		f.fetch(max(0, i-raPages/2), raPages)
+		f.fetch(max(0, i-readAheadPages/2), readAheadPages)
 	}
 	f.await(i)
 	f.k.account(time.Now(), time.Since(began))
@@ -174,8 +173,8 @@ func (f *simFile) touch(off int64) {
 // await returns when page i is here.
 func (f *simFile) await(i int) {
 	f.cache.mu.Lock()
-	waited := f.cache.state[i] != here
-	for f.cache.state[i] != here {
+	waited := f.cache.state[i] != loaded
+	for f.cache.state[i] != loaded {
 		f.cache.ready.Wait()
 	}
 	f.cache.mu.Unlock()
@@ -187,7 +186,7 @@ func (f *simFile) await(i int) {
 // syncAhead is page_cache_sync_ra: page i is missing, of so many wanted.
 func (f *simFile) syncAhead(i, wanted int) {
 	switch {
-	case i == 0 || i == f.last || i == f.last+1 || wanted > raPages:
+	case i == 0 || i == f.last || i == f.last+1 || wanted > readAheadPages:
 		f.start, f.pages = i, firstPages(wanted)
 		if f.async = f.pages - wanted; f.async <= 0 {
 			f.async = f.pages
@@ -204,12 +203,12 @@ func (f *simFile) syncAhead(i, wanted int) {
 func (f *simFile) ramp() {
 	f.start += f.pages
 	switch {
-	case f.pages < raPages/16:
+	case f.pages < readAheadPages/16:
 		f.pages *= 4
-	case f.pages <= raPages/2:
+	case f.pages <= readAheadPages/2:
 		f.pages *= 2
 	default:
-		f.pages = raPages
+		f.pages = readAheadPages
 	}
 	f.async = f.pages
 	f.fetch(f.start, f.pages)
@@ -221,12 +220,12 @@ func firstPages(wanted int) int {
 		n *= 2
 	}
 	switch {
-	case n <= raPages/32:
+	case n <= readAheadPages/32:
 		return n * 4
-	case n <= raPages/4:
+	case n <= readAheadPages/4:
 		return n * 2
 	}
-	return raPages
+	return readAheadPages
 }
 
 // fetch asks the mount for the missing pages of n from i on.
@@ -239,8 +238,8 @@ func (f *simFile) fetch(i, n int) {
 			continue
 		}
 		from := i
-		for i < end && f.cache.state[i] == absent && i-from < reqPages {
-			f.cache.state[i] = coming
+		for i < end && f.cache.state[i] == absent && i-from < requestPages {
+			f.cache.state[i] = requested
 			i++
 		}
 		requests = append(requests, weir.Range{Off: int64(from) * page, End: min(int64(i)*page, f.size)})
@@ -280,7 +279,7 @@ func (f *simFile) request(r weir.Range) {
 func (f *simFile) arrived(r weir.Range) {
 	f.cache.mu.Lock()
 	for i := r.Off / page; i < (r.End+page-1)/page; i++ {
-		f.cache.state[i] = here
+		f.cache.state[i] = loaded
 	}
 	f.cache.mu.Unlock()
 	f.cache.ready.Broadcast()

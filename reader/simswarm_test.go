@@ -182,7 +182,7 @@ func (s *simSwarm) next() int {
 	return -1
 }
 
-// cancel takes requests back that nobody wants and that no peer has answered.
+// cancel cancels requests that nobody wants any more and that were not answered.
 func (s *simSwarm) cancel() {
 	now := time.Now()
 	wanted := func(i int) bool {

@@ -104,11 +104,11 @@ func moovAtEnd(f *simFile, n int64) {
 func play(f *simFile, from int64, d time.Duration) int64 {
 	off := from
 	const chunk = 64 << 10
-	for ; off < from+25*mbit; off += chunk {
+	for ; off < from+25*mbitPerSec; off += chunk {
 		f.read(off, chunk)
 	}
 	for end := time.Now().Add(d); time.Now().Before(end) && off < f.size; off += chunk {
-		time.Sleep(time.Second * chunk / (25 * mbit))
+		time.Sleep(time.Second * chunk / (25 * mbitPerSec))
 		f.read(off, chunk)
 	}
 	return off
@@ -241,7 +241,7 @@ func traces() []trace {
 			play(f, 0, 40*time.Second)
 			f.close()
 		}},
-		{name: "PlayOnNarrowLink", info: oneFile(film, 2*mib), rate: 30 * mbit, late: 400 * time.Millisecond, run: func(k *simKernel) {
+		{name: "PlayOnNarrowLink", info: oneFile(film, 2*mib), rate: 30 * mbitPerSec, late: 400 * time.Millisecond, run: func(k *simKernel) {
 			f := k.open(0)
 			play(f, 0, 60*time.Second)
 			f.close()
@@ -389,8 +389,8 @@ func TestTraces(t *testing.T) {
 	}
 }
 
-// TestTracesReplay: a trace is the same each time, block for block, whatever order
-// goroutines run in; only so can one that has failed be looked into.
+// TestTracesReplay: a trace is the same each time, block for block, in whatever order
+// goroutines run, so that a failure can be reproduced.
 func TestTracesReplay(t *testing.T) {
 	for _, tr := range traces() {
 		switch tr.name {

@@ -13,8 +13,8 @@ func (k *simKernel) askedAfter(at time.Time) time.Duration {
 	return k.swarm.asked.Sub(at)
 }
 
-// TestStop checks that nothing is requested 100 ms after a reader has stopped,
-// whatever it leaves open, and that it goes on where it was without growing anew.
+// TestStop checks that nothing is requested 100 ms after a reader has stopped, whatever it
+// leaves open, and that it resumes with the window that it had.
 func TestStop(t *testing.T) {
 	const rtt = 50 * time.Millisecond
 	t.Run("StillOpen", func(t *testing.T) {
@@ -118,8 +118,7 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// TestSeek checks that a seek takes the old window back at once, and a short skip
-// doesn't.
+// TestSeek checks that a seek withdraws the old window at once, and a short skip does not.
 func TestSeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newSimKernel(t, oneFile(800*mib, mib), 20e6, 50*time.Millisecond)

@@ -8,8 +8,8 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// TestChangesAreTold: whenever a window opens, closes or moves by more than a piece and
-// an eighth, read says so; and while nothing is wanted before and after, it says nothing.
+// TestChangesAreTold: read reports a change whenever a window opens, closes or moves by more
+// than a piece and an eighth, and none while nothing is wanted before and after.
 func TestChangesAreTold(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 6))
@@ -59,8 +59,8 @@ func TestChangesAreTold(t *testing.T) {
 	}
 }
 
-// TestReturnsKeepTheWindow: who comes back to a place twice has its window kept when he
-// is elsewhere, for two seconds.
+// TestReturnsKeepTheWindow: the window of a place to which a reader has returned twice is
+// kept for two seconds while it reads elsewhere.
 func TestReturnsKeepTheWindow(t *testing.T) {
 	const size = 2000 * mib
 	for returns, want := range []int{0, 0, 1, 1} {

@@ -183,7 +183,7 @@ func TestPattern(t *testing.T) {
 	})
 }
 
-// TestPatternStaysInside gives a pattern every kind of nonsense.
+// TestPatternStaysInside gives a pattern reads that make no sense.
 func TestPatternStaysInside(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for range 200 {

@@ -8,8 +8,8 @@ import (
 	"github.com/weirfs/weir"
 )
 
-// TestPatternLearns: a window that was thrown away makes the next one open later, one
-// that was used sooner, and neither without end.
+// TestPatternLearns: a useless window makes the next one open later, a useful one sooner,
+// both within limits.
 func TestPatternLearns(t *testing.T) {
 	const size = 4000 * mib
 	s := newSubject(size, mib)
@@ -204,8 +204,8 @@ func TestMovesByAPiece(t *testing.T) {
 	}
 }
 
-// TestInherited: who has read files in order before need not prove itself in the
-// next, at its first place only.
+// TestInherited: a reader that has read files in order gets a full window at once in the
+// next one, at its first place only.
 func TestInherited(t *testing.T) {
 	s := newSubject(1000*mib, mib)
 	s.Inherit(100*mib, 50e6)

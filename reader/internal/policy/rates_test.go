@@ -140,8 +140,8 @@ func TestWhereOneReadsComesFirst(t *testing.T) {
 	}
 }
 
-// TestForgottenRunTeaches: a run that gives way to newer ones tells what its window
-// brought, though its reader may have come back.
+// TestForgottenRunTeaches: when a run is dropped for newer ones, the use of its window counts,
+// though its reader might have returned.
 func TestForgottenRunTeaches(t *testing.T) {
 	s := newSubject(4000*mib, mib)
 	at := int64(0)

@@ -140,8 +140,8 @@ func TestListedOrder(t *testing.T) {
 	}
 }
 
-// TestProven: only a reader of whole files, of so many that the sequence is open, hands
-// what it has read on to the next file's pattern.
+// TestProven: only a reader of enough whole files passes what it has read on to the pattern
+// of the next file.
 func TestProven(t *testing.T) {
 	info := numbered(100)
 	for name, c := range map[string]struct {

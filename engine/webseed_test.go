@@ -234,6 +234,27 @@ func TestWebSeedStaleAndMissing(t *testing.T) {
 	}
 }
 
+// What no web server has is given up at once when no peer is known, and what is there
+// is read.
+func TestWebSeedMissing(t *testing.T) {
+	c := newPadded(t)
+	one, other := openWeb(t, c), openWeb(t, c)
+	one.instead["/padded/c"], other.instead["/padded/c"] = http.NotFound, http.NotFound
+	at := strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
+	tor := addTorrent(t, openWebEngine(t, engine.Options{}), webSpec(t, c, one.URL+"/", at+"/"))
+	ctx := testContext(t, 60*time.Second)
+	if err := tor.ReadAt(ctx, make([]byte, 10), c.Info().Files[4].Offset); !errors.Is(err, weir.ErrCorrupt) || !strings.Contains(err.Error(), "404") {
+		t.Errorf("error %v", err)
+	}
+	if m := tor.Stats().Missed; m == nil || !strings.Contains(m.Why, "404") {
+		t.Errorf("missed %+v", m)
+	}
+	for _, i := range []int{0, 2, 6, 8, 9} { // all but c
+		f := c.Info().Files[i]
+		wantBytes(t, ctx, tor, c, f.Offset, int(f.Length))
+	}
+}
+
 func TestWebSeedsOff(t *testing.T) {
 	c := newContent(t, 1<<20, 256<<10)
 	web := openWeb(t, c)

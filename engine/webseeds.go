@@ -117,25 +117,33 @@ func (w *webSeeds) housekeep(now time.Time) {
 	w.giveUp(now)
 }
 
-// lost returns why none of the web seeds will have a piece, "" if one may: one has
-// another version, and the others have that, too, or nothing.
+// lost returns why none of the web seeds will have a piece, "" if one may: each has
+// another version, does not have it, or can't be reached. It may have come back, so that says
+// nothing unless another has another version.
 func (w *webSeeds) lost(now time.Time, piece int) string {
-	why := ""
+	stale, missing, unreachable := "", "", false
 	for _, d := range w.seeds {
 		if d.seed == nil {
 			return "" // it has yet to be tried
 		}
-		if d.seed.Site().Gone() {
+		site := d.seed.Site()
+		if site.Gone() {
 			continue
 		}
-		switch reason := d.seed.Site().Lost(now, piece); {
-		case reason != "":
-			why = d.base.Host + ": " + reason
-		case !d.seed.Site().Without(piece):
+		if why := site.Lost(now, piece); why != "" {
+			stale = d.base.Host + ": " + why
+		} else if why := site.Missing(piece); why != "" {
+			missing = d.base.Host + " does not have it: " + why
+		} else if site.Unreachable() {
+			unreachable = true
+		} else {
 			return ""
 		}
 	}
-	return why
+	if stale == "" && !unreachable {
+		return missing
+	}
+	return stale
 }
 
 // How long a read waits for the first peer when no web seed has what it wants: less

@@ -213,7 +213,7 @@ func (s *Seed) ended(r *run, res Result, err error) {
 	case err != nil && (r.moved || res.Hops > 0):
 		s.site.Broke(now, r.file, plain(err)) // another server than the seed's own
 	case err != nil:
-		s.site.Unreachable(now, plain(err))
+		s.site.Failed(now, plain(err))
 	default:
 		if res.Location != "" {
 			s.site.Redirected(r.file, res.Location)

@@ -120,11 +120,19 @@ func (s *Site) Lost(now time.Time, piece int) string {
 	return ""
 }
 
-// Without reports whether the site does not have the piece, as far as it was asked
-// last: one of its files is missing there, or the server can't be reached.
-func (s *Site) Without(piece int) bool {
-	return s.dead || slices.ContainsFunc(s.filesOf(piece), func(i int) bool { f := s.files[i]; return f != nil && f.missing })
+// Missing returns what the server said of a file of the piece that it does not have, "" if
+// it was not asked for one.
+func (s *Site) Missing(piece int) string {
+	for _, i := range s.filesOf(piece) {
+		if f := s.files[i]; f != nil && f.missing {
+			return f.reason
+		}
+	}
+	return ""
 }
+
+// Unreachable reports whether the server gave no answer when it was asked last.
+func (s *Site) Unreachable() bool { return s.dead }
 
 // NextChange returns when the site may have a piece again that it has not now, and
 // false if time alone changes nothing.
@@ -197,8 +205,8 @@ func (s *Site) Broke(now time.Time, index int, reason string) {
 	f.pause.fail(now, filePause, longestFilePause, 0)
 }
 
-// Unreachable books what happened before a server has answered.
-func (s *Site) Unreachable(now time.Time, reason string) {
+// Failed books what happened before a server has answered.
+func (s *Site) Failed(now time.Time, reason string) {
 	s.pause.fail(now, hostPause, longestHostPause, 0)
 	s.dead, s.reason = true, reason
 }

@@ -53,7 +53,7 @@ func TestSiteFiles(t *testing.T) {
 		}, []int{0, 1, 2, 3, 4}, 2 * time.Second, []int{0, 1, 2, 3, 4, 5}},
 		{"HostWaits", func(s *Site) { s.Answered(start, 0, Answer{Verdict: WaitHost, Pause: time.Minute}) }, nil, time.Minute, []int{0, 1, 2, 3, 4, 5}},
 		{"HostWaitsUnsaid", func(s *Site) { s.Answered(start, 0, Answer{Verdict: WaitHost}) }, nil, 2 * time.Second, []int{0, 1, 2, 3, 4, 5}},
-		{"Unreachable", func(s *Site) { s.Unreachable(start, "refused"); s.Unreachable(start, "refused") }, nil, 4 * time.Second, []int{0, 1, 2, 3, 4, 5}},
+		{"Unreachable", func(s *Site) { s.Failed(start, "refused"); s.Failed(start, "refused") }, nil, 4 * time.Second, []int{0, 1, 2, 3, 4, 5}},
 		{"GivenUp", func(s *Site) { s.GiveUp("not allowed") }, nil, 0, nil},
 		{"WrongAlone", func(s *Site) { s.Wrong(start, 1) }, []int{3, 4, 5}, time.Hour, nil}, // a is stale
 		{"WrongAmongThree", func(s *Site) { s.Wrong(start, 2) }, []int{0, 1, 3, 4, 5}, time.Hour, []int{0, 1, 2, 3, 4, 5}},
@@ -141,34 +141,37 @@ func TestSiteRedirects(t *testing.T) {
 	}
 }
 
-// A server does not have what it said that it lacks, nor anything when it can't be
-// reached, until it gives bytes again.
-func TestSiteWithout(t *testing.T) {
+// A server does not have what it said that it lacks until it gives bytes of it, and that
+// it can't be reached is another matter.
+func TestSiteMissing(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	s := NewSite(item(250, 10, 200, -40, 100)) // a: pieces 0-2, b: 2, c: 2-4, d: 5
-	without := func() (pieces []int) {
-		for p := range s.info.NumPieces() {
-			if s.Without(p) {
-				pieces = append(pieces, p)
-			}
-		}
-		return pieces
-	}
 	for _, step := range []struct {
-		name string
-		do   func()
-		want []int
+		name        string
+		do          func()
+		missing     []int
+		unreachable bool
 	}{
-		{"New", func() {}, nil},
-		{"Busy", func() { s.Answered(now, 2, Answer{Verdict: WaitHost}) }, nil},
-		{"Missing", func() { s.Answered(now, 2, Answer{Verdict: Missing}) }, []int{2, 3, 4}},
-		{"Unreachable", func() { s.Unreachable(now, "refused") }, []int{0, 1, 2, 3, 4, 5}},
-		{"Back", func() { s.Delivered(0) }, []int{2, 3, 4}},
-		{"Found", func() { s.Delivered(2) }, nil},
+		{"New", func() {}, nil, false},
+		{"Busy", func() { s.Answered(now, 2, Answer{Verdict: WaitHost}) }, nil, false},
+		{"Missing", func() { s.Answered(now, 2, Answer{Verdict: Missing, Reason: "404 Not Found"}) }, []int{2, 3, 4}, false},
+		{"Unreachable", func() { s.Failed(now, "refused") }, []int{2, 3, 4}, true},
+		{"Back", func() { s.Delivered(0) }, []int{2, 3, 4}, false},
+		{"Found", func() { s.Delivered(2) }, nil, false},
 	} {
 		step.do()
-		if got := without(); !slices.Equal(got, step.want) {
-			t.Errorf("%s: without %v, want %v", step.name, got, step.want)
+		var missing []int
+		for p := range s.info.NumPieces() {
+			switch s.Missing(p) {
+			case "":
+			case "404 Not Found":
+				missing = append(missing, p)
+			default:
+				t.Errorf("%s: piece %d: %s", step.name, p, s.Missing(p))
+			}
+		}
+		if !slices.Equal(missing, step.missing) || s.Unreachable() != step.unreachable {
+			t.Errorf("%s: missing %v, want %v; unreachable %v", step.name, missing, step.missing, s.Unreachable())
 		}
 	}
 }

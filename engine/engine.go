@@ -135,7 +135,7 @@ type Options struct {
 	WebSeeds bool
 	// UserAgent is told to trackers and peers. Default "weir".
 	UserAgent string
-	// Network is what peers and HTTP trackers are reached by; nil is the system's.
+	// Network is what peers, web seeds and HTTP trackers are reached by; nil is the system's.
 	Network Network
 }
 

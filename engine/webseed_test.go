@@ -239,7 +239,7 @@ func TestWebSeedStaleAndMissing(t *testing.T) {
 func TestWebSeedMissing(t *testing.T) {
 	c := newPadded(t)
 	one, other := openWeb(t, c), openWeb(t, c)
-	one.instead["/padded/c"], other.instead["/padded/c"] = http.NotFound, http.NotFound
+	one.handlers["/padded/c"], other.handlers["/padded/c"] = http.NotFound, http.NotFound
 	at := strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
 	tor := addTorrent(t, openWebEngine(t, engine.Options{}), webSpec(t, c, one.URL+"/", at+"/"))
 	ctx := testContext(t, 60*time.Second)

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -45,11 +47,15 @@ type webSeed struct {
 
 // openWebSeeds makes the client that asks web seeds, for all torrents.
 func (e *Engine) openWebSeeds() {
-	e.pool = netrule.NewPool(netrule.PoolOptions{
+	o := netrule.PoolOptions{
 		Rule:    netrule.Rule{AllowPrivate: e.opts.AllowPrivate},
 		Proxy:   http.ProxyFromEnvironment,
 		PerHost: webseed.MaxRuns,
-	})
+	}
+	if n := e.opts.Network; n != nil {
+		o.Dial = func(ctx context.Context, _, address string) (net.Conn, error) { return n.Dial(ctx, address) }
+	}
+	e.pool = netrule.NewPool(o)
 	e.web = webseed.NewClient(e.pool, e.opts.UserAgent)
 }
 
@@ -118,8 +124,8 @@ func (w *webSeeds) housekeep(now time.Time) {
 }
 
 // lost returns why none of the web seeds will have a piece, "" if one may: each has
-// another version, does not have it, or can't be reached. It may have come back, so that says
-// nothing unless another has another version.
+// another version, does not have it, or can't be reached. A server that can't be reached may
+// come back, and is only counted if another one has another version.
 func (w *webSeeds) lost(now time.Time, piece int) string {
 	stale, missing, unreachable := "", "", false
 	for _, d := range w.seeds {

@@ -81,7 +81,7 @@ func seed(ctx context.Context, torrent, path string, flags *seedingFlags, mount 
 	if err != nil {
 		return err
 	}
-	defer served.Close() // serveFiles tells of an error
+	defer func() { _ = served.Close() }() // serveFiles tells of an error
 	if err := checkFiles(ctx, served.Files(), spec, screen); err != nil {
 		return err
 	}

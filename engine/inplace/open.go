@@ -211,7 +211,7 @@ func openIn(folder string, info *weir.TorrentInfo, index, flags int) (*os.File, 
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // nothing was written
 	name, ok := localName(info.RawPath(index))
 	if !ok {
 		return nil, &fs.PathError{Op: "open", Path: strings.Join(info.RawPath(index), "/"), Err: weir.Errorf(weir.ErrInvalid, "a file can't have this name here")}

@@ -39,6 +39,7 @@ type Job struct {
 
 	Encryption Encryption // Allowed when empty
 	PEX        bool       // peer exchange (BEP 11)
+	Sequential bool       // libtorrent: pieces are asked for in their order
 	Unchecked  bool       // libtorrent: the content is taken for right without a look at it
 }
 

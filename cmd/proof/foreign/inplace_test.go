@@ -1,6 +1,7 @@
 package foreign_test
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -43,4 +44,43 @@ func awaitSame(tb testing.TB, got, want string) {
 			tb.Fatal(wrong)
 		}
 	}
+}
+
+// BenchmarkServedInPlace is how fast a libtorrent leech downloads 1 GiB in order on
+// loopback: from weir publish --seed, which hashes each piece before its first upload, and
+// from libtorrent, which seeds the same file, in turns.
+func BenchmarkServedInPlace(b *testing.B) {
+	const size = 1 << 30
+	file := filepath.Join(b.TempDir(), "big.bin")
+	foreign.Fill(b, file, size)
+	var ours, theirs time.Duration
+	runs := 0.0
+	for b.Loop() {
+		torrent := filepath.Join(b.TempDir(), "x.torrent")
+		s := weirtest.StartSeeder(b, "publish", "--v1", "--seed", "--out="+torrent, file)
+		ours += leechTime(b, torrent, s.Addr)
+		s.Stop(b)
+		p := foreign.Libtorrent(b, foreign.Job{Source: torrent, Dir: filepath.Dir(file), IP: foreign.NextIP()})
+		p.WaitComplete(b)
+		theirs += leechTime(b, torrent, p.Addr)
+		p.Stop()
+		runs++
+	}
+	b.ReportMetric(runs*size/1e6/ours.Seconds(), "weir-MB/s")
+	b.ReportMetric(runs*size/1e6/theirs.Seconds(), "libtorrent-MB/s")
+}
+
+// leechTime returns how long a libtorrent needs for everything.
+func leechTime(b *testing.B, torrent, addr string) time.Duration {
+	b.Helper()
+	job := foreign.Job{Source: foreign.Magnet(b, torrent, addr), Dir: b.TempDir(), IP: foreign.NextIP(), Sequential: true}
+	begin := time.Now()
+	leech := foreign.Libtorrent(b, job)
+	leech.WaitComplete(b)
+	took := time.Since(begin)
+	leech.Stop()
+	if err := os.RemoveAll(filepath.Join(job.Dir, "big.bin")); err != nil {
+		b.Fatal(err)
+	}
+	return took
 }

@@ -33,6 +33,8 @@ if job["Unchecked"]:
     flags |= lt.torrent_flags.seed_mode
 if not job["PEX"]:
     flags |= lt.torrent_flags.disable_pex
+if job["Sequential"]:
+    flags |= lt.torrent_flags.sequential_download
 session = lt.session(settings)
 if job["Source"].startswith("magnet:"):
     params = lt.parse_magnet_uri(job["Source"])

@@ -1,6 +1,7 @@
 package picker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weirfs/weir"
@@ -24,7 +25,14 @@ func (s *scheduler) hedge(now time.Time) {
 			}
 			alone := s.waitsForSilent(now, p)
 			for i := range p.blocks {
-				if first := p.blocks[i].only(); first != nil && (alone || first.late(now, s.delay)) && !s.askAgain(now, first) {
+				first := p.blocks[i].only()
+				if first != nil && s.comesSooner(now, first) {
+					s.requests.giveUp(first)
+					first.peer.notBefore(now.Add(askAgainAfter), Block{index, i})
+					s.wants.rewindTo(index)
+					continue
+				}
+				if first != nil && (alone || first.late(now, s.delay)) && !s.askAgain(now, first) {
 					more = false
 					break
 				}
@@ -62,6 +70,28 @@ func (s *scheduler) waitsForSilent(now time.Time, p *piece) bool {
 		}
 	}
 	return true
+}
+
+// comesSooner reports whether another peer would deliver a block, which a read waits for, in a
+// fraction of the time that its peer needs. That was asked when nobody waited.
+func (s *scheduler) comesSooner(now time.Time, r *request) bool {
+	slow := r.peer
+	if !slow.meter.measured || r.cancelled || r.copy.trial || float64(slow.queued) < slow.meter.rate*longAnswer.Seconds() {
+		return false
+	}
+	queued := int64(0)
+	for o := r; o != nil; o = o.before {
+		queued += o.bytes()
+	}
+	most := time.Duration(float64(queued)/slow.meter.rate*float64(time.Second)) / soonerBy
+	if most < longAnswer/soonerBy {
+		return false
+	}
+	spared := s.spares(now, r.copy.of)
+	return slices.ContainsFunc(s.peers.list, func(c *Peer) bool {
+		return c != slow && c.meter.measured && c.silence == answering && (!spared || c.fellow()) && c.usable(r.copy.index) && (c.tellsHashes || !r.single) &&
+			s.roomFor(c, weir.Blocked) > 0 && c.eta(weir.Blocked) < most && !c.maySend(now, Block{r.copy.index, r.index})
+	})
 }
 
 // askAgain asks another peer for a block that is late. It reports false when

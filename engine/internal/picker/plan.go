@@ -154,23 +154,25 @@ func (s *plan) claimOf(now time.Time, index int) *claim {
 	return nil
 }
 
-// believable reports whether the peer may be waited for, which is fetching a piece of so many
-// blocks. best is how many blocks per second the fastest fetch, 0 if that is not known, and
-// share how many they should get each.
-func (s *plan) believable(now time.Time, c *claim, blocks int, best, share float64) bool {
-	age := now.Sub(c.since)
+// broken reports whether a claim of a piece of so many blocks makes no progress or takes too
+// long. share is how many blocks per second it should get.
+func (s *plan) broken(now time.Time, c *claim, blocks int, share float64) bool {
 	if now.Sub(s.progress.at) >= claimStall {
-		return false
-	}
-	due := time.Duration(claimPatience * float64(min(len(s.claims), maxClaimsWaited)) * float64(blocks) / max(share, minShare) * float64(time.Second))
-	if age >= claimGrace+due {
-		return false
-	}
-	if best == 0 || s.progress.rate == 0 || age < slowGrace {
 		return true
 	}
+	due := time.Duration(claimPatience * float64(min(len(s.claims), maxClaimsWaited)) * float64(blocks) / max(share, minShare) * float64(time.Second))
+	return now.Sub(c.since) >= claimGrace+due
+}
+
+// slow reports whether a claim of a piece of so many blocks makes so little progress that
+// another peer had better fetch it. fastest is how many blocks per second the fastest
+// fetch, 0 if that is not known.
+func (s *plan) slow(now time.Time, c *claim, blocks int, fastest float64) bool {
+	if fastest == 0 || s.progress.rate == 0 || now.Sub(c.since) < slowGrace {
+		return false
+	}
 	left := float64(blocks - c.Blocks)
-	return left/max(s.progress.rate, 1) < slowClaim*float64(blocks)/best+slowGrace.Seconds()
+	return left/max(s.progress.rate, 1) >= slowClaim*float64(blocks)/fastest+slowGrace.Seconds()
 }
 
 // fail books a claim that came to nothing. One whose claims do so again and again is not
@@ -217,15 +219,11 @@ func (s *scheduler) spares(now time.Time, p *piece) bool {
 func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 	var seeds, holders float64 // bytes per second of the seeds, and of the fellows that hold it
 	sources, fellows, measured := 0, 0, false
-	var spoke time.Time // when a fellow that holds it sent something last
 	for _, c := range s.peers.list {
 		switch {
 		case c.usable(p.index) && c.fellow():
 			holders += c.meter.rate
 			measured = measured || c.meter.measured
-			if c.meter.last.After(spoke) {
-				spoke = c.meter.last
-			}
 			fellows++
 		case c.usable(p.index):
 			seeds += c.meter.rate
@@ -238,26 +236,33 @@ func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 		return false // there is enough for all
 	}
 	left := &p.left
+	if holders == 0 {
+		left.heldFor = time.Time{}
+	} else if left.heldFor.IsZero() {
+		left.heldFor = now
+	}
 	if holders > 0 {
-		left.free = time.Time{}
-		if left.heldFor.IsZero() {
-			left.heldFor = now
-		}
-		last := left.heldFor
+		var enough bool
 		if !measured && p.priority() == weir.Blocked { // they may be very slow
+			last := left.heldFor
 			if p.touched.After(last) {
 				last = p.touched
 			}
-			return now.Sub(last) < strangerPatience
+			enough = now.Sub(last) < strangerPatience
+		} else {
+			patience := claimStall + time.Duration(holderPatience*float64(p.bytes)/holders*float64(time.Second))
+			enough = seeds < seedsWorth*holders && now.Sub(left.heldFor) < patience
 		}
-		if spoke.After(last) { // what they send us first is waited for
-			last = spoke
+		if enough {
+			left.free = time.Time{}
+			return true
 		}
-		patience := claimStall + time.Duration(holderPatience*float64(p.bytes)/holders*float64(time.Second))
-		worth := seedsWorth * float64(1+fellows) / 2 // what the seeds send us is lost to the others
-		return seeds < worth*holders && now.Sub(last) < patience
+		// They are too slow for all: one more fetches it from the seeds, or whoever waits for it.
+		if p.priority() == weir.Blocked && now.Sub(left.heldFor) >= readPatience {
+			return false
+		}
 	}
-	left.heldFor = time.Time{}
+	fetching := p.claimed()
 	crowd := s.crowdNow(now)
 	ours := turnOf(s.opts.ID, p.index)
 	share := seeds / float64(1+fellows) / weir.BlockBytes
@@ -271,20 +276,23 @@ func (s *scheduler) judgeLeft(now time.Time, p *piece) bool {
 			rank++
 		}
 		cl := c.plan.claimOf(now, p.index)
-		if cl == nil || p.begun() && !p.yields(cl, before) {
+		if cl == nil || fetching && !p.yields(cl, before) {
 			continue
 		}
-		if c.plan.believable(now, cl, p.count, crowd.fastest, share) {
-			taken = true
-		} else {
+		switch {
+		case c.plan.broken(now, cl, p.count, share):
 			c.plan.fail(now, cl)
+		case c.plan.slow(now, cl, p.count, crowd.fastest):
+			cl.failed = true
+		default:
+			taken = true
 		}
 	}
 	switch {
-	case taken, !p.begun() && p.index >= crowd.front && p.priority() < weir.Blocked:
+	case taken, !fetching && holders == 0 && p.index >= crowd.front && p.priority() < weir.Blocked:
 		left.free = time.Time{}
 		return true
-	case p.begun():
+	case fetching:
 		return false
 	case left.free.IsZero():
 		left.free = now

@@ -60,6 +60,10 @@ const (
 	// worthReclaiming is how much earlier a read must be served for it to be worth
 	// taking requests back.
 	worthReclaiming = 20 * time.Millisecond
+	// A block that a read waits for is taken back from a peer that needs longAnswer for it
+	// when another one needs a soonerBy-th of that.
+	longAnswer = 500 * time.Millisecond
+	soonerBy   = 3
 	// hedgeEvery is how often blocks that are late are looked for.
 	hedgeEvery = 20 * time.Millisecond
 	// trialEvery is how long the trials of a piece may take before there is one more.
@@ -162,8 +166,10 @@ const (
 	maxClaimFailures = 6
 	// A piece that another holds is waited for at most so much longer than it should take,
 	// and claimStall, and not at all if the seeds are so much faster. A read waits no longer
-	// than strangerPatience for those whose rate is not known.
+	// than strangerPatience for those whose rate is not known, and where they are too slow no
+	// longer than readPatience for another that fetches it from the seeds.
 	holderPatience   = 2.0
 	seedsWorth       = 2.0
 	strangerPatience = 300 * time.Millisecond
+	readPatience     = time.Second
 )

@@ -34,6 +34,40 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// TestEachBit: what is claimed piece by piece is what is unpacked, at each place of a byte
+// and in the bytes beside it.
+func TestEachBit(t *testing.T) {
+	const n = 24
+	for i := range n {
+		for j := range n {
+			var b bitfield.Budget
+			var c bitfield.Claims
+			if err := c.SetBits(&b, make([]byte, n/8)); err != nil {
+				t.Fatal(err)
+			}
+			c.Have(i)
+			c.Have(j)
+			for k, has := range bitfield.Unpack(c.Bits, n) {
+				if has != (k == i || k == j) {
+					t.Fatalf("pieces %d and %d were claimed, and of %d it is %v: %x", i, j, k, has, c.Bits)
+				}
+			}
+			if len(c.Haves) > 0 || !bitfield.Fits(c.Bits, n) {
+				t.Fatalf("%d pieces beside the bitfield, which fits: %v", len(c.Haves), bitfield.Fits(c.Bits, n))
+			}
+		}
+	}
+	for i := range n {
+		one := make([]byte, n/8)
+		one[i/8] = 0x80 >> (i % 8)
+		for k := range n + 1 {
+			if got, want := bitfield.Fits(one[:(k+7)/8], k), k%8 == 0 || i >= (k+7)/8*8 || i < k; got != want {
+				t.Errorf("bit %d in a bitfield of %d pieces: fits %v", i, k, got)
+			}
+		}
+	}
+}
+
 // TestClaims: a have is added to the bitfield where that reaches, and beside it
 // otherwise; it takes back a loss; what is not judged is bounded.
 func TestClaims(t *testing.T) {

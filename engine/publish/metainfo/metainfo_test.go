@@ -138,6 +138,61 @@ func TestEncode(t *testing.T) {
 	}
 }
 
+// TestEncodeKeys: what stands in a .torrent only when there is something to say, and what
+// does in any case.
+func TestEncodeKeys(t *testing.T) {
+	const similar, attr = "7:similarl20:aaaaaaaaaaaaaaaaaaaa20:bbbbbbbbbbbbbbbbbbbbe", "4:attr1:x"
+	for _, single := range []bool{true, false} {
+		for _, executable := range []bool{true, false} {
+			for _, v := range []metainfo.Version{metainfo.V1, metainfo.Hybrid} {
+				f := file(1, "x")
+				f.Executable = executable
+				l, err := metainfo.New([]metainfo.File{f}, metainfo.Shape{Version: v, Name: "x", Single: single})
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := &metainfo.Details{}
+				if single {
+					d.Similar = []weir.InfoHash{weir.InfoHash([]byte("aaaaaaaaaaaaaaaaaaaa")), weir.InfoHash([]byte("bbbbbbbbbbbbbbbbbbbb"))}
+				}
+				b := encode(t, l, d)
+				if n := bytes.Count(b, []byte(attr)); (n > 0) != executable {
+					t.Errorf("executable %v, and %q", executable, b)
+				}
+				// BEP 47: of a single file it stands beside its length in the info dictionary.
+				if top := bytes.Contains(b, []byte("4:infod"+attr)); top != (single && executable) {
+					t.Errorf("single %v, executable %v, and %q", single, executable, b)
+				}
+				if bytes.Contains(b, []byte("similar")) != single || single && !bytes.Contains(b, []byte(similar)) {
+					t.Errorf("similar torrents: %q", b)
+				}
+				if !bytes.Contains(b, []byte("10:created by")) {
+					t.Errorf("nobody made %q", b)
+				}
+			}
+		}
+	}
+}
+
+// TestPieceLengths: the piece length doubles where the total is more than four times as
+// large as before, from 2.56 MiB on.
+func TestPieceLengths(t *testing.T) {
+	want, limit := int64(16<<10), 2.56*(1<<20) // as libtorrent has it
+	for range 10 {
+		most := int64(math.Round(limit))
+		for total, length := range map[int64]int64{most: want, most + 1: 2 * want} {
+			l, err := metainfo.New([]metainfo.File{file(total, "x")}, metainfo.Shape{Version: metainfo.V2, Name: "x", Single: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.PieceLength != length {
+				t.Errorf("%d bytes: pieces of %d KiB, want %d", total, l.PieceLength>>10, length>>10)
+			}
+		}
+		want, limit = 2*want, limit*4
+	}
+}
+
 func TestEncodeOneTrackerAndSeed(t *testing.T) {
 	l, err := metainfo.New([]metainfo.File{file(1, "x")}, metainfo.Shape{Name: "one", Single: true})
 	if err != nil {

@@ -154,6 +154,7 @@ type TorrentInfo struct {
 	Length      int64      // bytes in total, padding included
 	Files       []FileInfo // in torrent order, end to end, padding included
 	V2          bool       // pieces as in BEP 52, not as in BEP 3
+	Hybrid      bool       // not V2, and the same is a v2 torrent, too
 	Padded      bool       // not V2, and some of Files are Padding
 	Single      bool       // single-file form: Files has one entry, named Name
 	Private     bool       // BEP 27
@@ -228,6 +229,27 @@ func (t *TorrentInfo) BlockRange(index, block int) Range {
 		}
 	}
 	return r
+}
+
+// maxSingleBlocks bounds the blocks of a torrent of which any is kept without its piece:
+// 256 GiB. An index of them takes memory by the highest number.
+const maxSingleBlocks = 1 << 24
+
+// blocksPerPiece returns how many blocks a piece has at most.
+func (t *TorrentInfo) blocksPerPiece() int { return int((t.PieceLength + BlockBytes - 1) / BlockBytes) }
+
+// BlockID names a block of piece index that is kept without the rest of its piece: such
+// blocks are numbered from NumPieces on. False for torrents too large for that.
+func (t *TorrentInfo) BlockID(index, block int) (PieceID, bool) {
+	n, per := t.NumPieces(), t.blocksPerPiece()
+	return PieceID{t.InfoHash, n + index*per + block}, int64(n)*int64(per) <= maxSingleBlocks
+}
+
+// BlockOf returns the piece and the block that a number names which is not that of a piece.
+func (t *TorrentInfo) BlockOf(number int) (index, block int, ok bool) {
+	n, per := t.NumPieces(), t.blocksPerPiece()
+	number -= n
+	return number / per, number % per, number >= 0 && number < n*per
 }
 
 // contentEnd returns where r, which is not empty, ends without the padding at its

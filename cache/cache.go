@@ -299,8 +299,8 @@ func (s *store) announce(changes []change) {
 
 // Stat describes a cache. Counts begin at Open.
 type Stat struct {
-	Pieces       int
-	Bytes        int64 // in pieces
+	Pieces       int   // and blocks without their pieces
+	Bytes        int64 // in these
 	Shared       int   // of the pieces, those whose bytes were stored for another piece
 	SharedBytes  int64 // in these
 	DiskBytes    int64 // on disk, as du counts, with everything that is not a piece

@@ -119,11 +119,11 @@ func (s *store) HeldBytes(ti *weir.TorrentInfo, r weir.Range) int64 {
 	if t == nil {
 		return 0
 	}
+	sum := t.blockBytes(ti, r)
 	if !ti.V2 && !ti.Padded {
-		return t.bytes(ti, r)
+		return sum + t.bytes(ti, r)
 	}
 	// The last piece of each file may be short: inside a file, only its last is.
-	var sum int64
 	for first, end := ti.FilesIn(r); first < end; first++ {
 		if f := &ti.Files[first]; !f.Padding {
 			sum += t.bytes(ti, r.Intersect(f.Range()))

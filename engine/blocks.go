@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"time"
 
 	pp "github.com/anacrolix/torrent/peer_protocol"
@@ -74,6 +75,10 @@ func (c *blocks) verify(now time.Time, b picker.Block) {
 	switch c.proofs.Check(b.Piece, b.Index, data.Bytes()) {
 	case blockproof.Right:
 		s.pick.Blocks.Right(b)
+		if id, ok := s.layout.Info.BlockID(b.Piece, b.Index); ok {
+			hash := verify.BlockHash(data.Bytes())
+			s.pieces.held.CommitBlock(id, hash[:], bytes.Clone(data.Bytes()))
+		}
 		s.reads.releaseBlocks(b.Piece)
 		return
 	case blockproof.Wrong:

@@ -170,6 +170,10 @@ func (c *pieces) commit(d *storage.Piece) {
 	}
 	c.held.Commit(d, hash, func(err error) {
 		if err == nil {
+			info := s.layout.Info
+			if first, ok := info.BlockID(d.Index, 0); ok {
+				c.held.ForgetBlocks(first, len(d.Blocks()))
+			}
 			s.do(func() { c.evicted(d.Index) }) // if it was, as soon as it was put
 			return
 		}

@@ -103,7 +103,9 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 		if held || err != nil {
 			return nil, err
 		}
-		return &weir.Miss{Range: r, Pieces: []int{first}, Sparse: sparse}, nil
+		if !h.hasBlocks(first, r) {
+			return &weir.Miss{Range: r, Pieces: []int{first}, Sparse: sparse}, nil
+		}
 	}
 	g := joinBuffers.Get().(*joinBuffer)
 	defer joinBuffers.Put(g)
@@ -113,6 +115,9 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 		pr := h.info.PieceRange(i)
 		part := r.Intersect(pr)
 		held, err := h.t.cache.View(weir.PieceID{Torrent: h.info.InfoHash, Index: i}, part.Off-pr.Off, int(part.Len()), g.add)
+		if err == nil && !held {
+			held, err = h.viewBlocks(i, part, g)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -132,6 +137,44 @@ func (h *Handle) View(off int64, n int, use func([]byte)) (*weir.Miss, error) {
 		miss.Held = bytes.Clone(g.bytes)
 	}
 	return miss, nil
+}
+
+// blocksOf calls fn with the names of the blocks of a piece that part touches, and what of
+// each it touches, until fn returns false. It reports whether it came to the end.
+func (h *Handle) blocksOf(index int, part weir.Range, fn func(id weir.PieceID, in weir.Range) bool) bool {
+	pr := h.info.PieceRange(index)
+	for i := int((part.Off - pr.Off) / weir.BlockBytes); pr.Off+int64(i)*weir.BlockBytes < part.End; i++ {
+		id, ok := h.info.BlockID(index, i)
+		off := pr.Off + int64(i)*weir.BlockBytes
+		in := weir.Range{Off: off, End: off + weir.BlockBytes}.Intersect(part)
+		if !ok || !fn(id, weir.Range{Off: in.Off - off, End: in.End - off}) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasBlocks reports whether the cache has the blocks of a piece that a read of r needs,
+// without the piece.
+func (h *Handle) hasBlocks(index int, r weir.Range) bool {
+	return (h.info.V2 || h.info.Hybrid) && h.blocksOf(index, r.Intersect(h.info.PieceRange(index)), func(id weir.PieceID, _ weir.Range) bool { return h.t.cache.Has(id) })
+}
+
+// viewBlocks adds a part of a piece to g, if the cache has the blocks of it without the
+// piece. If it returns false, g is as it was.
+func (h *Handle) viewBlocks(index int, part weir.Range, g *joinBuffer) (held bool, err error) {
+	if part.Empty() || !h.hasBlocks(index, part) {
+		return false, nil
+	}
+	before := len(g.bytes)
+	held = h.blocksOf(index, part, func(id weir.PieceID, in weir.Range) (ok bool) {
+		ok, err = h.t.cache.View(id, in.Off, int(in.Len()), g.add)
+		return ok && err == nil
+	})
+	if !held {
+		g.bytes = g.bytes[:before]
+	}
+	return held, err
 }
 
 // Fetch fills p, which is as long as the range of miss, with what View found, and waits

@@ -53,6 +53,10 @@ func (t *torrent) View(id weir.PieceID, off int64, n int, use func([]byte)) (boo
 		return false, t.err
 	}
 	r := t.info.PieceRange(id.Index)
+	if piece, block, ok := t.info.BlockOf(id.Index); ok {
+		r = t.info.PieceRange(piece)
+		r.Off += int64(block) * weir.BlockBytes
+	}
 	use(t.data[r.Off+off : r.Off+off+int64(n)])
 	return true, nil
 }
@@ -432,6 +436,54 @@ func BenchmarkOpenReadClose(b *testing.B) {
 		}
 		if err := h.Close(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestBlocksWithoutTheirPieces: a read is answered from blocks that the cache has without
+// their pieces, beside pieces that it has.
+func TestBlocksWithoutTheirPieces(t *testing.T) {
+	tor := newTorrent()
+	tor.info = &weir.TorrentInfo{PieceLength: 4 * weir.BlockBytes, Length: int64(len(tor.data)), V2: true, Single: true,
+		Files: []weir.FileInfo{{Path: []string{"a"}, Length: int64(len(tor.data))}}}
+	hold := func(piece, block int) {
+		id, _ := tor.info.BlockID(piece, block)
+		tor.held[id.Index] = true
+	}
+	hold(2, 1)
+	hold(2, 2)
+	hold(3, 0)
+	tor.held[1] = true
+	h := open(t, tor, 0)
+	const block, piece = weir.BlockBytes, 4 * weir.BlockBytes
+	for _, c := range []struct {
+		off    int64
+		n      int
+		missed []int
+	}{
+		{2*piece + block, block, nil},
+		{2*piece + block + 100, 2*block - 200, nil}, // of both
+		{2*piece + block - 1, 100, []int{2}},        // and the one before
+		{2*piece + 3*block - 1, 2, []int{2}},
+		{3*piece - 1, 2, []int{2}}, // the next piece begins with one
+		{3 * piece, block, nil},
+		{2*piece - 100, 200, []int{2}}, // the piece before is held, this block is not
+	} {
+		got := make([]byte, c.n)
+		miss, err := h.View(c.off, c.n, func(b []byte) { copy(got, b) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if miss == nil != (c.missed == nil) || miss != nil && !slices.Equal(miss.Pieces, c.missed) {
+			t.Errorf("%d bytes at %d: missed %+v, want %v", c.n, c.off, miss, c.missed)
+		}
+		if miss != nil {
+			if err := h.Fetch(t.Context(), miss, got); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(got, tor.data[c.off:c.off+int64(c.n)]) {
+			t.Errorf("%d bytes at %d: wrong content", c.n, c.off)
 		}
 	}
 }

@@ -116,6 +116,7 @@ func (s *Spec) fill(d *infoDict, infoBytes []byte, v2 [sha256.Size]byte, asV2 bo
 		PieceLength: d.pieceLength,
 		Private:     d.private,
 		V2:          asV2,
+		Hybrid:      d.hasV2() && !asV2,
 		Single:      !asV2 && d.files == nil,
 	}
 	var names fileNames

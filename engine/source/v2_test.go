@@ -325,7 +325,8 @@ func TestParseSwarmtest(t *testing.T) {
 				checkSpec(t, spec)
 				sum, _ := c.InfoHashV2()
 				want := *c.Info()
-				want.Padded = v == swarmtest.Hybrid && !single
+				want.Hybrid = v == swarmtest.Hybrid
+				want.Padded = want.Hybrid && !single
 				if !reflect.DeepEqual(spec.Info, &want) || !bytes.Equal(spec.PieceHashes, c.PieceHashes()) || spec.InfoHashV2 != sum {
 					t.Errorf("got  %+v\nwant %+v", spec.Info, c.Info())
 				}

@@ -71,8 +71,8 @@ func (c *Catalogue) SyncFolder(dir string, now func() (changed time.Time, there 
 	return c.cache.PutRecord(foldersBucket, folderKey(dir), []byte(changed.UTC().Format(time.RFC3339Nano)))
 }
 
-// Drop removes the metadata of a torrent, and of its first n pieces what the cache
-// holds, pinned or not; unless shown says that it was added again meanwhile.
+// Drop removes the metadata of a torrent, and what the cache holds of its n pieces,
+// pinned or not; unless shown says that it was added again meanwhile.
 func (c *Catalogue) Drop(ih weir.InfoHash, n int, shown func() bool) error {
 	defer c.lock()()
 	if shown() {
@@ -80,13 +80,7 @@ func (c *Catalogue) Drop(ih weir.InfoHash, n int, shown func() bool) error {
 	}
 	var errs []error
 	if n > 0 {
-		var pieces []int
-		for i, held := range c.cache.Held(ih, n) {
-			if held {
-				pieces = append(pieces, i)
-			}
-		}
-		errs = append(errs, c.cache.Unpin(ih, 0, n), c.cache.Evict(ih, pieces))
+		errs = append(errs, c.cache.Unpin(ih, 0, n), c.cache.Evict(ih, c.cache.Numbers(ih)))
 	}
 	return errors.Join(append(errs, c.cache.DeleteRecord(engine.MetadataBucket, ih[:]), dropLayers(c.cache, ih))...)
 }

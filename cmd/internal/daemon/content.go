@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -130,9 +131,14 @@ func (c *content) Evict(_ context.Context, p string) (int64, error) {
 	for _, t := range targets {
 		before := t.held()
 		var pieces []int
-		for _, run := range t.runs() {
-			for i := run[0]; i < run[1]; i++ {
-				pieces = append(pieces, i)
+		runs := t.runs()
+		for _, number := range c.cache.Numbers(t.InfoHash()) {
+			piece, _, single := t.info.BlockOf(number)
+			if !single {
+				piece = number
+			}
+			if slices.ContainsFunc(runs, func(run [2]int) bool { return run[0] <= piece && piece < run[1] }) {
+				pieces = append(pieces, number)
 			}
 		}
 		if err := c.cache.Evict(t.InfoHash(), pieces); err != nil {

@@ -86,7 +86,13 @@ func (ts *torrents) heldChanged(id weir.PieceID, held bool) {
 	}
 	e.heldChangedSinceLook.Store(true)
 	// By the shape: a cold torrent's metadata is not read for this.
-	if s := e.shape.Load(); s != nil && id.Index < s.skeleton.NumPieces() {
+	s := e.shape.Load()
+	if s == nil {
+		return
+	}
+	if piece, _, ok := s.skeleton.BlockOf(id.Index); ok {
+		ts.fs.HeldChanged(id.Torrent, s.skeleton.PieceRange(piece))
+	} else if id.Index < s.skeleton.NumPieces() {
 		ts.fs.HeldChanged(id.Torrent, s.skeleton.PieceRange(id.Index))
 	}
 }

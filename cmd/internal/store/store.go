@@ -174,3 +174,12 @@ func (s *Store) Adopt(id weir.PieceID, hash []byte, n int64) bool {
 	c, err := s.wait()
 	return err == nil && c.Adopt(id, hash, n)
 }
+
+// Forget implements engine.SharingStore.
+func (s *Store) Forget(first weir.PieceID, n int) error {
+	c, err := s.wait()
+	if err != nil {
+		return err
+	}
+	return c.Forget(first, n)
+}

@@ -30,6 +30,9 @@ func (c *Checker) Check(id weir.PieceID, data []byte) error {
 	if c.err != nil {
 		return c.err
 	}
+	if _, _, single := c.meta.Info.BlockOf(id.Index); single {
+		return weir.Errorf(weir.ErrNotFound, "the hash of block %s is not kept", id)
+	}
 	if id.Index < 0 || id.Index >= c.meta.Info.NumPieces() {
 		return fmt.Errorf("%s: the torrent has %d pieces: %w", id, c.meta.Info.NumPieces(), weir.ErrCorrupt)
 	}

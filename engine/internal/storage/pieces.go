@@ -53,6 +53,27 @@ func (p *Pieces) put(d *Piece, hash func() []byte) error {
 	return p.pool.sharing.PutHashed(id, hash(), d.Blocks())
 }
 
+// CommitBlock puts a verified block of a piece that is not whole into the Store, under a
+// name of its own and with its hash, in a goroutine. A Store that knows no hashes keeps none.
+func (p *Pieces) CommitBlock(id weir.PieceID, hash, block []byte) {
+	if p.pool.sharing == nil {
+		return
+	}
+	p.commits.Go(func() {
+		_ = p.pool.committing.Acquire(context.Background(), 1) // without a deadline it can't fail
+		defer p.pool.committing.Release(1)
+		_ = p.pool.sharing.PutHashed(id, hash, [][]byte{block}) // else it is fetched again
+	})
+}
+
+// ForgetBlocks takes the blocks of a piece that is whole now out of the Store: n from first
+// on. It may wait for the disk.
+func (p *Pieces) ForgetBlocks(first weir.PieceID, n int) {
+	if p.pool.sharing != nil {
+		_ = p.pool.sharing.Forget(first, n) // else they are evicted one day
+	}
+}
+
 // Wait returns when no piece is put any more.
 func (p *Pieces) Wait() { p.commits.Wait() }
 

@@ -28,4 +28,6 @@ type Sharing interface {
 	// Adopt makes a piece of n bytes held if one with the same hash is, under
 	// whatever name, and reports whether it is held now. It answers from memory.
 	Adopt(id weir.PieceID, hash []byte, n int64) bool
+	// Forget takes the names of n pieces, from first on, out of the Store.
+	Forget(first weir.PieceID, n int) error
 }

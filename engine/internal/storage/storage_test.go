@@ -36,6 +36,15 @@ func (s *fakeStore) PutHashed(id weir.PieceID, hash []byte, blocks [][]byte) err
 	return s.Put(id, blocks)
 }
 
+func (s *fakeStore) Forget(first weir.PieceID, n int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range n {
+		delete(s.pieces, weir.PieceID{Torrent: first.Torrent, Index: first.Index + i})
+	}
+	return nil
+}
+
 func (s *fakeStore) Adopt(id weir.PieceID, hash []byte, n int64) bool { return string(hash) == "known" }
 
 func (s *fakeStore) ReadAt(id weir.PieceID, p []byte, off int64) (bool, error) {

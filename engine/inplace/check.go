@@ -26,7 +26,7 @@ type Checked struct {
 type CheckOptions struct {
 	Former *Checked       // how far another check came
 	Bytes  *atomic.Int64  // is how much of the torrent was looked at
-	Keep   func(*Checked) // is called now and then, and at the end, whether ctx ended or not
+	Keep   func(*Checked) // is called now and then, one call at a time, and at the end, whether ctx ended or not
 	Every  time.Duration  // at least, between two calls of Keep
 }
 
@@ -64,10 +64,8 @@ func (c *Content) Check(ctx context.Context, o CheckOptions) error {
 		})
 	}
 	err := group.Wait()
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if o.Keep != nil {
-		o.Keep(k.state.clone())
+		k.keep()
 	}
 	if err != nil {
 		return err
@@ -83,6 +81,8 @@ type check struct {
 	c    *Content
 	info *weir.TorrentInfo
 	o    CheckOptions
+
+	keeping sync.Mutex // held during Keep
 
 	mu    sync.Mutex
 	state Checked
@@ -172,14 +172,24 @@ func (k *check) piece(index int) {
 	}
 	k.mu.Lock()
 	k.take(index, err == nil)
-	var keep *Checked
-	if k.o.Keep != nil && time.Since(k.kept) > k.o.Every {
-		k.kept, keep = time.Now(), k.state.clone()
+	due := k.o.Keep != nil && time.Since(k.kept) > k.o.Every
+	if due {
+		k.kept = time.Now()
 	}
 	k.mu.Unlock()
-	if keep != nil {
-		k.o.Keep(keep)
+	if due {
+		k.keep()
 	}
+}
+
+// keep has the state kept, one at a time: a later call has a later state.
+func (k *check) keep() {
+	k.keeping.Lock()
+	defer k.keeping.Unlock()
+	k.mu.Lock()
+	state := k.state.clone()
+	k.mu.Unlock()
+	k.o.Keep(state)
 }
 
 // Incomplete returns the files that lack pieces, by their index.

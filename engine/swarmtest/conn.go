@@ -186,7 +186,7 @@ func (c *conn) acceptEncryption() error {
 	return nil
 }
 
-// open says what follows the handshake: the pieces and the extended handshake.
+// open sends what follows the handshake: the pieces and the extended handshake.
 func (c *conn) open(sv *served, both handshake) {
 	f := c.s.faults.Load()
 	size := int64(len(sv.c.infoBytes))
@@ -253,7 +253,7 @@ func (c *conn) event(kind EventKind, r request, detail string) {
 	c.s.opt.Trace(e)
 }
 
-// violation notes a breach of the protocol by the other side.
+// violation records a breach of the protocol by the peer.
 func (c *conn) violation(format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	c.s.mu.Lock()

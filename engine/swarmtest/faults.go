@@ -32,7 +32,7 @@ type Faults struct {
 	LateBlocks  bool                 // sends blocks although they were cancelled in time
 	Corrupt     func(piece int) bool // flips a byte in each block of these pieces; called concurrently
 
-	// Of what it says once per connection, as soon as it can.
+	// Of what it sends once per connection, as soon as it can.
 	Garbage  bool // 4 KiB that are no message
 	Overlong bool // a message that claims 2 GiB
 	BadHave  bool // haves of pieces that the torrent doesn't have
@@ -54,8 +54,8 @@ type Faults struct {
 	HashesWrong     bool // flips a byte in each answer
 }
 
-// choked says whether a connection that is age old shall be choked now, and
-// after how long that changes (0: not by itself).
+// choked reports whether a connection of this age is choked now, and after how long that
+// changes (0: never).
 func (f *Faults) choked(age time.Duration) (bool, time.Duration) {
 	if f.Choke {
 		return true, 0
@@ -70,8 +70,8 @@ func (f *Faults) choked(age time.Duration) (bool, time.Duration) {
 	return true, f.ChokeEvery + f.ChokeFor - at
 }
 
-// exact says whether blocks must be sent one by one for the faults to bite at
-// the right byte.
+// exact reports whether blocks must be sent one by one, so that faults happen at the
+// right byte.
 func (f *Faults) exact() bool {
 	return f.FreezeAfter > 0 || f.DropAfter > 0 || f.Unasked
 }

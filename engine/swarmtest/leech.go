@@ -28,9 +28,8 @@ type LeechOptions struct {
 	NoExtended bool // no extension protocol (BEP 10)
 }
 
-// Leech is one connection to a peer whose uploading side is looked at. It asks
-// for what it is told to and has nothing itself. Its methods are safe for
-// concurrent use.
+// Leech is one connection to a peer whose uploading is tested. It requests what the test
+// tells it to, and has no pieces. Its methods are safe for concurrent use.
 type Leech struct {
 	nc        net.Conn
 	shaper    *simnet.Shaper
@@ -326,7 +325,7 @@ func (l *Leech) readLoop(r *bufio.Reader) {
 	l.nc.Close()
 }
 
-var errLeechMessage = errors.New("not as the protocol says")
+var errLeechMessage = errors.New("breaks the protocol")
 
 func (l *Leech) handle(id byte, body []byte) error {
 	l.mu.Lock()

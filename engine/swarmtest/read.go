@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// metadataID is the seeder's id for ut_metadata (BEP 10). It is no number that
-// other clients use, so that who confuses the two sides' ids is found out.
+// metadataID is the seeder's id for ut_metadata (BEP 10). Other clients use other numbers, so
+// that confusing the ids of the two sides shows.
 const metadataID = 7
 
 // readLoop handles messages until the connection ends.
@@ -29,8 +29,8 @@ func (c *conn) readLoop() error {
 	}
 }
 
-// handle acts on one message. An error means that the message can't be what its
-// sender meant, and ends the connection; lesser breaches are only noted.
+// handle acts on one message. An error ends the connection; lesser breaches of the protocol
+// are only recorded.
 func (c *conn) handle(id byte, body []byte) error {
 	first := !c.heard && id != msgExtended
 	if id != msgExtended {
@@ -185,7 +185,7 @@ func (c *conn) valid(r request) bool {
 		int64(r.begin)+int64(r.length) <= info.PieceRange(int(r.index)).Len()+c.gap(int(r.index))
 }
 
-// reject tells that a request won't be served, where there is a way to (BEP 6).
+// reject rejects a request if the peer understands that (BEP 6).
 func (c *conn) reject(r request) {
 	if !c.fast {
 		return

@@ -242,8 +242,7 @@ func (t *Tracker) answer(peers []string, compact bool) []byte {
 	return appendBencode(nil, d)
 }
 
-// parseAnnounce reads the query of an announce, strictly: whoever gets it wrong
-// shall notice.
+// parseAnnounce reads the query of an announce, strictly, so that mistakes show.
 func parseAnnounce(r *http.Request) (Announce, error) {
 	q := r.URL.Query()
 	a := Announce{

@@ -59,7 +59,7 @@ func sortFiles(files []File) []File {
 	return files
 }
 
-// checkV2 refuses what BEP 52 has no room for.
+// checkV2 refuses what BEP 52 does not allow.
 func (o *ContentOptions) checkV2() error {
 	if n := o.PieceLength; n < weir.BlockBytes || n&(n-1) != 0 {
 		return weir.Errorf(weir.ErrInvalid, "content %q: piece length %d is no power of two from 16 KiB on", o.Name, n)

@@ -57,7 +57,7 @@ func (c *conn) writeLoop() {
 	}
 }
 
-// next decides what to send, from the state that the reader left.
+// next decides what to send, from the state that readLoop set.
 func (c *conn) next(f *Faults) (t turn) {
 	if c.s.frozen(f) {
 		return t
@@ -184,8 +184,8 @@ func (c *conn) appendBlocks(b []byte, r request, f *Faults) (_ []byte, drop bool
 	return b[:len(b)-int(r.length-send.length)], drop
 }
 
-// appendUnasked appends the first block of a piece. It belongs to a mischief,
-// so its bytes are right: only that nobody asked is wrong.
+// appendUnasked appends the first block of a piece that nobody requested; its bytes are
+// right.
 func (c *conn) appendUnasked(b []byte, index uint32) []byte {
 	r := request{index: index, length: uint32(min(weir.BlockBytes, c.sv.c.info.PieceRange(int(index)).Len()))}
 	c.account(r, true)
@@ -225,7 +225,7 @@ func (c *conn) account(r request, unasked bool) {
 	}
 }
 
-// frozen says whether the seeder sends nothing at all at the moment.
+// frozen reports whether the seeder sends nothing at all at the moment.
 func (s *Seeder) frozen(f *Faults) bool {
 	if f.FreezeAfter <= 0 {
 		return f.Freeze

@@ -90,7 +90,7 @@ type Client struct {
 	Version func(tb testing.TB) string
 	// Start returns once the peer accepts connections; it ends with tb.
 	Start func(tb testing.TB, job Job) *Peer
-	// Cannot says why, for each property that the client lacks.
+	// Cannot is the reason for each property that the client lacks.
 	Cannot map[Property]string
 	// NeverTells says why others don't hear of peers through it, though it hears of
 	// them: no PEX in one direction.

@@ -76,8 +76,8 @@ func (m meeting) properties() []foreign.Property {
 	return p
 }
 
-// of returns the meeting as far as the client can have it, false when it can't:
-// what it can't be told about encryption is left out.
+// of returns the meeting as this client can have it, or false: encryption settings that the
+// client lacks are left out.
 func (m meeting) of(c foreign.Client) (meeting, bool) {
 	cannot := func(p foreign.Property) bool { return c.Cannot[p] != "" }
 	if m.client == foreign.Required && cannot(foreign.TheyRequire) || m.client == foreign.Off && cannot(foreign.TheyRefuse) {
@@ -225,8 +225,8 @@ func meet(t *testing.T, c foreign.Client, m meeting, seen *seen) {
 	}
 	seen.add(c, weirDownloads, m.properties()...)
 
-	// Now weir alone has it all. The client finds weir because weir has announced
-	// itself, and the tracker knows of nobody else who lives; or the other way round.
+	// Now only weir has everything. The client finds weir, or weir the client, because the
+	// tracker knows nobody else who is alive.
 	seeder.Stop()
 	tracker.SetPeers()
 	job.Source, job.Dir, job.IP = source, t.TempDir(), m.nextIP()

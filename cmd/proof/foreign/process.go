@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// output collects what a process says, for the report of a failed test.
+// output collects what a process prints, for the report of a failed test.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer // guarded by mu
@@ -136,7 +136,7 @@ func accepts(addr string) error {
 	return c.Close()
 }
 
-// run runs a program to its end and returns what it said.
+// run runs a program to its end and returns what it printed.
 func run(tb testing.TB, name string, args ...string) string {
 	tb.Helper()
 	cmd := exec.Command(name, args...)

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// mutantEnv tells a test binary of many mutants which of them it is to be, from 1.
+// mutantEnv selects a mutant of a test binary that has many, by its number, from 1.
 const mutantEnv = "WEIR_MUTANT"
 
 // switchSource is a file that joins the package in such a binary.
@@ -25,9 +25,9 @@ import (
 var mutantOn, _ = mutantNumber.Atoi(mutantOS.Getenv("` + mutantEnv + `"))
 `
 
-// Batch is a package that can be any of many mutants: a function that has some is
-// there once more for each of them, and asks first which one is on. So the compiler
-// and the linker, which take longer than most tests, run once.
+// Batch is a package that contains many mutants: each has a copy of its function, and the
+// function first looks which one is selected. So the compiler and the linker, which take
+// longer than most tests, run once.
 type Batch struct {
 	Replace map[string][]byte // sources by name from the root of the module
 	number  map[*Mutant]int

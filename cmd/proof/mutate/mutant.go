@@ -137,7 +137,7 @@ func (f *finder) node(n ast.Node) {
 	}
 }
 
-// negate turns a condition round, unless a change of its operator does that.
+// negate negates a condition, unless a change of its operator does that.
 func (f *finder) negate(cond ast.Expr) {
 	switch c := cond.(type) {
 	case nil:
@@ -154,7 +154,7 @@ func (f *finder) negate(cond ast.Expr) {
 	}
 }
 
-// constant moves a number.
+// constant changes a number.
 func (f *finder) constant(n *ast.BasicLit) {
 	switch n.Kind {
 	case token.INT:

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// Record keeps verdicts in a file, so that a run that was cut short goes on. It
-// believes itself: after the tests have become fewer it is to be removed. The zero
-// Record keeps nothing.
+// Record stores verdicts in a file, so that an interrupted run can be continued. Remove the
+// file when tests were removed. The zero Record stores nothing.
 type Record struct {
 	name string
 	seen map[string]Verdict // by package, tab, key

@@ -14,7 +14,7 @@ import (
 // errTimeIsUp ends a run whose time was limited, and is no failure.
 var errTimeIsUp = errors.New("time is up")
 
-// Report is what came of one target.
+// Report is the result of one target.
 type Report struct {
 	Target
 	Equivalent int // mutants that were drawn and left out

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Verdict is what the tests said of a mutant.
+// Verdict is the result of the tests of a mutant.
 type Verdict string
 
 // The verdicts.

@@ -19,7 +19,7 @@ type event struct {
 	Output     string
 }
 
-// name is how a test is called where its package may be any.
+// name is the name of a test with its package.
 func (e *event) name() string { return path.Base(e.Package) + "." + e.Test }
 
 // test is one test, or, without a name, what a package says of itself.

@@ -44,7 +44,7 @@ func (c *conn) random() uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-// tellNonsense tells of fifty peers that there aren't.
+// tellNonsense names fifty peers that do not exist.
 func tellNonsense(c *conn) error {
 	var added []byte
 	for range 50 {

@@ -1,7 +1,7 @@
 package attack
 
-// squatters are kinds that say little and then nothing: what they want is the
-// connection, or the client's time.
+// squatters are kinds that send little and then nothing, to use up connections or the
+// client's time.
 var squatters = []Kind{
 	{Name: "a handshake and silence", run: func(*conn) error { return nil }},
 	{Name: "claims everything, and no unchoke", run: func(c *conn) error { return c.put(frame(14)) }},

@@ -8,11 +8,13 @@ import (
 	pp "github.com/anacrolix/torrent/peer_protocol"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/link"
 	"github.com/weirfs/weir/engine/internal/metadata"
 	"github.com/weirfs/weir/engine/internal/storage"
 	"github.com/weirfs/weir/engine/internal/verify"
 	"github.com/weirfs/weir/engine/internal/wire"
+	"github.com/weirfs/weir/engine/source"
 )
 
 var _ link.Answerer = (*content)(nil)
@@ -129,4 +131,43 @@ func (c *content) block(l *link.Link, b link.Block, buf []byte) (answer []byte, 
 	}
 	c.t.counts.uploaded.Add(int64(b.Length))
 	return buf, b.Length, true
+}
+
+var _ connector.Torrents = (*incoming)(nil)
+
+// incoming is an Engine for peers that connect.
+type incoming Engine
+
+// InfoHashes calls yield with those of all torrents until it returns false.
+func (in *incoming) InfoHashes(yield func(weir.InfoHash) bool) {
+	for _, t := range (*Engine)(in).Torrents() {
+		if !yield(t.ih) {
+			return
+		}
+		if n := t.meta.Names(); n.Hybrid() && !yield(n.Other(t.ih)) {
+			return
+		}
+	}
+}
+
+// Names returns the info hashes of the torrent that has ih.
+func (in *incoming) Names(ih weir.InfoHash) (source.Names, bool) {
+	if t, ok := (*Engine)(in).named(ih); ok {
+		return t.meta.Names(), true
+	}
+	return source.Names{}, false
+}
+
+// Connector returns that of the torrent that has ih, warming it if there are not too many
+// that are warm.
+func (in *incoming) Connector(ih weir.InfoHash) (*connector.Connector, error) {
+	t, ok := (*Engine)(in).named(ih)
+	if !ok {
+		return nil, weir.Errorf(weir.ErrNotFound, "torrent %s was removed while a peer connected", ih)
+	}
+	sw, err := t.warmForPeer()
+	if err != nil {
+		return nil, err
+	}
+	return sw.conns, nil
 }

@@ -332,7 +332,7 @@ func (e *Engine) add(spec *source.Spec, stored bool) (*Torrent, error) {
 	}
 	if known := e.torrents[spec.InfoHash]; known != nil {
 		e.mu.Unlock()
-		return known, errors.Join(weir.Errorf(weir.ErrExists, "torrent %s was added before", spec.InfoHash), known.learn(spec))
+		return known, errors.Join(weir.Errorf(weir.ErrExists, "torrent %s was added before", spec.InfoHash), known.learnMore(spec))
 	}
 	e.torrents[spec.InfoHash] = t
 	if former := e.leaving[spec.InfoHash]; former != nil {

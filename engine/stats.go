@@ -60,29 +60,6 @@ type Stats struct {
 	Trackers []string
 }
 
-// WebSeed is a web server of a torrent (BEP 19).
-type WebSeed struct {
-	URL      string // without user and password
-	State    WebSeedState
-	Rate     float64 // bytes per second lately
-	Received int64   // bytes of blocks
-	Why      string  // what went wrong last, in words; "" if nothing did
-	Stale    []int   // files of which it has another version than the torrent
-	Newer    string  // where a newer torrent is likely to be, when files are stale; "" if unknown
-}
-
-// WebSeedState is what a web seed does.
-type WebSeedState string
-
-// The states of a web seed.
-const (
-	WebSeedUntried WebSeedState = "untried" // others are asked
-	WebSeedReady   WebSeedState = "ready"
-	WebSeedBusy    WebSeedState = "busy" // blocks are asked of it
-	WebSeedPaused  WebSeedState = "paused"
-	WebSeedRefused WebSeedState = "refused" // it may not be asked: see Why
-)
-
 // Missed is a read, or a look for metadata, that ended at its deadline.
 type Missed struct {
 	At  time.Time
@@ -251,7 +228,7 @@ func (g *reporter) facts(now time.Time, arrived bool, web []WebSeed) progress {
 // trackers returns the swarm's size by the trackers, -1 when not told, and a
 // line for each tracker.
 func (g *reporter) trackers() (seeds, leeches int, lines []string) {
-	return trackerLines(g.s.conns.Trackers())
+	return trackerLines(g.s.t.announce.Presence(g.s.t.ih).Status())
 }
 
 func trackerLines(trackers []discover.TrackerStatus) (seeds, leeches int, lines []string) {
@@ -270,6 +247,14 @@ func trackerLines(trackers []discover.TrackerStatus) (seeds, leeches int, lines 
 	return seeds, leeches, lines
 }
 
+// Announced returns how many torrents are announced though they are cold.
+func (e *Engine) Announced() int {
+	if d := e.endpoint.Discoverer(); d != nil {
+		return d.Holds()
+	}
+	return 0
+}
+
 // Announces has a line for each tracker: its name and what it said last, to an announce of
 // the torrent, warm or cold.
 func (t *Torrent) Announces() []string {
@@ -281,7 +266,7 @@ func (t *Torrent) Announces() []string {
 func (g *reporter) missed() {
 	now := time.Now()
 	f := g.facts(now, false, g.s.web.report(now))
-	g.s.t.missed.Store(&Missed{At: now, Why: f.why()})
+	g.s.t.counts.missed.Store(&Missed{At: now, Why: f.why()})
 }
 
 // progress is what there is to know about why reads wait. What follows from it is

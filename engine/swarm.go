@@ -104,7 +104,7 @@ func newSwarm(t *Torrent) *swarm {
 		Info: t.Info, LoadedInfo: t.LoadedInfo,
 		Left: t.announce.Left, Downloaded: t.counts.downloaded.Load, Uploaded: t.counts.uploaded.Load,
 		Former:  t.former,
-		Link:    link.Options{Inbox: s.inbox, Answerer: &s.content, Pieces: s.numPieces, Up: t.eng.up, Down: t.eng.down},
+		Link:    link.Options{Inbox: s.inbox, Answerer: &s.content, Pieces: s.numPieces, Up: t.up, Down: t.down},
 		Records: t.eng.opts.Store, RecordsReady: t.eng.storeReady, PostWrite: t.eng.records.Post,
 	})
 	return s
@@ -212,7 +212,7 @@ func (s *swarm) decide(now time.Time) {
 		s.metadata.ask(now)
 	} else {
 		s.pieces.charge()
-		s.pick.SetDelay(s.eng.down.Backlog(now))
+		s.pick.SetDelay(s.t.down.Backlog(now))
 		for _, a := range s.pick.Pick(now) {
 			a.Peer.Ref.Act(a)
 		}

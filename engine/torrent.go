@@ -10,9 +10,9 @@ import (
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/engine/internal/announcer"
-	"github.com/weirfs/weir/engine/internal/connector"
 	"github.com/weirfs/weir/engine/internal/metainfo"
 	"github.com/weirfs/weir/engine/internal/peerbook"
+	"github.com/weirfs/weir/engine/internal/throttle"
 	"github.com/weirfs/weir/engine/source"
 )
 
@@ -24,6 +24,7 @@ type Torrent struct {
 
 	meta     *metainfo.Entry
 	announce *announcer.Torrent
+	limits
 
 	done    context.Context // ends when the torrent is removed or the engine closed; the cause says which
 	endWith context.CancelCauseFunc
@@ -33,7 +34,6 @@ type Torrent struct {
 	former  <-chan struct{} // of the torrent of the same name that was removed last; nil if none was
 
 	counts counters
-	missed atomic.Pointer[Missed]
 
 	mu       sync.Mutex
 	sw       *swarm        // nil while cold
@@ -45,9 +45,14 @@ type Torrent struct {
 	wants    map[*Want]struct{}
 }
 
+// limits are the rates of a torrent's blocks, each a part of the engine's.
+type limits struct{ up, down *throttle.Limiter }
+
 // counters outlive the swarm.
 type counters struct {
 	downloaded, web, uploaded, wasted, unasked, hedged, reclaimed, verified, failed atomic.Int64
+
+	missed atomic.Pointer[Missed] // the last read that was given up
 }
 
 func newTorrent(e *Engine, spec *source.Spec) *Torrent {
@@ -56,6 +61,7 @@ func newTorrent(e *Engine, spec *source.Spec) *Torrent {
 	t := &Torrent{eng: e, ih: spec.InfoHash, spec: &bare, closed: make(chan struct{}), wants: map[*Want]struct{}{}}
 	t.done, t.endWith = context.WithCancelCause(context.Background())
 	t.peers = slices.Clone(e.opts.Peers)
+	t.up, t.down = e.up.NewPart(0), e.down.NewPart(0)
 	t.meta = e.metainfo.NewEntry(t.done, t.spec)
 	t.announce = announcer.New(announcer.Options{
 		InfoHash: t.ih, Names: t.meta.Names, Info: t.Info, Ready: e.storeReady, Held: e.opts.Store.Held,
@@ -94,6 +100,18 @@ func (t *Torrent) learn(spec *source.Spec) error {
 	t.mu.Unlock()
 	t.AddPeers(spec.Peers)
 	return t.meta.Learn(spec)
+}
+
+// learnMore is learn for a torrent that may be announced already: new trackers hear of it now.
+func (t *Torrent) learnMore(spec *source.Spec) error {
+	err := t.learn(spec)
+	t.mu.Lock()
+	sw := t.sw
+	t.mu.Unlock()
+	if sw == nil || !sw.do(sw.conns.TrackersAdded) {
+		t.announce.Hold()
+	}
+	return err
 }
 
 // InfoHash returns the torrent's name.
@@ -170,6 +188,16 @@ var errNotOffered = errors.New("the torrent is not given to others while nothing
 // whether it is announced then, as far as it is held, and warmed for peers that connect.
 // That is so until Offer is called.
 func (t *Torrent) Offer(on bool) { t.announce.Offer(on) }
+
+// Offered reports what Offer said last.
+func (t *Torrent) Offered() bool { return t.announce.Offered() }
+
+// SetLimits bounds the blocks that the torrent sends and receives, in bytes per second, 0
+// for no bound but the engine's. It holds at once.
+func (t *Torrent) SetLimits(upload, download int64) {
+	t.up.SetRate(upload)
+	t.down.SetRate(download)
+}
 
 // warmUnasked is warm for what nobody waits for.
 func (t *Torrent) warmUnasked() (*swarm, error) {
@@ -301,7 +329,7 @@ func (t *Torrent) Stats() Stats {
 	s.Reclaimed = t.counts.reclaimed.Load()
 	s.Verified = t.counts.verified.Load()
 	s.Failed = t.counts.failed.Load()
-	s.Missed = t.missed.Load()
+	s.Missed = t.counts.missed.Load()
 	if err := t.refused(); err != nil {
 		s.State, s.Why = StateRefused, "its metadata can't be used: "+weir.ErrorText(err)
 	}
@@ -349,43 +377,4 @@ func (t *Torrent) SelectOnly() []int {
 		n++
 	}
 	return out
-}
-
-var _ connector.Torrents = (*incoming)(nil)
-
-// incoming is an Engine for peers that connect.
-type incoming Engine
-
-// InfoHashes calls yield with those of all torrents until it returns false.
-func (in *incoming) InfoHashes(yield func(weir.InfoHash) bool) {
-	for _, t := range (*Engine)(in).Torrents() {
-		if !yield(t.ih) {
-			return
-		}
-		if n := t.meta.Names(); n.Hybrid() && !yield(n.Other(t.ih)) {
-			return
-		}
-	}
-}
-
-// Names returns the info hashes of the torrent that has ih.
-func (in *incoming) Names(ih weir.InfoHash) (source.Names, bool) {
-	if t, ok := (*Engine)(in).named(ih); ok {
-		return t.meta.Names(), true
-	}
-	return source.Names{}, false
-}
-
-// Connector returns that of the torrent that has ih, warming it if there are not too many
-// that are warm.
-func (in *incoming) Connector(ih weir.InfoHash) (*connector.Connector, error) {
-	t, ok := (*Engine)(in).named(ih)
-	if !ok {
-		return nil, weir.Errorf(weir.ErrNotFound, "torrent %s was removed while a peer connected", ih)
-	}
-	sw, err := t.warmForPeer()
-	if err != nil {
-		return nil, err
-	}
-	return sw.conns, nil
 }

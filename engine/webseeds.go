@@ -20,6 +20,29 @@ import (
 	"github.com/weirfs/weir/engine/internal/wire"
 )
 
+// WebSeed is a web server of a torrent (BEP 19).
+type WebSeed struct {
+	URL      string // without user and password
+	State    WebSeedState
+	Rate     float64 // bytes per second lately
+	Received int64   // bytes of blocks
+	Why      string  // what went wrong last, in words; "" if nothing did
+	Stale    []int   // files of which it has another version than the torrent
+	Newer    string  // where a newer torrent is likely to be, when files are stale; "" if unknown
+}
+
+// WebSeedState is what a web seed does.
+type WebSeedState string
+
+// The states of a web seed.
+const (
+	WebSeedUntried WebSeedState = "untried" // others are asked
+	WebSeedReady   WebSeedState = "ready"
+	WebSeedBusy    WebSeedState = "busy" // blocks are asked of it
+	WebSeedPaused  WebSeedState = "paused"
+	WebSeedRefused WebSeedState = "refused" // it may not be asked: see Why
+)
+
 // webQueueTime is what is kept asked of a web seed: a request in a run of many MiB
 // costs one round trip, and what is taken back of it is not sent any more.
 const webQueueTime = time.Second
@@ -175,7 +198,7 @@ func (w *webSeeds) giveUp(now time.Time) {
 		}
 		if why := w.lost(now, index); why != "" {
 			err := weir.Errorf(weir.ErrCorrupt, "piece %d: %s, and no peer is known", index, why)
-			s.t.missed.Store(&Missed{At: now, Why: err.Error()})
+			s.t.counts.missed.Store(&Missed{At: now, Why: err.Error()})
 			s.reads.fail(index, err)
 		}
 	}
@@ -335,7 +358,7 @@ var _ webseed.Owner = (*webSeed)(nil)
 func (d *webSeed) Run(fn func()) { d.s.do(fn) }
 
 // Wait implements webseed.Owner.
-func (d *webSeed) Wait(n int) { d.s.eng.down.Wait(d.s.ctx, nil, n) }
+func (d *webSeed) Wait(n int) { d.s.t.down.Wait(d.s.ctx, nil, n) }
 
 // Buffer implements webseed.Owner.
 func (d *webSeed) Buffer(n int) webseed.Buffer { return wire.NewBlock(n) }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/weirfs/weir/cmd/internal/daemon"
+	"github.com/weirfs/weir/cmd/internal/sharing"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/reader"
 )
@@ -48,9 +49,14 @@ func (o *daemonFlags) register(cmd *cobra.Command) {
 	f.Var((*encryption)(&o.Encryption), "encryption", "encrypt connections `WHEN`: allowed (if the peer wants it), required (always) or off (never)")
 	f.Var(&o.uploadLimit, "upload-limit", "upload at most `SIZE` per second, such as 500KB or 2MiB (default no limit)")
 	f.Var(&o.downloadLimit, "download-limit", "download at most `SIZE` per second (default no limit)")
+	o.Sharing.Seed = sharing.SeedAll
+	f.Var((*seedMode)(&o.Sharing.Seed), "seed", "announce `WHICH` torrents, and give them to whoever asks, while no program here reads them: all (that are cached in part or whole), pinned or none")
+	f.Var((*ratio)(&o.Sharing.Ratio), "ratio", "with --seed: until a torrent has given `N` times what was fetched, such as 1.5 (default no end)")
+	f.Var((*seedTime)(&o.Sharing.Time), "seed-time", "with --seed: until a complete torrent was given for `TIME`, such as 72h (default no end)")
 	f.Var(&o.maxMetadata, "max-metadata", "accept metadata of magnets up to `SIZE`, at most 256MiB")
 	f.StringVar(&o.quiet, "quiet-readers", "", "refuse files to these `PROGRAMS` (name,name:head,…); with :head they may read the first and last 8 MiB of each file")
 	completeValues(cmd, "encryption", "allowed", "required", "off")
+	completeValues(cmd, "seed", sharing.SeedAll, sharing.SeedPinned, sharing.SeedNone)
 }
 
 // registerHTTP adds the flags about HTTP.

@@ -34,6 +34,9 @@ States:
   refused   a magnet whose metadata can't be used: weir status shows why
   complete  all of it is cached
 
+GIVEN and RATIO are what was uploaded in all runs, and how much that is of what
+was downloaded, or is cached if that is more. They are shown once there are any.
+
 ` + exitCodes,
 		Example: `  weir ls ~/t
   weir ls --json ~/t/linux`,
@@ -77,7 +80,12 @@ func printTorrents(w io.Writer, list []api.Torrent, width int) error {
 	if byWeb {
 		heading += "\tWEB"
 	}
-	fmt.Fprintf(tw, "NAME\tSIZE\tHAVE\t%s\tDOWN\tUP\tSTATE\n", heading)
+	heading += "\tDOWN\tUP"
+	given := slices.ContainsFunc(list, func(t api.Torrent) bool { return t.Uploaded > 0 })
+	if given {
+		heading += "\tGIVEN\tRATIO"
+	}
+	fmt.Fprintf(tw, "NAME\tSIZE\tHAVE\t%s\tSTATE\n", heading)
 	for _, t := range list {
 		size := "?"
 		if t.SizeBytes > 0 || t.State == api.StateComplete {
@@ -96,8 +104,12 @@ func printTorrents(w io.Writer, list []api.Torrent, width int) error {
 		if byWeb {
 			peers += "\t" + strconv.Itoa(t.ActiveWebSeeds)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cut(weir.Printable(t.Path), width), size, shareText(t.HaveBytes, t.SizeBytes),
-			peers, rateText(t.DownloadRate), rateText(t.UploadRate), state)
+		columns := peers + "\t" + rateText(t.DownloadRate) + "\t" + rateText(t.UploadRate)
+		if given {
+			columns += fmt.Sprintf("\t%s\t%.2f", sizeText(t.Uploaded), t.Ratio)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", cut(weir.Printable(t.Path), width), size, shareText(t.HaveBytes, t.SizeBytes),
+			columns, state)
 	}
 	return tw.Flush()
 }

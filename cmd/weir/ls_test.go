@@ -20,6 +20,8 @@ func TestPrintTorrents(t *testing.T) {
 	}{
 		{list, []string{"NAME SIZE HAVE PEERS WEB DOWN UP STATE", "linux/debian 600 MiB 50% 12 3 12 MiB/s 1.0 MiB/s reading", "film 4.0 GiB 0% 0 0 - - cold"}},
 		{list[1:], []string{"NAME SIZE HAVE PEERS DOWN UP STATE", "film 4.0 GiB 0% 0 - - cold"}},
+		{[]api.Torrent{{Path: "film", State: api.StateComplete, SizeBytes: 4 << 30, HaveBytes: 4 << 30, Uploaded: 6 << 30, Ratio: 1.5}},
+			[]string{"NAME SIZE HAVE PEERS DOWN UP GIVEN RATIO STATE", "film 4.0 GiB 100% 0 - - 6.0 GiB 1.50 complete"}},
 	} {
 		var b bytes.Buffer
 		if err := printTorrents(&b, tt.list, 0); err != nil {

@@ -87,7 +87,7 @@ them and keeps them in its cache. The rest of the torrent is not downloaded.
 		return usageError{flagError(cmd, err), cmd.CommandPath()}
 	})
 	root.AddCommand(newMount(), newServe(), newUmount(), newAdd(), newRm(), newMv(), newLs(), newStatus(), newTop(),
-		newFetch(), newPin(), newUnpin(), newEvict(), newPublish(), newSeed(), newDemo(), newVersion(), newConfig(), newDoctor(), newCache(), newCompletion(), newMan(), newGuard())
+		newFetch(), newPin(), newUnpin(), newEvict(), newSet(), newPublish(), newSeed(), newDemo(), newVersion(), newConfig(), newDoctor(), newCache(), newCompletion(), newMan(), newGuard())
 	return root
 }
 

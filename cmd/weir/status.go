@@ -89,6 +89,12 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 		row("peers", "%d connected, %d of them seeds, %.2f copies in all", t.Peers, t.Seeds, t.Availability)
 		row("rates", "%s down, %s up", rateText(t.DownloadRate), rateText(t.UploadRate))
 	}
+	row("totals", "%s up, %s down, ratio %.2f%s", sizeText(t.Uploaded), sizeText(t.Downloaded), t.Ratio, seededText(t.SeededSeconds))
+	offered := "no"
+	if t.Offered {
+		offered = "yes"
+	}
+	row("seeding", "%s: %s", offered, sharingText(s.Sharing))
 	for _, line := range s.Trackers {
 		row("tracker", "%s", weir.Printable(line))
 	}
@@ -125,6 +131,14 @@ func printStatus(w io.Writer, l *live, s api.PathStatus) error {
 		row("waiting", "none")
 	}
 	return tw.Flush()
+}
+
+// seededText is for how long a torrent was given while it was complete.
+func seededText(seconds int64) string {
+	if seconds == 0 {
+		return ""
+	}
+	return ", seeded for " + (time.Duration(seconds) * time.Second).String()
 }
 
 // waitTexts returns a line for each waiting program and file, the longest waiting

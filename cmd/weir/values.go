@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/weirfs/weir"
+	"github.com/weirfs/weir/cmd/internal/sharing"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/engine/source"
 )
@@ -101,6 +102,64 @@ func (d *waitTime) Set(s string) error {
 
 // Type is the library's word, so that FlagSet.GetDuration knows it.
 func (d *waitTime) Type() string { return "duration" }
+
+// seedMode is a flag for which torrents are given to whoever asks.
+type seedMode string
+
+func (m *seedMode) String() string { return string(*m) }
+
+func (m *seedMode) Set(s string) error {
+	switch s {
+	case sharing.SeedAll, sharing.SeedPinned, sharing.SeedNone:
+		*m = seedMode(s)
+		return nil
+	}
+	return fmt.Errorf("want all, pinned or none, got %q", s)
+}
+
+func (m *seedMode) Type() string { return "WHICH" }
+
+// ratio is a flag for how much is given per byte that was fetched.
+type ratio float64
+
+func (r *ratio) String() string {
+	if *r == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(float64(*r), 'g', -1, 64)
+}
+
+func (r *ratio) Set(s string) error {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(v > 0 && v < 1e9) {
+		return fmt.Errorf("want a number above 0 such as 1.5, got %q", s)
+	}
+	*r = ratio(v)
+	return nil
+}
+
+func (r *ratio) Type() string { return "N" }
+
+// seedTime is a flag for how long a torrent is given to others.
+type seedTime time.Duration
+
+func (d *seedTime) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
+
+func (d *seedTime) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil || v <= 0 {
+		return fmt.Errorf("want a time such as 30m or 72h, got %q", s)
+	}
+	*d = seedTime(v)
+	return nil
+}
+
+func (d *seedTime) Type() string { return "TIME" }
 
 // newLog returns a log of text lines, whose errors read as on standard error.
 func newLog(w io.Writer, level slog.Level) *slog.Logger {

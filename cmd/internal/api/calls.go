@@ -46,6 +46,12 @@ func (c *Client) Serve(ctx context.Context, files string, r ServeRequest, into s
 	return a, c.Do(ctx, http.MethodPost, "/serve"+query("files", files, "into", into), r, &a)
 }
 
+// SetSharing changes how a torrent, named like for Torrent, is given to others, and returns
+// what holds then.
+func (c *Client) SetSharing(ctx context.Context, id string, change SharingChange) (s Sharing, err error) {
+	return s, c.Do(ctx, http.MethodPatch, "/torrents/"+escapePath(id), change, &s)
+}
+
 // Remove removes a torrent, named like for Torrent, and with it what is held of
 // it, unless keepCache.
 func (c *Client) Remove(ctx context.Context, id string, keepCache bool) error {

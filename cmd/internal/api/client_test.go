@@ -55,6 +55,7 @@ func TestRequests(t *testing.T) {
 			_, err := c.Serve(ctx, "/a&b", api.ServeRequest{Torrent: []byte("d"), Missing: []byte{5}}, "f")
 			return err
 		},
+		`PATCH /v1/torrents/a/b application/json {"upload_rate":5}`: func() error { _, err := c.SetSharing(ctx, "a/b", api.SharingChange{UploadRate: &up}); return err },
 		"DELETE /v1/torrents/x":                               func() error { return c.Remove(ctx, "x", false) },
 		"DELETE /v1/torrents/x?keep_cache=true":               func() error { return c.Remove(ctx, "x", true) },
 		"POST /v1/move?from=a%26b&to=c%3Dd":                   func() error { _, err := c.Move(ctx, "a&b", "c=d"); return err },

@@ -61,8 +61,11 @@ type Torrent struct {
 	Availability   float64 `json:"availability"`     // whole copies that the connected peers have between them; the fraction is the share of pieces with one more
 	DownloadRate   int64   `json:"download_rate"`
 	UploadRate     int64   `json:"upload_rate"`
-	Downloaded     int64   `json:"downloaded_bytes"` // since the start
+	Downloaded     int64   `json:"downloaded_bytes"` // in all runs
 	Uploaded       int64   `json:"uploaded_bytes"`
+	Ratio          float64 `json:"ratio"`          // Uploaded per byte that was downloaded, or is held if that is more
+	SeededSeconds  int64   `json:"seeded_seconds"` // in all runs, while it was complete and offered
+	Offered        bool    `json:"offered"`        // it is announced, and given to whoever asks, while nothing here uses it
 }
 
 // TorrentDetails is what GET /v1/torrents/ID adds.
@@ -75,6 +78,7 @@ type TorrentDetails struct {
 	Private     bool       `json:"private"`
 	Magnet      string     `json:"magnet"`
 	Trackers    [][]string `json:"trackers"`
+	Sharing     Sharing    `json:"sharing"`
 	WebSeeds    []WebSeed  `json:"web_seeds"`
 	Known       int        `json:"known_peers"`     // addresses, connected or not
 	Serving     int        `json:"serving_peers"`   // of the connected ones, those that give us blocks
@@ -86,6 +90,26 @@ type TorrentDetails struct {
 	Failed      int64      `json:"failed_pieces"`
 	Wasted      int64      `json:"wasted_bytes"`  // blocks that came twice, too late, or were never asked for
 	Unasked     int64      `json:"unasked_bytes"` // of these, blocks never asked for
+}
+
+// Sharing is what holds for giving a torrent to others: what is set for it, or else for the
+// mount.
+type Sharing struct {
+	Seed         string  `json:"seed"`         // all, pinned or none
+	Ratio        float64 `json:"ratio"`        // until this is reached; 0: no end
+	SeedSeconds  int64   `json:"seed_seconds"` // until it was seeded for so long; 0: no end
+	UploadRate   int64   `json:"upload_rate"`  // of this torrent; 0: no limit but the mount's
+	DownloadRate int64   `json:"download_rate"`
+}
+
+// SharingChange is the body of PATCH /v1/torrents/ID; what is left out stays.
+type SharingChange struct {
+	Seed         *string  `json:"seed,omitempty"`         // all or none; "default": what the mount says
+	Ratio        *float64 `json:"ratio,omitempty"`        // a negative one: what the mount says
+	SeedSeconds  *int64   `json:"seed_seconds,omitempty"` // the same
+	UploadRate   *int64   `json:"upload_rate,omitempty"`
+	DownloadRate *int64   `json:"download_rate,omitempty"`
+	AddTrackers  []string `json:"add_trackers,omitempty"`
 }
 
 // WebSeed is a web server that a torrent names (BEP 19).
@@ -182,6 +206,8 @@ type PathStatus struct {
 	// Selected is what fetch and pin bring in of a torrent whose magnet selects
 	// files; null: all.
 	Selected *Selected `json:"selected,omitempty"`
+
+	Sharing Sharing `json:"sharing"`
 
 	Waits    []Wait   `json:"waits"`
 	Handles  []Handle `json:"handles"`

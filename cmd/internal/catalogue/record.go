@@ -42,6 +42,8 @@ type Record struct {
 	// Pin are the paths beneath the torrent's folder, as they are to be shown, that are
 	// pinned as soon as the metadata is there; an empty one is all that is selected.
 	Pin [][]byte `json:"pin,omitempty"`
+	// Sharing is what is set for it; none: what the mount says.
+	Sharing *Sharing `json:"sharing,omitempty"`
 	// Files is the folder or file that the content is served from, in place; none: it comes
 	// from peers. Missing are the pieces that are not there, a bit each.
 	Files   []byte `json:"files,omitempty"`

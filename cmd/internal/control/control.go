@@ -28,6 +28,7 @@ type Mount interface {
 	Torrents() []api.Torrent
 	// Torrent takes an info hash or the path of a torrent's folder, as Remove does.
 	Torrent(id string) (api.TorrentDetails, error)
+	SetSharing(id string, change api.SharingChange) (api.Sharing, error)
 	Add(ctx context.Context, source, into string) (api.Added, error)
 	AddFile(ctx context.Context, content []byte, into string) (api.Added, error)
 	// Serve adds a torrent that lies in files of this machine; without one it says whether

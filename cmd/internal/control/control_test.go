@@ -40,6 +40,9 @@ func (m *fakeMount) Torrents() []api.Torrent { return []api.Torrent{{Path: "a/b"
 func (m *fakeMount) Torrent(id string) (api.TorrentDetails, error) {
 	return api.TorrentDetails{Name: id}, m.note("torrent %q", id)
 }
+func (m *fakeMount) SetSharing(id string, c api.SharingChange) (api.Sharing, error) {
+	return api.Sharing{Ratio: *c.Ratio}, m.note("set %q", id)
+}
 func (m *fakeMount) Add(_ context.Context, source, into string) (api.Added, error) {
 	return api.Added{Path: into}, m.note("add %q %q", source, into)
 }

@@ -27,6 +27,7 @@ func (s *Server) routes() http.Handler {
 		"GET /torrents":            s.torrents,
 		"POST /torrents":           s.add,
 		"GET /torrents/{id...}":    s.torrent,
+		"PATCH /torrents/{id...}":  s.setSharing,
 		"DELETE /torrents/{id...}": s.remove,
 		"POST /serve":              s.serveFiles,
 		"POST /move":               s.move,
@@ -141,6 +142,14 @@ func (s *Server) serveFiles(w http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	return s.opt.Mount.Serve(r.Context(), r.URL.Query().Get("files"), req, r.URL.Query().Get("into"))
+}
+
+func (s *Server) setSharing(w http.ResponseWriter, r *http.Request) (any, error) {
+	var change api.SharingChange
+	if err := readJSON(w, r, &change); err != nil {
+		return nil, err
+	}
+	return s.opt.Mount.SetSharing(r.PathValue("id"), change)
 }
 
 func (s *Server) remove(_ http.ResponseWriter, r *http.Request) (any, error) {

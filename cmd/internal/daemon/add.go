@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
@@ -102,14 +103,19 @@ func (ts *torrents) show(ctx context.Context, spec *source.Spec, into string, wa
 
 // insert puts a torrent of the engine into the tree, under the name raw if that is free.
 // The caller holds changing.
-func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw string) (*entry, error) {
+func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw string) (e *entry, err error) {
 	if err := ts.makeFolders(dir); err != nil {
 		return nil, err
 	}
-	e := &entry{torrent: newTorrent(t, rec.Added, ts.store, ts.readers), rec: rec}
+	e = &entry{torrent: newTorrent(t, rec.Added, ts.store, ts.readers), rec: rec}
 	if rec.Shape != nil {
 		e.shape.Store(newShape(rec.Shape, t.InfoHash()))
 	}
+	defer func() {
+		if err == nil {
+			ts.sharing.Add(sharedEntry{e, ts}) // without mu
+		}
+	}()
 	// Under one lock: a program that sees it, and a change of the cache, must find it.
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -121,7 +127,79 @@ func (ts *torrents) insert(t *engine.Torrent, rec catalogue.Record, dir, raw str
 	ts.entries.add(e)
 	ts.log.Debug("torrent added", "torrent", t.InfoHash(), "path", e.path())
 	ts.events.publish(api.Event{Kind: api.EventAdded, InfoHash: t.InfoHash().String(), Path: e.path(), SizeBytes: e.rec.Size()})
+	if own := e.rec.Sharing; own != nil {
+		t.SetLimits(own.UploadRate, own.DownloadRate)
+	}
 	return e, nil
+}
+
+// SetSharing implements control.Mount.
+func (ts *torrents) SetSharing(id string, change api.SharingChange) (api.Sharing, error) {
+	e, err := ts.lookup(strings.Trim(id, "/"))
+	if err != nil {
+		return api.Sharing{}, err
+	}
+	spec := &source.Spec{InfoHash: e.InfoHash()}
+	for _, arg := range change.AddTrackers {
+		u, err := source.ParseTracker(arg)
+		if err != nil {
+			return api.Sharing{}, err
+		}
+		spec.Trackers = append(spec.Trackers, []string{u})
+	}
+	ts.mu.Lock()
+	own, err := changed(e.rec.Sharing, change)
+	if err == nil {
+		e.rec.Sharing = own
+		e.rec.Learn(spec)
+	}
+	ts.mu.Unlock()
+	if err != nil {
+		return api.Sharing{}, err
+	}
+	if _, err := ts.engine.Add(spec); err != nil && !errors.Is(err, weir.ErrExists) {
+		return api.Sharing{}, err
+	}
+	e.SetLimits(own.UploadRate, own.DownloadRate)
+	ts.lookAtSharing(e)
+	if err := ts.record(e.InfoHash()); err != nil {
+		return api.Sharing{}, fmt.Errorf("set for now, but not after a restart: %w", err)
+	}
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return e.settings(ts.sharing), nil
+}
+
+// changed returns a torrent's settings with a change.
+func changed(old *catalogue.Sharing, c api.SharingChange) (*catalogue.Sharing, error) {
+	var s catalogue.Sharing
+	if old != nil {
+		s = *old
+	}
+	if c.Seed != nil {
+		if s.Seed = *c.Seed; s.Seed == "default" {
+			s.Seed = ""
+		}
+	}
+	if c.Ratio != nil {
+		if s.Ratio = c.Ratio; *c.Ratio < 0 {
+			s.Ratio = nil
+		}
+	}
+	if c.SeedSeconds != nil {
+		s.SeedTime = nil
+		if n := min(*c.SeedSeconds, int64(100*365*24*time.Hour/time.Second)); n >= 0 {
+			d := time.Duration(n) * time.Second
+			s.SeedTime = &d
+		}
+	}
+	if c.UploadRate != nil {
+		s.UploadRate = *c.UploadRate
+	}
+	if c.DownloadRate != nil {
+		s.DownloadRate = *c.DownloadRate
+	}
+	return &s, s.Check()
 }
 
 // Remove implements control.Mount. It waits until what was held is gone.
@@ -157,7 +235,8 @@ func (ts *torrents) detach(ctx context.Context, ih weir.InfoHash) error {
 	e.files.Close()
 	ts.store.Withdraw(ih)
 	ts.mu.Lock()
-	ts.removed.add(e)
+	ts.removed.add(e, ts.sharing.Of(ih))
+	ts.sharing.Remove(ih)
 	ts.entries.remove(e)
 	at := e.path()
 	ts.mu.Unlock()

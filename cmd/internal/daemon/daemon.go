@@ -22,6 +22,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/gateway"
 	"github.com/weirfs/weir/cmd/internal/metrics"
+	"github.com/weirfs/weir/cmd/internal/sharing"
 	"github.com/weirfs/weir/cmd/internal/sources"
 	"github.com/weirfs/weir/cmd/internal/store"
 	"github.com/weirfs/weir/engine"
@@ -61,6 +62,7 @@ type Options struct {
 	MaxMetadata   int64              // of a magnet, bytes; 0: 64 MiB
 	UploadLimit   int64              // of blocks, over all torrents, bytes per second; 0: none
 	DownloadLimit int64              // the same
+	Sharing       sharing.Policy     // which torrents are given to whoever asks
 	Restricted    *reader.Restricted // programs that may not read all; nil: none
 	ReadTimeout   time.Duration      // of one read; 0: fs.DefaultReadTimeout
 	UID, GID      uint32             // who owns what is shown
@@ -226,6 +228,9 @@ func (d *Daemon) close() error {
 	}
 	if d.engine != nil {
 		errs = append(errs, d.engine.Close())
+	}
+	if d.torrents.sharing != nil {
+		d.torrents.sharing.Close()
 	}
 	if d.cache != nil {
 		errs = append(errs, d.cache.Close())

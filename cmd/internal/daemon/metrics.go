@@ -3,6 +3,7 @@ package daemon
 import (
 	"time"
 
+	"github.com/weirfs/weir/cmd/internal/catalogue"
 	"github.com/weirfs/weir/cmd/internal/metrics"
 )
 
@@ -11,10 +12,11 @@ type totals struct {
 	downloaded, web, uploaded, wasted, unasked, hedged, verified, failed int64
 }
 
-func (t *totals) add(e *entry) {
+// add adds those of a torrent, with what it gave and got in former runs.
+func (t *totals) add(e *entry, all catalogue.Totals) {
 	s := e.Stats()
-	t.downloaded += s.Downloaded
-	t.uploaded += s.Uploaded
+	t.downloaded += all.Downloaded
+	t.uploaded += all.Uploaded
 	t.wasted += s.Wasted
 	t.unasked += s.Unasked
 	t.web += s.FromWeb
@@ -35,7 +37,7 @@ func (v *view) samples() []metrics.Sample {
 		s := e.Stats()
 		states[string(e.state(s))]++
 		peers += s.Peers
-		sum.add(e)
+		sum.add(e, v.torrents.sharing.Of(e.InfoHash()))
 	}
 	waits := v.fs.Waiting()
 	longest := time.Duration(0)
@@ -51,10 +53,11 @@ func (v *view) samples() []metrics.Sample {
 	}
 	return []metrics.Sample{
 		{Name: "torrents", Help: "Torrents in the mount, by what they do.", Label: "state", By: states},
+		gauge("announced_torrents", "Torrents that are announced though nothing here uses them.", float64(v.engine.Announced())),
 		gauge("peers", "Connected peers of all torrents.", float64(peers)),
-		count("downloaded_bytes_total", "Bytes of blocks received from peers and web servers.", sum.downloaded),
-		count("web_bytes_total", "Bytes of these, from web servers.", sum.web),
-		count("uploaded_bytes_total", "Bytes of blocks sent to peers.", sum.uploaded),
+		count("downloaded_bytes_total", "Bytes of blocks received from peers and web servers, in all runs.", sum.downloaded),
+		count("web_bytes_total", "Bytes received from web servers.", sum.web),
+		count("uploaded_bytes_total", "Bytes of blocks sent to peers, in all runs.", sum.uploaded),
 		count("wasted_bytes_total", "Bytes of blocks received twice, too late, or never asked for.", sum.wasted),
 		count("unasked_bytes_total", "Bytes of these, of blocks never asked for.", sum.unasked),
 		count("hedged_blocks_total", "Blocks asked of a second peer.", sum.hedged),

@@ -46,6 +46,7 @@ func (o *observer) poll() {
 		o.torrents.learnShape(e)
 		if e.heldChangedSinceLook.Swap(false) {
 			o.events.publish(o.torrents.event(api.EventHave, e))
+			o.torrents.lookAtSharing(e)
 			// A pinned piece may have come or gone.
 			o.torrents.mu.RLock()
 			pinning := e.pins != nil

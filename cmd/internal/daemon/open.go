@@ -18,6 +18,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/gateway"
 	"github.com/weirfs/weir/cmd/internal/metrics"
+	"github.com/weirfs/weir/cmd/internal/sharing"
 	"github.com/weirfs/weir/cmd/internal/sources"
 	"github.com/weirfs/weir/cmd/internal/store"
 	"github.com/weirfs/weir/engine"
@@ -61,7 +62,9 @@ func (d *Daemon) Open(ctx context.Context) error {
 	if err := errors.Join(early, opening.Wait()); err != nil {
 		return err
 	}
-	d.assemble()
+	if err := d.assemble(); err != nil {
+		return err
+	}
 	if err := errors.Join(d.openControl(), d.openMetrics(), d.makeGateway()); err != nil {
 		return err
 	}
@@ -80,6 +83,7 @@ func (d *Daemon) Open(ctx context.Context) error {
 		d.control.Serve()
 	}
 	d.background.running.Go((&observer{ctx: d.background.ctx, torrents: d.torrents, content: d.content, cache: d.cache, events: d.events}).run)
+	d.background.running.Go(func() { d.torrents.sharing.Run(d.background.ctx) })
 	if err := d.watchFolders(); err != nil {
 		return err
 	}
@@ -96,13 +100,18 @@ func (d *Daemon) Open(ctx context.Context) error {
 }
 
 // assemble connects what needs both the cache and the engine, once both are open.
-func (d *Daemon) assemble() {
+func (d *Daemon) assemble() (err error) {
 	ts := d.torrents
 	ts.store, ts.engine = d.store, d.engine
 	ts.catalogue = catalogue.New(d.cache, d.opt.Ephemeral)
+	ts.pinned = d.cache.Pinned
+	if ts.sharing, err = sharing.Open(d.opt.Sharing, ts.catalogue, d.log); err != nil {
+		return fmt.Errorf("read what torrents gave and got: %w", err)
+	}
 	d.content = &content{torrents: ts, cache: d.cache, fs: d.fs, background: d.background, log: d.log, pinning: newToken()}
 	d.view = &view{opt: &d.opt, started: d.started, torrents: ts, content: d.content, fs: d.fs, cache: d.cache, engine: d.engine}
 	d.limits = &limits{engine: d.engine, upload: d.opt.UploadLimit, download: d.opt.DownloadLimit}
+	return nil
 }
 
 // watchFolders adds the torrents in the watched folders, now and whenever one appears.

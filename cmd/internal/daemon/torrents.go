@@ -1,13 +1,16 @@
 package daemon
 
 import (
+	"cmp"
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/api"
 	"github.com/weirfs/weir/cmd/internal/catalogue"
+	"github.com/weirfs/weir/cmd/internal/sharing"
 	"github.com/weirfs/weir/cmd/internal/sources"
 	"github.com/weirfs/weir/cmd/internal/store"
 	"github.com/weirfs/weir/engine"
@@ -29,6 +32,8 @@ type torrents struct {
 	store     *store.Store
 	engine    *engine.Engine
 	catalogue *catalogue.Catalogue
+	sharing   *sharing.Sharing
+	pinned    func(weir.InfoHash) (runs [][2]int)
 
 	// changing is held by whoever changes which torrents are shown and where. It is
 	// taken before the catalogue's lock, and that before mu.
@@ -95,6 +100,46 @@ func (ts *torrents) heldChanged(id weir.PieceID, held bool) {
 	} else if id.Index < s.skeleton.NumPieces() {
 		ts.fs.HeldChanged(id.Torrent, s.skeleton.PieceRange(id.Index))
 	}
+}
+
+// sharedEntry is an entry for those who decide whether it is given to whoever asks.
+type sharedEntry struct {
+	*entry
+	torrents *torrents
+}
+
+var _ sharing.Torrent = sharedEntry{}
+
+// Exchanged implements sharing.Torrent.
+func (s sharedEntry) Exchanged() (uploaded, downloaded int64) {
+	stats := s.Stats()
+	return stats.Uploaded, stats.Downloaded
+}
+
+// Share implements sharing.Torrent.
+func (s sharedEntry) Share() (f sharing.Facts, own *catalogue.Sharing) {
+	// Who has files served from where they lie wants them to be found.
+	f.Pinned = len(s.torrents.pinned(s.InfoHash())) > 0 || s.store.Files(s.InfoHash()) != nil
+	s.torrents.mu.RLock()
+	defer s.torrents.mu.RUnlock()
+	if sh := s.known(); sh != nil {
+		f.Have = s.held(sh)
+		f.Complete = f.Have >= sh.Length
+	}
+	return f, s.rec.Sharing
+}
+
+// lookAtSharing decides anew whether a torrent is given to whoever asks.
+func (ts *torrents) lookAtSharing(e *entry) { ts.sharing.Look(sharedEntry{e, ts}, time.Now()) }
+
+// settings are what holds for a torrent. The caller has torrents.mu.
+func (e *entry) settings(s *sharing.Sharing) api.Sharing {
+	p := s.Policy(e.rec.Sharing)
+	out := api.Sharing{Seed: cmp.Or(p.Seed, sharing.SeedAll), Ratio: p.Ratio, SeedSeconds: int64(p.Time / time.Second)}
+	if own := e.rec.Sharing; own != nil {
+		out.UploadRate, out.DownloadRate = own.UploadRate, own.DownloadRate
+	}
+	return out
 }
 
 // learnShape records the sizes of a magnet's torrent once its metadata has arrived.

@@ -14,6 +14,7 @@ import (
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cache"
 	"github.com/weirfs/weir/cmd/internal/api"
+	"github.com/weirfs/weir/cmd/internal/sharing"
 	"github.com/weirfs/weir/engine"
 	"github.com/weirfs/weir/fs"
 )
@@ -75,8 +76,11 @@ func (v *view) torrent(e *entry, s engine.Stats) api.Torrent {
 		InfoHash: e.InfoHash().String(), Path: e.path(), State: e.state(s), Wait: s.Why, Added: e.rec.Added,
 		SizeBytes: e.rec.Size(), HaveBytes: e.have(),
 		Peers: s.Peers, Seeds: s.Seeds, ActiveWebSeeds: activeWebSeeds(s.WebSeeds), Availability: s.Availability,
-		DownloadRate: int64(s.DownRate), UploadRate: int64(s.UpRate), Downloaded: s.Downloaded, Uploaded: s.Uploaded,
-	}
+		DownloadRate: int64(s.DownRate), UploadRate: int64(s.UpRate)}
+	total := v.torrents.sharing.Of(e.InfoHash())
+	t.Downloaded, t.Uploaded, t.SeededSeconds = total.Downloaded, total.Uploaded, int64(total.Seeded/time.Second)
+	t.Ratio = sharing.Ratio(total, t.HaveBytes)
+	t.Offered = e.Offered() && t.HaveBytes > 0
 	t.PinPending = len(e.rec.Pin) > 0
 	if t.State == api.StateComplete {
 		t.Wait = ""
@@ -103,7 +107,7 @@ func (v *view) Torrent(id string) (api.TorrentDetails, error) {
 	}
 	s := e.Stats()
 	t := api.TorrentDetails{
-		Torrent: v.torrent(e, s), Trackers: [][]string{}, Announces: append([]string{}, s.Trackers...),
+		Torrent: v.torrent(e, s), Trackers: [][]string{}, Announces: append([]string{}, e.Announces()...),
 		Known: s.Known, Serving: s.Serving, SwarmSeeds: s.SwarmSeeds, SwarmLeech: s.SwarmLeeches, Waiting: s.Waiting,
 		Verified: s.Verified, Failed: s.Failed, Wasted: s.Wasted, Unasked: s.Unasked,
 	}
@@ -121,6 +125,7 @@ func (v *view) Torrent(id string) (api.TorrentDetails, error) {
 		t.Name = string(e.rec.Name)
 	}
 	t.Trackers = append(t.Trackers, e.rec.Trackers...)
+	t.Sharing = e.settings(v.torrents.sharing)
 	t.WebSeeds = webSeeds(e.rec.WebSeeds, s.WebSeeds, e.LoadedInfo())
 	t.Magnet = e.rec.Magnet(e.InfoHash())
 	return t, nil
@@ -176,7 +181,10 @@ func (v *view) Status(_ context.Context, p string) (api.PathStatus, error) {
 	}
 	e := list[0]
 	s := e.Stats()
-	out := api.PathStatus{Path: p, Torrent: v.torrent(e, s), Waits: []api.Wait{}, Handles: []api.Handle{}, Trackers: append([]string{}, s.Trackers...), WebSeeds: webSeeds(nil, s.WebSeeds, e.LoadedInfo())}
+	v.torrents.mu.RLock()
+	own := e.settings(v.torrents.sharing)
+	v.torrents.mu.RUnlock()
+	out := api.PathStatus{Sharing: own, Path: p, Torrent: v.torrent(e, s), Waits: []api.Wait{}, Handles: []api.Handle{}, Trackers: append([]string{}, e.Announces()...), WebSeeds: webSeeds(nil, s.WebSeeds, e.LoadedInfo())}
 	out.WebSeeds = slices.DeleteFunc(out.WebSeeds, func(w api.WebSeed) bool { return w.State == string(engine.WebSeedUntried) })
 	v.describeFiles(&out, e)
 	if info := e.Info(); info != nil {

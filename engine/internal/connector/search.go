@@ -119,16 +119,11 @@ func (c *Connector) keepPrivate() {
 	}
 }
 
+// TrackersAdded says that Options.Presence may have more trackers.
+func (c *Connector) TrackersAdded() { c.searches.poke() }
+
 // Searched reports whether every tracker has answered or failed.
 func (c *Connector) Searched() bool { return c.searches.main == nil || c.searches.main.Heard() }
-
-// Trackers returns what is known of each tracker.
-func (c *Connector) Trackers() []discover.TrackerStatus {
-	if c.searches.main == nil {
-		return nil
-	}
-	return c.searches.main.Status()
-}
 
 // TellNode tells a peer that has a node in the DHT of ours (BEP 5).
 func (c *Connector) TellNode(k *Conn) {

@@ -47,6 +47,9 @@ func (d *Discoverer) Hold(p *Presence, t Held) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.held[p] = t
+	if p.hasNewTrackers() {
+		h.schedule.Remove(p) // now, and not only when the others want to hear of it
+	}
 	h.schedule.Add(p, time.Now())
 	h.poke()
 }

@@ -20,10 +20,10 @@ type Presence struct {
 
 	owner chan struct{} // holds a token while somebody announces
 
-	mu        sync.Mutex
-	yield     context.CancelFunc // ends what the owner does; nil if that is a search
-	tiers     []*tracker.Tier    // changed by the owner, under mu
-	following [][]string         // tiers of URLs that were added and are not in tiers yet
+	mu    sync.Mutex
+	yield context.CancelFunc // ends what the owner does; nil if that is a search
+	tiers []*tracker.Tier    // changed by the owner, under mu
+	added [][]string         // tiers of URLs that are not in tiers yet
 }
 
 // NewPresence returns the presence of a torrent at trackers that know nothing of us.
@@ -42,7 +42,14 @@ func newPresence(hashes []weir.InfoHash, trackers [][]string) *Presence {
 func (p *Presence) AddTrackers(trackers [][]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.following = append(p.following, trackers...)
+	p.added = append(p.added, trackers...)
+}
+
+// hasNewTrackers reports whether trackers were added that were not asked yet.
+func (p *Presence) hasNewTrackers() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.added) > 0
 }
 
 // takeTrackers makes tiers of what was added. The caller owns p, or nobody else knows it.
@@ -51,13 +58,13 @@ func (p *Presence) takeTrackers() {
 	defer p.mu.Unlock()
 	first := len(p.tiers) / len(p.hashes)
 	for _, h := range p.hashes {
-		for i, urls := range p.following {
+		for i, urls := range p.added {
 			urls = slices.Clone(urls)
 			rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })
 			p.tiers = append(p.tiers, tracker.NewTier(first+i, h, urls))
 		}
 	}
-	p.following = nil
+	p.added = nil
 }
 
 // TrackerStatus is what is known of a tracker.

@@ -22,8 +22,9 @@ const burst = 100 * time.Millisecond
 // Limiter is a rate that is shared first come, first served: connections that ask for
 // one block at a time get equal shares. It is safe for concurrent use.
 type Limiter struct {
-	rate  atomic.Int64 // bytes per second; 0 is no limit
-	total atomic.Int64 // bytes that passed
+	rate   atomic.Int64 // bytes per second; 0 is no limit
+	total  atomic.Int64 // bytes that passed
+	parent *Limiter     // limits this and others; nil if none does
 
 	mu      sync.Mutex
 	free    time.Time     // when all bytes reserved so far will have passed
@@ -37,8 +38,28 @@ func New(rate int64) *Limiter {
 	return l
 }
 
-// Rate returns the bytes per second, 0 for no limit.
-func (l *Limiter) Rate() int64 { return l.rate.Load() }
+// NewPart returns a Limiter of rate bytes per second for a part of what l limits, 0 for no
+// limit but that.
+func (l *Limiter) NewPart(rate int64) *Limiter {
+	p := New(rate)
+	p.parent = l
+	return p
+}
+
+// Rate returns the bytes per second that may pass at most, 0 for no limit.
+func (l *Limiter) Rate() int64 {
+	own := l.rate.Load()
+	if l.parent == nil {
+		return own
+	}
+	all := l.parent.Rate()
+	if own == 0 || all != 0 && all < own {
+		return all
+	}
+	return own
+}
+
+func (l *Limiter) limited() bool { return l.Rate() != 0 }
 
 // SetRate changes the rate, also for those who wait.
 func (l *Limiter) SetRate(rate int64) {
@@ -51,7 +72,12 @@ func (l *Limiter) SetRate(rate int64) {
 }
 
 // Passed counts bytes that passed.
-func (l *Limiter) Passed(n int) { l.total.Add(int64(n)) }
+func (l *Limiter) Passed(n int) {
+	l.total.Add(int64(n))
+	if l.parent != nil {
+		l.parent.Passed(n)
+	}
+}
 
 // Total returns the bytes that passed since the beginning.
 func (l *Limiter) Total() int64 { return l.total.Load() }
@@ -59,6 +85,17 @@ func (l *Limiter) Total() int64 { return l.total.Load() }
 // Reserve reserves n bytes. They may pass from at on, which is in the past if they may
 // pass now. If changed is closed before, the reservation is void.
 func (l *Limiter) Reserve(now time.Time, n int) (at time.Time, changed <-chan struct{}) {
+	at, changed = l.reserve(now, n)
+	if l.parent != nil {
+		if later, other := l.parent.Reserve(now, n); later.After(at) {
+			return later, other
+		}
+	}
+	return at, changed
+}
+
+// reserve is Reserve without the parent.
+func (l *Limiter) reserve(now time.Time, n int) (at time.Time, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	rate := l.rate.Load()
@@ -74,20 +111,23 @@ func (l *Limiter) Reserve(now time.Time, n int) (at time.Time, changed <-chan st
 }
 
 // Backlog returns how long a reservation made now would have to wait.
-func (l *Limiter) Backlog(now time.Time) time.Duration {
+func (l *Limiter) Backlog(now time.Time) (wait time.Duration) {
+	if l.parent != nil {
+		wait = l.parent.Backlog(now)
+	}
 	if l.rate.Load() == 0 {
-		return 0
+		return wait
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(0, l.free.Sub(now))
+	return max(wait, l.free.Sub(now))
 }
 
 // Wait is called after n bytes have passed, and returns when the next may: when the rate
 // has made up for them, or ctx or done ends. It costs next to nothing without a limit.
 func (l *Limiter) Wait(ctx context.Context, done <-chan struct{}, n int) {
 	l.Passed(n)
-	for l.rate.Load() != 0 {
+	for l.limited() {
 		now := time.Now()
 		at, changed := l.Reserve(now, n)
 		if !at.After(now) {
@@ -125,7 +165,7 @@ const grantBytes = 16 << 10
 // Ready reports whether n bytes may pass now, and reserves what is missing. If not, call
 // it again after wait, or when changed is closed.
 func (t *Queued) Ready(l *Limiter, now time.Time, n int) (wait time.Duration, changed <-chan struct{}, ok bool) {
-	for t.credit < n && l.rate.Load() != 0 {
+	for t.credit < n && l.limited() {
 		if t.changed != nil {
 			select {
 			case <-t.changed:

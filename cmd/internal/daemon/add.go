@@ -161,7 +161,7 @@ func (ts *torrents) SetSharing(id string, change api.SharingChange) (api.Sharing
 		return api.Sharing{}, err
 	}
 	e.SetLimits(own.UploadRate, own.DownloadRate)
-	ts.lookAtSharing(e)
+	sharedEntry{e, ts}.look()
 	if err := ts.record(e.InfoHash()); err != nil {
 		return api.Sharing{}, fmt.Errorf("set for now, but not after a restart: %w", err)
 	}

@@ -259,7 +259,7 @@ func (c *content) refreshPins() {
 // wantPins wants the missing pinned pieces of a torrent. It runs once at a time, so that
 // the last want follows from the last pins.
 func (c *content) wantPins(e *entry) {
-	defer c.torrents.lookAtSharing(e)
+	defer sharedEntry{e, c.torrents}.look()
 	e.pinning.Lock()
 	defer e.pinning.Unlock()
 	runs := c.cache.Pinned(e.InfoHash())

@@ -46,7 +46,7 @@ func (o *observer) poll() {
 		o.torrents.learnShape(e)
 		if e.heldChangedSinceLook.Swap(false) {
 			o.events.publish(o.torrents.event(api.EventHave, e))
-			o.torrents.lookAtSharing(e)
+			sharedEntry{e, o.torrents}.look()
 			// A pinned piece may have come or gone.
 			o.torrents.mu.RLock()
 			pinning := e.pins != nil

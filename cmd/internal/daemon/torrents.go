@@ -129,8 +129,8 @@ func (s sharedEntry) Share() (f sharing.Facts, own *catalogue.Sharing) {
 	return f, s.rec.Sharing
 }
 
-// lookAtSharing decides anew whether a torrent is given to whoever asks.
-func (ts *torrents) lookAtSharing(e *entry) { ts.sharing.Look(sharedEntry{e, ts}, time.Now()) }
+// look decides anew whether the torrent is given to whoever asks.
+func (s sharedEntry) look() { s.torrents.sharing.Look(s, time.Now()) }
 
 // settings are what holds for a torrent. The caller has torrents.mu.
 func (e *entry) settings(s *sharing.Sharing) api.Sharing {

@@ -60,6 +60,18 @@ type Stats struct {
 	Trackers []string
 }
 
+// WebSeedState is what a web seed does.
+type WebSeedState string
+
+// The states of a web seed.
+const (
+	WebSeedUntried WebSeedState = "untried" // others are asked
+	WebSeedReady   WebSeedState = "ready"
+	WebSeedBusy    WebSeedState = "busy" // blocks are asked of it
+	WebSeedPaused  WebSeedState = "paused"
+	WebSeedRefused WebSeedState = "refused" // it may not be asked: see Why
+)
+
 // Missed is a read, or a look for metadata, that ended at its deadline.
 type Missed struct {
 	At  time.Time
@@ -245,21 +257,6 @@ func trackerLines(trackers []discover.TrackerStatus) (seeds, leeches int, lines 
 		}
 	}
 	return seeds, leeches, lines
-}
-
-// Announced returns how many torrents are announced though they are cold.
-func (e *Engine) Announced() int {
-	if d := e.endpoint.Discoverer(); d != nil {
-		return d.Holds()
-	}
-	return 0
-}
-
-// Announces has a line for each tracker: its name and what it said last, to an announce of
-// the torrent, warm or cold.
-func (t *Torrent) Announces() []string {
-	_, _, lines := trackerLines(t.announce.Presence(t.ih).Status())
-	return lines
 }
 
 // missed notes that a read is given up at its deadline, and why.

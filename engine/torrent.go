@@ -378,3 +378,18 @@ func (t *Torrent) SelectOnly() []int {
 	}
 	return out
 }
+
+// Announced returns how many torrents are announced though they are cold.
+func (e *Engine) Announced() int {
+	if d := e.endpoint.Discoverer(); d != nil {
+		return d.Holds()
+	}
+	return 0
+}
+
+// Announces has a line for each tracker: its name and what it said last, to an announce of
+// the torrent, warm or cold.
+func (t *Torrent) Announces() []string {
+	_, _, lines := trackerLines(t.announce.Presence(t.ih).Status())
+	return lines
+}

@@ -31,18 +31,6 @@ type WebSeed struct {
 	Newer    string  // where a newer torrent is likely to be, when files are stale; "" if unknown
 }
 
-// WebSeedState is what a web seed does.
-type WebSeedState string
-
-// The states of a web seed.
-const (
-	WebSeedUntried WebSeedState = "untried" // others are asked
-	WebSeedReady   WebSeedState = "ready"
-	WebSeedBusy    WebSeedState = "busy" // blocks are asked of it
-	WebSeedPaused  WebSeedState = "paused"
-	WebSeedRefused WebSeedState = "refused" // it may not be asked: see Why
-)
-
 // webQueueTime is what is kept asked of a web seed: a request in a run of many MiB
 // costs one round trip, and what is taken back of it is not sent any more.
 const webQueueTime = time.Second

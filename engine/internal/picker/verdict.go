@@ -111,6 +111,9 @@ func (k *Picker) Failed(now time.Time, c *Copy, digests []uint64) (guilty []*Pee
 	switch {
 	case only != nil:
 		k.pieces.drop(c)
+		if k.pieces.open[c.index] == p {
+			k.pieces.forgetUnused(p)
+		}
 		return []*Peer{only}
 	case k.pieces.open[c.index] != p: // it was held and lost meanwhile
 		k.pieces.drop(c)

@@ -28,9 +28,8 @@ type content struct {
 }
 
 func (c *content) byPath(w http.ResponseWriter, r *http.Request) {
-	path := r.PathValue("path")
-	n, err := c.tree.Find(r.Context(), strings.TrimSuffix(path, "/"))
-	c.answer(w, r, n, path, err)
+	n, err := c.tree.Find(r.Context(), strings.TrimSuffix(r.PathValue("path"), "/"))
+	c.answer(w, r, n, err)
 }
 
 func (c *content) byHash(w http.ResponseWriter, r *http.Request) {
@@ -39,14 +38,13 @@ func (c *content) byHash(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
-	path := r.PathValue("path")
-	n, err := c.tree.InTorrent(r.Context(), ih, strings.TrimSuffix(path, "/"))
-	c.answer(w, r, n, path, err)
+	n, err := c.tree.InTorrent(r.Context(), ih, strings.TrimSuffix(r.PathValue("path"), "/"))
+	c.answer(w, r, n, err)
 }
 
-// answer sends what was found at a path. A folder's address ends with a slash and a file's does
+// answer sends what was found. A folder's address ends with a slash and a file's does
 // not: links in listings are relative.
-func (c *content) answer(w http.ResponseWriter, r *http.Request, n fs.Node, path string, err error) {
+func (c *content) answer(w http.ResponseWriter, r *http.Request, n fs.Node, err error) {
 	slash := strings.HasSuffix(r.URL.Path, "/")
 	switch {
 	case err != nil:

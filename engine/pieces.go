@@ -172,7 +172,7 @@ func (c *pieces) commit(d *storage.Piece) {
 		if err == nil {
 			info := s.layout.Info
 			if first, ok := info.BlockID(d.Index, 0); ok {
-				c.held.ForgetBlocks(first, len(d.Blocks()))
+				c.held.ForgetBlocks(first, d.NumBlocks())
 			}
 			s.do(func() { c.evicted(d.Index) }) // if it was, as soon as it was put
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,7 +46,7 @@ func TestPolicy(t *testing.T) {
 type fakeTorrent struct {
 	ih      weir.InfoHash
 	up      int64
-	offered bool
+	offered atomic.Bool
 }
 
 func (f *fakeTorrent) InfoHash() weir.InfoHash   { return f.ih }
@@ -53,7 +54,7 @@ func (f *fakeTorrent) Exchanged() (int64, int64) { return f.up, 0 }
 func (f *fakeTorrent) Share() (Facts, *catalogue.Sharing) {
 	return Facts{Have: 100, Complete: true}, nil
 }
-func (f *fakeTorrent) Offer(on bool) { f.offered = on }
+func (f *fakeTorrent) Offer(on bool) { f.offered.Store(on) }
 
 // fakeTotals keep totals in memory.
 type fakeTotals struct {
@@ -102,20 +103,20 @@ func TestTotalsOfAllRuns(t *testing.T) {
 		}
 		tor.up = 7
 		s := run(30 * time.Minute)
-		if got, want := s.Of(tor.ih), (catalogue.Totals{Uploaded: 57, Seeded: 90 * time.Minute}); got != want || !tor.offered {
-			t.Errorf("after the first run %+v, want %+v; offered: %v", got, want, tor.offered)
+		if got, want := s.Of(tor.ih), (catalogue.Totals{Uploaded: 57, Seeded: 90 * time.Minute}); got != want || !tor.offered.Load() {
+			t.Errorf("after the first run %+v, want %+v; offered: %v", got, want, tor.offered.Load())
 		}
 		if keep.puts != 2 { // what was given at first, and the time at the end
 			t.Errorf("%d writes in half an hour", keep.puts)
 		}
 		tor.up = 142 // in the next run
 		s = run(2 * time.Minute)
-		if got := s.Of(tor.ih).Uploaded; got != 199 || !tor.offered {
-			t.Errorf("uploaded %d; offered: %v", got, tor.offered)
+		if got := s.Of(tor.ih).Uploaded; got != 199 || !tor.offered.Load() {
+			t.Errorf("uploaded %d; offered: %v", got, tor.offered.Load())
 		}
 		tor.up = 1
 		s = run(2 * time.Minute)
-		if tor.offered {
+		if tor.offered.Load() {
 			t.Error("it is offered though it has given twice what is held")
 		}
 		s.Remove(tor.ih)
@@ -141,11 +142,11 @@ func TestSeedTimeEnds(t *testing.T) {
 		go s.Run(ctx)
 		time.Sleep(59 * time.Minute)
 		synctest.Wait()
-		before := tor.offered
+		before := tor.offered.Load()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if !before || tor.offered {
-			t.Errorf("offered before an hour is over: %v, after it: %v", before, tor.offered)
+		if !before || tor.offered.Load() {
+			t.Errorf("offered before an hour is over: %v, after it: %v", before, tor.offered.Load())
 		}
 	})
 }

@@ -30,13 +30,20 @@ func (c *Checker) Check(id weir.PieceID, data []byte) error {
 	if c.err != nil {
 		return c.err
 	}
-	if _, _, single := c.meta.Info.BlockOf(id.Index); single {
+	if hasBlock(c.meta.Info, id.Index) {
 		return weir.Errorf(weir.ErrNotFound, "the hash of block %s is not kept", id)
 	}
 	if id.Index < 0 || id.Index >= c.meta.Info.NumPieces() {
 		return fmt.Errorf("%s: the torrent has %d pieces: %w", id, c.meta.Info.NumPieces(), weir.ErrCorrupt)
 	}
 	return c.meta.CheckPiece(id.Index, [][]byte{data})
+}
+
+// hasBlock reports whether a number is that of a block that may be kept without its piece:
+// only those with v2 hashes can be verified.
+func hasBlock(info *weir.TorrentInfo, number int) bool {
+	index, block, ok := info.BlockOf(number)
+	return ok && (info.V2 || info.Hybrid) && int64(block)*weir.BlockBytes < info.PieceRange(index).Len()
 }
 
 // CheckPiece hashes a piece, given as consecutive slices. The error wraps weir.ErrCorrupt

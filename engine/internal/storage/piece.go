@@ -46,6 +46,9 @@ func BlockBytes(pieceBytes int64, i int) int {
 	return int(min(weir.BlockBytes, pieceBytes-int64(i)*weir.BlockBytes))
 }
 
+// NumBlocks returns how many blocks the piece has. It may be called after the bytes are gone.
+func (p *Piece) NumBlocks() int { return len(p.blocks) }
+
 // Blocks returns the piece's bytes, block by block.
 func (p *Piece) Blocks() [][]byte {
 	out := make([][]byte, len(p.blocks))

@@ -56,6 +56,12 @@ func findUp(abs string) (Place, bool, error) {
 			rel := strings.TrimPrefix(strings.TrimPrefix(abs, at), "/")
 			return Place{Root: at, Path: byHash(at, rel), Socket: socket}, true, nil
 		}
+		if at == filepath.Dir(at) {
+			break
+		}
+	}
+	// It is in no mount, where looking for a file could wait for the network.
+	for at := abs; ; at = filepath.Dir(at) {
 		if socket := unmounted(at); socket != "" {
 			return Place{Root: at, Path: strings.TrimPrefix(strings.TrimPrefix(abs, at), "/"), Socket: socket}, true, nil
 		}

@@ -120,18 +120,19 @@ func TestServe(t *testing.T) {
 	if resp, _ := get("f/sample/big.bin"); resp.StatusCode != 404 {
 		t.Errorf("after weir rm: %d", resp.StatusCode)
 	}
+	s.end(t)
+}
+
+// end asks it to end, as Ctrl-C does, and waits for that.
+func (s *served) end(t *testing.T) {
+	t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Errorf("weir serve ended with %v", err)
-		}
-	case <-time.After(time.Minute):
-		t.Error("weir serve does not end")
+	stuck := time.AfterFunc(time.Minute, func() { _ = s.cmd.Process.Kill() })
+	defer stuck.Stop()
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("weir serve ended with %v", err)
 	}
 }
 
@@ -152,6 +153,7 @@ func TestServeToken(t *testing.T) {
 			t.Errorf("%s: %d instead of %d", url, resp.StatusCode, status)
 		}
 	}
+	s.end(t)
 	if b := s.log.String(); strings.Contains(b, strings.TrimPrefix(query, "token=")) {
 		t.Errorf("the token is in the log:\n%s", b)
 	}

@@ -35,8 +35,9 @@ func (t *torrent) time() time.Time {
 	o, known := t.src.Outline()
 	at := credible(o.Created, t.src.Added())
 	if known {
-		t.fixedTime.CompareAndSwap(nil, &at)
-		at = *t.fixedTime.Load()
+		fixed := at
+		t.fixedTime.CompareAndSwap(nil, &fixed)
+		return *t.fixedTime.Load()
 	}
 	return at
 }

@@ -18,14 +18,14 @@ type Target struct {
 // the others write gigabytes, mount, or wait for the network. TestPure sees to it that
 // none is missing.
 var pure = []string{
-	"engine/internal/bitfield", "engine/internal/choker", "engine/internal/connlimit",
+	"engine/internal/bitfield", "engine/internal/blockproof", "engine/internal/choker", "engine/internal/connlimit",
 	"engine/internal/connector:slots.go,twins.go", "engine/internal/metadata", "engine/internal/peerbook",
 	"engine/internal/picker", "engine/internal/subnet", "engine/internal/throttle", "engine/internal/verify",
 	"engine/internal/bencode", "engine/internal/netrule:netrule.go",
 	"engine/internal/wire:wire.go,read.go,extension.go,handshake.go,plan.go",
 	"engine/internal/upload:allowedfast.go",
 	"engine/internal/webseed:answer.go,choice.go,locate.go,queue.go,schedule.go,site.go,width.go:Judge|Choice|Locate|Schedule|Site|Width|Runs",
-	"engine/internal/discover/peeraddr", "engine/internal/discover/pex",
+	"engine/internal/discover/peeraddr", "engine/internal/discover/pex", "engine/internal/discover/schedule",
 	"engine/internal/discover/tracker:tier.go:Tier|Intervals|Backoff",
 	"engine/internal/discover/dht:lookup.go,nodebook.go:FindsClosest|LookupEnds$|NodeBook",
 	"engine/internal/discover/lsd:message.go,schedule.go:Message|Schedule",

@@ -52,7 +52,15 @@ type backoff struct {
 	times int
 }
 
+// fail begins a pause, of at least what the server asked for. Requests that were under way when
+// it began fail for the same reason: they don't double it.
 func (b *backoff) fail(now time.Time, first, longest, asked time.Duration) {
+	if now.Before(b.until) {
+		if end := now.Add(asked); end.After(b.until) {
+			b.until = end
+		}
+		return
+	}
 	d := min(first<<min(b.times, 16), longest)
 	b.times++
 	b.until = now.Add(max(d, asked))

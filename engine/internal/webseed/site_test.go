@@ -48,12 +48,22 @@ func TestSiteFiles(t *testing.T) {
 		{"Failed", func(s *Site) { s.Answered(start, 3, Answer{Verdict: FailFile}) }, []int{0, 1, 2, 3, 4, 5}, time.Second, []int{0, 1, 2, 3, 4, 5}},
 		{"FailedLast", func(s *Site) { s.Answered(start, 4, Answer{Verdict: FailFile}) }, []int{0, 1, 2, 3, 4}, time.Second, []int{0, 1, 2, 3, 4, 5}},
 		{"FailedTwice", func(s *Site) {
-			s.Answered(start, 4, Answer{Verdict: Malformed})
+			s.Answered(start.Add(-time.Second), 4, Answer{Verdict: Malformed})
 			s.Broke(start, 4, "short")
 		}, []int{0, 1, 2, 3, 4}, 2 * time.Second, []int{0, 1, 2, 3, 4, 5}},
+		{"FailedTogether", func(s *Site) { // four requests were under way
+			for range 4 {
+				s.Broke(start, 4, "short")
+			}
+		}, []int{0, 1, 2, 3, 4}, time.Second, []int{0, 1, 2, 3, 4, 5}},
 		{"HostWaits", func(s *Site) { s.Answered(start, 0, Answer{Verdict: WaitHost, Pause: time.Minute}) }, nil, time.Minute, []int{0, 1, 2, 3, 4, 5}},
 		{"HostWaitsUnsaid", func(s *Site) { s.Answered(start, 0, Answer{Verdict: WaitHost}) }, nil, 2 * time.Second, []int{0, 1, 2, 3, 4, 5}},
-		{"Unreachable", func(s *Site) { s.Failed(start, "refused"); s.Failed(start, "refused") }, nil, 4 * time.Second, []int{0, 1, 2, 3, 4, 5}},
+		{"HostWaitsTogether", func(s *Site) {
+			for _, pause := range []time.Duration{0, time.Minute, time.Second} {
+				s.Answered(start, 0, Answer{Verdict: WaitHost, Pause: pause})
+			}
+		}, nil, time.Minute, []int{0, 1, 2, 3, 4, 5}},
+		{"Unreachable", func(s *Site) { s.Failed(start.Add(-2*time.Second), "refused"); s.Failed(start, "refused") }, nil, 4 * time.Second, []int{0, 1, 2, 3, 4, 5}},
 		{"GivenUp", func(s *Site) { s.GiveUp("not allowed") }, nil, 0, nil},
 		{"WrongAlone", func(s *Site) { s.Wrong(start, 1) }, []int{3, 4, 5}, time.Hour, nil}, // a is stale
 		{"WrongAmongThree", func(s *Site) { s.Wrong(start, 2) }, []int{0, 1, 3, 4, 5}, time.Hour, []int{0, 1, 2, 3, 4, 5}},

@@ -168,11 +168,16 @@ func (g *guarded) Abort() error { return g.guard.Abort() }
 // restrict gives up what is not needed any more once all is mounted. The paths in served are
 // needed.
 func (l *life) restrict(a *attendance, o daemon.Options, served []string) {
-	if !l.sandbox || a.guard == nil {
-		return
+	if l.sandbox && a.guard != nil {
+		enterSandbox(o, served, "/sys/fs/fuse/connections")
 	}
+}
+
+// enterSandbox gives up what a daemon with these options does not need once it serves. The paths
+// in served are needed, and those in write are written, too.
+func enterSandbox(o daemon.Options, served []string, write ...string) {
 	paths := sandbox.Paths{
-		Write: []string{o.CacheDir, "/sys/fs/fuse/connections"},
+		Write: append(write, o.CacheDir),
 		Read:  slices.Concat(o.Watch, o.ServeFrom, served),
 	}
 	if o.Control != "" {
@@ -180,10 +185,10 @@ func (l *life) restrict(a *attendance, o daemon.Options, served []string) {
 	}
 	began := time.Now()
 	if err := sandbox.Restrict(paths); err != nil {
-		a.log.Debug("no sandbox", "err", err)
+		o.Log.Debug("no sandbox", "err", err)
 		return
 	}
-	a.log.Debug("in the sandbox", "took", time.Since(began))
+	o.Log.Debug("in the sandbox", "took", time.Since(began))
 }
 
 // ready says that the mount can be used.

@@ -131,12 +131,7 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	life.restrict(attended, o, d.Served())
 	attended.ready(d.Names())
 	fmt.Fprintf(stdout, "mounted on %s, Ctrl-C unmounts:\n", weir.Printable(o.Mountpoint))
-	for _, name := range d.Names() {
-		fmt.Fprintf(stdout, "  %s\n", weir.Printable(name))
-	}
-	if more := d.Count() - len(d.Names()); more > 0 {
-		fmt.Fprintf(stdout, "  and %d added before\n", more)
-	}
+	printShown(stdout, d)
 	if url := d.URL(); url != "" {
 		fmt.Fprintf(stdout, "HTTP at %s\n", url)
 	}
@@ -145,17 +140,39 @@ func mount(ctx context.Context, o daemon.Options, life life, stdout io.Writer) (
 	case <-ctx.Done():
 	}
 	attended.notifier.Stopping()
-	return leave(ctx, d, o, again)
+	notice := func() {
+		o.Log.Info("unmounting; a second signal ends weir at once", "mountpoint", o.Mountpoint)
+	}
+	return leave(ctx, d, again, notice, func() error {
+		force := func() error { return mountpoint.Unmount(context.WithoutCancel(ctx), o.Mountpoint, true) }
+		if o.Unmounter != nil {
+			force = func() error { return o.Unmounter.Unmount(true) }
+		}
+		if err := force(); err != nil && !errors.Is(err, weir.ErrNotFound) {
+			return fmt.Errorf("ended by a second signal, and the mount could not be removed: %w", err)
+		}
+		return nil
+	})
+}
+
+// printShown lists the torrents that the command line named, and counts the others.
+func printShown(stdout io.Writer, d *daemon.Daemon) {
+	for _, name := range d.Names() {
+		fmt.Fprintf(stdout, "  %s\n", weir.Printable(name))
+	}
+	if more := d.Count() - len(d.Names()); more > 0 {
+		fmt.Fprintf(stdout, "  and %d added before\n", more)
+	}
 }
 
 // echo is how long after the first signal another one is taken for the same: who
 // sends one to a process and to its group, as timeout(1) does, sends weir two.
 const echo = 200 * time.Millisecond
 
-// leave ends a mount cleanly: what was verified is stored before it returns. The
-// first signal asks for just that, also when somebody unmounted before; the next
-// one ends it at once.
-func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options, again <-chan os.Signal) error {
+// leave ends a daemon cleanly: what was verified is stored before it returns. The first
+// signal asks for just that, also when somebody unmounted before; notice is called then. The
+// next one ends it at once, by force.
+func leave(ctx context.Context, d *daemon.Daemon, again <-chan os.Signal, notice func(), force func() error) error {
 	closed := make(chan error, 1)
 	go func() { closed <- d.Close() }()
 	select {
@@ -172,18 +189,14 @@ func leave(ctx context.Context, d *daemon.Daemon, o daemon.Options, again <-chan
 	case <-again: // the first, or its echo
 	default:
 	}
-	o.Log.Info("unmounting; a second signal ends weir at once", "mountpoint", o.Mountpoint)
+	notice()
 	select {
 	case err := <-closed:
 		return err
 	case <-again:
-		force := func() error { return mountpoint.Unmount(context.WithoutCancel(ctx), o.Mountpoint, true) }
-		if o.Unmounter != nil {
-			force = func() error { return o.Unmounter.Unmount(true) }
-		}
 		// What is not stored yet is lost, and only that: the cache survives a crash.
-		if err := force(); err != nil && !errors.Is(err, weir.ErrNotFound) {
-			return fmt.Errorf("ended by a second signal, and the mount could not be removed: %w", err)
+		if err := force(); err != nil {
+			return err
 		}
 		return errors.New("ended by a second signal; what was not stored yet is fetched again when it is next read")
 	}

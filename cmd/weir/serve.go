@@ -7,17 +7,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/cmd/internal/background"
 	"github.com/weirfs/weir/cmd/internal/config"
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/daemon"
-	"github.com/weirfs/weir/cmd/internal/sandbox"
 )
 
 const serveLong = `serve shows torrents over HTTP and WebDAV, without a mount: it needs neither
@@ -97,7 +93,7 @@ func newServe() *cobra.Command {
 }
 
 // serve serves until ctx ends.
-func serve(ctx context.Context, o daemon.Options, restrict bool, stdout io.Writer) error {
+func serve(ctx context.Context, o daemon.Options, sandbox bool, stdout io.Writer) error {
 	d := daemon.New(o)
 	if err := d.Open(ctx); err != nil {
 		return errors.Join(err, d.Close())
@@ -107,40 +103,13 @@ func serve(ctx context.Context, o daemon.Options, restrict bool, stdout io.Write
 	defer signal.Stop(again)
 	ready := background.NewReadyNotifier(0, "", o.Log)
 	defer ready.Close()
-	if restrict {
-		paths := sandbox.Paths{Write: []string{o.CacheDir}, Read: o.Watch}
-		if o.Control != "" {
-			paths.Write = append(paths.Write, filepath.Dir(o.Control))
-		}
-		if err := sandbox.Restrict(paths); err != nil {
-			o.Log.Debug("no sandbox", "err", err)
-		}
+	if sandbox {
+		enterSandbox(o, d.Served())
 	}
 	ready.Ready(d.Names())
 	fmt.Fprintf(stdout, "serving at %s, Ctrl-C ends:\n", d.URL())
-	for _, name := range d.Names() {
-		fmt.Fprintf(stdout, "  %s\n", weir.Printable(name))
-	}
-	if more := d.Count() - len(d.Names()); more > 0 {
-		fmt.Fprintf(stdout, "  and %d added before\n", more)
-	}
+	printShown(stdout, d)
 	<-ctx.Done()
 	ready.Stopping()
-	closed := make(chan error, 1)
-	go func() { closed <- d.Close() }()
-	select { // see leave
-	case err := <-closed:
-		return err
-	case <-time.After(echo):
-	}
-	select {
-	case <-again:
-	default:
-	}
-	select {
-	case err := <-closed:
-		return err
-	case <-again:
-		return errors.New("ended by a second signal; what was not stored yet is fetched again when it is next read")
-	}
+	return leave(ctx, d, again, func() {}, func() error { return nil })
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/weirfs/weir/cmd/internal/catalogue"
 	"github.com/weirfs/weir/cmd/internal/control"
 	"github.com/weirfs/weir/cmd/internal/gateway"
+	"github.com/weirfs/weir/cmd/internal/hosts"
 	"github.com/weirfs/weir/cmd/internal/metrics"
 	"github.com/weirfs/weir/cmd/internal/sharing"
 	"github.com/weirfs/weir/cmd/internal/sources"
@@ -256,7 +257,7 @@ func (d *Daemon) makeGateway() error {
 		return nil
 	}
 	var token string
-	if !h.Public && (h.AskToken || !gateway.Loopback(h.Addr)) {
+	if !h.Public && (h.AskToken || !hosts.Of(h.Addr).Loopback()) {
 		var err error
 		if token, err = gateway.Token(filepath.Join(d.opt.CacheDir, tokenFile)); err != nil {
 			return err

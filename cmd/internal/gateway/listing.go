@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"embed"
 	"encoding/json"
 	"html/template"
@@ -58,7 +59,7 @@ func (i item) Shown() string { return weir.Printable(i.Name) }
 
 // list sends what is in a folder: JSON if the client prefers it, else a page.
 func (c *content) list(w http.ResponseWriter, r *http.Request, dir fs.Node) {
-	ctx, cancel := deadline(r, c.readTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), c.readTimeout)
 	defer cancel()
 	nodes, err := c.tree.List(ctx, dir)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/weirfs/weir"
 	"github.com/weirfs/weir/fs"
@@ -17,11 +16,6 @@ const (
 	playlistSuffix = ".m3u8"
 	maxPlaylist    = 10_000 // files
 )
-
-// deadline is the context of a request that may wait for metadata.
-func deadline(r *http.Request, timeout time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(r.Context(), timeout)
-}
 
 // playlistHref returns the address of the playlist of a folder.
 func playlistHref(dir string) string {
@@ -34,7 +28,7 @@ func playlistHref(dir string) string {
 // playlist sends the media files in a folder and in those beneath it, in the order of their
 // names, as an extended M3U. all.m3u8 is that of the root, if nothing there is called all.
 func (c *content) playlist(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := deadline(r, c.readTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), c.readTimeout)
 	defer cancel()
 	at, ok := strings.CutSuffix(r.PathValue("path"), playlistSuffix)
 	if !ok {

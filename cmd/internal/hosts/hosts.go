@@ -44,6 +44,9 @@ func Of(addr string, more ...string) Hosts {
 	return h
 }
 
+// Loopback reports whether the server listens on addresses of this machine alone.
+func (h Hosts) Loopback() bool { return h.loopback }
+
 // Has reports whether a Host header is accepted. Addresses are, since nobody can redirect
 // them as a name; a server on loopback accepts only loopback addresses.
 func (h Hosts) Has(header string) bool {
